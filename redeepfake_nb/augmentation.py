@@ -1,0 +1,148 @@
+"""What happens to faces between a camera and an analyst, drawn at random for training.
+
+A change is drawn once (:func:`draw`) and can then be applied to several faces (:func:`apply`): a
+fake and its own original get the very same treatment, so that the only difference left in the pair is
+the manipulation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strong the random changes are. Probabilities 0..1; ranges as (lowest, highest).
+
+    Parameters
+    ----------
+    crop
+        Side of the kept square as a share of the face's side.
+    flip, rotate, colour, blur, rescale, noise, jpeg, erase
+        Probability of each change.
+    max_angle
+        Degrees.
+    jpeg_quality
+        libjpeg quality, 1 to 100.
+    rescale_to
+        Side to which a face is reduced before it is enlarged again, as a share of its size.
+    """
+
+    crop: tuple[float, float] = (0.7, 1.0)
+    flip: float = 0.5
+    rotate: float = 0.3
+    max_angle: float = 12.0
+    colour: float = 0.7
+    blur: float = 0.15
+    rescale: float = 0.2
+    rescale_to: tuple[float, float] = (0.45, 0.9)
+    noise: float = 0.1
+    jpeg: float = 0.6
+    jpeg_quality: tuple[int, int] = (40, 95)
+    erase: float = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """One drawn change; ``None`` or 0 where a step is left out. Lengths are shares of the side."""
+
+    crop: tuple[float, float, float]  # left, top, side
+    flip: bool
+    angle: float
+    gain: np.ndarray | None  # (3,) factor per channel
+    offset: float
+    gamma: float
+    saturation: float
+    blur: float  # sigma in pixels
+    rescale: float
+    noise: float  # standard deviation in grey levels
+    noise_seed: int
+    jpeg: int
+    erase: tuple[float, float, float, float] | None  # left, top, width, height
+    erase_value: int
+
+
+def draw(rng: np.random.Generator, strength: Augmentation) -> Change:
+    """Draw one change."""
+
+    def happens(probability: float) -> bool:
+        return bool(rng.random() < probability)
+
+    s = strength
+    side = rng.uniform(*s.crop)
+    left, top = rng.uniform(0, 1 - side, 2)
+    coloured = happens(s.colour)
+    erase = None
+    if happens(s.erase):
+        width, height = rng.uniform(0.1, 0.4, 2)
+        erase = (rng.uniform(0, 1 - width), rng.uniform(0, 1 - height), width, height)
+    return Change(
+        crop=(left, top, side),
+        flip=happens(s.flip),
+        angle=float(rng.uniform(-s.max_angle, s.max_angle)) if happens(s.rotate) else 0.0,
+        gain=rng.uniform(0.85, 1.15) * rng.uniform(0.94, 1.06, 3) if coloured else None,
+        offset=float(rng.uniform(-20, 20)) if coloured else 0.0,
+        gamma=float(np.exp(rng.uniform(-0.3, 0.3))) if coloured else 1.0,
+        saturation=float(rng.uniform(0.6, 1.3)) if coloured else 1.0,
+        blur=float(rng.uniform(0.4, 1.2)) if happens(s.blur) else 0.0,
+        rescale=float(rng.uniform(*s.rescale_to)) if happens(s.rescale) else 0.0,
+        noise=float(rng.uniform(1, 8)) if happens(s.noise) else 0.0,
+        noise_seed=int(rng.integers(2**31)),
+        jpeg=int(rng.integers(s.jpeg_quality[0], s.jpeg_quality[1] + 1)) if happens(s.jpeg) else 0,
+        erase=erase,
+        erase_value=int(rng.integers(256)),
+    )
+
+
+def _resize(image: np.ndarray, size: int) -> np.ndarray:
+    shrinking = image.shape[0] > size
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+
+
+def _tone_table(change: Change) -> np.ndarray:
+    """(256, 3) uint8: gamma, gain and offset as one look-up per channel."""
+    level = (np.arange(256) / 255.0) ** change.gamma * 255.0
+    return np.clip(level[:, None] * change.gain[None] + change.offset, 0, 255).astype(np.uint8)
+
+
+def apply(image: np.ndarray, change: Change, size: int) -> np.ndarray:
+    """``image`` (H, W, 3) uint8 RGB after ``change``, as (size, size, 3) uint8.
+
+    Steps follow a picture's life: framing, light, optics, scaling, sensor noise, compression; erasing last.
+    """
+    height, width = image.shape[:2]
+    if change.angle:
+        turn = cv2.getRotationMatrix2D((width / 2, height / 2), change.angle, 1.0)
+        image = cv2.warpAffine(
+            image, turn, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        )
+    left, top, side = change.crop
+    x, y = round(left * width), round(top * height)
+    image = image[y : y + max(8, round(side * height)), x : x + max(8, round(side * width))]
+    image = _resize(image, size)
+    if change.flip:
+        image = image[:, ::-1]
+    image = np.ascontiguousarray(image)
+    if change.gain is not None:
+        image = cv2.LUT(image, _tone_table(change)[None])
+        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        image = cv2.addWeighted(image, change.saturation, grey, 1 - change.saturation, 0)
+    if change.blur:
+        image = cv2.GaussianBlur(image, (0, 0), change.blur)
+    if change.rescale:
+        image = _resize(_resize(image, max(24, round(size * change.rescale))), size)
+    if change.noise:
+        grain = np.random.default_rng(change.noise_seed).standard_normal(image.shape, np.float32)
+        image = np.clip(image + change.noise * grain, 0, 255).astype(np.uint8)
+    if change.jpeg:
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, change.jpeg])
+        image = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    if change.erase:
+        left, top, w, h = change.erase
+        x, y = int(left * size), int(top * size)
+        image[y : y + int(h * size), x : x + int(w * size)] = change.erase_value
+    return image

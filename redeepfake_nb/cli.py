@@ -1,0 +1,144 @@
+"""The command ``redeepfake-nb``: analyse files, look at the installation, train a model."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from .errors import RedeepfakeError, displayable
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit status is 0 where all went well, 1 where a file or a check failed."""
+    # TensorFlow greets on standard error at import; an analyst's terminal is not the place.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except RedeepfakeError as error:
+        print(f"redeepfake-nb: {error}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(f"redeepfake-nb: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="redeepfake-nb",
+        description="Find faces, score them for manipulation, say why and how surely.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    analyze = commands.add_parser("analyze", help="analyse pictures")
+    analyze.add_argument("files", nargs="+", metavar="FILE")
+    analyze.add_argument("--json", action="store_true", help="print one JSON object per line and file")
+    analyze.add_argument("--save", metavar="DIR", help="write report, table, crops and overlays below DIR")
+    analyze.add_argument("--model", metavar="PATH", help="a .keras file with its sidecar; default: ours")
+    analyze.add_argument("--detector", default="hog", help="hog (default) or cnn")
+    analyze.add_argument("--threshold", type=float, help="cut on P(fake), 0 to 1; default: the model's")
+    analyze.add_argument("--explain", metavar="METHOD", help="gradcam, gradcam++ or layercam")
+    analyze.add_argument("--target", choices=("fake", "real"), default="fake", help="what heatmaps speak for")
+    analyze.set_defaults(run=_analyze)
+
+    doctor = commands.add_parser("doctor", help="check the installation")
+    doctor.set_defaults(run=_doctor)
+
+    train = commands.add_parser("train", help="train a model by a recipe")
+    train.add_argument("recipe", metavar="RECIPE.toml")
+    train.add_argument("--data", required=True, help="CSV, Kaggle deepfake-faces folder, or real/ fake/ tree")
+    train.add_argument("--pictures", help="folder or zip file of a CSV's pictures")
+    train.add_argument("--out", required=True, help="folder for checkpoint, history and model")
+    train.set_defaults(run=_train)
+    return parser
+
+
+def _analyze(options: argparse.Namespace) -> int:
+    from .analysis import analyze_image
+    from .models import default_classifier, load_model
+
+    classifier = load_model(options.model) if options.model else default_classifier()
+    # Saved reports hold overlays, so saving asks for heatmaps.
+    method = options.explain or ("gradcam" if options.save else None)
+    failed = 0
+    for file in options.files:
+        try:
+            report = analyze_image(
+                file,
+                classifier,
+                detector=options.detector,
+                threshold=options.threshold,
+                explain=method,
+                target=options.target,
+            )
+            saved = None
+            if options.save:
+                from .report import save
+
+                saved = save(report, options.save)
+        except RedeepfakeError as error:
+            failed += 1
+            if options.json:
+                print(json.dumps({"source": {"name": displayable(Path(file).name)}, **error.to_dict()}))
+            else:
+                print(f"redeepfake-nb: {error}", file=sys.stderr)
+            continue
+        if options.json:
+            print(json.dumps(report.to_dict()), flush=True)
+        else:
+            _print(report, file, saved)
+    return 1 if failed else 0
+
+
+def _print(report, file: str, saved: Path | None) -> None:
+    print(f"{displayable(file)}: {report.verdict.headline}")
+    for reason in report.verdict.reasons:
+        print(f"  - {reason}")
+    for i, prediction in enumerate(report.predictions):
+        left, top, right, bottom = prediction.face.box
+        print(
+            f"  face {i + 1}: P(fake) = {prediction.probability:.2f} at threshold {report.threshold:.2f}, "
+            f"box {left},{top} to {right},{bottom}"
+        )
+    if saved is not None:
+        print(f"  saved in {displayable(saved)}")
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from .doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        print(finding)
+    bad = sum(not finding.ok for finding in findings)
+    print(f"{bad} problem{'' if bad == 1 else 's'} found" if bad else "no problem found")
+    return 1 if bad else 0
+
+
+def _train(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from .datasets import read_faces, split
+    from .training import Recipe, train_and_export
+
+    recipe = Recipe.read(options.recipe)
+    faces = read_faces(options.data, options.pictures)
+    if faces.table["split"].isna().any():
+        by = "original" if faces.table["identity"].isna().any() else "identity"
+        faces = split(faces, by)
+    with tqdm(total=recipe.steps, unit="step") as bar:
+
+        def progress(step: int, steps: int, loss: float) -> None:
+            bar.update(step - bar.n)
+            bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+
+        path = train_and_export(recipe, faces, options.out, progress=progress)
+    print(f"model, sidecar and card: {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,293 @@
+"""Walks through JPEG, PNG and WebP files without decoding: size, completeness, orientation, profile.
+
+What a decoder does not need (comments, text, thumbnails, camera notes, trailing videos) is left out
+of what it is given, so that none of it can do harm. The pixels stay what they were.
+
+Layouts follow ITU T.81 (JPEG), the PNG specification (third edition, W3C), RFC 9649 (WebP), TIFF 6.0
+(the structure inside EXIF) and ICC.1 (profiles).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_MAX_PROFILE = 4 * 2**20
+
+
+class Damaged(ValueError):
+    """A structure that is broken; the message says what. Never leaves the decoder."""
+
+
+# ------------------------------------------------------------------ EXIF and ICC
+
+
+def exif_orientation(exif: bytes) -> int:
+    """Orientation 1 to 8 out of an EXIF block; 1 where it says nothing.
+
+    Raises
+    ------
+    Damaged
+        No readable EXIF structure, or a value outside 0 to 8. (0 is written by some programs for "not set".)
+    """
+    tiff = exif.removeprefix(b"Exif\x00\x00")
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    try:
+        if order is None or struct.unpack_from(order + "H", tiff, 2)[0] != 42:
+            raise Damaged("not an EXIF structure")
+        (start,) = struct.unpack_from(order + "I", tiff, 4)
+        (count,) = struct.unpack_from(order + "H", tiff, start)
+        for i in range(count):
+            tag, kind, number = struct.unpack_from(order + "HHI", tiff, start + 2 + 12 * i)
+            if tag == 0x0112:
+                if kind not in (3, 4) or number != 1:
+                    raise Damaged("its orientation is of the wrong type")
+                (value,) = struct.unpack_from(order + ("H" if kind == 3 else "I"), tiff, start + 10 + 12 * i)
+                if value > 8:
+                    raise Damaged(f"its orientation is {value}")
+                return max(1, value)
+    except struct.error as error:
+        raise Damaged("it breaks off") from error
+    return 1
+
+
+# Red, green and blue of sRGB in the profile connection space (D50), as X, Y, Z.
+_SRGB = {
+    b"rXYZ": (0.4361, 0.2225, 0.0139),
+    b"gXYZ": (0.3851, 0.7169, 0.0971),
+    b"bXYZ": (0.1431, 0.0606, 0.7141),
+}
+
+
+def srgb_like(profile: bytes) -> bool:
+    """Whether an ICC profile's primaries are those of sRGB, to 0.01. ``False`` for anything unreadable."""
+    try:
+        if profile[16:20] != b"RGB ":
+            return False
+        (count,) = struct.unpack_from(">I", profile, 128)
+        tags = {}
+        for i in range(min(count, 200)):
+            name, offset, _ = struct.unpack_from(">4sII", profile, 132 + 12 * i)
+            tags[name] = offset
+        for name, wanted in _SRGB.items():
+            found = struct.unpack_from(">3i", profile, tags[name] + 8)
+            if any(abs(f / 65536 - w) > 0.01 for f, w in zip(found, wanted, strict=True)):
+                return False
+    except (struct.error, KeyError):
+        return False
+    return True
+
+
+# ------------------------------------------------------------------ JPEG
+
+
+@dataclass(frozen=True)
+class Jpeg:
+    """What the walk through a JPEG found. ``data`` is the file with only what decoding needs."""
+
+    data: bytes
+    width: int
+    height: int
+    precision: int
+    huffman: bool
+    scan_bytes: int
+    exif: bytes | None
+    profile: bytes | None
+
+
+_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_HUFFMAN_SOF = frozenset({0xC0, 0xC1, 0xC2})
+_SOS, _EOI, _APP0, _APP1, _APP2, _APP14, _COM = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEE, 0xFE
+# Inside entropy-coded data FF is followed by 00 (an escape), D0 to D7 (restart) or FF (fill).
+_MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+
+def clean_jpeg(data: bytes) -> Jpeg:
+    """Walk through a JPEG from its start to its first end-of-image marker.
+
+    Raises
+    ------
+    Damaged
+        It breaks off, or has no picture in it. A missing end marker counts: without it nobody can
+        tell whether the last rows are there.
+    """
+    kept = [data[:2]]
+    frame: tuple[int, int, int, int] | None = None
+    exif: bytes | None = None
+    profile: list[bytes] = []
+    scan_bytes = 0
+    pos = 2
+    while True:
+        pos = data.find(b"\xff", pos)
+        while 0 <= pos < len(data) - 1 and data[pos + 1] == 0xFF:
+            pos += 1
+        if pos < 0 or pos + 2 > len(data):
+            raise Damaged("it ends before the picture does" if frame else "it ends before the picture begins")
+        marker = data[pos + 1]
+        if marker == _EOI:
+            kept.append(data[pos : pos + 2])
+            break
+        if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:
+            pos += 2
+            continue
+        length = int.from_bytes(data[pos + 2 : pos + 4], "big")
+        end = pos + 2 + length
+        if length < 2 or end > len(data):
+            raise Damaged("it ends inside a header")
+        body = data[pos + 4 : end]
+        if marker in _SOF:
+            if len(body) < 6 or frame is not None:
+                raise Damaged("its frame header is wrong")
+            frame = (marker, *struct.unpack_from(">BHH", body))
+        elif marker == _APP1 and body.startswith(b"Exif\x00") and exif is None:
+            exif = body
+        elif marker == _APP2 and body.startswith(b"ICC_PROFILE\x00"):
+            profile.append(body[14:])
+        if not (_APP1 <= marker <= 0xEF or marker == _COM) or marker == _APP14:
+            kept.append(data[pos:end])
+        pos = end
+        if marker == _SOS:
+            if frame is None:
+                raise Damaged("it has no frame header")
+            found = _MARKER_IN_SCAN.search(data, pos)
+            if found is None:
+                raise Damaged("it ends before the picture does")
+            kept.append(data[pos : found.start()])
+            scan_bytes += found.start() - pos
+            pos = found.start()
+    if frame is None or not scan_bytes:
+        raise Damaged("there is no picture in it")
+    sof, precision, height, width = frame
+    return Jpeg(
+        b"".join(kept),
+        width,
+        height,
+        precision,
+        sof in _HUFFMAN_SOF,
+        scan_bytes,
+        exif,
+        b"".join(profile) or None,
+    )
+
+
+def jpeg_with_more_data(clean: bytes) -> bytes:
+    """``clean`` with some kilobytes of other coded data put before its end marker."""
+    # Any bits decode to something; these hold no FF and so no marker.
+    return clean[:-2] + bytes((37 * i * i + 91 * i) % 251 for i in range(4096)) + clean[-2:]
+
+
+# ------------------------------------------------------------------ PNG
+
+
+@dataclass(frozen=True)
+class Png:
+    """What the walk through a PNG found. ``data`` is a PNG with only the chunks that make the picture."""
+
+    data: bytes
+    frames: int
+    exif: bytes | None
+    profile: bytes | None
+    notes: tuple[str, ...]
+
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_NEEDED = frozenset({b"IHDR", b"PLTE", b"IDAT", b"tRNS"})
+_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+
+
+def clean_png(data: bytes, check_size: Callable[[int, int], None]) -> Png:
+    """Walk through a PNG, comparing every chunk's checksum.
+
+    A wrong checksum of a chunk that makes the picture is an error; other such chunks are left out with
+    a note. A file that lacks its end chunk but has all picture data is repaired with a note; whether
+    the data are all there is for the decoder to say.
+
+    Parameters
+    ----------
+    check_size
+        Called with width and height as soon as they are known; may raise.
+
+    Raises
+    ------
+    Damaged
+        It breaks off inside the picture, a checksum is wrong, or it has no picture in it.
+    """
+    view = memoryview(data)
+    kept: list[bytes | memoryview] = [_PNG_SIGNATURE]
+    notes: list[str] = []
+    exif = profile = None
+    frames, seen_data, complete = 1, False, False
+    pos = len(_PNG_SIGNATURE)
+    while pos + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, pos)
+        body, end = view[pos + 8 : pos + 8 + length], pos + 12 + length
+        if len(kept) == 1 and kind != b"IHDR":
+            raise Damaged("its header is missing")
+        if kind == b"IEND":
+            complete = end <= len(data)
+            break
+        if end > len(data):
+            if kind in _PNG_NEEDED or not seen_data:
+                raise Damaged("it ends before the picture does")
+            break
+        (stored,) = struct.unpack_from(">I", data, end - 4)
+        if zlib.crc32(view[pos + 4 : end - 4]) != stored:
+            if kind in _PNG_NEEDED:
+                raise Damaged(f"the checksum of its {kind.decode()} part is wrong")
+            notes.append("a damaged part that is not the picture was left out")
+        elif kind in _PNG_NEEDED:
+            if kind == b"IHDR":
+                if length != 13 or len(kept) > 1:
+                    raise Damaged("its header is wrong")
+                check_size(*struct.unpack_from(">II", body))
+            seen_data = seen_data or kind == b"IDAT"
+            kept.append(view[pos:end])
+        elif kind == b"eXIf":
+            exif = bytes(body)
+        elif kind == b"iCCP":
+            profile = _png_profile(bytes(body))
+        elif kind == b"acTL" and length >= 4:
+            frames = int.from_bytes(body[:4], "big")
+        pos = end
+    if not seen_data:
+        raise Damaged("there is no picture in it")
+    if not complete:
+        notes.append("the end of the file is cut off, but all of the picture is there")
+    kept.append(_PNG_END)
+    return Png(b"".join(kept), frames, exif, profile, tuple(notes))
+
+
+def _png_profile(body: bytes) -> bytes:
+    """The profile inside an iCCP chunk; what cannot be unpacked comes back as a few bytes of no profile."""
+    _, _, packed = body.partition(b"\x00")
+    try:
+        return zlib.decompressobj().decompress(packed[1:], _MAX_PROFILE) or b"?"
+    except zlib.error:
+        return b"?"
+
+
+# ------------------------------------------------------------------ WebP
+
+
+def webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height of a WebP.
+
+    Raises
+    ------
+    Damaged
+        The file is shorter than it says, or has no picture at its start.
+    """
+    if len(data) < 30 or len(data) < int.from_bytes(data[4:8], "little") + 8:
+        raise Damaged("it ends before the picture does")
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+    raise Damaged("it holds no picture")

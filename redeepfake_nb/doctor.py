@@ -1,0 +1,137 @@
+"""Looks at the installation and says what to do about each problem."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+
+from .errors import RedeepfakeError
+
+PACKAGES = (
+    "redeepfake-nb",
+    "tensorflow",
+    "keras",
+    "tf-keras-vis",
+    "numpy",
+    "opencv-python",
+    "pillow",
+    "dlib-bin",
+    "face_recognition",
+    "face_recognition_models",
+    "matplotlib",
+    "pandas",
+    "ipywidgets",
+    "jupyterlab",
+)
+# Not having these is no problem: what they give is found elsewhere, or is only wanted in a browser.
+OPTIONAL = {
+    "jupyterlab": "Run `pip install jupyterlab` to use the notebooks here.",
+    "face_recognition": "Its models are used through dlib directly, so nothing is missing.",
+    "dlib-bin": "Another build of dlib may stand in for it; see the detectors below.",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. ``step`` says what to do, and is empty where all is well."""
+
+    topic: str
+    ok: bool
+    detail: str
+    step: str = ""
+
+    def __str__(self) -> str:
+        mark = "ok " if self.ok else "BAD"
+        return f"{mark}  {self.topic:<24} {self.detail}" + (f"\n     -> {self.step}" if self.step else "")
+
+
+def examine() -> list[Finding]:
+    """All findings, each made without hiding the others' failures."""
+    checks: list[Callable[[], list[Finding]]] = [_python, _packages, _device, _detectors, _model, _widgets]
+    findings = []
+    for check in checks:
+        try:
+            findings += check()
+        except RedeepfakeError as error:
+            findings.append(Finding(check.__name__.strip("_"), False, error.cause, error.next_step))
+        except Exception as error:  # a broken installation can fail in any way; the rest is still worth knowing
+            findings.append(
+                Finding(
+                    check.__name__.strip("_"),
+                    False,
+                    f"{type(error).__name__}: {error}",
+                    "Make a fresh environment with `make install`, or install the package again.",
+                )
+            )
+    return findings
+
+
+def _python() -> list[Finding]:
+    version = platform.python_version()
+    ok = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    step = "" if ok else "Use Python 3.11, 3.12 or 3.13."
+    return [Finding("python", ok, f"{version} on {platform.system()} {platform.machine()}", step)]
+
+
+def _packages() -> list[Finding]:
+    findings = []
+    for name in PACKAGES:
+        try:
+            findings.append(Finding(name, True, metadata.version(name)))
+        except metadata.PackageNotFoundError:
+            optional = name in OPTIONAL
+            step = OPTIONAL.get(name, f"Run `pip install {name}`.")
+            findings.append(Finding(name, optional, "not installed", step))
+    return findings
+
+
+def _device() -> list[Finding]:
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        return [Finding("device", True, f"scores run on {len(gpus)} GPU")]
+    return [Finding("device", True, f"scores run on the CPU, {os.cpu_count()} cores")]
+
+
+def _detectors() -> list[Finding]:
+    from .faces import find_faces
+    from .samples import sample_image
+
+    portrait = sample_image()
+    findings = []
+    for name in ("hog", "cnn"):
+        count = len(find_faces(portrait, name))
+        ok = count == 1
+        step = "" if ok else "Install dlib-bin and face_recognition_models again."
+        findings.append(Finding(f"detector {name}", ok, f"{count} face in the sample portrait", step))
+    return findings
+
+
+def _model() -> list[Finding]:
+    from .faces import find_faces
+    from .models import default_classifier
+    from .prediction import predict
+    from .samples import sample_image
+
+    classifier = default_classifier()
+    score = predict(classifier, find_faces(sample_image()))[0]
+    detail = f"{classifier.name}, sha256 {classifier.sha256[:12]}, sample scores {score.probability:.2f}"
+    step = "" if classifier.calibrated else "Its scores are not calibrated; read them with care."
+    return [Finding("default model", True, detail, step)]
+
+
+def _widgets() -> list[Finding]:
+    if find_spec("ipywidgets") is None:
+        return [Finding("widgets", False, "ipywidgets is not installed", "Run `pip install ipywidgets`.")]
+    import ipywidgets
+
+    major = int(ipywidgets.__version__.split(".")[0])
+    ok = major in (7, 8)
+    step = "" if ok else "Install ipywidgets 8."
+    return [Finding("widgets", ok, f"ipywidgets {ipywidgets.__version__}", step)]

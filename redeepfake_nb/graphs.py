@@ -1,0 +1,206 @@
+"""Surgery on Keras graphs: lay nested models flat, end in one logit, find the map all evidence crosses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .errors import UnsuitableModel
+
+if TYPE_CHECKING:
+    import keras
+
+
+def flatten(model: keras.Model) -> keras.Model:
+    """The same function without models inside models, made of copies of the layers with the same weights.
+
+    Grad-CAM needs gradients with respect to a layer's output inside the graph; a nested model hides
+    its layers behind one node. Where an inner and an outer layer share a name, the inner one is called
+    ``<inner model>_<layer>``.
+
+    Raises
+    ------
+    UnsuitableModel
+        A subclassed model, whose graph is code and cannot be read.
+    """
+    import keras
+
+    copies: dict[int, tuple[keras.layers.Layer, keras.layers.Layer]] = {}
+    taken: set[str] = set()
+
+    def copy(layer: keras.layers.Layer, path: str) -> keras.layers.Layer:
+        if id(layer) not in copies:
+            config = layer.get_config()
+            name = layer.name if layer.name not in taken else f"{path}{layer.name}"
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            if "name" in config:
+                config["name"] = name
+            copies[id(layer)] = layer, layer.__class__.from_config(config)
+        return copies[id(layer)][1]
+
+    def lay(node: keras.Model, inputs, path: str):
+        if isinstance(node, keras.Sequential):
+            x = inputs
+            for layer in node.layers:
+                x = apply(layer, path)(x)
+            return x
+        if not isinstance(node, keras.src.models.functional.Functional):
+            raise UnsuitableModel(
+                "it is a subclassed model, whose layers cannot be seen from outside",
+                subject=node.name,
+                next_step="Build it with the functional API and save it again.",
+            )
+        # The one private call: Keras has no public way to run a graph with other operations in it.
+        # tests/test_graphs.py holds it to what it must do.
+        return node._run_through_graph(inputs, operation_fn=lambda op: apply(op, path))
+
+    def apply(op, path: str):
+        if isinstance(op, keras.Model):
+            return lambda x, **_: lay(op, x, f"{path}{op.name}_")
+        return copy(op, path)
+
+    inputs = [keras.Input(t.shape[1:], dtype=t.dtype, name=_input_name(t)) for t in model.inputs]
+    if len(inputs) != 1:
+        raise UnsuitableModel(
+            f"it has {len(inputs)} inputs, not one",
+            subject=model.name,
+            next_step="Use a model that takes one face picture.",
+        )
+    taken.add(inputs[0].name)
+    outputs = lay(model, inputs[0], "")
+    if isinstance(outputs, (list, tuple)):
+        if len(outputs) != 1:
+            raise UnsuitableModel(
+                f"it has {len(outputs)} outputs, not one",
+                subject=model.name,
+                next_step="Save a model that ends in the real/fake output alone.",
+            )
+        outputs = outputs[0]
+    flat = keras.Model(inputs[0], outputs, name=model.name)
+    for layer, twin in copies.values():
+        if getattr(layer, "weights", None):
+            twin.set_weights(layer.get_weights())
+    return flat
+
+
+def _input_name(tensor) -> str:
+    return tensor.name.split(":")[0] if tensor.name else "face"
+
+
+def as_logit_model(model: keras.Model, output: str, positive_class: str) -> keras.Model:
+    """Flat model with one logit per face, positive meaning fake: (N, H, W, 3) -> (N, 1).
+
+    A sigmoid or softmax at the end is taken off rather than inverted: the logit of a probability
+    that has been rounded to 1 is lost, and so is its gradient.
+
+    Parameters
+    ----------
+    output
+        ``"logit"``, ``"probability"`` (ends in a sigmoid) or ``"softmax"`` (two columns, the second
+        is the positive class).
+    positive_class
+        ``"fake"`` or ``"real"``.
+
+    Raises
+    ------
+    UnsuitableModel
+        The output's shape or last activation is not what ``output`` says.
+    """
+    import keras
+
+    layers = keras.layers
+    flat = flatten(model)
+    width = 2 if output == "softmax" else 1
+    shape = flat.outputs[0].shape
+    if len(shape) != 2 or shape[-1] != width:
+        raise UnsuitableModel(
+            f"its output has the shape {tuple(shape)}, not (batch, {width}) as for a {output}",
+            subject=model.name,
+            next_step='Give load_model(..., output="logit" | "probability" | "softmax"), or another model.',
+        )
+    last = flat.layers[-1]
+    activation = getattr(getattr(last, "activation", None), "__name__", type(last).__name__.lower())
+    expected = {"logit": "linear", "probability": "sigmoid", "softmax": "softmax"}[output]
+    out = flat.outputs[0]
+    if output == "logit":
+        if activation in ("sigmoid", "softmax"):
+            raise UnsuitableModel(
+                f"it ends in a {activation}, so its output is no logit",
+                subject=model.name,
+                next_step=f'Give load_model(..., output="{"probability" if width == 1 else "softmax"}").',
+            )
+    elif activation != expected:
+        raise UnsuitableModel(
+            f"it ends in {activation}, not in a {expected}",
+            subject=model.name,
+            next_step="Say what its output is: logit, probability or softmax.",
+        )
+    elif isinstance(last, (layers.Activation, layers.Softmax)):
+        out = last.input
+    else:
+        last.activation = keras.activations.linear
+    if output == "softmax":
+        # log p1 - log p0 = z1 - z0
+        sign = 1.0 if positive_class == "fake" else -1.0
+        difference = layers.Dense(1, use_bias=False, dtype="float32", name="fake_minus_real")
+        out = difference(out)
+        difference.set_weights([np.array([[-sign], [sign]], np.float32)])
+    elif positive_class == "real":
+        out = layers.Rescaling(-1.0, dtype="float32", name="real_to_fake")(out)
+    if out is flat.outputs[0]:
+        return flat
+    return keras.Model(flat.inputs[0], out, name=flat.name)
+
+
+def spatial_cut_layer(model: keras.Model) -> str:
+    """Name of the deepest layer whose output is a map with more than one cell and that every path crosses.
+
+    Grad-CAM at such a layer accounts for the whole score: nothing reaches the logit around it.
+    For EfficientNet that is the activation after the last convolution.
+
+    Raises
+    ------
+    UnsuitableModel
+        There is none: some path without a map leads from the input to the output.
+    """
+    parents = {layer.name: _parents(layer) for layer in model.layers}
+    target = model.outputs[0]._keras_history.operation.name
+    for layer in reversed(model.layers):
+        shape = getattr(layer.output, "shape", ())
+        if len(shape) != 4 or 1 in shape[1:3] or not parents[layer.name]:
+            continue
+        if not _reaches_input(parents, target, without=layer.name):
+            return layer.name
+    raise UnsuitableModel(
+        "no layer with a map is crossed by all evidence",
+        subject=model.name,
+        next_step="Name a layer: explain(..., layer=...).",
+    )
+
+
+def is_cut(model: keras.Model, layer_name: str) -> bool:
+    """Whether every path from the input to the output crosses this layer."""
+    parents = {layer.name: _parents(layer) for layer in model.layers}
+    return not _reaches_input(parents, model.outputs[0]._keras_history.operation.name, without=layer_name)
+
+
+def _parents(layer) -> list[str]:
+    inputs = layer.input if isinstance(layer.input, (list, tuple)) else [layer.input]
+    names = [tensor._keras_history.operation.name for tensor in inputs]
+    return [name for name in names if name != layer.name]
+
+
+def _reaches_input(parents: dict[str, list[str]], start: str, without: str) -> bool:
+    waiting, seen = [start], {without}
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if not parents[name]:
+            return True
+        waiting.extend(parents[name])
+    return False

@@ -1,0 +1,148 @@
+"""HTML for the inspector's text: records and errors -> strings.
+
+File names, error texts and model names come from strangers. Every one of them goes through :func:`text`
+here, and nowhere else is HTML put together. Colours follow JupyterLab's theme, light or dark, and have
+fallbacks for front ends without its variables; no colour stands alone, a word and a sign say the same.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+
+from .analysis import ImageReport
+from .errors import displayable
+from .verdict import NEAR, NEAR_UNCALIBRATED
+
+# The signs are those of the markers that view.py draws.
+SIGNS = {"fake": "◆", "real": "●", "inconclusive": "?"}
+
+STYLE = """<style>
+.rdf { --rdf-fake: #D55E00; --rdf-real: #0072B2; --rdf-doubt: #767676; }
+.rdf .rdf-text, .rdf .rdf-text * { line-height: 1.4; }
+.rdf .rdf-text { color: var(--jp-ui-font-color1, inherit); font-size: var(--jp-ui-font-size1, 13px);
+  overflow-wrap: anywhere; }
+.rdf .rdf-group { font-weight: 600; border-bottom: 1px solid var(--jp-border-color2, #bbb); margin-top: 4px; }
+.rdf .rdf-quiet { color: var(--jp-ui-font-color2, #555); font-size: 12px; }
+.rdf .rdf-verdict { border-left: 6px solid var(--rdf-doubt); padding: 2px 0 2px 12px; }
+.rdf .rdf-verdict.rdf-fake { border-left-color: var(--rdf-fake); }
+.rdf .rdf-verdict.rdf-real { border-left-color: var(--rdf-real); border-left-style: dashed; }
+.rdf .rdf-verdict.rdf-inconclusive { border-left-style: dotted; }
+.rdf .rdf-headline { font-size: 18px; font-weight: 600; }
+.rdf .rdf-verdict ul { margin: 2px 0; padding-left: 18px; }
+.rdf .rdf-error { border-left: 4px solid #c62828; padding: 2px 0 2px 8px; margin: 2px 0;
+  background: rgba(198, 40, 40, 0.10); }
+.rdf .rdf-scroll { max-height: 260px; overflow: auto; }
+.rdf table.rdf-faces { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums;
+  color: inherit; font-size: inherit; }
+.rdf .rdf-faces th, .rdf .rdf-faces td { padding: 3px 8px; text-align: right; vertical-align: middle;
+  border-bottom: 1px solid var(--jp-border-color2, #ccc); background: none; }
+.rdf .rdf-faces .rdf-left { text-align: left; }
+.rdf .rdf-bar { position: relative; width: 130px; height: 12px;
+  border: 1px solid var(--jp-border-color1, #888); }
+.rdf .rdf-bar i { position: absolute; top: 0; bottom: 0; display: block; }
+.rdf .rdf-bar .rdf-band { background: rgba(128, 128, 128, 0.30); }
+.rdf .rdf-bar .rdf-fill { left: 0; top: 3px; bottom: 3px; background: var(--rdf-real); }
+.rdf .rdf-bar .rdf-fill.rdf-fake { background: var(--rdf-fake); }
+.rdf .rdf-bar .rdf-cut { width: 2px; margin-left: -1px; top: -3px; bottom: -3px;
+  background: var(--jp-ui-font-color1, #222); }
+.rdf details pre { max-height: 220px; overflow: auto; font-size: 11px; color: inherit;
+  background: var(--jp-layout-color2, #eee); padding: 6px; }
+</style>"""
+
+
+def text(value: object, limit: int = 400) -> str:
+    """Any value as one harmless printable line, also inside an attribute."""
+    return html.escape(displayable(value, limit), quote=True)
+
+
+def group(title: str) -> str:
+    """The heading of a group of controls."""
+    return f'<div class="rdf-text rdf-group">{text(title)}</div>'
+
+
+def quiet(*sentences: object) -> str:
+    """Small print."""
+    return f'<div class="rdf-text rdf-quiet">{" ".join(text(s) for s in sentences)}</div>'
+
+
+def status(sentence: object) -> str:
+    """What is going on, for eyes and for screen readers."""
+    return f'<div class="rdf-text" role="status" aria-live="polite">{text(sentence)}</div>'
+
+
+def errors(messages: Iterable[str]) -> str:
+    """One box for each message; nothing where there is none."""
+    boxes = (f'<div class="rdf-text rdf-error" role="alert">⚠ {text(m, 600)}</div>' for m in messages)
+    return "".join(boxes)
+
+
+def log(tracebacks: Iterable[str]) -> str:
+    """Tracebacks, folded away; nothing where there is none."""
+    found = "\n".join(tracebacks)
+    if not found:
+        return ""
+    return (
+        '<details class="rdf-text"><summary>Technical details of unexpected errors</summary>'
+        f"<pre>{html.escape(found)}</pre></details>"
+    )
+
+
+def verdict(report: ImageReport) -> str:
+    """Headline and reasons, then what was read and by which model it was judged."""
+    frame, found = report.frame, report.verdict
+    reasons = "".join(f"<li>{text(reason)}</li>" for reason in found.reasons)
+    notes = [f"{displayable(report.name, 100)}, {frame.width} x {frame.height} px."]
+    if frame.source and frame.source.warnings:
+        notes.append(f"While reading: {'; '.join(frame.source.warnings)}.")
+    calibration = "calibrated" if report.card.temperature else "never calibrated"
+    notes.append(f"Judged by {report.card.name} {report.card.version} ({calibration}).")
+    notes.append("A score is a hint, not proof.")
+    return (
+        f'<div class="rdf-text rdf-verdict rdf-{found.label}" role="status">'
+        f'<div class="rdf-headline">{SIGNS[found.label]} {text(found.headline)}</div>'
+        f"<ul>{reasons}</ul>{quiet(*notes)}</div>"
+    )
+
+
+def faces_table(report: ImageReport) -> str:
+    """One row per face, with a bar for P(fake), the threshold and the band of doubt around it."""
+    if not report.predictions:
+        return ""
+    head = (
+        '<th class="rdf-left">face</th><th>P(fake)</th><th class="rdf-left">0 to 1</th>'
+        '<th class="rdf-left">label</th><th>size, px</th><th>sharpness</th>'
+        '<th class="rdf-left">reasons for doubt</th>'
+    )
+    rows = "".join(_face_row(report, i) for i in range(len(report.predictions)))
+    return (
+        '<div class="rdf-text rdf-scroll"><table class="rdf-faces">'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _face_row(report: ImageReport, index: int) -> str:
+    prediction, cut = report.predictions[index], report.threshold
+    face, label = prediction.face, prediction.label(cut)
+    sharpness = "" if face.sharpness is None else f"{face.sharpness:.0f}"
+    doubts = "; ".join(report.doubts(index)) or "none"
+    return (
+        f'<tr><td class="rdf-left">{index + 1}</td><td>{prediction.probability:.2f}</td>'
+        f'<td class="rdf-left">{_bar(prediction.probability, label, cut, report.card.temperature)}</td>'
+        f'<td class="rdf-left">{SIGNS[label]} {label}</td><td>{face.size}</td>'
+        f'<td>{sharpness}</td><td class="rdf-left">{text(doubts)}</td></tr>'
+    )
+
+
+def _bar(probability: float, label: str, threshold: float, temperature: float | None) -> str:
+    near = NEAR if temperature else NEAR_UNCALIBRATED
+    low, high = max(threshold - near, 0), min(threshold + near, 1)
+    title = text(
+        f"P(fake) {probability:.2f}, threshold {threshold:.2f}, in doubt from {low:.2f} to {high:.2f}"
+    )
+    return (
+        f'<div class="rdf-bar" title="{title}">'
+        f'<i class="rdf-band" style="left:{low:.1%};width:{high - low:.1%}"></i>'
+        f'<i class="rdf-fill rdf-{label}" style="width:{probability:.1%}"></i>'
+        f'<i class="rdf-cut" style="left:{threshold:.1%}"></i></div>'
+    )

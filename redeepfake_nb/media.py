@@ -1,0 +1,390 @@
+"""The only way in for pictures: paths, bytes, arrays and uploads -> upright RGB :class:`Frame` records.
+
+File names never reach a decoder: bytes are read here, from regular files only, and judged by their
+content.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .decoding import MAX_PIXELS, decode_image
+from .errors import EmptyFile, InputError, MediaTooLarge, UnsupportedMedia, displayable
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "Frame",
+    "Source",
+    "Upload",
+    "decode_image",
+    "read_file",
+    "read_image",
+    "uploads",
+]
+
+MAX_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a frame came from.
+
+    Parameters
+    ----------
+    name
+        File name without folders, or what the caller chose; kept as one printable line.
+    sha256
+        Of the file's bytes. Of an array: of its shape, as text ``"480x640x3:"``, followed by its bytes.
+    format
+        ``"JPEG"``, ``"PNG"``, ..., or ``"array"``.
+    size_bytes
+        Of the file; ``None`` for an array.
+    warnings
+        What was ignored, assumed or repaired while reading.
+    """
+
+    name: str
+    sha256: str | None
+    format: str
+    size_bytes: int | None
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", displayable(self.name, limit=255))
+        object.__setattr__(self, "warnings", tuple(self.warnings))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "format": self.format,
+            "size_bytes": self.size_bytes,
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture, or one picture of a video.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3) uint8 RGB, upright. Kept C-contiguous and read-only; the caller's own array stays writable.
+    index
+        Zero-based place in decode order.
+    timestamp
+        Seconds from the start; 0 for a still picture.
+    source
+        Where it came from, if known.
+
+    Raises
+    ------
+    ValueError
+        The image is no (H, W, 3) uint8 array or is empty, or index or timestamp are out of range.
+    """
+
+    image: np.ndarray
+    index: int = 0
+    timestamp: float = 0.0
+    source: Source | None = None
+
+    def __post_init__(self) -> None:
+        image = self.image
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+            kind = getattr(image, "dtype", type(image).__name__)
+            raise ValueError(f"image must be a uint8 array, not {kind}")
+        if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            raise ValueError(f"image must have the shape (H, W, 3), not {image.shape}")
+        if self.index < 0 or not np.isfinite(self.timestamp):
+            raise ValueError(f"index {self.index} and timestamp {self.timestamp} do not name a frame")
+        # dlib silently finds nothing in an array that is not contiguous.
+        view = np.ascontiguousarray(image).view(np.ndarray)
+        view.flags.writeable = False
+        object.__setattr__(self, "image", view)
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self.image.shape[1]
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self.image.shape[0]
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One uploaded file: its name as the browser told it, and its content."""
+
+    name: str
+    data: bytes
+
+
+def read_image(
+    source: Any, *, name: str | None = None, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES
+) -> Frame:
+    """Read one picture.
+
+    Parameters
+    ----------
+    source
+        * a path (``str`` or path object),
+        * the file's content as ``bytes``, ``bytearray`` or ``memoryview``,
+        * an (H, W, 3) uint8 array in **RGB** order, or (H, W) uint8 grey. OpenCV's ``imread`` gives BGR,
+          which looks the same to a program: turn it with ``image[..., ::-1]`` first,
+        * one upload of an ipywidgets ``FileUpload`` (or what :func:`uploads` gives), or
+        * a :class:`Frame`, which is returned as it is.
+    name
+        What reports and errors call it. Default: the file's or upload's own name.
+    max_pixels
+        Largest width x height. Read from the header, before decoding.
+    max_bytes
+        Largest file.
+
+    Returns
+    -------
+    Frame
+        Upright RGB. What was ignored or assumed stands in ``frame.source.warnings``.
+
+    Raises
+    ------
+    InputError
+        Not there or not readable. Its children say more: :class:`EmptyFile`, :class:`UnsupportedMedia`,
+        :class:`TruncatedMedia`, :class:`MediaTooLarge`.
+    """
+    if isinstance(source, Frame):
+        return source
+    if isinstance(source, np.ndarray):
+        return _from_array(source, name or "array", max_pixels)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        data, label, subject = source, "image bytes", "image bytes"
+    elif isinstance(source, (str, os.PathLike)):
+        data = read_file(source, name=name, max_bytes=max_bytes)
+        subject = os.fsdecode(os.fspath(source))
+        label = os.path.basename(subject)
+    elif isinstance(source, Upload):
+        data, label, subject = source.data, source.name, source.name
+    elif isinstance(source, Mapping):
+        upload = _one_upload(source)
+        data, label, subject = upload.data, upload.name, upload.name
+    elif isinstance(source, (list, tuple)) and len(source) == 1 and isinstance(source[0], (Mapping, Upload)):
+        return read_image(source[0], name=name, max_pixels=max_pixels, max_bytes=max_bytes)
+    else:
+        raise UnsupportedMedia(
+            f"a picture cannot be read from {_describe(source)}",
+            subject=name,
+            next_step="Give a path, the file's bytes, an RGB uint8 array, or one upload.",
+        )
+    subject = name or subject
+    _check_bytes(memoryview(data).nbytes, max_bytes, subject)
+    data = bytes(data)
+    pixels, kind, notes = decode_image(data, name=subject, max_pixels=max_pixels)
+    origin = Source(name or label, hashlib.sha256(data).hexdigest(), kind, len(data), notes)
+    return Frame(pixels, source=origin)
+
+
+def uploads(value: Any) -> list[Upload]:
+    """The files in a ``FileUpload.value``, of ipywidgets 8 (a tuple) as of 7.7 (a dict, as on Colab).
+
+    Returns
+    -------
+    list of Upload
+        In the order given; empty where nothing was uploaded.
+
+    Raises
+    ------
+    UnsupportedMedia
+        It is no such value.
+    """
+    if not value:
+        return []
+    if isinstance(value, Mapping) and "content" not in value:
+        return [_one_upload({name: item}) for name, item in value.items()]
+    items = [value] if isinstance(value, (Mapping, Upload)) else value
+    if not isinstance(items, Sequence) or isinstance(items, (str, bytes)):
+        raise _not_an_upload(value)
+    return [item if isinstance(item, Upload) else _one_upload(item) for item in items]
+
+
+def _one_upload(item: Any) -> Upload:
+    """One upload: ``{name, content, ...}``, ``{metadata: {name}, content}``, or ``{name: either}``."""
+    if not isinstance(item, Mapping) or not item:
+        raise _not_an_upload(item)
+    name = None
+    if "content" not in item:
+        if len(item) > 1:
+            raise UnsupportedMedia(
+                f"these are {len(item)} uploads; one is wanted",
+                next_step="Read each of uploads(value) by itself.",
+            )
+        name, item = next(iter(item.items()))
+        if not isinstance(item, Mapping) or "content" not in item:
+            raise _not_an_upload(item)
+    metadata = item.get("metadata")
+    name = item.get("name") or (metadata.get("name") if isinstance(metadata, Mapping) else None) or name
+    content = item["content"]
+    if not isinstance(content, (bytes, bytearray, memoryview)):
+        raise _not_an_upload(item)
+    return Upload(str(name or "upload"), bytes(content))
+
+
+def _not_an_upload(value: Any) -> UnsupportedMedia:
+    return UnsupportedMedia(
+        f"{_describe(value)} is not an upload", next_step="Give FileUpload.value, or one item of it."
+    )
+
+
+def _describe(value: Any) -> str:
+    return "nothing (None)" if value is None else f"an object of type {type(value).__name__}"
+
+
+# ------------------------------------------------------------------ files
+
+
+def read_file(path: str | os.PathLike, *, name: object = None, max_bytes: int = MAX_BYTES) -> bytes:
+    """Content of a regular file.
+
+    Raises
+    ------
+    InputError
+        Not there, not allowed, no regular file, over ``max_bytes`` (:class:`MediaTooLarge`), or empty
+        (:class:`EmptyFile`).
+    """
+    path = os.fsdecode(os.fspath(path))
+    subject = name or path or "(empty path)"
+    if path.startswith(("http://", "https://", "ftp://", "data:")):
+        raise InputError(
+            "this is a web address, not a file", subject=subject, next_step="Download it and name the file."
+        )
+    try:
+        # Opening a pipe would wait for its writer and opening a device may do things, so look first.
+        _check_regular(os.stat(path), subject)
+        # The look again at what was opened, which may be another file by now, needs not to wait either.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(descriptor, "rb") as file:
+            status = os.fstat(file.fileno())
+            _check_regular(status, subject)
+            _check_bytes(status.st_size, max_bytes, subject)
+            data = file.read(max_bytes + 1)
+    except (OSError, ValueError) as error:
+        raise _unreadable(error, subject) from error
+    except MemoryError as error:
+        raise MediaTooLarge(
+            "there is not enough memory to read it", subject=subject, next_step="Make it smaller first."
+        ) from error
+    _check_bytes(len(data), max_bytes, subject)
+    if not data:
+        raise EmptyFile(
+            "it is empty (0 bytes)", subject=subject, next_step="Get the file again from where it came from."
+        )
+    return data
+
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder", "Name one picture inside it."),
+    (stat.S_ISFIFO, "a pipe", "Save what comes out of it to a file first."),
+    (stat.S_ISSOCK, "a socket", "Name a picture file."),
+    (stat.S_ISCHR, "a device", "Name a picture file."),
+    (stat.S_ISBLK, "a device", "Name a picture file."),
+)
+
+
+def _check_regular(status: os.stat_result, subject: object) -> None:
+    if stat.S_ISREG(status.st_mode):
+        return
+    for test, what, step in _KINDS:
+        if test(status.st_mode):
+            raise UnsupportedMedia(f"this is {what}, not a file", subject=subject, next_step=step)
+    raise UnsupportedMedia("this is not a regular file", subject=subject, next_step="Name a picture file.")
+
+
+def _check_bytes(size: int, max_bytes: int, subject: object) -> None:
+    if size > max_bytes:
+        raise MediaTooLarge(
+            f"the file has {size / 2**20:.1f} MiB; the limit is {max_bytes / 2**20:g} MiB",
+            subject=subject,
+            next_step="Make it smaller first, or raise max_bytes if you trust it.",
+        )
+
+
+def _unreadable(error: OSError | ValueError, subject: object) -> InputError:
+    if isinstance(error, FileNotFoundError):
+        cause, step = "there is no such file", "Check the path and the folder the notebook runs in."
+    elif isinstance(error, PermissionError):
+        cause, step = "reading it is not allowed", "Ask its owner for permission to read, or copy it."
+    elif isinstance(error, NotADirectoryError):
+        cause, step = "a folder on the way to it is a file", "Check the path."
+    elif isinstance(error, ValueError):  # a NUL character, or characters the file system has no bytes for
+        cause, step = "no file can have this name", "Check the path for characters that do not belong in it."
+    elif error.errno == errno.ENAMETOOLONG:
+        cause, step = "the name is too long for this system", "Check that it is a path."
+    else:
+        cause, step = f"the system cannot read it ({error.strerror or error})", "Copy it to another place."
+    return InputError(cause, subject=subject, next_step=step)
+
+
+# ------------------------------------------------------------------ arrays
+
+
+def _from_array(array: np.ndarray, name: str, max_pixels: int) -> Frame:
+    def refuse(given: str, step: str) -> UnsupportedMedia:
+        return UnsupportedMedia(
+            f"an (H, W, 3) uint8 array in RGB order is wanted, and this is {given}",
+            subject=name,
+            next_step=step,
+        )
+
+    shape = "x".join(map(str, array.shape))
+    if array.size == 0:
+        raise EmptyFile(
+            f"the array is empty (shape {array.shape})", subject=name, next_step="Check the crop."
+        )
+    if array.dtype != np.uint8:
+        if array.dtype.kind == "f":
+            step = "If its values are 0 to 1, use np.rint(image * 255).astype(np.uint8)."
+        elif array.dtype.kind == "b":
+            step = "Use image.astype(np.uint8) * 255."
+        else:
+            step = "Bring its values to 0 to 255 and convert it with .astype(np.uint8)."
+        raise refuse(f"{array.dtype} of shape {array.shape}", step)
+    notes: tuple[str, ...] = ()
+    if array.ndim == 3 and array.shape[2] == 4:
+        raise refuse(f"one of shape {array.shape}", "Drop the transparency with image[..., :3].")
+    if array.ndim == 4:
+        raise refuse(f"one of shape {array.shape}", "Take one picture out of the batch: images[0].")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim == 2:
+        notes = ("grey array shown as RGB",)
+        pixels = np.repeat(array[..., None], 3, axis=2)
+    elif array.ndim == 3 and array.shape[2] == 3:
+        pixels = None
+    else:
+        step = (
+            "Use image.transpose(1, 2, 0)." if array.ndim == 3 and array.shape[0] == 3 else "Check the array."
+        )
+        raise refuse(f"one of shape {array.shape}", step)
+    if array.shape[0] * array.shape[1] > max_pixels:
+        raise MediaTooLarge(
+            f"the array has {array.shape[1]} x {array.shape[0]} pixels; "
+            f"the limit is {max_pixels / 1e6:g} million",
+            subject=name,
+            next_step="Make it smaller first, or raise max_pixels.",
+        )
+    if pixels is None:
+        pixels = np.array(array, order="C", subok=False)
+    digest = hashlib.sha256(f"{shape}:".encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return Frame(pixels, source=Source(name, digest.hexdigest(), "array", None, notes))

@@ -1,0 +1,187 @@
+"""Looks into a model file before Keras does.
+
+A Keras file is a program: its config names classes and functions that loading will look up and call. Here
+the file is recognised by its first bytes, its config is read as plain JSON, and every class in it must be on
+a list of Keras's own layers. What is not on the list is refused by name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .errors import ModelIncomplete, NotAModel, UnsafeModel
+
+MAX_CONFIG_BYTES = 32 * 2**20
+MAX_UNPACKED_BYTES = 4 * 2**30
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+# Layers that run code which stands in the file, or that call back into the outside.
+_FORBIDDEN_CLASSES = {"Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper"}
+_ALLOWED_MODULES = re.compile(
+    r"^(keras|keras\.(src\.)?("
+    r"layers|models|initializers|regularizers|constraints|activations|dtype_policies|"
+    r"ops\.(numpy|nn|core|math|image))(\.[\w.]+)?)$"
+)
+
+
+def model_format(path: Path) -> str:
+    """``"keras"`` (a zip archive) or ``"hdf5"``, from the file's first bytes.
+
+    Raises
+    ------
+    ModelIncomplete
+        There is no such file.
+    NotAModel
+        It is something else, which the message names.
+    """
+    if path.is_dir():
+        raise NotAModel(
+            "this is a folder, perhaps a SavedModel, which can run code",
+            subject=path,
+            next_step="Save the model as a .keras file and load that.",
+        )
+    if not path.is_file():
+        raise ModelIncomplete("there is no such file", subject=path, next_step="Check the path.")
+    try:
+        with open(path, "rb") as file:
+            head = file.read(512)
+    except OSError as error:
+        raise ModelIncomplete(
+            f"the file cannot be read ({error.strerror})", subject=path, next_step="Check its permissions."
+        ) from error
+    if head.startswith(b"PK\x03\x04"):
+        return "keras"
+    if head.startswith(_HDF5_MAGIC):
+        return "hdf5"
+    size = path.stat().st_size
+    if head.startswith(b"version https://git-lfs"):
+        cause, step = (
+            f"this is a Git LFS pointer, {size} bytes, not the model",
+            "Run `git lfs pull` in its checkout.",
+        )
+    elif not head:
+        cause, step = "the file is empty", "Copy or download it again."
+    elif head.lstrip()[:1] == b"<":
+        cause, step = "this is a web page, not a model", "Download the file itself, not the page about it."
+    else:
+        cause, step = "this is neither a .keras archive nor an HDF5 file", "Save the model with Keras 3."
+    raise NotAModel(cause, subject=path, next_step=step)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The model's configuration as plain JSON; nothing is executed.
+
+    Raises
+    ------
+    NotAModel, ModelIncomplete
+        No configuration in it, or a damaged archive.
+    UnsafeModel
+        The archive claims to unpack to more than a model needs.
+    """
+    if model_format(path) == "keras":
+        text = _config_of_archive(path)
+    else:
+        text = _config_of_hdf5(path)
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise NotAModel(
+            "its configuration is damaged", subject=path, next_step="Save the model again."
+        ) from error
+    if not isinstance(config, dict):
+        raise NotAModel("its configuration is no object", subject=path, next_step="Save the model again.")
+    return config
+
+
+def _config_of_archive(path: Path) -> bytes:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename: info for info in archive.infolist()}
+            if sum(info.file_size for info in members.values()) > MAX_UNPACKED_BYTES:
+                raise UnsafeModel(
+                    f"it unpacks to more than {MAX_UNPACKED_BYTES >> 30} GB",
+                    subject=path,
+                    next_step="Do not open it.",
+                )
+            if "config.json" not in members:
+                raise NotAModel(
+                    "this is a zip archive without a Keras configuration",
+                    subject=path,
+                    next_step="Name a file that Keras has saved.",
+                )
+            if members["config.json"].file_size > MAX_CONFIG_BYTES:
+                raise UnsafeModel(
+                    "its configuration is larger than any real one", subject=path, next_step="Do not open it."
+                )
+            return archive.read("config.json")
+    except zipfile.BadZipFile as error:
+        raise NotAModel(
+            f"the archive is damaged or cut short ({error})",
+            subject=path,
+            next_step="Copy or download it again.",
+        ) from error
+
+
+def _config_of_hdf5(path: Path) -> bytes | str:
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            text = file.attrs.get("model_config")
+    except OSError as error:
+        raise NotAModel(
+            "the HDF5 file is damaged or cut short", subject=path, next_step="Copy or download it again."
+        ) from error
+    if text is None:
+        raise ModelIncomplete(
+            "there are weights in it but no architecture",
+            subject=path,
+            next_step="Build the model with build_model(...), call its load_weights, then save_model.",
+        )
+    return text
+
+
+def check_config(config: dict[str, Any], subject: object) -> None:
+    """Refuse a configuration that names anything but Keras's own layers and settings.
+
+    Raises
+    ------
+    UnsafeModel
+        With the first offending class named.
+    """
+    # Losses, metrics and optimiser state are never loaded, so theirs may be anything.
+    for node in _objects({k: v for k, v in config.items() if k != "compile_config"}):
+        name = str(node.get("class_name"))
+        module = node.get("module")
+        registered = node.get("registered_name")
+        if name in _FORBIDDEN_CLASSES or (name == "function" and module is None):
+            _refuse(name, "can run code that is stored in the file", subject)
+        if module is not None and not _ALLOWED_MODULES.match(str(module)):
+            _refuse(f"{module}.{name}", "is not part of Keras", subject)
+        if module is None and registered not in (None, name):
+            _refuse(str(registered), "is not part of Keras", subject)
+
+
+def _objects(node: Any) -> Iterator[dict[str, Any]]:
+    """Every serialised object (a dict with ``class_name``) in a configuration."""
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if "class_name" in node:
+                yield node
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
+
+
+def _refuse(name: str, why: str, subject: object) -> None:
+    raise UnsafeModel(
+        f"it contains {name}, which {why}",
+        subject=subject,
+        next_step="Ask its author for a model made of plain Keras layers.",
+    )

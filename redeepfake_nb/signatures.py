@@ -1,0 +1,138 @@
+"""What a file really is, told from its first bytes. Names and extensions are never believed."""
+
+from __future__ import annotations
+
+# Formats that are decoded here: (offset, bytes, format).
+_PICTURES: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"GIF87a", "GIF"),
+    (0, b"GIF89a", "GIF"),
+    (0, b"II*\x00", "TIFF"),
+    (0, b"MM\x00*", "TIFF"),
+    (0, b"II+\x00", "TIFF"),
+    (0, b"MM\x00+", "TIFF"),
+    *((0, b"P%d" % digit, "PPM") for digit in range(1, 7)),
+)
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"miaf", b"mif2"}
+_AVIF_BRANDS = {b"avif", b"avis"}
+
+_CONVERT = "Convert it to PNG or JPEG first."
+_VIDEO = "Use analyze_video() or open_video() for videos."
+_ARCHIVE = "Unpack it and name a picture inside."
+_WRONG = "Check that the right file was chosen."
+_DOWNLOAD = "Download the picture itself; this is what a browser got instead."
+
+# Everything else that people hand over by mistake: (offset, bytes, what it is, what to do).
+_OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
+    (
+        0,
+        b"version https://git-lfs.github.com/spec",
+        "a Git LFS pointer",
+        "Run `git lfs pull` to get the file.",
+    ),
+    (0, b"%PDF", "a PDF document", "Export the picture from it as PNG or JPEG."),
+    (0, b"#EXTM3U", "a video playlist", "Download the video itself; playlists are not followed."),
+    (0, b"\x1aE\xdf\xa3", "a Matroska or WebM video", _VIDEO),
+    (0, b"FLV\x01", "an FLV video", _VIDEO),
+    (0, b"\x00\x00\x01\xba", "an MPEG video", _VIDEO),
+    (0, b"\x00\x00\x01\xb3", "an MPEG video", _VIDEO),
+    (0, b"OggS", "an Ogg audio or video file", _VIDEO),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "a Windows Media file", _VIDEO),
+    (4, b"moov", "a QuickTime video", _VIDEO),
+    (4, b"mdat", "a QuickTime video", _VIDEO),
+    (4, b"jP  ", "a JPEG 2000 picture", _CONVERT),
+    (0, b"\xff\x4f\xff\x51", "a JPEG 2000 picture", _CONVERT),
+    (4, b"JXL ", "a JPEG XL picture", _CONVERT),
+    (0, b"\xff\x0a", "a JPEG XL picture", _CONVERT),
+    (0, b"8BPS", "a Photoshop document", _CONVERT),
+    (0, b"\x76\x2f\x31\x01", "an OpenEXR picture", _CONVERT),
+    (0, b"FUJIFILM", "a camera raw file", _CONVERT),
+    (8, b"CR\x02\x00", "a camera raw file", _CONVERT),
+    (0, b"\x00\x00\x01\x00", "an icon", _CONVERT),
+    (0, b"%!PS", "a PostScript document", _CONVERT),
+    (0, b"PK\x03\x04", "a zip archive (or a document or model stored as one)", _ARCHIVE),
+    (0, b"PK\x05\x06", "an empty zip archive", _WRONG),
+    (0, b"\x1f\x8b", "a gzip archive", _ARCHIVE),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", _ARCHIVE),
+    (0, b"Rar!", "a RAR archive", _ARCHIVE),
+    (257, b"ustar", "a tar archive", _ARCHIVE),
+    (0, b"\x89HDF", "an HDF5 file, perhaps a Keras model", "Models go to load_model()."),
+    (0, b"\x93NUMPY", "a NumPy array file", "Load it with numpy.load() and hand over the array."),
+    (0, b"ID3", "an MP3 file", _WRONG),
+    (0, b"\x7fELF", "a program", _WRONG),
+    (0, b"MZ", "a program", _WRONG),
+)
+
+
+def picture_format(data: bytes) -> str | None:
+    """Format of the picture that ``data`` begins like ("JPEG", "PNG", ...), or ``None``."""
+    for offset, magic, name in _PICTURES:
+        if data.startswith(magic, offset):
+            return name
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WEBP"
+    # Two letters are a weak signature: ask for the sizes of a BMP info header as well.
+    if data.startswith(b"BM") and int.from_bytes(data[14:18], "little") in (12, 16, 40, 52, 56, 64, 108, 124):
+        return "BMP"
+    if data[4:8] == b"ftyp":
+        brands = _brands(data)
+        if brands & _AVIF_BRANDS:
+            return "AVIF"
+        if brands & _HEIF_BRANDS:
+            return "HEIF"
+    return None
+
+
+def _brands(data: bytes) -> set[bytes]:
+    """Brands of an ISO base media file: the major one and those it says it is compatible with."""
+    end = min(int.from_bytes(data[:4], "big"), 256, len(data))
+    return {data[8:12], *(data[i : i + 4] for i in range(16, end - 3, 4))}
+
+
+def describe(data: bytes) -> tuple[str, str]:
+    """What ``data``, which is no picture format read here, is instead, and what to do about it."""
+    for offset, magic, what, step in _OTHERS:
+        if data.startswith(magic, offset):
+            return what, step
+    if data[4:8] == b"ftyp":
+        return "an MP4 or QuickTime file", _VIDEO
+    if data.startswith(b"RIFF"):
+        return ("an AVI video", _VIDEO) if data[8:11] == b"AVI" else ("a RIFF file", _WRONG)
+    if data[:1] == b"\x47" and data[188:189] == b"\x47":
+        return "an MPEG transport stream", _VIDEO
+    head = data[:512]
+    if not head.strip(b"\x00"):
+        return "a file that begins with zero bytes only", "Copy or download it again; that went wrong."
+    text = _as_text(head)
+    if text is not None:
+        return _describe_text(text)
+    return "a file of a kind unknown here", _CONVERT
+
+
+def _as_text(head: bytes) -> str | None:
+    """``head`` as text, or ``None`` where it is binary. A lone byte says nothing and counts as binary."""
+    if len(head) < 2:
+        return None
+    try:
+        # A multi-byte character may be cut at the end of the sample.
+        text = head.decode("utf-8", "strict" if len(head) < 512 else "ignore")
+    except UnicodeDecodeError:
+        return None
+    odd = sum(not (c.isprintable() or c in "\t\r\n\f\ufeff") for c in text)
+    return text if odd == 0 else None
+
+
+def _describe_text(text: str) -> tuple[str, str]:
+    start = text.lstrip("\ufeff \t\r\n").lower()
+    if start.startswith("<svg") or (start.startswith("<?xml") and "<svg" in start):
+        return "an SVG drawing", _CONVERT
+    if start.startswith(("<!doctype html", "<html", "<head", "<body", "<script")):
+        return "a web page (HTML)", _DOWNLOAD
+    if start.startswith("<?xml"):
+        return "an XML file", _DOWNLOAD
+    if start.startswith(("{", "[")):
+        return "a text file, perhaps JSON", _WRONG
+    if start.startswith("data:image"):
+        return "a data URL written out as text", "Decode its base64 part to bytes first."
+    return "plain text", _WRONG

@@ -1,0 +1,108 @@
+"""From scores to a word with its reasons: fake, real, or inconclusive.
+
+The rules are few and stated, because people act on them:
+
+1. No face, no verdict.
+2. A face is *clear* when it is large and sharp enough for the model, and its score is not near the threshold.
+3. One clear face at or over the threshold: ``fake``.
+4. Every face clear and under the threshold: ``real``.
+5. Anything else: ``inconclusive``, with what stood in the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from .models import Card
+from .prediction import Prediction
+
+VerdictLabel = Literal["fake", "real", "inconclusive"]
+
+# Half-width of the band around the threshold in which a score decides nothing. A model that was never
+# calibrated may be over-confident, and has to be farther away.
+NEAR = 0.10
+NEAR_UNCALIBRATED = 0.25
+# Stated where the card does not say what the model was trained on: dlib's detector works on 80 px windows, and
+# a crop enlarged from less shows no texture that a model could judge.
+MIN_FACE = 64
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A label at a threshold, and why. ``reasons`` are whole phrases for a person to read."""
+
+    label: VerdictLabel
+    reasons: tuple[str, ...]
+    threshold: float
+
+    @property
+    def headline(self) -> str:
+        """One modest line."""
+        words = {
+            "fake": "Points to manipulation",
+            "real": "No sign of manipulation found",
+            "inconclusive": "Inconclusive",
+        }
+        return f"{words[self.label]} (threshold {self.threshold:.2f})"
+
+    def to_dict(self) -> dict:
+        """Plain JSON."""
+        return {"label": self.label, "threshold": self.threshold, "reasons": list(self.reasons)}
+
+
+def doubts(prediction: Prediction, card: Card, threshold: float) -> tuple[str, ...]:
+    """Why this face's score should not be relied on alone; empty for a clear face."""
+    face, found = prediction.face, []
+    smallest = card.min_face or MIN_FACE
+    if face.size < smallest:
+        found.append(f"small face ({face.size} px, the model needs {smallest})")
+    if card.min_sharpness and face.sharpness is not None and face.sharpness < card.min_sharpness:
+        found.append(f"blurred face (sharpness {face.sharpness:.0f} under {card.min_sharpness:.0f})")
+    band = NEAR if card.temperature else NEAR_UNCALIBRATED
+    if abs(prediction.probability - threshold) < band:
+        found.append(f"score within {band:.2f} of the threshold")
+    return tuple(found)
+
+
+def judge(predictions: Sequence[Prediction], card: Card, threshold: float) -> Verdict:
+    """The verdict on one picture.
+
+    Parameters
+    ----------
+    predictions
+        Every face of the picture.
+    card
+        The model's card; it knows what sizes the model was trained on and whether it is calibrated.
+    threshold
+        Cut on P(fake), between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        A threshold outside (0, 1).
+    """
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold must lie between 0 and 1, not {threshold}")
+    if not predictions:
+        return Verdict("inconclusive", ("no face was found",), threshold)
+
+    faces = "1 face" if len(predictions) == 1 else f"{len(predictions)} faces"
+    over = [p for p in predictions if p.label(threshold) == "fake"]
+    highest = max(p.probability for p in predictions)
+    reasons = [f"P(fake) at or over {threshold:.2f} for {len(over)} of {faces}, highest {highest:.2f}"]
+    unclear = {i: doubts(p, card, threshold) for i, p in enumerate(predictions)}
+    for i, found in unclear.items():
+        who = "" if len(predictions) == 1 else f"face {i + 1}: "
+        reasons += [who + doubt for doubt in found]
+    if card.temperature is None:
+        reasons.append("the model was never calibrated, so its probabilities are only scores")
+
+    if any(p in over and not unclear[i] for i, p in enumerate(predictions)):
+        label: VerdictLabel = "fake"
+    elif any(unclear.values()):
+        label = "inconclusive"
+    else:
+        label = "real"
+    return Verdict(label, tuple(reasons), threshold)
