@@ -20,7 +20,18 @@ from .verdict import Verdict, doubts, judge
 if TYPE_CHECKING:
     import pandas as pd
 
-_REPORTED_PACKAGES = ("redeepfake-nb", "tensorflow", "keras", "tf-keras-vis", "dlib-bin", "opencv-python", "numpy")
+_COLUMNS = (
+    "file face left top right bottom size_px confidence sharpness logit probability label threshold doubts"
+)
+_REPORTED_PACKAGES = (
+    "redeepfake-nb",
+    "tensorflow",
+    "keras",
+    "tf-keras-vis",
+    "dlib-bin",
+    "opencv-python",
+    "numpy",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +101,8 @@ class ImageReport:
         """One row per face: position, size, score, label. Empty, with the same columns, without faces."""
         import pandas as pd
 
-        columns = (
-            "file face left top right bottom size_px confidence sharpness logit probability label threshold doubts"
-        )
-        return pd.DataFrame([self._row(i) for i in range(len(self.predictions))], columns=columns.split())
+        rows = [self._row(i) for i in range(len(self.predictions))]
+        return pd.DataFrame(rows, columns=_COLUMNS.split())
 
     def _row(self, index: int) -> dict[str, Any]:
         prediction = self.predictions[index]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .backend import import_keras
 from .dlib_weights import FaceNetwork, read_face_network
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def build_model(
     ModelIncomplete
         ``"face_recognition"`` is asked for and the package is not installed.
     """
+    import_keras()
     import keras
 
     if input_size < 48:
@@ -149,8 +151,9 @@ def _logit(features, head: Head):
 
 # ------------------------------------------------------------------ the compact network
 
-# (filters, halves the size) of the residual blocks in forward order; King 2017, "High Quality Face Recognition
-# with Deep Metric Learning", dlib's anet_type. The last block, which leaves 2 x 2 cells, only serves the embedding.
+# (filters, halves the size) of the residual blocks in forward order; King 2017, "High Quality Face
+# Recognition with Deep Metric Learning", dlib's anet_type. The last block, which leaves 2 x 2 cells, only
+# serves the embedding.
 _STAGES: tuple[tuple[tuple[int, bool], ...], ...] = (
     ((32, False),) * 3,
     ((64, True),) + ((64, False),) * 3,
@@ -165,7 +168,7 @@ _MEAN = (122.782, 117.001, 104.298)
 
 
 class _Trunk:
-    """Lays dlib's face recognition network onto a tensor, layer by layer, and remembers what to load where."""
+    """Lays dlib's face recognition network onto a tensor, with layers numbered as in its file."""
 
     def __init__(self) -> None:
         self.count = 0

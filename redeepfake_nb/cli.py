@@ -122,7 +122,8 @@ def _train(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from .datasets import read_faces, split
-    from .training import Recipe, train_and_export
+    from .export import train_and_export
+    from .training import Recipe
 
     recipe = Recipe.read(options.recipe)
     faces = read_faces(options.data, options.pictures)

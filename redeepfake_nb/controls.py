@@ -80,13 +80,13 @@ class ImageControls:
         )
         self.paths = hint(
             ipw.Textarea(
-                placeholder="paths on the notebook's machine,\none per line; * and ? match names",
+                placeholder="one per line",
                 description="Paths",
                 rows=2,
                 layout={"width": "auto", "height": "56px"},
                 style={"description_width": "40px"},
             ),
-            "Pictures of any size that the notebook's machine can read, one path per line",
+            "Pictures on the notebook's machine, of any size: one path per line; * and ? match names",
         )
         self.open = _button("Open paths", "Analyse the pictures named above", "folder-open")
 
@@ -123,7 +123,9 @@ class ImageControls:
             "hog is fast and finds upright faces; cnn is slow without a GPU and finds more poses",
         )
         self.own_margin = hint(
-            ipw.Checkbox(value=margin is None, description="Margin of the model", indent=False, layout=wide),
+            ipw.Checkbox(
+                value=margin is None, description="The model's own margin", indent=False, layout=wide
+            ),
             "Cut faces out as the model was trained; other margins make scores less reliable",
         )
         self.margin = hint(
@@ -184,7 +186,8 @@ class ImageControls:
         self.forth = _button("Next", "Show the next picture", "arrow-right", "110px")
         self.choice = ipw.HBox([self.picture, self.back, self.forth])
         self.verdict = ipw.HTML()
-        self.image = ipw.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start"})
+        self.image = ipw.Image(format="png")
+        self.image.add_class("rdf-picture")
         self.table = ipw.HTML()
         self.face = hint(
             ipw.Dropdown(options=[], description="Heatmaps of", style={"description_width": "initial"}),
@@ -196,9 +199,9 @@ class ImageControls:
         self.root = self._arranged()
 
     def _arranged(self) -> ipw.Widget:
-        limit = markup.quiet("Uploads: about 10 MB in all; larger pictures by path.")
+        limit = markup.quiet("Uploads up to about 10 MB; larger ones by path:")
         groups = [
-            ("Pictures", ipw.HBox([self.upload, self.sample]), ipw.HTML(limit), self.paths, self.open),
+            ("Pictures", self.upload, self.sample, ipw.HTML(limit), self.paths, self.open),
             ("Model", self.model, self.model_facts, self.threshold, self.reset),
             ("Faces", self.detector, self.own_margin, self.margin, self.again),
             ("Heatmap", self.method, self.target, self.strength),

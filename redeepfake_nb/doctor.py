@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 
+from .backend import import_keras
 from .errors import RedeepfakeError
 
 PACKAGES = (
@@ -59,7 +60,7 @@ def examine() -> list[Finding]:
             findings += check()
         except RedeepfakeError as error:
             findings.append(Finding(check.__name__.strip("_"), False, error.cause, error.next_step))
-        except Exception as error:  # a broken installation can fail in any way; the rest is still worth knowing
+        except Exception as error:  # a broken installation can fail in any way
             findings.append(
                 Finding(
                     check.__name__.strip("_"),
@@ -91,6 +92,7 @@ def _packages() -> list[Finding]:
 
 
 def _device() -> list[Finding]:
+    import_keras()
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")

@@ -21,7 +21,7 @@ def displayable(name: object, limit: int = _MAX_NAME) -> str:
     if len(text) <= limit:
         return text
     head = (limit - 1) * 2 // 3
-    return f"{text[:head]}…{text[head + 1 - limit:]}"
+    return f"{text[:head]}…{text[head + 1 - limit :]}"
 
 
 class RedeepfakeError(Exception):

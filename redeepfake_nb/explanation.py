@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import keras
 
 Target = Literal["fake", "real"]
-# Name -> class of tf-keras-vis. Selvaraju et al. 2017 (Grad-CAM), Chattopadhay et al. 2018 (Grad-CAM++), Jiang et
-# al. 2021 (Layer-CAM).
+# Name -> class of tf-keras-vis. Grad-CAM: Selvaraju et al. 2017. Grad-CAM++: Chattopadhay et al. 2018.
+# Layer-CAM: Jiang et al. 2021.
 METHODS = {
     "gradcam": ("tf_keras_vis.gradcam", "Gradcam"),
     "gradcam++": ("tf_keras_vis.gradcam_plus_plus", "GradcamPlusPlus"),
@@ -212,7 +212,7 @@ class _Visualiser:
 
 
 def _compiled_rest(model: keras.Model, features, needs_image: bool, image) -> keras.Model:
-    """Keras model: features (and picture) -> a layer called ``explained`` -> the rest of the network -> logit."""
+    """Keras model: features (and picture) -> layer ``explained`` -> the rest of the network -> logit."""
     import keras
     import tensorflow as tf
 

@@ -48,6 +48,8 @@ STYLE = """<style>
   background: var(--jp-ui-font-color1, #222); }
 .rdf details pre { max-height: 220px; overflow: auto; font-size: 11px; color: inherit;
   background: var(--jp-layout-color2, #eee); padding: 6px; }
+.rdf img.rdf-picture { width: auto; height: auto; max-width: 100%; max-height: 470px;
+  align-self: flex-start; }
 </style>"""
 
 
@@ -110,7 +112,7 @@ def faces_table(report: ImageReport) -> str:
     if not report.predictions:
         return ""
     head = (
-        '<th class="rdf-left">face</th><th>P(fake)</th><th class="rdf-left">0 to 1</th>'
+        '<th class="rdf-left">face</th><th>P(fake)</th><th class="rdf-left">from 0 to 1</th>'
         '<th class="rdf-left">label</th><th>size, px</th><th>sharpness</th>'
         '<th class="rdf-left">reasons for doubt</th>'
     )

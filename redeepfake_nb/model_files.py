@@ -82,10 +82,7 @@ def read_config(path: Path) -> dict[str, Any]:
     UnsafeModel
         The archive claims to unpack to more than a model needs.
     """
-    if model_format(path) == "keras":
-        text = _config_of_archive(path)
-    else:
-        text = _config_of_hdf5(path)
+    text = _config_of_archive(path) if model_format(path) == "keras" else _config_of_hdf5(path)
     try:
         config = json.loads(text)
     except ValueError as error:

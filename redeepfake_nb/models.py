@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from .backend import import_keras
 from .errors import HashMismatch, ModelIncomplete, NotAModel, OutputError, UnsafeModel, UnsuitableModel
 from .graphs import as_logit_model, spatial_cut_layer
 from .model_files import check_config, model_format, read_config
@@ -120,6 +122,7 @@ class Classifier:
     """
 
     def __init__(self, model: keras.Model, card: Card | None = None) -> None:
+        import_keras()
         import tensorflow as tf
 
         self.card = card or Card()
@@ -353,6 +356,7 @@ def _input_size(config: Mapping[str, Any]) -> int | None:
 
 
 def _load_keras(path: Path) -> keras.Model:
+    import_keras()
     import keras
 
     try:
@@ -397,6 +401,7 @@ def save_model(classifier: Classifier, path: str | Path) -> Path:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
             weights = Path(folder) / path.name
             classifier.keras_model.save(weights)
+            _deflate(weights)
             card = replace(card, sha256=sha256_of(weights))
             sidecar = Path(folder) / path.with_suffix(".json").name
             sidecar.write_text(json.dumps(card.to_dict(), indent=2) + "\n", encoding="utf-8")
@@ -409,3 +414,18 @@ def save_model(classifier: Classifier, path: str | Path) -> Path:
             next_step="Check free space and permissions.",
         ) from error
     return path
+
+
+def _deflate(path: Path) -> None:
+    """Compress a .keras archive, which Keras writes uncompressed and reads either way."""
+    packed = path.with_suffix(".packed")
+    with (
+        zipfile.ZipFile(path) as old,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as new,
+    ):
+        for member in old.infolist():
+            # A fixed date: the same weights give the same file and the same SHA-256.
+            info = zipfile.ZipInfo(member.filename, (1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            new.writestr(info, old.read(member))
+    os.replace(packed, path)

@@ -106,7 +106,7 @@ class Recipe:
 
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
-    """``model``: float32, the averaged weights of the best evaluation. ``history``: one dict per evaluation."""
+    """``model``: float32, averaged weights of the best evaluation. ``history``: one dict per evaluation."""
 
     model: keras.Model
     history: list[dict]
@@ -241,7 +241,7 @@ def _compile(model: keras.Model, recipe: Recipe, stage: Stage) -> None:
 
 
 def _weights(model: keras.Model) -> list[np.ndarray]:
-    """Copies of all weights. Keras may hand out views of the live variables, which must not be averaged into."""
+    """Copies of all weights: Keras may hand out views of live variables, not to be averaged into."""
     return [np.array(w) for w in model.get_weights()]
 
 

@@ -24,8 +24,8 @@ VerdictLabel = Literal["fake", "real", "inconclusive"]
 # calibrated may be over-confident, and has to be farther away.
 NEAR = 0.10
 NEAR_UNCALIBRATED = 0.25
-# Stated where the card does not say what the model was trained on: dlib's detector works on 80 px windows, and
-# a crop enlarged from less shows no texture that a model could judge.
+# Used where the card does not say what the model was trained on: dlib's detector works on 80 px windows, and
+# a crop enlarged from much less shows no texture that a model could judge.
 MIN_FACE = 64
 
 

@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import ipywidgets as ipw
+
 from . import media
 from .analysis import ImageReport, analyze_image
 from .controls import DEFAULT, NO_METHOD, ImageControls, empty_upload
@@ -258,7 +260,9 @@ class ImageInspector(Inspector):
         found = self._loaded[1]
         self.controls.show_model(found)
         if self._own_threshold:
-            self._set_threshold(found.threshold)
+            self._set(self.controls.threshold, found.threshold)
+        if self.controls.own_margin.value:
+            self._set(self.controls.margin, found.preprocessing.margin)
         return found
 
     def _chosen(self) -> tuple[str, float | None, str]:
@@ -381,8 +385,8 @@ class ImageInspector(Inspector):
         report = self._current()
         self.controls.show_maps(() if report is None else report.explanations)
 
-    def _set_threshold(self, value: float) -> None:
-        slider = self.controls.threshold
+    def _set(self, slider: ipw.FloatSlider, value: float) -> None:
+        """Move a slider, beyond its ends if need be, without its callback."""
         with self._silence():
             slider.min, slider.max = min(slider.min, value), max(slider.max, value)
             slider.value = value
@@ -392,7 +396,7 @@ class ImageInspector(Inspector):
             return WELCOME
         failed = sum(place in ("pictures", "faces") for place, _, _ in self._recorded)
         seconds = sum(sum(report.timing.values()) for report in self.result)
-        note = f", {_count(failed, 'failure')}: see the message at the left" if failed else ""
+        note = f", {_count(failed, 'failure')}, see the message" if failed else ""
         return f"{_count(len(self.result), 'picture')} analysed in {seconds:.1f} s{note}."
 
 

@@ -31,3 +31,34 @@ def shared() -> Path:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def classifier():
+    """A classifier that anybody can check: P(fake) is the sigmoid of 8 * (mean brightness, 0 to 1) - 4.
+
+    Its last map, layer ``conv``, is the brightness itself (and three channels of nothing), so that Grad-CAM
+    for fake is bright where the picture is, and for real it is empty. Input 32 px, calibrated, threshold 0.6.
+    """
+    import keras
+
+    from redeepfake_nb import Card, Classifier, Preprocessing
+
+    image = keras.Input((32, 32, 3))
+    x = keras.layers.Rescaling(1 / 255)(image)
+    conv = keras.layers.Conv2D(4, 3, activation="relu", name="conv")
+    x = keras.layers.GlobalAveragePooling2D()(conv(x))
+    dense = keras.layers.Dense(1, name="logit")
+    model = keras.Model(image, dense(x))
+    kernel = np.zeros((3, 3, 3, 4), np.float32)
+    kernel[..., 0] = 1 / 27
+    conv.set_weights([kernel, np.zeros(4, np.float32)])
+    dense.set_weights([np.float32([[8], [0], [0], [0]]), np.float32([-4])])
+    card = Card(
+        name="brightness",
+        version="1",
+        preprocessing=Preprocessing(input_size=32),
+        temperature=1.0,
+        threshold=0.6,
+    )
+    return Classifier(model, card)

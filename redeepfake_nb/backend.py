@@ -1,0 +1,43 @@
+"""Imports Keras and its backend without the greetings that TensorFlow's C++ parts write to standard error.
+
+In a notebook those lines stand in a red box above the first result and look like a failure. No setting
+silences them, as they are written before the log is set up.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def import_keras() -> None:
+    """Import Keras, once, quietly. What was held back is shown if the import fails."""
+    if "keras" in sys.modules:
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _standard_error_held_back():
+        import keras  # noqa: F401
+
+
+@contextmanager
+def _standard_error_held_back() -> Iterator[None]:
+    """Keep the process's standard error, native code's included, in a file; show it after an exception."""
+    with tempfile.TemporaryFile() as kept:
+        sys.stderr.flush()
+        saved = os.dup(2)
+        try:
+            os.dup2(kept.fileno(), 2)
+            try:
+                yield
+            finally:
+                sys.stderr.flush()
+                os.dup2(saved, 2)
+        except BaseException:
+            kept.seek(0)
+            sys.stderr.write(kept.read().decode("utf-8", "replace"))
+            raise
+        finally:
+            os.close(saved)

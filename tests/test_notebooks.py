@@ -1,0 +1,134 @@
+"""Every notebook runs top to bottom, unattended, and is committed without outputs."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from redeepfake_nb.errors import ModelIncomplete
+from redeepfake_nb.models import default_model_path, save_model
+
+FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
+# Fewest pictures that a run shows.
+FIGURES = {"01_image.ipynb": 5}
+
+each = pytest.mark.parametrize("name", NOTEBOOKS)
+# Keras 3 says this under NumPy 2 while it saves a model.
+saving = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def read(name: str) -> nbformat.NotebookNode:
+    return nbformat.read(FOLDER / name, as_version=4)
+
+
+def plain(source: str) -> str:
+    """Code without the lines that only IPython understands."""
+    return re.sub(r"^(\s*)[%!].*$", r"\1pass", source, flags=re.MULTILINE)
+
+
+def run(name: str, folder: Path, **parameters: object) -> nbformat.NotebookNode:
+    """Execute a copy in ``folder``, with parameters set after the cell tagged so, as papermill does."""
+    notebook = read(name)
+    settings = "\n".join(f"{key} = {value!r}" for key, value in parameters.items())
+    notebook.cells.insert(3, nbformat.v4.new_code_cell(settings))
+    client = NotebookClient(
+        notebook, timeout=500, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    )
+    client.execute()
+    return notebook
+
+
+def check_outputs(name: str, notebook: nbformat.NotebookNode) -> None:
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert [o for o in outputs if o.output_type == "error"] == []
+    # Warnings and logs are noise to whoever reads the notebook.
+    assert [o.text for o in outputs if o.output_type == "stream" and o.name == "stderr"] == []
+    shown = [o.data for o in outputs if "data" in o]
+    assert sum("image/png" in data for data in shown) >= FIGURES.get(name, 1)
+    if "Inspector(" in notebook.cells[-1].source:
+        assert "application/vnd.jupyter.widget-view+json" in shown[-1]
+    # An inspector that nobody has used yet holds no picture.
+    assert "image/png" not in str(notebook.metadata.get("widgets", ""))
+
+
+def test_there_are_notebooks():
+    assert "01_image.ipynb" in NOTEBOOKS
+
+
+@each
+def test_committed_clean(name):
+    notebook = read(name)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert "widgets" not in notebook.metadata
+    for cell in notebook.cells:
+        assert cell.id
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+        assert not cell.get("attachments")
+
+
+@each
+def test_the_first_three_cells(name):
+    first, second, third = read(name).cells[:3]
+    assert first.cell_type == "markdown"
+    for word in (
+        "# ",
+        "**Purpose.**",
+        "**Run time.**",
+        "**Limits.**",
+        "colab.research.google.com",
+        "kaggle.com",
+    ):
+        assert word in first.source
+    assert first.source.count(f"/notebooks/{name}") == 2
+    assert "except ModuleNotFoundError" in second.source
+    assert "%pip install" in second.source
+    assert third.metadata.tags == ["parameters"]
+    tree = ast.parse(third.source)
+    assert tree.body
+    for statement in tree.body:
+        assert isinstance(statement, ast.Assign)
+        ast.literal_eval(statement.value)
+
+
+@each
+def test_cells_define_nothing(name):
+    for cell in read(name).cells:
+        if cell.cell_type == "code":
+            nodes = ast.walk(ast.parse(plain(cell.source)))
+            kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+            assert not [node for node in nodes if isinstance(node, kinds)]
+
+
+@each
+def test_code_is_introduced(name):
+    """No two code cells without a word between them, the opening ones aside; each has something to say."""
+    cells = read(name).cells
+    assert all(cell.source.strip() for cell in cells)
+    kinds = "".join(cell.cell_type[0] for cell in cells[3:])
+    assert kinds.startswith("m")
+    assert "ccc" not in kinds
+
+
+@each
+@saving
+def test_runs_with_a_small_model(name, classifier, tmp_path):
+    model = save_model(classifier, tmp_path / "small.keras")
+    check_outputs(name, run(name, tmp_path, MODEL=str(model)))
+
+
+@each
+def test_runs_with_the_model_that_ships(name, tmp_path):
+    try:
+        default_model_path()
+    except ModelIncomplete:
+        pytest.skip("the model that ships is not here")
+    check_outputs(name, run(name, tmp_path))
