@@ -193,6 +193,8 @@ class ImageControls:
             ipw.Dropdown(options=[], description="Heatmaps of", style={"description_width": "initial"}),
             "Which faces' heatmaps are shown",
         )
+        self.captions: list[ipw.HTML] = []
+        self.panes: list[ipw.Image] = []
         self.maps = ipw.VBox([])
         self.notes = {place: ipw.HTML() for place in PLACES}
         self.log = ipw.HTML()
@@ -210,10 +212,10 @@ class ImageControls:
         column = [ipw.HTML(markup.STYLE, layout={"display": "none"})]
         for (title, *controls), place in zip(groups, PLACES, strict=True):
             column += [ipw.HTML(markup.group(title)), *controls, self.notes[place]]
-        left = ipw.VBox(column, layout={"flex": "0 0 300px", "width": "300px", "overflow": "hidden"})
+        left = ipw.VBox(column, layout={"flex": "0 0 280px", "width": "280px", "overflow": "hidden"})
         main = [self.status, self.progress, self.choice, self.verdict, self.image, self.table]
         main += [self.face, self.maps, self.log]
-        right = ipw.VBox(main, layout={"flex": "1 1 420px", "min_width": "0", "padding": "0 0 0 16px"})
+        right = ipw.VBox(main, layout={"flex": "1 1 340px", "min_width": "0", "padding": "0 0 0 16px"})
         root = ipw.HBox([left, right], layout={"flex_flow": "row wrap", "align_items": "flex-start"})
         root.add_class("rdf")
         return root
@@ -284,18 +286,20 @@ class ImageControls:
         """The heatmaps of the faces chosen; widgets are used again, so that no old picture stays behind."""
         from . import view
 
+        first, last = 0, MAX_MAPS
         if self.face.value is not None and self.face.value >= 0:
-            explanations = explanations[self.face.value : self.face.value + 1]
+            first, last = self.face.value, self.face.value + 1
+        strength = self.strength.value
         pictures = [
-            view.to_png(view.plot_explanation, e, strength=self.strength.value)
-            for e in explanations[:MAX_MAPS]
+            view.to_png(view.plot_explanation, e, strength=strength) for e in explanations[first:last]
         ]
-        panes = list(self.maps.children)
-        while len(panes) < len(pictures):
-            panes.append(ipw.Image(format="png", layout={"max_width": "100%"}))
-        for pane, png in zip(panes, pictures + [b""] * (len(panes) - len(pictures)), strict=True):
-            _show_png(pane, png)
-        self.maps.children = tuple(panes)
+        while len(self.panes) < len(pictures):
+            self.panes.append(ipw.Image(format="png", layout={"max_width": "100%"}))
+            self.captions.append(ipw.HTML())
+        for i, (caption, pane) in enumerate(zip(self.captions, self.panes, strict=True)):
+            _show_png(pane, pictures[i] if i < len(pictures) else b"")
+            caption.value = markup.caption(f"Face {first + i + 1}") if i < len(pictures) else ""
+        self.maps.children = [w for pair in zip(self.captions, self.panes, strict=True) for w in pair]
 
 
 def _show_png(pane: ipw.Image, png: bytes) -> None:

@@ -36,7 +36,8 @@ STYLE = """<style>
 .rdf table.rdf-faces { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums;
   color: inherit; font-size: inherit; }
 .rdf .rdf-faces th, .rdf .rdf-faces td { padding: 3px 8px; text-align: right; vertical-align: middle;
-  border-bottom: 1px solid var(--jp-border-color2, #ccc); background: none; }
+  border-bottom: 1px solid var(--jp-border-color2, #ccc); background: none; white-space: nowrap; }
+.rdf .rdf-faces td.rdf-words { white-space: normal; min-width: 140px; }
 .rdf .rdf-faces .rdf-left { text-align: left; }
 .rdf .rdf-bar { position: relative; width: 130px; height: 12px;
   border: 1px solid var(--jp-border-color1, #888); }
@@ -66,6 +67,11 @@ def group(title: str) -> str:
 def quiet(*sentences: object) -> str:
     """Small print."""
     return f'<div class="rdf-text rdf-quiet">{" ".join(text(s) for s in sentences)}</div>'
+
+
+def caption(words: str) -> str:
+    """What the picture below shows."""
+    return f'<div class="rdf-text"><b>{text(words)}</b></div>'
 
 
 def status(sentence: object) -> str:
@@ -132,7 +138,7 @@ def _face_row(report: ImageReport, index: int) -> str:
         f'<tr><td class="rdf-left">{index + 1}</td><td>{prediction.probability:.2f}</td>'
         f'<td class="rdf-left">{_bar(prediction.probability, label, cut, report.card.temperature)}</td>'
         f'<td class="rdf-left">{SIGNS[label]} {label}</td><td>{face.size}</td>'
-        f'<td>{sharpness}</td><td class="rdf-left">{text(doubts)}</td></tr>'
+        f'<td>{sharpness}</td><td class="rdf-left rdf-words">{text(doubts)}</td></tr>'
     )
 
 
