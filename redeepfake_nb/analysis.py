@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .explanation import Explanation, Target
 from .explanation import explain as explain_predictions
-from .faces import Detector, find_faces
+from .faces import Detector, detector_name, find_faces
 from .media import Frame, read_image
 from .models import Card, Classifier, default_classifier
 from .prediction import Prediction, predict
@@ -67,6 +67,11 @@ class ImageReport:
     def __post_init__(self) -> None:
         if self.explanations and len(self.explanations) != len(self.predictions):
             raise ValueError(f"{len(self.explanations)} explanations for {len(self.predictions)} predictions")
+
+    def __repr__(self) -> str:
+        scores = ", ".join(f"{p.probability:.2f}" for p in self.predictions) or "no face"
+        verdict = f"{self.verdict.label} at threshold {self.threshold:.2f}"
+        return f"<ImageReport {self.name!r}: {verdict}, P(fake) {scores}>"
 
     @property
     def name(self) -> str:
@@ -230,7 +235,7 @@ def analyze_image(
         clock.lap("explain")
     cut = classifier.threshold if threshold is None else threshold
     settings = {
-        "detector": detector if isinstance(detector, str) else getattr(detector, "name", repr(detector)),
+        "detector": detector_name(detector),
         "margin": classifier.preprocessing.margin if margin is None else margin,
         "min_size": min_size,
         "threshold": cut,

@@ -123,7 +123,7 @@ def _train(options: argparse.Namespace) -> int:
 
     from .datasets import read_faces, split
     from .export import train_and_export
-    from .training import Recipe
+    from .recipes import Recipe
 
     recipe = Recipe.read(options.recipe)
     faces = read_faces(options.data, options.pictures)

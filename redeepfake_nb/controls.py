@@ -212,7 +212,7 @@ class ImageControls:
         column = [ipw.HTML(markup.STYLE, layout={"display": "none"})]
         for (title, *controls), place in zip(groups, PLACES, strict=True):
             column += [ipw.HTML(markup.group(title)), *controls, self.notes[place]]
-        left = ipw.VBox(column, layout={"flex": "0 0 280px", "width": "280px", "overflow": "hidden"})
+        left = ipw.VBox(column, layout={"flex": "0 0 300px", "width": "300px", "overflow": "hidden"})
         main = [self.status, self.progress, self.choice, self.verdict, self.image, self.table]
         main += [self.face, self.maps, self.log]
         right = ipw.VBox(main, layout={"flex": "1 1 340px", "min_width": "0", "padding": "0 0 0 16px"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
@@ -50,7 +50,7 @@ class Explanation:
     """
 
     prediction: Prediction
-    heatmap: np.ndarray
+    heatmap: np.ndarray = field(repr=False)
     method: str
     target: Target
     layer: str

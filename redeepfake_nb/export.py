@@ -16,7 +16,8 @@ from .evaluation import Metrics, evaluate, fit_temperature
 from .faces import crop_sharpness
 from .models import Card, Classifier, save_model
 from .preprocessing import Preprocessing
-from .training import Recipe, TrainingResult, predict_faces, train
+from .recipes import Recipe
+from .training import TrainingResult, predict_faces, train
 
 if TYPE_CHECKING:
     import keras

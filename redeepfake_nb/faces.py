@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 
 import cv2
@@ -39,6 +39,7 @@ __all__ = [
     "box_iou",
     "crop_brightness",
     "crop_sharpness",
+    "detector_name",
     "detector_names",
     "find_faces",
     "get_detector",
@@ -79,9 +80,9 @@ class Face:
         If a value is not what is said above.
     """
 
-    frame: Frame
+    frame: Frame = field(repr=False)
     box: Box
-    landmarks: np.ndarray | None = None
+    landmarks: np.ndarray | None = field(default=None, repr=False)
     confidence: float | None = None
     margin: float | None = None
     sharpness: float | None = None
@@ -205,9 +206,7 @@ def find_faces(
     find = get_detector(detector) if isinstance(detector, str) else detector
     if not callable(find):
         raise ValueError(f"a detector is a name or a callable, not {type(find).__name__}")
-    name = str(getattr(find, "name", None) or getattr(find, "__name__", None) or type(find).__name__)
-    if isinstance(detector, str):
-        name = detector
+    name = detector_name(detector)
     frame = read_image(frame)
     detections = checked_detections(find(frame.image), frame.width, frame.height, name)
     if min_size is not None:
@@ -224,6 +223,15 @@ def find_faces(
         sharpness = crop_sharpness(frame.image[top:bottom, left:right])
         faces.append(Face(frame, found.box, landmarks, found.confidence, margin, sharpness, detector=name))
     return sorted(faces, key=lambda face: (-face.width * face.height, face.box[1], face.box[0]))
+
+
+def detector_name(detector: str | Callable) -> str:
+    """What reports call a detector: its name, or that of its function or class."""
+    if isinstance(detector, str):
+        return detector
+    return str(
+        getattr(detector, "name", None) or getattr(detector, "__name__", None) or type(detector).__name__
+    )
 
 
 def crop_sharpness(crop: np.ndarray) -> float:

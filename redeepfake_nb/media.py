@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -94,7 +94,7 @@ class Frame:
         The image is no (H, W, 3) uint8 array or is empty, or index or timestamp are out of range.
     """
 
-    image: np.ndarray
+    image: np.ndarray = field(repr=False)
     index: int = 0
     timestamp: float = 0.0
     source: Source | None = None

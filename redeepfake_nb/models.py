@@ -96,6 +96,8 @@ class Card:
         ValueError
             An unknown key or a value out of range.
         """
+        if not isinstance(values, Mapping):
+            raise ValueError(f"a card is an object with named values, not {type(values).__name__}")
         unknown = set(values) - set(cls.__dataclass_fields__)
         if unknown:
             raise ValueError(f"unknown keys: {', '.join(sorted(unknown))}")
@@ -173,12 +175,15 @@ class Classifier:
         UnsuitableModel
             A score is not finite.
         ValueError
-            Another shape.
+            Another shape, or pixels that are not finite.
         """
         batch = np.asarray(batch, np.float32)
         size = self.preprocessing.input_size
         if batch.ndim != 4 or batch.shape[1:] != (size, size, 3):
             raise ValueError(f"a batch has the shape (N, {size}, {size}, 3), not {batch.shape}")
+        if not np.isfinite(batch).all():
+            # A rectifier may turn NaN into 0, and a score would come back as if nothing were wrong.
+            raise ValueError("a batch holds values that are not finite")
         if len(batch) == 0:
             return np.zeros(0, np.float32)
         scores = np.asarray(self._score(batch), np.float32)
@@ -186,7 +191,7 @@ class Classifier:
             raise UnsuitableModel(
                 f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not finite",
                 subject=self.name,
-                next_step="Check the picture for invalid values, and the model's weights.",
+                next_step="Check its weights and the value range it is fed.",
             )
         return scores
 
@@ -324,8 +329,13 @@ def _read_card(
     sidecar = path.with_suffix(".json")
     if sidecar.is_file():
         try:
-            return Card.from_dict(json.loads(sidecar.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+            values = json.loads(sidecar.read_text(encoding="utf-8"))
+            card = Card.from_dict(values)
+            missing = [key for key in ("preprocessing", "output", "positive_class") if key not in values]
+            if missing:
+                raise ValueError(f"it does not say {', '.join(missing)}")
+            return card
+        except (ValueError, TypeError, OSError) as error:
             raise ModelIncomplete(
                 f"the sidecar cannot be read: {error}", subject=sidecar, next_step="Correct or replace it."
             ) from error

@@ -7,101 +7,24 @@ step's number alone, so a resumed run sees the batches that an unbroken one woul
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
-import tomllib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .architectures import Head, build_model
-from .augmentation import Augmentation, apply, draw
+from .architectures import build_model
+from .augmentation import apply, draw
 from .datasets import LabelledFaces, batches, pair_up
 from .preprocessing import Preprocessing, prepare_crop
+from .recipes import Recipe, Stage
 
 if TYPE_CHECKING:
     import keras
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Some steps at one input size; the learning rate warms up to ``rate`` and falls along a cosine."""
-
-    input_size: int
-    steps: int
-    rate: float
-    warmup: int = 100
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides a training run. Read from a TOML file by :meth:`read`.
-
-    Parameters
-    ----------
-    batch_pairs
-        Pairs of one fake and one real face in each batch.
-    average
-        Decay of the running average of the weights per step; the average is what is judged and kept.
-    evaluate_every, checkpoint_every
-        In steps.
-    patience
-        Evaluations without a better val AUC after which training stops; 0 never stops early.
-    """
-
-    name: str
-    backbone: str
-    stages: tuple[Stage, ...]
-    weights: str | None = None
-    head: Head | None = None
-    batch_pairs: int = 32
-    weight_decay: float = 0.02
-    label_smoothing: float = 0.05
-    clip_norm: float = 1.0
-    average: float = 0.995
-    mixed_precision: bool = True
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    seed: int = 0
-    evaluate_every: int = 400
-    checkpoint_every: int = 200
-    patience: int = 0
-
-    @classmethod
-    def read(cls, path: str | Path) -> Recipe:
-        """Read a TOML file; its keys are this class's fields, tables are the nested ones.
-
-        Raises
-        ------
-        ValueError
-            A key that no field has.
-        """
-        with open(path, "rb") as file:
-            values = tomllib.load(file)
-        values.setdefault("name", Path(path).stem)
-        try:
-            values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
-            if "head" in values:
-                values["head"] = Head(**values["head"])
-            if "augmentation" in values:
-                pairs = {k: tuple(v) if isinstance(v, list) else v for k, v in values["augmentation"].items()}
-                values["augmentation"] = Augmentation(**pairs)
-            return cls(**values)
-        except (TypeError, KeyError) as error:
-            raise ValueError(f"{path}: {error}") from error
-
-    def digest(self) -> str:
-        """Short hash of all settings, by which a checkpoint knows its own recipe."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of all stages together."""
-        return sum(stage.steps for stage in self.stages)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,9 +63,10 @@ class PairBatches:
     def make(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng([self.recipe.seed, 2, step])
         rows = self.rows(step)
+        strength = self.recipe.augmentation_at(step)
         x = np.empty((2, len(rows), size, size, 3), np.float32)
         for i, pair in enumerate(rows):
-            change = draw(rng, self.recipe.augmentation)
+            change = draw(rng, strength)
             for side, row in enumerate(pair):
                 x[side, i] = apply(self.faces.image(row), change, size)
         y = np.zeros((2, len(rows), 1), np.float32)

@@ -123,7 +123,7 @@ def test_analyze_returns_reports_and_shows_them(inspector):
     assert "Points to manipulation (threshold 0.60)" in c.verdict.value
     assert "<td>0.98</td>" in c.table.value
     assert bytes(c.image.value).startswith(b"\x89PNG")
-    assert bytes(c.maps.children[0].value).startswith(b"\x89PNG")
+    assert bytes(c.panes[0].value).startswith(b"\x89PNG")
     assert "2 pictures analysed" in c.status.value
     assert repr(inspector) == "ImageInspector(2 pictures, 0 errors)"
 

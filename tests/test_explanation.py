@@ -1,0 +1,215 @@
+"""Heatmaps equal arithmetic done by hand, lie where the evidence was planted, and cost no memory."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import keras
+import numpy as np
+import pytest
+
+from redeepfake_nb import Card, Classifier, Face, Frame, Prediction, Preprocessing, explain, predict
+from redeepfake_nb.explanation import METHODS, _visualiser
+
+SIZE = 8
+
+
+def face_of(image: np.ndarray) -> Face:
+    return Face.whole(Frame(np.ascontiguousarray(image, np.uint8)))
+
+
+def patch_face(row: int, column: int, size: int = SIZE) -> Face:
+    """A black picture with one white pixel."""
+    image = np.zeros((size, size, 3), np.uint8)
+    image[row, column] = 255
+    return face_of(image)
+
+
+def two_channel_model(weights: tuple[float, float], size: int = SIZE) -> keras.Model:
+    """Channel 0 is the picture's red, channel 1 its green; the logit weighs their means."""
+    image = keras.Input((size, size, 3))
+    x = keras.layers.Rescaling(1 / 255)(image)
+    conv = keras.layers.Conv2D(2, 1, use_bias=False, name="conv")
+    dense = keras.layers.Dense(1, use_bias=False, name="logit")
+    model = keras.Model(image, dense(keras.layers.GlobalAveragePooling2D()(conv(x))))
+    conv.set_weights([np.array([[1, 0], [0, 1], [0, 0]], np.float32)[None, None]])
+    dense.set_weights([np.array(weights, np.float32)[:, None]])
+    return model
+
+
+def small(model: keras.Model, size: int = SIZE, **card: object) -> Classifier:
+    return Classifier(model, Card(preprocessing=Preprocessing(input_size=size), temperature=1.0, **card))
+
+
+@pytest.fixture(scope="module")
+def red_fake() -> Classifier:
+    """Red speaks for fake, green for real."""
+    return small(two_channel_model((2.0, -3.0)))
+
+
+def explained(classifier: Classifier, face: Face, **options: object):
+    return explain(classifier, predict(classifier, [face])[0], **options)
+
+
+def coloured(rng: np.random.Generator) -> np.ndarray:
+    return rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+
+
+def test_gradcam_equals_hand_arithmetic(red_fake: Classifier, rng: np.random.Generator) -> None:
+    """The logit's gradient is weight / cells everywhere; the map is relu(sum of weight x channel) / cells."""
+    image = coloured(rng)
+    red, green = image[..., 0] / 255, image[..., 1] / 255
+    for target, sign in (("fake", 1), ("real", -1)):
+        expected = np.maximum(sign * (2 * red - 3 * green), 0) / SIZE**2
+        found = explained(red_fake, face_of(image), target=target)
+        assert found.peak == pytest.approx(expected.max(), rel=1e-5)
+        np.testing.assert_allclose(found.heatmap, expected / expected.max(), atol=1e-5)
+
+
+def test_layercam_equals_hand_arithmetic(red_fake: Classifier, rng: np.random.Generator) -> None:
+    """Layer-CAM weighs each place by its own positive gradient: here red alone counts for fake."""
+    image = coloured(rng)
+    expected = 2 * (image[..., 0] / 255) / SIZE**2
+    found = explained(red_fake, face_of(image), method="layercam")
+    np.testing.assert_allclose(found.heatmap * found.peak, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("place", [(0, 0), (2, 5), (7, 7)])
+def test_planted_evidence_is_found(red_fake: Classifier, method: str, place: tuple[int, int]) -> None:
+    image = np.zeros((SIZE, SIZE, 3), np.uint8)
+    image[(*place, 0)] = 255
+    heatmap = explained(red_fake, face_of(image), method=method).heatmap
+    assert np.unravel_index(heatmap.argmax(), heatmap.shape) == place
+    assert heatmap[place] == pytest.approx(1)
+    assert np.count_nonzero(heatmap > 0.01) == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_contract(red_fake: Classifier, method: str, rng: np.random.Generator) -> None:
+    """What every method promises: shape, dtype, range, and an untouched input."""
+    image = rng.integers(0, 256, (13, 11, 3), dtype=np.uint8)
+    face = face_of(image)
+    found = explained(red_fake, face, method=method)
+    assert found.heatmap.shape == (13, 11)
+    assert found.heatmap.dtype == np.float32
+    assert found.heatmap.min() >= 0
+    assert found.heatmap.max() <= 1
+    assert (found.method, found.target, found.layer) == (method, "fake", "conv")
+    np.testing.assert_array_equal(face.frame.image, image)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "layercam"])
+def test_no_positive_evidence_is_said(red_fake: Classifier, method: str) -> None:
+    green = np.zeros((SIZE, SIZE, 3), np.uint8)
+    green[..., 1] = 200
+    found = explained(red_fake, face_of(green), method=method)
+    assert found.empty
+    assert found.peak == 0
+    assert not found.heatmap.any()
+    assert found.title == f"{method} for fake at conv, no positive evidence"
+
+
+def test_title_states_method_target_layer_and_peak(red_fake: Classifier) -> None:
+    red = np.zeros((SIZE, SIZE, 3), np.uint8)
+    red[..., 0] = 255
+    assert explained(red_fake, face_of(red)).title == "gradcam for fake at conv, peak 0.0312"
+
+
+def test_heatmap_lies_on_the_crop_with_its_margin() -> None:
+    """A face in the corner of a frame: a margin clipped at the edge, and the evidence at its own pixels."""
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[20:24, 10:14, 0] = 255
+    classifier = small(two_channel_model((1.0, 0.0), 32), 32)
+    face = Face(Frame(image), (4, 12, 24, 32), margin=0.5)
+    found = explained(classifier, face)
+    left, top, right, bottom = face.crop_box()
+    assert found.margin == 0.5
+    assert found.heatmap.shape == (bottom - top, right - left)
+    row, column = np.unravel_index(found.heatmap.argmax(), found.heatmap.shape)
+    assert 20 <= top + row < 24
+    assert 10 <= left + column < 14
+
+
+def test_nested_and_flat_models_have_the_same_heatmap(rng: np.random.Generator) -> None:
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 3, activation="relu", padding="same", name="inner_conv")(image)
+    x = keras.layers.Conv2D(3, 3, activation="relu", name="last_map")(x)
+    backbone = keras.Model(image, x, name="backbone")
+    head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1)]
+    nested = keras.Sequential([keras.Input((16, 16, 3)), backbone, *head])
+    flat = keras.Model(image, head[1](head[0](backbone.layers[-1].output)))
+    face = face_of(rng.integers(0, 256, (16, 16, 3)))
+    one, other = (explained(small(m, 16), face, layer="last_map") for m in (nested, flat))
+    assert one.peak == pytest.approx(other.peak, rel=1e-5)
+    np.testing.assert_allclose(one.heatmap, other.heatmap, atol=1e-5)
+
+
+def test_a_layer_that_paths_lead_around(rng: np.random.Generator) -> None:
+    """A residual branch: the skip still reaches the logit, and the branch's map counts only what it adds."""
+    image = keras.Input((SIZE, SIZE, 3))
+    x = keras.layers.Rescaling(1 / 255)(image)
+    branch = keras.layers.Conv2D(3, 1, use_bias=False, name="branch")
+    dense = keras.layers.Dense(1, use_bias=False)
+    model = keras.Model(
+        image, dense(keras.layers.GlobalAveragePooling2D()(keras.layers.Add()([x, branch(x)])))
+    )
+    branch.set_weights([2 * np.eye(3, dtype=np.float32)[None, None]])
+    dense.set_weights([np.array([[1.0], [0], [0]], np.float32)])
+    classifier = small(model)
+    assert classifier.explain_layer != "branch"
+    picture = coloured(rng)
+    found = explained(classifier, face_of(picture), layer="branch")
+    np.testing.assert_allclose(found.heatmap * found.peak, picture[..., 0] / 127.5 / SIZE**2, atol=1e-6)
+
+
+def test_several_faces_equal_each_alone(red_fake: Classifier, rng: np.random.Generator) -> None:
+    faces = [face_of(coloured(rng)) for _ in range(3)]
+    predictions = predict(red_fake, faces)
+    together = explain(red_fake, predictions)
+    assert [e.prediction for e in together] == predictions
+    for prediction, found in zip(predictions, together, strict=True):
+        alone = explain(red_fake, prediction)
+        np.testing.assert_allclose(found.heatmap, alone.heatmap, atol=1e-5)
+        assert found.peak == pytest.approx(alone.peak, rel=1e-5)
+    assert explain(red_fake, []) == []
+
+
+def test_the_logit_is_explained_not_the_probability() -> None:
+    """A sure model's sigmoid is flat; its heatmap must not fade."""
+    face = patch_face(3, 3)
+    mild, sure = small(two_channel_model((1.0, 0.0))), small(two_channel_model((10_000.0, 0.0)))
+    np.testing.assert_allclose(explained(mild, face).heatmap, explained(sure, face).heatmap, atol=1e-5)
+
+
+def test_visualiser_is_built_once_and_never_retraces(red_fake: Classifier, rng: np.random.Generator) -> None:
+    visualiser = _visualiser(red_fake, "conv")
+    for count in (1, 2, 3, 1, 4):
+        explain(red_fake, predict(red_fake, [face_of(coloured(rng)) for _ in range(count)]))
+    assert _visualiser(red_fake, "conv") is visualiser
+    assert visualiser._trunk.experimental_get_tracing_count() == 1
+
+
+def test_visualiser_goes_with_its_classifier() -> None:
+    classifier = small(two_channel_model((1.0, 0.0)))
+    explained(classifier, patch_face(1, 1))
+    visualiser = weakref.ref(_visualiser(classifier, "conv"))
+    del classifier
+    gc.collect()
+    assert visualiser() is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "magic"}, "unknown method 'magic'; there are gradcam"),
+        ({"target": "both"}, '"fake" or "real"'),
+        ({"layer": "nowhere"}, "no layer 'nowhere'"),
+        ({"layer": "logit"}, "no map"),
+    ],
+)
+def test_bad_arguments(red_fake: Classifier, options: dict, message: str) -> None:
+    prediction = Prediction(patch_face(0, 0), 0.0)
+    with pytest.raises(ValueError, match=message):
+        explain(red_fake, prediction, **options)

@@ -1,0 +1,98 @@
+"""Imports run in one direction, and heavy libraries stay behind the modules that are meant to know them."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "redeepfake_nb"
+
+# A module imports from those to its left and from none to its right; see docs/architecture.md.
+ORDER = [
+    "errors",
+    "backend",
+    "signatures",
+    "containers",
+    "decoding",
+    "media",
+    "detection",
+    "faces",
+    "preprocessing",
+    "dlib_weights",
+    "architectures",
+    "graphs",
+    "model_files",
+    "models",
+    "prediction",
+    "explanation",
+    "verdict",
+    "analysis",
+    "evaluation",
+    "blending",
+    "samples",
+    "augmentation",
+    "recipes",
+    "datasets",
+    "training",
+    "export",
+    "label_layout",
+    "drawing",
+    "view",
+    "report",
+    "markup",
+    "controls",
+    "inspecting",
+    "widgets",
+    "doctor",
+    "cli",
+]
+
+# Library -> who may import it.
+KNOWN_BY = {
+    "tensorflow": {"models", "explanation", "doctor"},
+    "keras": {"backend", "architectures", "graphs", "models", "explanation", "training", "export"},
+    "tf_keras_vis": {"explanation"},
+    "matplotlib": {"drawing", "label_layout", "view"},
+    "ipywidgets": {"controls", "inspecting", "widgets", "doctor"},
+    "IPython": {"inspecting", "widgets"},
+    "dlib": {"detection"},
+    "face_recognition": set(),
+}
+
+
+def _imports(module: str) -> list[tuple[str, bool]]:
+    """(name, whether it is one of ours) of every import in a module, also inside functions."""
+    found = []
+    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            found += [(name.split(".")[0], True) for name in names]
+        elif isinstance(node, ast.ImportFrom):
+            found.append((node.module.split(".")[0], False))
+        elif isinstance(node, ast.Import):
+            found += [(alias.name.split(".")[0], False) for alias in node.names]
+    return found
+
+
+def test_every_module_has_its_place() -> None:
+    assert {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"} == set(ORDER)
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_imports_run_one_way(module: str) -> None:
+    allowed = set(ORDER[: ORDER.index(module)])
+    ours = {name for name, own in _imports(module) if own}
+    assert ours <= allowed
+
+
+@pytest.mark.parametrize("library", KNOWN_BY)
+def test_heavy_libraries_are_known_by_few(library: str) -> None:
+    users = {module for module in ORDER if (library, False) in _imports(module)}
+    assert users <= KNOWN_BY[library]
+
+
+def test_architecture_page_names_every_module(root: Path) -> None:
+    page = (root / "docs" / "architecture.md").read_text()
+    assert [module for module in ORDER if f"`{module}`" not in page] == []
