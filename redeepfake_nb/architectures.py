@@ -101,8 +101,9 @@ def build_model(
     import_keras()
     import keras
 
-    if input_size < 48:
-        raise ValueError(f"input_size must be at least 48 px, not {input_size}")
+    smallest = 67 if backbone == COMPACT else 48
+    if input_size < smallest:
+        raise ValueError(f"input_size must be at least {smallest} px for {backbone}, not {input_size}")
     inputs = keras.Input((input_size, input_size, 3), name="face")
     if backbone == COMPACT:
         if weights not in (None, "face_recognition"):

@@ -19,7 +19,13 @@ def import_keras() -> None:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _standard_error_held_back():
-        import keras  # noqa: F401
+        import keras
+
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            # Looks for a GPU now rather than at the first score, since not finding one is said aloud too.
+            tf.config.list_physical_devices("GPU")
 
 
 @contextmanager

@@ -173,6 +173,7 @@ class _Visualiser:
         if not hasattr(features, "shape") or len(features.shape) != 4:
             raise ValueError(f"layer {layer!r} has no map of height, width and channels")
         self.layer = layer
+        self._mirror = classifier.card.mirror
         size = classifier.preprocessing.input_size
         image = tf.TensorSpec((None, size, size, 3), tf.float32)
         trunk = keras.Model(model.inputs, features)
@@ -188,17 +189,23 @@ class _Visualiser:
         import tensorflow as tf
 
         sign = 1.0 if target == "fake" else -1.0
-        features = self._trunk(tf.constant(batch))
-        inputs = [features, tf.constant(batch)] if self._needs_image else features
-        cam = self._method(method)(
-            lambda logit: sign * logit[:, 0],
-            inputs,
-            penultimate_layer="explained",
-            seek_penultimate_conv_layer=False,
-            expand_cam=False,
-            normalize_cam=False,
-        )
-        return np.maximum(np.asarray(cam, np.float32), 0)
+
+        def cam(pixels: np.ndarray) -> np.ndarray:
+            features = self._trunk(tf.constant(pixels))
+            found = self._method(method)(
+                lambda logit: sign * logit[:, 0],
+                [features, tf.constant(pixels)] if self._needs_image else features,
+                penultimate_layer="explained",
+                seek_penultimate_conv_layer=False,
+                expand_cam=False,
+                normalize_cam=False,
+            )
+            return np.maximum(np.asarray(found, np.float32), 0)
+
+        if not self._mirror:
+            return cam(batch)
+        # The score is the mean over both sides, and so is its explanation.
+        return (cam(batch) + cam(batch[:, :, ::-1])[:, :, ::-1]) / 2
 
     def _method(self, method: str) -> Any:
         if method not in self._methods:

@@ -17,7 +17,7 @@ from .faces import crop_sharpness
 from .models import Card, Classifier, save_model
 from .preprocessing import Preprocessing
 from .recipes import Recipe
-from .training import TrainingResult, predict_faces, train
+from .training import TrainingResult, score_faces, train
 
 if TYPE_CHECKING:
     import keras
@@ -33,8 +33,11 @@ def train_and_export(
     out: str | Path,
     *,
     progress: Callable[[int, int, float], None] | None = None,
+    **options: Any,
 ) -> Path:
     """Train on the split ``train``, choose and calibrate on ``val``, write ``<out>/<recipe>.keras``.
+
+    ``options`` go to :func:`export`.
 
     Returns
     -------
@@ -52,7 +55,7 @@ def train_and_export(
     if not len(train_faces) or not len(val_faces):
         raise ValueError("the table needs faces in both splits, train and val")
     result = train(recipe, train_faces, val_faces, out, progress=progress)
-    return export(result, recipe, train_faces, val_faces, Path(out) / f"{recipe.name}.keras")
+    return export(result, recipe, train_faces, val_faces, Path(out) / f"{recipe.name}.keras", **options)
 
 
 def export(
@@ -66,6 +69,7 @@ def export(
     version: str = "1",
     licence: str = "see training data",
     training_data: str = "not described",
+    resamples: int = 1000,
 ) -> Path:
     """Round the weights to half precision, fit the temperature on ``val_faces``, measure, and write.
 
@@ -74,11 +78,12 @@ def export(
     model, path = result.model, Path(path)
     round_to_half(model)
     preprocessing = Preprocessing(input_size=recipe.stages[-1].input_size)
-    logits = predict_faces(model, val_faces, preprocessing)
+    scorer = Classifier(model, Card(preprocessing=preprocessing, mirror=recipe.mirror))
+    logits = score_faces(scorer.logits, val_faces, preprocessing)
     temperature = fit_temperature(val_faces.y, logits)
     groups = _groups(val_faces)
     raw = evaluate(val_faces.y, _sigmoid(logits), groups=groups, resamples=0)
-    metrics = evaluate(val_faces.y, _sigmoid(logits / temperature), groups=groups)
+    metrics = evaluate(val_faces.y, _sigmoid(logits / temperature), groups=groups, resamples=resamples)
     size, sharpness = _trained_limits(train_faces)
     card = Card(
         name=name or recipe.name,
@@ -86,6 +91,7 @@ def export(
         architecture=f"{recipe.backbone}, {model.count_params():,} weights",
         preprocessing=preprocessing,
         temperature=round(temperature, 4),
+        mirror=recipe.mirror,
         explain_layer=EVIDENCE_LAYER if EVIDENCE_LAYER in [layer.name for layer in model.layers] else None,
         min_face=size,
         min_sharpness=sharpness,
@@ -95,7 +101,7 @@ def export(
             "split": "val: people who are in no training face; also used to choose and to calibrate",
             **metrics.to_dict(),
             "before_calibration": {k: round(raw[k].value, 5) for k in ("log_loss", "brier", "ece")},
-            "by_native_width": _by_width(val_faces, logits / temperature),
+            "by_native_width": _by_width(val_faces, logits / temperature, resamples),
             "training": {
                 "recipe": recipe.name,
                 "recipe_digest": recipe.digest(),
@@ -153,7 +159,7 @@ def _trained_limits(faces: LabelledFaces, sample: int = 1000) -> tuple[int | Non
     return size, round(sharpness, 1)
 
 
-def _by_width(faces: LabelledFaces, logits: np.ndarray) -> dict[str, Any]:
+def _by_width(faces: LabelledFaces, logits: np.ndarray, resamples: int) -> dict[str, Any]:
     width = faces.table.get("original_width")
     if width is None or width.isna().any():
         return {}
@@ -162,7 +168,12 @@ def _by_width(faces: LabelledFaces, logits: np.ndarray) -> dict[str, Any]:
         rows = np.flatnonzero(((width >= low) & (width < high)).to_numpy())
         if len(np.unique(y[rows])) < 2:
             continue
-        m = evaluate(y[rows], _sigmoid(logits[rows]), groups=None if groups is None else groups[rows])
+        m = evaluate(
+            y[rows],
+            _sigmoid(logits[rows]),
+            groups=None if groups is None else groups[rows],
+            resamples=resamples,
+        )
         span = f"{low} to {high - 1} px" if high < _WIDTHS[-1] else f"{low} px and over"
         found[span] = {"faces": len(rows), **{k: m.to_dict()[k] for k in ("auc", "accuracy")}}
     return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,30 @@ from .errors import ModelIncomplete, NotAModel, UnsafeModel
 MAX_CONFIG_BYTES = 32 * 2**20
 MAX_UNPACKED_BYTES = 4 * 2**30
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-# Layers that run code which stands in the file, or that call back into the outside.
-_FORBIDDEN_CLASSES = {"Lambda", "TFSMLayer", "JaxLayer", "FlaxLayer", "TorchModuleWrapper"}
+# Layers that run code which stands in the file, or that read other files.
+_FORBIDDEN_CLASSES = {
+    "FlaxLayer",
+    "IndexLookup",
+    "IntegerLookup",
+    "JaxLayer",
+    "Lambda",
+    "StringLookup",
+    "TFSMLayer",
+    "TextVectorization",
+    "TorchModuleWrapper",
+}
+# What else than classes Keras writes: places in the graph and plain values.
+_VALUES = {"__keras_tensor__", "__tensor__", "__numpy__", "__tuple__", "__slice__", "__ellipsis__", "__bytes__"}
+# Names that Keras's reader of HDF5 files hands on to TensorFlow.
+_DECODED = {"CompositeTensor", "TensorShape", "TypeSpec"}
+# A dot would reach into a module that is not on the list below: keras + config.set_floatx.
+_CLASS_NAME = re.compile(r"[A-Z]\w*")
 _ALLOWED_MODULES = re.compile(
-    r"^(keras|keras\.(src\.)?("
+    r"keras|keras\.(src\.)?("
     r"layers|models|initializers|regularizers|constraints|activations|dtype_policies|"
-    r"ops\.(numpy|nn|core|math|image))(\.[\w.]+)?)$"
+    r"ops\.(numpy|nn|core|math|image))(\.\w+)*"
 )
-
+_ENDINGS = {"keras": (".keras",), "hdf5": (".h5", ".hdf5")}
 
 def model_format(path: Path) -> str:
     """``"keras"`` (a zip archive) or ``"hdf5"``, from the file's first bytes.
@@ -36,7 +53,7 @@ def model_format(path: Path) -> str:
     ModelIncomplete
         There is no such file.
     NotAModel
-        It is something else, which the message names.
+        It is something else, which the message names, or its ending belongs to the other format.
     """
     if path.is_dir():
         raise NotAModel(
@@ -53,10 +70,17 @@ def model_format(path: Path) -> str:
         raise ModelIncomplete(
             f"the file cannot be read ({error.strerror})", subject=path, next_step="Check its permissions."
         ) from error
-    if head.startswith(b"PK\x03\x04"):
-        return "keras"
-    if head.startswith(_HDF5_MAGIC):
-        return "hdf5"
+    for found, magic in (("keras", b"PK\x03\x04"), ("hdf5", _HDF5_MAGIC)):
+        if head.startswith(magic):
+            # Keras goes by the ending. A file can be both formats at once, and the half that was checked
+            # must be the half that is loaded.
+            if path.suffix not in _ENDINGS[found]:
+                raise NotAModel(
+                    f"its content is of the kind that ends in {_ENDINGS[found][0]}, its name is not",
+                    subject=path,
+                    next_step=f"If you trust where it came from, rename it to end in {_ENDINGS[found][0]}.",
+                )
+            return found
     size = path.stat().st_size
     if head.startswith(b"version https://git-lfs"):
         cause, step = (
@@ -85,7 +109,7 @@ def read_config(path: Path) -> dict[str, Any]:
     text = _config_of_archive(path) if model_format(path) == "keras" else _config_of_hdf5(path)
     try:
         config = json.loads(text)
-    except ValueError as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise NotAModel(
             "its configuration is damaged", subject=path, next_step="Save the model again."
         ) from error
@@ -115,7 +139,8 @@ def _config_of_archive(path: Path) -> bytes:
                     "its configuration is larger than any real one", subject=path, next_step="Do not open it."
                 )
             return archive.read("config.json")
-    except zipfile.BadZipFile as error:
+    # An encrypted member is a RuntimeError, an unknown compression a NotImplementedError.
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
         raise NotAModel(
             f"the archive is damaged or cut short ({error})",
             subject=path,
@@ -129,7 +154,7 @@ def _config_of_hdf5(path: Path) -> bytes | str:
     try:
         with h5py.File(path, "r") as file:
             text = file.attrs.get("model_config")
-    except OSError as error:
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise NotAModel(
             "the HDF5 file is damaged or cut short", subject=path, next_step="Copy or download it again."
         ) from error
@@ -150,17 +175,26 @@ def check_config(config: dict[str, Any], subject: object) -> None:
     UnsafeModel
         With the first offending class named.
     """
-    # Losses, metrics and optimiser state are never loaded, so theirs may be anything.
+    # Losses, metrics and optimiser state are never loaded, so the archive's may be anything.
     for node in _objects({k: v for k, v in config.items() if k != "compile_config"}):
-        name = str(node.get("class_name"))
-        module = node.get("module")
+        name, module = node.get("class_name"), node.get("module")
+        shown = str(name) if module is None else f"{module}.{name}"
+        if name in _FORBIDDEN_CLASSES:
+            _refuse(shown, "can run code or read files", subject)
+        if name in _VALUES:
+            continue
+        if name == "function":
+            name = node.get("config")
+            shown = f"the function {module}.{name}"
+            known = module in ("keras.activations", "keras.ops") and str(name).isidentifier()
+        else:
+            known = isinstance(name, str) and bool(_CLASS_NAME.fullmatch(name)) and name not in _DECODED
+            known = known and (module is None or bool(_ALLOWED_MODULES.fullmatch(str(module))))
         registered = node.get("registered_name")
-        if name in _FORBIDDEN_CLASSES or (name == "function" and module is None):
-            _refuse(name, "can run code that is stored in the file", subject)
-        if module is not None and not _ALLOWED_MODULES.match(str(module)):
-            _refuse(f"{module}.{name}", "is not part of Keras", subject)
-        if module is None and registered not in (None, name):
-            _refuse(str(registered), "is not part of Keras", subject)
+        if known and registered not in (None, name, node.get("class_name")):
+            shown, known = str(registered), False
+        if not known:
+            _refuse(shown, "is not a part of Keras that a model is made of", subject)
 
 
 def _objects(node: Any) -> Iterator[dict[str, Any]]:

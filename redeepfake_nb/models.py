@@ -46,6 +46,8 @@ class Card:
         Networks"). ``None``: never calibrated.
     threshold
         Cut on P(fake).
+    mirror
+        Whether a face's logit is the mean of its own and its mirror image's.
     min_face
         Shorter side in pixels below which faces were rare in training.
     min_sharpness
@@ -64,6 +66,7 @@ class Card:
     temperature: float | None = None
     threshold: float = 0.5
     explain_layer: str | None = None
+    mirror: bool = False
     min_face: int | None = None
     min_sharpness: float | None = None
     licence: str = "unknown"
@@ -137,10 +140,16 @@ class Classifier:
         size = self.preprocessing.input_size
         # One signature with an open batch axis: one trace for every batch size.
         self._score = tf.function(
-            lambda x: self.keras_model(x, training=False)[:, 0],
+            self._forward,
             input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32)],
         )
         self._check_scores()
+
+    def _forward(self, batch):
+        logits = self.keras_model(batch, training=False)
+        if self.card.mirror:
+            logits = (logits + self.keras_model(batch[:, :, ::-1], training=False)) / 2
+        return logits[:, 0]
 
     @property
     def name(self) -> str:

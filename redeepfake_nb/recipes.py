@@ -40,6 +40,8 @@ class Recipe:
         In steps.
     patience
         Evaluations without a better val AUC after which training stops; 0 never stops early.
+    mirror
+        Whether the exported model scores a face and its mirror image and takes the mean.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Recipe:
     evaluate_every: int = 400
     checkpoint_every: int = 200
     patience: int = 0
+    mirror: bool = False
 
     @classmethod
     def read(cls, path: str | Path) -> Recipe:

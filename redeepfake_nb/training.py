@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,12 +84,21 @@ class PairBatches:
                 yield step, batch
 
 
-def predict_faces(model: keras.Model, faces: LabelledFaces, preprocessing: Preprocessing, batch: int = 64):
-    """Logits of all faces of a table, (N,) float32, with the very preprocessing that inference uses."""
+def score_faces(
+    score: Callable[[np.ndarray], np.ndarray],
+    faces: LabelledFaces,
+    preprocessing: Preprocessing,
+    batch: int = 64,
+) -> np.ndarray:
+    """Logits of all faces of a table, (N,) float32, with the very preprocessing that inference uses.
+
+    ``score`` takes (n, S, S, 3) float32 and gives n logits: ``Classifier.logits``, or a model's
+    ``predict_on_batch``.
+    """
     logits = []
     for part in batches(len(faces), batch):
         x = np.stack([prepare_crop(faces.image(i), preprocessing) for i in range(part.start, part.stop)])
-        logits.append(np.asarray(model.predict_on_batch(x), np.float32).reshape(-1))
+        logits.append(np.asarray(score(x), np.float32).reshape(-1))
     return np.concatenate(logits)
 
 
@@ -304,7 +313,8 @@ class Run:
 
         current = _weights(self.model)
         _set_weights(self.model, self.average)
-        logits = predict_faces(self.model, self.val, Preprocessing(input_size=self.stage.input_size))
+        size = Preprocessing(input_size=self.stage.input_size)
+        logits = score_faces(self.model.predict_on_batch, self.val, size)
         _set_weights(self.model, current)
         y = self.val.y
         p = 1 / (1 + np.exp(-logits.astype(np.float64)))

@@ -164,6 +164,16 @@ def test_a_layer_that_paths_lead_around(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(found.heatmap * found.peak, picture[..., 0] / 127.5 / SIZE**2, atol=1e-6)
 
 
+def test_a_mirrored_score_has_a_mirrored_explanation(rng: np.random.Generator) -> None:
+    """A 1 x 1 convolution sees no sides, so the mean over both is the plain map itself, at its own place."""
+    face = face_of(coloured(rng))
+    plain, mirrored = (
+        small(two_channel_model((2.0, -3.0))),
+        small(two_channel_model((2.0, -3.0)), mirror=True),
+    )
+    np.testing.assert_allclose(explained(mirrored, face).heatmap, explained(plain, face).heatmap, atol=1e-5)
+
+
 def test_several_faces_equal_each_alone(red_fake: Classifier, rng: np.random.Generator) -> None:
     faces = [face_of(coloured(rng)) for _ in range(3)]
     predictions = predict(red_fake, faces)

@@ -51,7 +51,7 @@ ORDER = [
 
 # Library -> who may import it.
 KNOWN_BY = {
-    "tensorflow": {"models", "explanation", "doctor"},
+    "tensorflow": {"backend", "models", "explanation", "doctor"},
     "keras": {"backend", "architectures", "graphs", "models", "explanation", "training", "export"},
     "tf_keras_vis": {"explanation"},
     "matplotlib": {"drawing", "label_layout", "view"},

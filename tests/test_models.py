@@ -6,6 +6,7 @@ import json
 import shutil
 import warnings
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -104,6 +105,15 @@ def test_scores_by_hand(classifier: Classifier) -> None:
     grey = np.full((1, 32, 32, 3), 0.75 * 255, np.float32)
     assert classifier.logits(grey)[0] == pytest.approx(2)
     assert classifier.probabilities(np.array([0.0, 2.0]))[0] == 0.5
+
+
+def test_a_mirrored_score_is_the_mean_of_both_sides() -> None:
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(1)])
+    card = Card(preprocessing=Preprocessing(input_size=8))
+    x = np.random.default_rng(0).random((3, 8, 8, 3)).astype(np.float32)
+    plain, mirrored = Classifier(model, card), Classifier(model, replace(card, mirror=True))
+    expected = (plain.logits(x) + plain.logits(x[:, :, ::-1])) / 2
+    np.testing.assert_allclose(mirrored.logits(x), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(32, 32, 3), (1, 31, 32, 3), (1, 32, 32, 1)])

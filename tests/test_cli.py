@@ -1,0 +1,133 @@
+"""The command does what the functions do, goes on after a bad file, and says what to do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from redeepfake_nb import Classifier, analyze_image, doctor, save_model
+from redeepfake_nb.cli import main
+from redeepfake_nb.doctor import Finding, examine
+from redeepfake_nb.samples import write_samples
+
+
+@pytest.fixture(scope="module")
+def model(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(save_model(classifier, tmp_path_factory.mktemp("model") / "tiny.keras"))
+
+
+@pytest.fixture(scope="module")
+def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_samples(tmp_path_factory.mktemp("samples"))[0]
+
+
+def test_analyze_in_words(model: str, portrait: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["analyze", str(portrait), "--model", model, "--threshold", "0.3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{portrait}: ")
+    assert lines[0].endswith("(threshold 0.30)")
+    assert lines[1].startswith("  - P(fake) at or over 0.30 for ")
+    assert "at threshold 0.30, box " in lines[-1]
+
+
+def test_analyze_as_json_equals_the_function(
+    model: str, portrait: Path, classifier: Classifier, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["analyze", str(portrait), str(portrait), "--json", "--model", model]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    found, expected = json.loads(lines[0]), analyze_image(portrait, classifier).to_dict()
+    for values in (found, expected):
+        del values["timing"]
+    found["model"]["sha256"] = expected["model"]["sha256"]  # the fixture was never on disk
+    assert found == expected
+
+
+def test_a_bad_file_does_not_stop_the_rest(
+    model: str, portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    broken = tmp_path / "<img src=x onerror=alert(1)>\n.jpg"
+    broken.write_bytes(b"")
+    files = [str(broken), str(tmp_path / "absent.jpg"), str(portrait)]
+    assert main(["analyze", *files, "--model", model]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{portrait}: ")
+    assert len(err.splitlines()) == 2
+    assert "empty" in err.splitlines()[0]
+
+    assert main(["analyze", *files, "--model", model, "--json"]) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0]["error"] == "EmptyFile"
+    assert lines[0]["next_step"]
+    assert lines[2]["faces"]
+
+
+def test_analyze_saves(model: str, portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["analyze", str(portrait), "--model", model, "--save", str(tmp_path / "out")]) == 0
+    folder = tmp_path / "out" / portrait.name
+    names = {path.name for path in folder.iterdir()}
+    assert {"report.json", "faces.csv", "face_01.png", "face_01_overlay.png"} <= names
+    assert f"saved in {folder}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--threshold", "2"], 2, "between 0 and 1"),
+        (["--explain", "magic"], 2, "unknown method"),
+        (["--detector", "magic"], 2, "magic"),
+        (["--model", "absent.keras"], 1, "no such file"),
+    ],
+)
+def test_options_that_make_no_sense(
+    model: str, portrait: Path, arguments: list, status: int, message: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["analyze", str(portrait), "--model", model, *arguments]) == status
+    assert message in capsys.readouterr().err
+
+
+def test_the_command_prints_nothing_but_its_result(portrait: Path) -> None:
+    """From the outside: the model that ships, one face, a quiet standard error."""
+    run = subprocess.run(
+        [sys.executable, "-m", "redeepfake_nb.cli", "analyze", str(portrait), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stderr == ""
+    assert len(json.loads(run.stdout)["faces"]) == 1
+
+
+def test_doctor_finds_nothing_wrong_here(capsys: pytest.CaptureFixture) -> None:
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("no problem found\n")
+    for topic in (
+        "python",
+        "tensorflow",
+        "device",
+        "detector hog",
+        "detector cnn",
+        "default model",
+        "widgets",
+    ):
+        assert topic in out
+
+
+def test_doctor_says_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(doctor, "PACKAGES", ("numpy", "a-package-that-is-not-there"))
+
+    def broken() -> list[Finding]:
+        raise ImportError("libdlib.so is not there")
+
+    monkeypatch.setattr(doctor, "_detectors", broken)
+    assert main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "-> Run `pip install a-package-that-is-not-there`." in out
+    assert "ImportError: libdlib.so is not there" in out
+    assert out.endswith("2 problems found\n")
+    assert all(finding.ok or finding.step for finding in examine())

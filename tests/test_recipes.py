@@ -1,0 +1,85 @@
+"""Recipes are read as they stand, and unknown keys are errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from redeepfake_nb.augmentation import Augmentation
+from redeepfake_nb.recipes import Recipe
+
+TEXT = """
+backbone = "FaceResNet"
+seed = 3
+
+[head]
+units = [8]
+dropout = 0.1
+
+[[stages]]
+input_size = 51
+steps = 4
+rate = 0.1
+
+[[stages]]
+input_size = 67
+steps = 2
+rate = 0.01
+[stages.augmentation]
+erase = 0.5
+
+[augmentation]
+crop = [0.5, 1.0]
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(TEXT)
+    return path
+
+
+def test_fields(file: Path) -> None:
+    recipe = Recipe.read(file)
+    assert (recipe.name, recipe.backbone, recipe.seed, recipe.steps) == ("mine", "FaceResNet", 3, 6)
+    assert (recipe.head.units, recipe.head.dropout) == ((8,), 0.1)
+    assert [stage.input_size for stage in recipe.stages] == [51, 67]
+    assert recipe.augmentation.crop == (0.5, 1.0)
+
+
+def test_a_stage_may_have_its_own_augmentation(file: Path) -> None:
+    recipe = Recipe.read(file)
+    assert recipe.augmentation_at(3) == Augmentation(crop=(0.5, 1.0))
+    assert recipe.augmentation_at(4) == Augmentation(erase=0.5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("seed", "sead"),
+        ("units", "unit"),
+        ("rate = 0.1", "speed = 1"),
+        ("crop", "crob"),
+        ("[[stages]]", "[[stage]]"),
+    ],
+)
+def test_unknown_keys(file: Path, old: str, new: str) -> None:
+    file.write_text(TEXT.replace(old, new))
+    with pytest.raises(ValueError, match=r"mine\.toml"):
+        Recipe.read(file)
+
+
+def test_digest_follows_the_settings(file: Path) -> None:
+    one = Recipe.read(file)
+    assert one.digest() == Recipe.read(file).digest()
+    file.write_text(TEXT.replace("seed = 3", "seed = 4"))
+    assert Recipe.read(file).digest() != one.digest()
+
+
+def test_every_recipe_of_the_project_is_valid(root: Path) -> None:
+    recipes = sorted((root / "models" / "recipes").glob("*.toml"))
+    assert {path.stem for path in recipes} >= {"compact-cpu", "smoke"}
+    for path in recipes:
+        assert Recipe.read(path).name == path.stem
