@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     import keras
 
 Target = Literal["fake", "real"]
-# Name -> class of tf-keras-vis. Grad-CAM: Selvaraju et al. 2017. Grad-CAM++: Chattopadhay et al. 2018.
-# Layer-CAM: Jiang et al. 2021.
+# Name -> class of tf-keras-vis. Grad-CAM: Selvaraju et al. 2017. Grad-CAM++: Chattopadhay et al. 2018, with
+# the places of negative gradient left out of the mean, as in its authors' own code. Layer-CAM: Jiang et al.
+# 2021.
 METHODS = {
     "gradcam": ("tf_keras_vis.gradcam", "Gradcam"),
     "gradcam++": ("tf_keras_vis.gradcam_plus_plus", "GradcamPlusPlus"),
@@ -189,16 +190,26 @@ class _Visualiser:
         import tensorflow as tf
 
         sign = 1.0 if target == "fake" else -1.0
+        options: dict[str, Any] = {}
+        if method == "gradcam++":
+            # Their weight is 0 in any case, but their denominator can be, too, and 0 * inf is not a number.
+            options["gradient_modifier"] = tf.nn.relu
+
+        def score(logit):
+            # Grad-CAM++ multiplies by exp(score), which is infinite from 89 on and cancels in the heatmap. As
+            # only the gradient counts otherwise, the score may be 0.
+            return sign * (logit[:, 0] - tf.stop_gradient(logit[:, 0]))
 
         def cam(pixels: np.ndarray) -> np.ndarray:
             features = self._trunk(tf.constant(pixels))
             found = self._method(method)(
-                lambda logit: sign * logit[:, 0],
+                score,
                 [features, tf.constant(pixels)] if self._needs_image else features,
                 penultimate_layer="explained",
                 seek_penultimate_conv_layer=False,
                 expand_cam=False,
                 normalize_cam=False,
+                **options,
             )
             return np.maximum(np.asarray(found, np.float32), 0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +33,10 @@ def flatten(model: keras.Model) -> keras.Model:
     def copy(layer: keras.layers.Layer, path: str) -> keras.layers.Layer:
         if id(layer) not in copies:
             config = layer.get_config()
+            policy = getattr(layer, "dtype_policy", None)
+            if "dtype" in config and getattr(policy, "compute_dtype", None) in ("bfloat16", "float16"):
+                # Trained in mixed precision. Scores and gradients are taken in full.
+                config["dtype"] = "float32"
             name = layer.name if layer.name not in taken else f"{path}{layer.name}"
             while name in taken:
                 name += "_"
@@ -48,13 +53,9 @@ def flatten(model: keras.Model) -> keras.Model:
                 x = apply(layer, path)(x)
             return x
         if not isinstance(node, keras.src.models.functional.Functional):
-            raise UnsuitableModel(
-                "it is a subclassed model, whose layers cannot be seen from outside",
-                subject=node.name,
-                next_step="Build it with the functional API and save it again.",
-            )
-        # The one private call: Keras has no public way to run a graph with other operations in it.
-        # tests/test_graphs.py holds it to what it must do.
+            raise _subclassed(node)
+        # Private, as Keras has no public way to run a graph with other operations in it, nor one to list its
+        # nodes (_graph below). tests/test_graphs.py holds both to what they must do.
         return node._run_through_graph(inputs, operation_fn=lambda op: apply(op, path))
 
     def apply(op, path: str):
@@ -62,7 +63,10 @@ def flatten(model: keras.Model) -> keras.Model:
             return lambda x, **_: lay(op, x, f"{path}{op.name}_")
         return copy(op, path)
 
-    inputs = [keras.Input(t.shape[1:], dtype=t.dtype, name=_input_name(t)) for t in model.inputs]
+    known = getattr(model, "inputs", None) if getattr(model, "built", False) else None
+    if not known:
+        raise _subclassed(model)
+    inputs = [keras.Input(t.shape[1:], dtype=t.dtype, name=_input_name(t)) for t in known]
     if len(inputs) != 1:
         raise UnsuitableModel(
             f"it has {len(inputs)} inputs, not one",
@@ -84,6 +88,14 @@ def flatten(model: keras.Model) -> keras.Model:
         if getattr(layer, "weights", None):
             twin.set_weights(layer.get_weights())
     return flat
+
+
+def _subclassed(model: keras.Model) -> UnsuitableModel:
+    return UnsuitableModel(
+        "it is a subclassed model or has no input yet, so its layers cannot be seen from outside",
+        subject=model.name,
+        next_step="Build it with the functional API and a keras.Input, and save it again.",
+    )
 
 
 def _input_name(tensor) -> str:
@@ -121,16 +133,21 @@ def as_logit_model(model: keras.Model, output: str, positive_class: str) -> kera
             subject=model.name,
             next_step='Give load_model(..., output="logit" | "probability" | "softmax"), or another model.',
         )
-    last = flat.layers[-1]
-    activation = getattr(getattr(last, "activation", None), "__name__", type(last).__name__.lower())
+    # Not layers[-1]: what ends a graph may be an operation such as keras.ops.sigmoid, which is no layer.
+    last = flat.outputs[0]._keras_history.operation
+    own = getattr(last, "activation", None)
+    activation = type(last).__name__.lower() if own is None else getattr(own, "__name__", type(own).__name__)
     expected = {"logit": "linear", "probability": "sigmoid", "softmax": "softmax"}[output]
     out = flat.outputs[0]
     if output == "logit":
-        if activation in ("sigmoid", "softmax"):
+        if activation in ("sigmoid", "softmax") or (own is not None and activation != "linear"):
+            other = {"sigmoid": "probability", "softmax": "softmax"}.get(activation)
             raise UnsuitableModel(
                 f"it ends in a {activation}, so its output is no logit",
                 subject=model.name,
-                next_step=f'Give load_model(..., output="{"probability" if width == 1 else "softmax"}").',
+                next_step=f'Give load_model(..., output="{other}").'
+                if other
+                else "Save it with a linear or sigmoid end.",
             )
     elif activation != expected:
         raise UnsuitableModel(
@@ -138,7 +155,7 @@ def as_logit_model(model: keras.Model, output: str, positive_class: str) -> kera
             subject=model.name,
             next_step="Say what its output is: logit, probability or softmax.",
         )
-    elif isinstance(last, (layers.Activation, layers.Softmax)):
+    elif isinstance(last, layers.Activation) or own is None:
         out = last.input
     else:
         last.activation = keras.activations.linear
@@ -166,13 +183,13 @@ def spatial_cut_layer(model: keras.Model) -> str:
     UnsuitableModel
         There is none: some path without a map leads from the input to the output.
     """
-    parents = {layer.name: _parents(layer) for layer in model.layers}
-    target = model.outputs[0]._keras_history.operation.name
+    parents, uses = _graph(model)
     for layer in reversed(model.layers):
         shape = getattr(layer.output, "shape", ())
-        if len(shape) != 4 or 1 in shape[1:3] or not parents[layer.name]:
+        # A layer that is used twice has two maps, and one alone does not account for the score.
+        if len(shape) != 4 or 1 in shape[1:3] or not parents[id(layer)] or uses[id(layer)] > 1:
             continue
-        if not _reaches_input(parents, target, without=layer.name):
+        if not _reaches_input(model, parents, without=layer):
             return layer.name
     raise UnsuitableModel(
         "no layer with a map is crossed by all evidence",
@@ -182,25 +199,32 @@ def spatial_cut_layer(model: keras.Model) -> str:
 
 
 def is_cut(model: keras.Model, layer_name: str) -> bool:
-    """Whether every path from the input to the output crosses this layer."""
-    parents = {layer.name: _parents(layer) for layer in model.layers}
-    return not _reaches_input(parents, model.outputs[0]._keras_history.operation.name, without=layer_name)
+    """Whether every path from the input to the output crosses this layer, and crosses it once."""
+    parents, uses = _graph(model)
+    layer = model.get_layer(layer_name)
+    return uses[id(layer)] == 1 and not _reaches_input(model, parents, without=layer)
 
 
-def _parents(layer) -> list[str]:
-    inputs = layer.input if isinstance(layer.input, (list, tuple)) else [layer.input]
-    names = [tensor._keras_history.operation.name for tensor in inputs]
-    return [name for name in names if name != layer.name]
+def _graph(model: keras.Model) -> tuple[dict[int, set[int]], Counter[int]]:
+    """For each operation of the graph (by ``id``): the operations it takes its input from, and its uses."""
+    parents: dict[int, set[int]] = {}
+    uses: Counter[int] = Counter()
+    for node in (node for nodes in model._nodes_by_depth.values() for node in nodes):
+        uses[id(node.operation)] += 1
+        origins = {id(tensor._keras_history.operation) for tensor in node.input_tensors}
+        # Keras lists an input as its own origin.
+        parents.setdefault(id(node.operation), set()).update(origins - {id(node.operation)})
+    return parents, uses
 
 
-def _reaches_input(parents: dict[str, list[str]], start: str, without: str) -> bool:
-    waiting, seen = [start], {without}
+def _reaches_input(model: keras.Model, parents: dict[int, set[int]], without) -> bool:
+    waiting, seen = [id(model.outputs[0]._keras_history.operation)], {id(without)}
     while waiting:
-        name = waiting.pop()
-        if name in seen:
+        key = waiting.pop()
+        if key in seen:
             continue
-        seen.add(name)
-        if not parents[name]:
+        seen.add(key)
+        if not parents[key]:
             return True
-        waiting.extend(parents[name])
+        waiting.extend(parents[key])
     return False

@@ -2,12 +2,14 @@
 
 A Keras file is a program: its config names classes and functions that loading will look up and call. Here
 the file is recognised by its first bytes, its config is read as plain JSON, and every class in it must be on
-a list of Keras's own layers. What is not on the list is refused by name.
+a list of Keras's own layers. What is not on the list is refused by name. What a saved file needs besides Keras
+is here as well.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import zipfile
 import zlib
@@ -33,7 +35,15 @@ _FORBIDDEN_CLASSES = {
     "TorchModuleWrapper",
 }
 # What else than classes Keras writes: places in the graph and plain values.
-_VALUES = {"__keras_tensor__", "__tensor__", "__numpy__", "__tuple__", "__slice__", "__ellipsis__", "__bytes__"}
+_VALUES = {
+    "__keras_tensor__",
+    "__tensor__",
+    "__numpy__",
+    "__tuple__",
+    "__slice__",
+    "__ellipsis__",
+    "__bytes__",
+}
 # Names that Keras's reader of HDF5 files hands on to TensorFlow.
 _DECODED = {"CompositeTensor", "TensorShape", "TypeSpec"}
 # A dot would reach into a module that is not on the list below: keras + config.set_floatx.
@@ -44,6 +54,7 @@ _ALLOWED_MODULES = re.compile(
     r"ops\.(numpy|nn|core|math|image))(\.\w+)*"
 )
 _ENDINGS = {"keras": (".keras",), "hdf5": (".h5", ".hdf5")}
+
 
 def model_format(path: Path) -> str:
     """``"keras"`` (a zip archive) or ``"hdf5"``, from the file's first bytes.
@@ -106,7 +117,8 @@ def read_config(path: Path) -> dict[str, Any]:
     UnsafeModel
         The archive claims to unpack to more than a model needs.
     """
-    text = _config_of_archive(path) if model_format(path) == "keras" else _config_of_hdf5(path)
+    archive = model_format(path) == "keras"
+    text = _config_of_archive(path) if archive else _config_of_hdf5(path)
     try:
         config = json.loads(text)
     except (ValueError, TypeError, RecursionError) as error:
@@ -115,6 +127,9 @@ def read_config(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(config, dict):
         raise NotAModel("its configuration is no object", subject=path, next_step="Save the model again.")
+    if archive:
+        # Losses, metrics and optimiser of an archive are not loaded with it, so they may be anything.
+        config.pop("compile_config", None)
     return config
 
 
@@ -175,24 +190,26 @@ def check_config(config: dict[str, Any], subject: object) -> None:
     UnsafeModel
         With the first offending class named.
     """
-    # Losses, metrics and optimiser state are never loaded, so the archive's may be anything.
-    for node in _objects({k: v for k, v in config.items() if k != "compile_config"}):
-        name, module = node.get("class_name"), node.get("module")
+    for node in _objects(config):
+        name, module, registered = (node.get(key) for key in ("class_name", "module", "registered_name"))
         shown = str(name) if module is None else f"{module}.{name}"
+        if not isinstance(name, str):
+            _refuse(shown, "is no name", subject)
         if name in _FORBIDDEN_CLASSES:
             _refuse(shown, "can run code or read files", subject)
         if name in _VALUES:
             continue
         if name == "function":
-            name = node.get("config")
-            shown = f"the function {module}.{name}"
-            known = module in ("keras.activations", "keras.ops") and str(name).isidentifier()
+            function = str(node.get("config"))
+            shown = f"the function {module}.{function}"
+            known = module in ("keras.activations", "keras.ops") and function.isidentifier()
+            names = (None, name, function)
         else:
-            known = isinstance(name, str) and bool(_CLASS_NAME.fullmatch(name)) and name not in _DECODED
-            known = known and (module is None or bool(_ALLOWED_MODULES.fullmatch(str(module))))
-        registered = node.get("registered_name")
-        if known and registered not in (None, name, node.get("class_name")):
-            shown, known = str(registered), False
+            known = _CLASS_NAME.fullmatch(name) is not None and name not in _DECODED
+            known = known and (module is None or _ALLOWED_MODULES.fullmatch(str(module)) is not None)
+            names = (None, name)
+        if registered not in names:
+            _refuse(str(registered), "is its author's own class", subject)
         if not known:
             _refuse(shown, "is not a part of Keras that a model is made of", subject)
 
@@ -216,3 +233,33 @@ def _refuse(name: str, why: str, subject: object) -> None:
         subject=subject,
         next_step="Ask its author for a model made of plain Keras layers.",
     )
+
+
+def replace_both(weights: Path, path: Path, sidecar: Path, sidecar_path: Path) -> None:
+    """Move both files to their places; if the second cannot be moved, what stood in the first comes back."""
+    before = weights.with_suffix(".before")
+    if path.exists():
+        os.replace(path, before)
+    try:
+        os.replace(weights, path)
+        os.replace(sidecar, sidecar_path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        if before.exists():
+            os.replace(before, path)
+        raise
+
+
+def deflate(path: Path) -> None:
+    """Compress a .keras archive, which Keras writes uncompressed and reads either way."""
+    packed = path.with_suffix(".packed")
+    with (
+        zipfile.ZipFile(path) as old,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as new,
+    ):
+        for member in old.infolist():
+            # A fixed date: the same weights give the same file and the same SHA-256.
+            info = zipfile.ZipInfo(member.filename, (1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            new.writestr(info, old.read(member))
+    os.replace(packed, path)

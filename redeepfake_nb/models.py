@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 import warnings
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -19,7 +17,7 @@ import numpy as np
 from .backend import import_keras
 from .errors import HashMismatch, ModelIncomplete, NotAModel, OutputError, UnsafeModel, UnsuitableModel
 from .graphs import as_logit_model, spatial_cut_layer
-from .model_files import check_config, model_format, read_config
+from .model_files import check_config, deflate, model_format, read_config, replace_both
 from .preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -420,12 +418,11 @@ def save_model(classifier: Classifier, path: str | Path) -> Path:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
             weights = Path(folder) / path.name
             classifier.keras_model.save(weights)
-            _deflate(weights)
+            deflate(weights)
             card = replace(card, sha256=sha256_of(weights))
             sidecar = Path(folder) / path.with_suffix(".json").name
             sidecar.write_text(json.dumps(card.to_dict(), indent=2) + "\n", encoding="utf-8")
-            os.replace(weights, path)
-            os.replace(sidecar, path.with_suffix(".json"))
+            replace_both(weights, path, sidecar, path.with_suffix(".json"))
     except OSError as error:
         raise OutputError(
             f"the model cannot be written ({error.strerror or error})",
@@ -433,18 +430,3 @@ def save_model(classifier: Classifier, path: str | Path) -> Path:
             next_step="Check free space and permissions.",
         ) from error
     return path
-
-
-def _deflate(path: Path) -> None:
-    """Compress a .keras archive, which Keras writes uncompressed and reads either way."""
-    packed = path.with_suffix(".packed")
-    with (
-        zipfile.ZipFile(path) as old,
-        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as new,
-    ):
-        for member in old.infolist():
-            # A fixed date: the same weights give the same file and the same SHA-256.
-            info = zipfile.ZipInfo(member.filename, (1980, 1, 1, 0, 0, 0))
-            info.compress_type = zipfile.ZIP_DEFLATED
-            new.writestr(info, old.read(member))
-    os.replace(packed, path)

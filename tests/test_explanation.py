@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from redeepfake_nb import Card, Classifier, Face, Frame, Prediction, Preprocessing, explain, predict
-from redeepfake_nb.explanation import METHODS, _visualiser
+from redeepfake_nb.explanation import METHODS, _visualiser, _visualisers
 
 SIZE = 8
 
@@ -75,6 +75,24 @@ def test_layercam_equals_hand_arithmetic(red_fake: Classifier, rng: np.random.Ge
     np.testing.assert_allclose(found.heatmap * found.peak, expected, atol=1e-6)
 
 
+def test_gradcam_plus_plus_equals_hand_arithmetic(rng: np.random.Generator) -> None:
+    """Equation 19 of the paper, its weights normalised over the places of positive gradient."""
+    image = keras.Input((SIZE, SIZE, 3))
+    x = keras.layers.Rescaling(1 / 255, name="map")(image)
+    dense = keras.layers.Dense(1)
+    model = keras.Model(image, dense(keras.layers.Flatten()(x)))
+    slope = rng.normal(0, 0.3, (SIZE, SIZE, 3))
+    dense.set_weights([slope.reshape(-1, 1).astype(np.float32), np.float32([200])])
+    picture = coloured(rng)
+    channels = picture / 255
+    for target, sign in (("fake", 1), ("real", -1)):
+        positive = np.maximum(sign * slope, 0)
+        alpha = np.where(positive > 0, 1 / (2 + positive * channels.sum(axis=(0, 1))), 0)
+        weights = (alpha / alpha.sum(axis=(0, 1)) * positive).sum(axis=(0, 1))
+        found = explained(small(model), face_of(picture), method="gradcam++", layer="map", target=target)
+        np.testing.assert_allclose(found.heatmap * found.peak, channels @ weights, rtol=1e-4)
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("place", [(0, 0), (2, 5), (7, 7)])
 def test_planted_evidence_is_found(red_fake: Classifier, method: str, place: tuple[int, int]) -> None:
@@ -100,7 +118,7 @@ def test_contract(red_fake: Classifier, method: str, rng: np.random.Generator) -
     np.testing.assert_array_equal(face.frame.image, image)
 
 
-@pytest.mark.parametrize("method", ["gradcam", "layercam"])
+@pytest.mark.parametrize("method", METHODS)
 def test_no_positive_evidence_is_said(red_fake: Classifier, method: str) -> None:
     green = np.zeros((SIZE, SIZE, 3), np.uint8)
     green[..., 1] = 200
@@ -165,13 +183,39 @@ def test_a_layer_that_paths_lead_around(rng: np.random.Generator) -> None:
 
 
 def test_a_mirrored_score_has_a_mirrored_explanation(rng: np.random.Generator) -> None:
-    """A 1 x 1 convolution sees no sides, so the mean over both is the plain map itself, at its own place."""
-    face = face_of(coloured(rng))
-    plain, mirrored = (
-        small(two_channel_model((2.0, -3.0))),
-        small(two_channel_model((2.0, -3.0)), mirror=True),
-    )
-    np.testing.assert_allclose(explained(mirrored, face).heatmap, explained(plain, face).heatmap, atol=1e-5)
+    """Layer-CAM of a model that weighs each place by itself: the mean over both ways to lay the weights."""
+    image = keras.Input((SIZE, SIZE, 3))
+    dense = keras.layers.Dense(1)
+    x = keras.layers.Rescaling(1 / 255, name="map")(image)
+    model = keras.Model(image, dense(keras.layers.Flatten()(x)))
+    slope = rng.normal(0, 1, (SIZE, SIZE, 3))
+    dense.set_weights([slope.reshape(-1, 1).astype(np.float32), np.zeros(1, np.float32)])
+    picture = coloured(rng)
+    found = explained(small(model, mirror=True), face_of(picture), method="layercam", layer="map")
+    one, other = np.maximum(slope, 0), np.maximum(slope[:, ::-1], 0)
+    expected = ((one + other) / 2 * picture / 255).sum(axis=-1)
+    np.testing.assert_allclose(found.heatmap * found.peak, expected, rtol=1e-4)
+
+
+def test_layers_one_after_another_do_not_disturb_each_other(rng: np.random.Generator) -> None:
+    image = keras.Input((SIZE, SIZE, 3))
+    x = keras.layers.Conv2D(3, 3, activation="relu", padding="same", name="a")(image)
+    x = keras.layers.Add(name="b")([x, keras.layers.Conv2D(3, 3, padding="same", name="c")(x)])
+    model = keras.Model(image, keras.layers.Dense(1)(keras.layers.GlobalAveragePooling2D()(x)))
+    classifier, face = small(model), face_of(coloured(rng))
+    one, other = ([explained(classifier, face, layer=name) for name in names] for names in ("abc", "cab"))
+    for found, again in ((one[0], other[1]), (one[1], other[2]), (one[2], other[0])):
+        assert found.layer == again.layer
+        np.testing.assert_array_equal(found.heatmap, again.heatmap)
+    assert classifier.explain_layer == "b"
+
+
+def test_a_model_trained_in_mixed_precision(rng: np.random.Generator) -> None:
+    image = keras.Input((SIZE, SIZE, 3))
+    x = keras.layers.Conv2D(3, 3, activation="relu", name="map", dtype="mixed_bfloat16")(image)
+    model = keras.Model(image, keras.layers.Dense(1)(keras.layers.GlobalAveragePooling2D()(x)))
+    for target in ("fake", "real"):
+        assert explained(small(model), face_of(coloured(rng)), target=target).layer == "map"
 
 
 def test_several_faces_equal_each_alone(red_fake: Classifier, rng: np.random.Generator) -> None:
@@ -186,19 +230,65 @@ def test_several_faces_equal_each_alone(red_fake: Classifier, rng: np.random.Gen
     assert explain(red_fake, []) == []
 
 
-def test_the_logit_is_explained_not_the_probability() -> None:
-    """A sure model's sigmoid is flat; its heatmap must not fade."""
+@pytest.mark.parametrize("method", METHODS)
+def test_the_logit_is_explained_not_the_probability(method: str) -> None:
+    """A sure model's sigmoid is flat; its heatmap must neither fade nor overflow."""
     face = patch_face(3, 3)
-    mild, sure = small(two_channel_model((1.0, 0.0))), small(two_channel_model((10_000.0, 0.0)))
-    np.testing.assert_allclose(explained(mild, face).heatmap, explained(sure, face).heatmap, atol=1e-5)
+    mild, sure = (
+        explained(small(two_channel_model((weight, 0.0))), face, method=method) for weight in (1.0, 10_000.0)
+    )
+    np.testing.assert_allclose(mild.heatmap, sure.heatmap, atol=1e-5)
+    assert sure.heatmap.argmax() == 3 * SIZE + 3
 
 
-def test_visualiser_is_built_once_and_never_retraces(red_fake: Classifier, rng: np.random.Generator) -> None:
-    visualiser = _visualiser(red_fake, "conv")
-    for count in (1, 2, 3, 1, 4):
+@pytest.mark.parametrize("target", ["fake", "real"])
+@pytest.mark.parametrize("level", [0, 255])
+@pytest.mark.parametrize("method", METHODS)
+def test_even_pictures_give_finite_maps(red_fake: Classifier, method: str, level: int, target: str) -> None:
+    """With all red at 255 the red channel adds exactly 2, where Grad-CAM++ has a pole for real."""
+    image = np.zeros((SIZE, SIZE, 3), np.uint8)
+    image[..., 0] = level
+    assert explained(red_fake, face_of(image), method=method, target=target).empty == (
+        level == 0 or target == "real"
+    )
+
+
+def test_maps_that_are_not_finite_are_refused(red_fake: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    prediction = predict(red_fake, [patch_face(0, 0)])[0]
+    raw = np.full((1, SIZE, SIZE), np.nan, np.float32)
+    monkeypatch.setattr(_visualiser(red_fake, "conv"), "maps", lambda *_: raw)
+    with pytest.raises(ValueError, match="not finite"):
+        explain(red_fake, prediction)
+
+
+def test_visualiser_is_built_once_and_never_retraces(
+    red_fake: Classifier, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keras layers run as Python only while a graph is traced; afterwards the compiled graph runs."""
+
+    def call(count: int) -> None:
         explain(red_fake, predict(red_fake, [face_of(coloured(rng)) for _ in range(count)]))
+
+    traced: list[str] = []
+
+    def spied(kind: type, run):
+        def spy(self, *args, **kwargs):
+            traced.append(self.name)
+            return run(self, *args, **kwargs)
+
+        monkeypatch.setattr(kind, "call", spy)
+
+    for kind in (keras.layers.Conv2D, keras.layers.GlobalAveragePooling2D, keras.layers.Dense):
+        spied(kind, kind.call)
+    monkeypatch.delitem(_visualisers, red_fake, raising=False)
+    call(1)
+    assert {"conv", "logit"} <= set(traced)
+    visualiser = _visualiser(red_fake, "conv")
+    traced.clear()
+    for count in [1, 2, 3, 4] * 5:
+        call(count)
+    assert traced == []
     assert _visualiser(red_fake, "conv") is visualiser
-    assert visualiser._trunk.experimental_get_tracing_count() == 1
 
 
 def test_visualiser_goes_with_its_classifier() -> None:

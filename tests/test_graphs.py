@@ -80,8 +80,13 @@ def log_odds(p: np.ndarray) -> np.ndarray:
     return np.log(p / (1 - p))
 
 
-def ending_in(*last: layers.Layer) -> keras.Model:
-    return keras.Sequential([keras.Input((4, 4, 3)), layers.Flatten(), *last])
+def ending_in(*last) -> keras.Model:
+    """Layers or plain operations on a flat picture."""
+    image = keras.Input((4, 4, 3))
+    x = layers.Flatten()(image)
+    for step in last:
+        x = step(x)
+    return keras.Model(image, x)
 
 
 @pytest.mark.parametrize(
@@ -92,8 +97,18 @@ def ending_in(*last: layers.Layer) -> keras.Model:
         ([layers.Dense(2, activation="softmax")], "softmax"),
         ([layers.Dense(2), layers.Softmax()], "softmax"),
         ([layers.Dense(2), layers.Activation("softmax")], "softmax"),
+        ([layers.Dense(1), keras.ops.sigmoid], "probability"),
+        ([layers.Dense(2), keras.ops.softmax], "softmax"),
     ],
-    ids=["dense sigmoid", "sigmoid layer", "dense softmax", "softmax layer", "softmax activation"],
+    ids=[
+        "dense sigmoid",
+        "sigmoid layer",
+        "dense softmax",
+        "softmax layer",
+        "softmax activation",
+        "sigmoid operation",
+        "softmax operation",
+    ],
 )
 def test_probabilities_become_logits(last: list, output: str, rng: np.random.Generator) -> None:
     model = ending_in(*last)
@@ -122,6 +137,8 @@ def test_a_saturated_sigmoid_keeps_its_logit() -> None:
     ("last", "output", "message"),
     [
         ([layers.Dense(1, activation="sigmoid")], "logit", "ends in a sigmoid"),
+        ([layers.Dense(1), keras.ops.sigmoid], "logit", "ends in a sigmoid"),
+        ([layers.Dense(1, activation="tanh")], "logit", "ends in a tanh"),
         ([layers.Dense(1)], "probability", "not in a sigmoid"),
         ([layers.Dense(2)], "softmax", "not in a softmax"),
         ([layers.Dense(2)], "logit", r"shape \(None, 2\)"),
@@ -141,6 +158,35 @@ def test_two_inputs_and_two_outputs_are_refused() -> None:
         flatten(keras.Model(a, [layers.Dense(1)(a), layers.Dense(1)(a)]))
 
 
+class Subclassed(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(1)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def test_graphs_that_cannot_be_seen_are_refused() -> None:
+    run_once = Subclassed()
+    run_once(np.zeros((1, 4), np.float32))
+    inside = keras.Sequential([keras.Input((4,)), Subclassed()])
+    for model in (Subclassed(), run_once, inside, keras.Sequential([layers.Dense(1)])):
+        with pytest.raises(UnsuitableModel, match="cannot be seen from outside"):
+            flatten(model)
+
+
+def test_mixed_precision_becomes_full(rng: np.random.Generator) -> None:
+    image = keras.Input((12, 12, 3))
+    x = layers.Conv2D(4, 3, dtype="mixed_bfloat16")(image)
+    x = layers.GlobalAveragePooling2D(dtype="mixed_bfloat16")(x)
+    model = keras.Model(image, layers.Dense(1, dtype="mixed_bfloat16")(x))
+    x = rng.random((3, 12, 12, 3)).astype(np.float32)
+    flat = flatten(model)
+    assert {str(layer.compute_dtype) for layer in flat.layers} == {"float32"}
+    np.testing.assert_allclose(run(flat, x), run(model, x).astype(np.float32), atol=0.02)
+
+
 def residual() -> keras.Model:
     image = keras.Input((8, 8, 3))
     x = layers.Conv2D(4, 3, padding="same", name="stem")(image)
@@ -157,6 +203,24 @@ def test_the_cut_is_the_deepest_map_that_all_paths_cross() -> None:
     cuts = {layer.name for layer in model.layers if is_cut(model, layer.name)}
     assert {"stem", "sum", "excite"} <= cuts
     assert not {"branch", "squeeze", "gate"} & cuts
+
+
+def test_operations_between_layers_are_part_of_the_graph() -> None:
+    """A skip made of plain operations leads around the second convolution as one of layers does."""
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(3, 3, padding="same", name="first")(image)
+    x = keras.ops.relu(x + layers.Conv2D(3, 3, padding="same", name="second")(x) * 0.5)
+    model = keras.Model(image, layers.Dense(1)(keras.ops.mean(x, axis=(1, 2))))
+    assert spatial_cut_layer(model) == "first"
+    assert not is_cut(model, "second")
+
+
+def test_a_layer_used_twice_is_no_cut() -> None:
+    """All evidence crosses it, but in two maps, of which a heatmap would show one."""
+    flat = flatten(shared_twice())
+    assert not is_cut(flat, "norm")
+    with pytest.raises(UnsuitableModel, match="no layer with a map"):
+        spatial_cut_layer(flat)
 
 
 def test_without_a_map_there_is_no_cut() -> None:

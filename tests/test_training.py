@@ -43,8 +43,27 @@ def smoke(root: Path) -> Recipe:
 @pytest.fixture(scope="module")
 def brief(smoke: Recipe) -> Recipe:
     """Two short stages, for the tests of resuming."""
-    stages = (Stage(67, 6, 1e-3, 2), Stage(83, 4, 1e-3, 1))
-    return replace(smoke, name="brief", stages=stages, evaluate_every=3, checkpoint_every=2)
+    stages = (Stage(67, 12, 1e-2, 2), Stage(83, 8, 1e-2, 1))
+    return replace(smoke, name="brief", stages=stages, evaluate_every=4, checkpoint_every=3)
+
+
+def tiny_network(backbone: str, *, head: Head, input_size: int, weights: str | None) -> keras.Model:
+    """Stands in for ``build_model`` where only the run around the network is tested."""
+    image = keras.Input((input_size, input_size, 3))
+    x = keras.layers.Conv2D(4, 5, 3)(keras.layers.Rescaling(1 / 127.5, -1.0)(image))
+    x = keras.layers.Activation("relu")(keras.layers.BatchNormalization(name="norm_0")(x))
+    return keras.Model(image, keras.layers.Dense(1)(keras.layers.GlobalAveragePooling2D()(x)))
+
+
+def use_tiny_network(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(training, "build_model", tiny_network)
+    # The average follows every step, so that it can tell one run from another within few.
+    patch.setattr(training.Run, "_AVERAGE_EVERY", 1)
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_tiny_network(monkeypatch)
 
 
 # ------------------------------------------------------------------ batches
@@ -151,14 +170,32 @@ class Killed(Exception):
 
 
 @pytest.fixture(scope="module")
-def whole(faces: LabelledFaces, brief: Recipe, tmp_path_factory: pytest.TempPathFactory):
-    """An unbroken run."""
-    return train(brief, faces.part("train"), faces.part("val"), tmp_path_factory.mktemp("whole"))
+def whole(
+    faces: LabelledFaces, brief: Recipe, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[training.TrainingResult, dict[str, np.ndarray]]:
+    """An unbroken run, and the checkpoint at its end."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        use_tiny_network(patch)
+        return train(brief, faces.part("train"), faces.part("val"), folder), checkpoint(folder)
 
 
-@pytest.mark.parametrize("at", [3, 7], ids=["first stage", "second stage"])
+def checkpoint(folder: Path) -> dict[str, np.ndarray]:
+    with np.load(folder / "checkpoint.npz") as saved:
+        return {name: saved[name] for name in saved.files if name != "state"}
+
+
+def test_training_moves_the_weights(whole: tuple, brief: Recipe, tiny: None) -> None:
+    """What the tests of resuming compare is not the start."""
+    result, arrays = whole
+    start = training._build(brief, 67, None, False).get_weights()
+    assert np.abs(result.model.get_weights()[0] - start[0]).max() > 0.01
+    assert np.abs(arrays["model_0"] - arrays["average_0"]).max() > 1e-4
+
+
+@pytest.mark.parametrize("at", [2, 5, 8, 17], ids=["no checkpoint yet", "early", "later", "second stage"])
 def test_a_killed_run_ends_like_an_unbroken_one(
-    faces: LabelledFaces, brief: Recipe, tmp_path: Path, whole: training.TrainingResult, at: int
+    faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path, whole: tuple, at: int
 ) -> None:
     def kill(step: int, steps: int, loss: float) -> None:
         if step == at:
@@ -169,15 +206,35 @@ def test_a_killed_run_ends_like_an_unbroken_one(
         train(brief, *sets, tmp_path, progress=kill)
     seen = []
     resumed = train(brief, *sets, tmp_path, progress=lambda step, *_: seen.append(step))
-    assert seen[0] == (at // 2) * 2 + 1
-    assert seen[-1] == whole.step == resumed.step == 10
-    assert [h["step"] for h in resumed.history] == [h["step"] for h in whole.history]
-    for one, other in zip(whole.model.get_weights(), resumed.model.get_weights(), strict=True):
+    # Checkpoints are written every third step and at the end of the first stage, step 12.
+    assert seen == list(range(at // 3 * 3 + 1, 21))
+    unbroken, arrays = whole
+    for one, other in zip(unbroken.history, resumed.history, strict=True):
+        # The loss is averaged over the steps that this process saw.
+        assert {**one, "train_loss": 0} == pytest.approx({**other, "train_loss": 0}, abs=1e-4)
+    for name, values in checkpoint(tmp_path).items():
+        np.testing.assert_allclose(values, arrays[name], rtol=1e-3, atol=1e-4, err_msg=name)
+    for one, other in zip(unbroken.model.get_weights(), resumed.model.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
+def test_a_finished_run_is_not_run_again(
+    faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("a step was taken")
+
+    sets = faces.part("train"), faces.part("val")
+    short = replace(brief, stages=(Stage(67, 4, 1e-2, 1),))
+    first = train(short, *sets, tmp_path)
+    again = train(short, *sets, tmp_path, progress=never)
+    assert (again.step, again.history) == (first.step, first.history)
+    for one, other in zip(first.model.get_weights(), again.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_a_checkpoint_of_another_recipe_is_refused(
-    faces: LabelledFaces, brief: Recipe, tmp_path: Path
+    faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path
 ) -> None:
     sets = faces.part("train"), faces.part("val")
     short = replace(brief, stages=(Stage(67, 2, 1e-3, 1),))
@@ -187,16 +244,20 @@ def test_a_checkpoint_of_another_recipe_is_refused(
     assert train(replace(short, seed=9), *sets, tmp_path, resume=False).step == 2
 
 
-def test_patience_ends_a_run(faces: LabelledFaces, brief: Recipe, tmp_path: Path, monkeypatch) -> None:
-    """A learning rate of zero never gets better."""
+def test_patience_ends_a_run(faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path) -> None:
+    """Two evaluations that are no better than the first end it: at the latest where AUC is 1."""
     recipe = replace(
-        brief, stages=(Stage(67, 20, 0.0, 1),), evaluate_every=2, patience=2, checkpoint_every=100
+        brief, stages=(Stage(67, 200, 1e-2, 1),), evaluate_every=2, patience=2, checkpoint_every=100
     )
-    assert train(recipe, faces.part("train"), faces.part("val"), tmp_path).step == 6
+    result = train(recipe, faces.part("train"), faces.part("val"), tmp_path)
+    scores = [line["val_auc"] for line in result.history]
+    assert result.step == 2 * len(scores) < 200
+    assert scores.index(max(scores)) == len(scores) - 3
+    assert checkpoint(tmp_path)["best_0"].shape == (5, 5, 3, 4)
 
 
 def test_the_average_does_not_share_memory_with_the_model(
-    faces: LabelledFaces, brief: Recipe, tmp_path: Path
+    faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path
 ) -> None:
     run = training.Run(brief, faces.part("train"), faces.part("val"), tmp_path)
     run.enter(0, None)
@@ -225,7 +286,8 @@ def test_export_needs_both_splits(faces: LabelledFaces, smoke: Recipe, tmp_path:
 
 def test_export_describes_what_it_is_told(faces: LabelledFaces, brief: Recipe, tmp_path: Path) -> None:
     size = brief.stages[-1].input_size
-    result = training.TrainingResult(build_model("FaceResNet", input_size=size), [], 0)
+    model = tiny_network("any", head=Head(()), input_size=size, weights=None)
+    result = training.TrainingResult(model, [], 0)
     path = export(
         result,
         brief,
@@ -240,4 +302,5 @@ def test_export_describes_what_it_is_told(faces: LabelledFaces, brief: Recipe, t
     card = load_model(path).card
     assert (card.name, card.licence, card.training_data) == ("mine", "MIT", "Noise.")
     assert card.preprocessing.input_size == size
+    assert card.explain_layer is None
     assert "# mine 1" in path.with_suffix(".md").read_text()

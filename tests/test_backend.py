@@ -1,0 +1,104 @@
+"""Keras comes in without its backend's greetings, and what went wrong is still seen."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from redeepfake_nb.backend import _standard_error_held_back, import_keras
+
+
+def fresh(code: str, *path: Path) -> subprocess.CompletedProcess:
+    """Run in a process of its own, as imports happen once; ``path`` is searched for modules first."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("TF_CPP_MIN_LOG_LEVEL", "PYTHONPATH")}
+    if path:
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, path))
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120
+    )
+
+
+def write_error(text: str) -> None:
+    """As native code does, past ``sys.stderr``."""
+    os.write(2, text.encode())
+
+
+def test_importing_is_quiet() -> None:
+    """Two computations and a look for devices follow, as greetings may come late."""
+    done = fresh(
+        "from redeepfake_nb.backend import import_keras\n"
+        "import_keras(); import_keras()\n"
+        "import keras\n"
+        "print(float(keras.ops.sum(keras.ops.ones(3))))\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3.0\n", "")
+
+
+def test_an_import_that_fails_shows_what_was_held_back(tmp_path: Path) -> None:
+    (tmp_path / "keras.py").write_text(
+        "import os\nos.write(2, b'no such driver\\n')\nraise ImportError('broken')\n"
+    )
+    done = fresh("from redeepfake_nb.backend import import_keras\nimport_keras()", tmp_path)
+    assert done.returncode == 1
+    assert "no such driver" in done.stderr
+    assert done.stderr.rstrip().endswith("ImportError: broken")
+
+
+def test_an_imported_keras_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log level that somebody chose stays, and nothing is imported again."""
+    marker = object()
+    monkeypatch.setitem(sys.modules, "keras", marker)
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    import_keras()
+    assert sys.modules["keras"] is marker
+    assert "TF_CPP_MIN_LOG_LEVEL" not in os.environ
+
+
+def test_a_chosen_log_level_stays(tmp_path: Path) -> None:
+    (tmp_path / "keras.py").write_text("class backend:\n    backend = staticmethod(lambda: 'jax')\n")
+    code = (
+        "import os; {}\n"
+        "from redeepfake_nb.backend import import_keras\n"
+        "import_keras(); print(os.environ['TF_CPP_MIN_LOG_LEVEL'])"
+    )
+    assert fresh(code.format("pass"), tmp_path).stdout == "2\n"
+    chosen = "os.environ['TF_CPP_MIN_LOG_LEVEL'] = '0'"
+    assert fresh(code.format(chosen), tmp_path).stdout == "0\n"
+
+
+def test_standard_error_is_held_back_and_comes_back(capfd: pytest.CaptureFixture[str]) -> None:
+    with _standard_error_held_back():
+        write_error("greeting\n")
+    write_error("after\n")
+    assert capfd.readouterr().err == "after\n"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_what_was_held_back_is_shown_after_an_exception(
+    error: type[BaseException], capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fails() -> None:
+        with _standard_error_held_back():
+            write_error("cause\n")
+            raise error
+
+    with pytest.raises(error):
+        fails()
+    write_error("after\n")
+    assert capfd.readouterr().err == "cause\nafter\n"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files through /proc")
+def test_no_file_stays_open() -> None:
+    def held() -> None:
+        with _standard_error_held_back():
+            pass
+
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        held()
+    assert len(os.listdir("/proc/self/fd")) == before

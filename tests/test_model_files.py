@@ -1,0 +1,214 @@
+"""A model file is recognised and its configuration judged before Keras sees it."""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zipfile
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from redeepfake_nb import ModelIncomplete, NotAModel, Preprocessing, UnsafeModel, load_model, model_files
+from redeepfake_nb.model_files import check_config, model_format, read_config
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def archive(path: Path, config: object, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("config.json", config if isinstance(config, (str, bytes)) else json.dumps(config))
+        for name, data in members.items():
+            file.writestr(name, data)
+    return path
+
+
+# ------------------------------------------------------------------ what kind of file
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "kind"),
+    [
+        ("m.keras", b"PK\x03\x04...", "keras"),
+        ("m.h5", HDF5, "hdf5"),
+        ("m.hdf5", HDF5, "hdf5"),
+    ],
+)
+def test_formats_by_first_bytes(tmp_path: Path, name: str, data: bytes, kind: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    assert model_format(tmp_path / name) == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [("m.h5", b"PK\x03\x04"), ("m.keras", HDF5), ("model", HDF5), ("m.zip", b"PK\x03\x04")]
+)
+def test_endings_must_agree_with_the_content(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(NotAModel, match="its name is not"):
+        model_format(tmp_path / name)
+
+
+def test_a_file_of_two_formats_cannot_hide_one(tmp_path: Path) -> None:
+    """HDF5 with a harmless configuration in front, an archive behind: Keras would read the archive."""
+    front, back = tmp_path / "front.h5", tmp_path / "back.keras"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(1)]).save(front)
+    archive(back, {"class_name": "Lambda"})
+    both = tmp_path / "both.keras"
+    both.write_bytes(front.read_bytes() + back.read_bytes())
+    assert zipfile.is_zipfile(both)
+    with pytest.raises(NotAModel, match="its name is not"):
+        load_model(both, preprocessing=Preprocessing(input_size=8), positive_class="fake")
+
+
+# ------------------------------------------------------------------ damaged configurations
+
+
+@pytest.mark.parametrize("config", ["", "{", "[1]", "3", "null", b"\xff\xfe\x00", "[" * 200_000])
+def test_damaged_configuration(tmp_path: Path, config: str | bytes) -> None:
+    with pytest.raises(NotAModel, match="its configuration"):
+        read_config(archive(tmp_path / "m.keras", config))
+
+
+@pytest.mark.parametrize(
+    "value", [3, np.zeros(2), h5py.Empty("S1"), "{"], ids=["number", "array", "empty", "cut"]
+)
+def test_damaged_configuration_of_hdf5(tmp_path: Path, value: object) -> None:
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.attrs["model_config"] = value
+    with pytest.raises(NotAModel, match="its configuration"):
+        read_config(tmp_path / "m.h5")
+
+
+def test_hdf5_without_a_configuration(tmp_path: Path) -> None:
+    h5py.File(tmp_path / "m.h5", "w").close()
+    with pytest.raises(ModelIncomplete, match="no architecture"):
+        read_config(tmp_path / "m.h5")
+
+
+@pytest.mark.parametrize(
+    "place", [("flag_bits", 1), ("compress_type", 99)], ids=["encrypted", "unknown packing"]
+)
+def test_archives_that_cannot_be_unpacked(
+    tmp_path: Path, place: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = archive(tmp_path / "m.keras", {"class_name": "Sequential"})
+    listed = zipfile.ZipFile.infolist
+
+    def altered(self: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+        for info in listed(self):
+            setattr(info, *place)
+        return listed(self)
+
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", altered)
+    with pytest.raises(NotAModel, match="damaged or cut short"):
+        read_config(path)
+
+
+def test_archives_that_unpack_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = archive(tmp_path / "m.keras", {"class_name": "Sequential"}, weights=bytes(1000))
+    assert read_config(path) == {"class_name": "Sequential"}
+    monkeypatch.setattr(model_files, "MAX_UNPACKED_BYTES", 1000)
+    with pytest.raises(UnsafeModel, match="unpacks to more than"):
+        read_config(path)
+    monkeypatch.undo()
+    monkeypatch.setattr(model_files, "MAX_CONFIG_BYTES", 10)
+    with pytest.raises(UnsafeModel, match="larger than any real one"):
+        read_config(path)
+
+
+def test_the_optimiser_of_an_archive_is_left_out(tmp_path: Path) -> None:
+    """Keras does not load it either; a loss of somebody's own is no reason to refuse the network."""
+    path = archive(
+        tmp_path / "m.keras", {"class_name": "Sequential", "compile_config": {"class_name": "my>loss"}}
+    )
+    assert read_config(path) == {"class_name": "Sequential"}
+
+
+# ------------------------------------------------------------------ what it may name
+
+
+def nested(node: dict) -> dict:
+    return {
+        "class_name": "Sequential",
+        "config": {"layers": [{"class_name": "Dense", "config": {"units": [node]}}]},
+    }
+
+
+def own_loss(labels, logits):
+    """Somebody's own; it is saved by name and never loaded."""
+    return logits - labels
+
+
+def test_what_keras_writes_is_allowed(tmp_path: Path) -> None:
+    """Layers, operations, regularisers, constraints, wrappers, slices, a policy: and it loads."""
+    layers = keras.layers
+    image = keras.Input((16, 16, 3))
+    x = layers.Conv2D(
+        3,
+        3,
+        activation="swish",
+        kernel_regularizer=keras.regularizers.L2(1e-4),
+        kernel_constraint=keras.constraints.MaxNorm(2),
+        dtype="mixed_bfloat16",
+    )(image)
+    x = keras.ops.relu(x)[:, 1:-1] * 2.0
+    x = layers.TimeDistributed(layers.Dense(3))(layers.LeakyReLU()(layers.RandomFlip()(x)))
+    x = layers.Activation(keras.activations.hard_sigmoid)(layers.Normalization(mean=0, variance=1)(x))
+    model = keras.Model(image, layers.Dense(1)(layers.GlobalAveragePooling2D()(x)))
+    model.compile(optimizer="adam", loss=own_loss)
+    model.save(tmp_path / "m.keras")
+    check_config(read_config(tmp_path / "m.keras"), "m.keras")
+    assert load_model(
+        tmp_path / "m.keras", preprocessing=Preprocessing(input_size=16), positive_class="fake"
+    ).logits(np.zeros((2, 16, 16, 3))).shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("node", "named"),
+    [
+        ({"class_name": "Lambda"}, "Lambda"),
+        ({"class_name": "__lambda__", "config": {"value": "4w=="}}, "__lambda__"),
+        ({"module": "keras.layers", "class_name": "Lambda"}, "keras.layers.Lambda"),
+        ({"module": "keras.src.layers.core.lambda_layer", "class_name": "Lambda"}, "Lambda"),
+        ({"module": "keras", "class_name": "layers.Lambda"}, "keras.layers.Lambda"),
+        ({"module": "keras", "class_name": "config.set_floatx"}, "set_floatx"),
+        ({"module": "keras", "class_name": "utils.get_file"}, "get_file"),
+        ({"module": "keras.models", "class_name": "load_model"}, "load_model"),
+        ({"module": "keras", "class_name": "function", "config": "config.set_floatx"}, "set_floatx"),
+        ({"module": "keras.models", "class_name": "function", "config": "load_model"}, "load_model"),
+        ({"module": "keras.ops", "class_name": "function", "config": "a.b"}, "a.b"),
+        ({"class_name": "function", "config": "relu"}, "relu"),
+        ({"module": "keras.layers", "class_name": "TFSMLayer"}, "TFSMLayer"),
+        ({"module": "keras.layers", "class_name": "TorchModuleWrapper"}, "TorchModuleWrapper"),
+        ({"module": "keras.layers", "class_name": "StringLookup"}, "StringLookup"),
+        ({"class_name": "TypeSpec", "type_spec": "x"}, "TypeSpec"),
+        ({"class_name": "__typespec__", "spec_name": "x"}, "__typespec__"),
+        ({"class_name": ["Dense"]}, "Dense"),
+        ({"class_name": None}, "None"),
+        ({"class_name": "pkg>Mine"}, "pkg>Mine"),
+        ({"module": "keras.layers", "class_name": "Dense", "registered_name": "pkg>Mine"}, "pkg>Mine"),
+        ({"module": "os", "class_name": "System"}, "os.System"),
+        ({"module": "keras.layers\n", "class_name": "Dense"}, "Dense"),
+        ({"module": "keras.src.saving", "class_name": "Saver"}, "Saver"),
+        ({"module": "keras_hub.layers", "class_name": "Dense"}, "keras_hub"),
+        ({"module": ["keras"], "class_name": "Dense"}, "Dense"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_everything_else_is_refused_by_name(node: dict, named: str) -> None:
+    check_config(nested({"class_name": "Dense", "module": "keras.layers"}), "m.keras")
+    with pytest.raises(UnsafeModel) as caught:
+        check_config(nested(node), "m.keras")
+    assert named in caught.value.cause
+
+
+def test_the_optimiser_of_an_inner_model_is_judged() -> None:
+    """Keras does build that one, whatever the caller says about compiling."""
+    inner = {"class_name": "Sequential", "compile_config": {"loss": {"module": "mine", "class_name": "Loss"}}}
+    with pytest.raises(UnsafeModel, match=r"mine\.Loss"):
+        check_config(nested(inner), "m.keras")
