@@ -144,15 +144,37 @@ def _table(columns: dict, subject: Path) -> pd.DataFrame:
     return table[[*COLUMNS, *rest]].reset_index(drop=True)
 
 
-def _from_csv(path: Path, pictures: Path | None) -> LabelledFaces:
-    raw = pd.read_csv(path)
-    missing = {"file", "label"} - set(raw.columns)
+def _read_csv(path: Path, *needed: str) -> pd.DataFrame:
+    """A CSV file in which these columns are there and have no gaps (``original`` may have some)."""
+    try:
+        raw = pd.read_csv(path)
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise UnsupportedMedia(
+            f"it cannot be read as a CSV file ({error})".replace("\n", " "),
+            subject=path,
+            next_step="Save it as comma-separated text in UTF-8.",
+        ) from error
+    missing = sorted(set(needed) - set(raw.columns))
     if missing:
         raise UnsupportedMedia(
-            f"the columns {', '.join(sorted(missing))} are missing",
+            f"the columns {', '.join(missing)} are missing",
             subject=path,
-            next_step="A CSV of faces has the columns file and label.",
+            next_step=f"This CSV needs the columns {', '.join(needed)}.",
         )
+    for name in needed:
+        if name != "original" and raw[name].isna().any():
+            raise UnsupportedMedia(
+                f"{int(raw[name].isna().sum())} rows have no {name}",
+                subject=path,
+                next_step="Fill or delete these rows.",
+            )
+    return raw
+
+
+def _from_csv(path: Path, pictures: Path | None) -> LabelledFaces:
+    raw = _read_csv(path, "file", "label")
+    if raw.empty:
+        raise EmptyFile("no face is listed in it", subject=path, next_step="Check the path.")
     if pictures is None:
         beside = path.with_suffix(".zip")
         pictures = beside if beside.is_file() else path.parent
@@ -180,7 +202,7 @@ def _prefix(pictures: Path, name: str) -> str:
 
 
 def _from_kaggle(folder: Path) -> LabelledFaces:
-    raw = pd.read_csv(folder / "metadata.csv")
+    raw = _read_csv(folder / "metadata.csv", "videoname", "label", "original")
     stem = raw["videoname"].astype(str).str.rsplit(".", n=1).str[0]
     real = raw["label"].astype(str).str.upper() == "REAL"
     columns = {
@@ -259,10 +281,11 @@ def pair_up(faces: LabelledFaces) -> np.ndarray:
     The rest are paired in order, so that every pair still holds one face of each label.
     """
     y, original = faces.y, faces.table["original"].to_numpy(dtype=object)
-    reals = {original[i]: i for i in np.flatnonzero(y == 0) if original[i] is not None}
+    known = faces.table["original"].notna().to_numpy()
+    reals = {original[i]: i for i in np.flatnonzero(y == 0) if known[i]}
     pairs, used, orphans = [], set(), []
     for i in np.flatnonzero(y == 1):
-        j = reals.get(original[i])
+        j = reals.get(original[i]) if known[i] else None
         if j is None:
             orphans.append(i)
         else:

@@ -2,8 +2,9 @@
 
 A Keras file is a program: its config names classes and functions that loading will look up and call. Here
 the file is recognised by its first bytes, its config is read as plain JSON, and every class in it must be on
-a list of Keras's own layers. What is not on the list is refused by name. What a saved file needs besides Keras
-is here as well.
+a list of Keras's own layers. What is not on the list is refused by name.
+
+The last step of saving is here as well: packing the file, and moving it and its sidecar to their places.
 """
 
 from __future__ import annotations
@@ -238,13 +239,15 @@ def _refuse(name: str, why: str, subject: object) -> None:
 def replace_both(weights: Path, path: Path, sidecar: Path, sidecar_path: Path) -> None:
     """Move both files to their places; if the second cannot be moved, what stood in the first comes back."""
     before = weights.with_suffix(".before")
-    if path.exists():
+    # Not a folder of that name: it would go with the temporary files.
+    if path.is_file():
         os.replace(path, before)
     try:
         os.replace(weights, path)
         os.replace(sidecar, sidecar_path)
     except BaseException:
-        path.unlink(missing_ok=True)
+        if path.is_file():
+            path.unlink()
         if before.exists():
             os.replace(before, path)
         raise
@@ -258,8 +261,11 @@ def deflate(path: Path) -> None:
         zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as new,
     ):
         for member in old.infolist():
-            # A fixed date: the same weights give the same file and the same SHA-256.
+            # Fixed dates, the archive's and Keras's own: the same weights give the same file and SHA-256.
             info = zipfile.ZipInfo(member.filename, (1980, 1, 1, 0, 0, 0))
             info.compress_type = zipfile.ZIP_DEFLATED
-            new.writestr(info, old.read(member))
+            data = old.read(member)
+            if member.filename == "metadata.json":
+                data = json.dumps({**json.loads(data), "date_saved": "1980-01-01@00:00:00"}).encode()
+            new.writestr(info, data)
     os.replace(packed, path)

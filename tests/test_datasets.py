@@ -88,6 +88,30 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
         read_faces(tmp_path / "set.csv")
 
 
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "cannot be read as a CSV"),
+        (b"\xff\xfe\x00\x00", "cannot be read as a CSV"),
+        (b'file,label\na.png,"REAL\n', "cannot be read as a CSV"),
+        (b"file,label\na.png,REAL\n,FAKE\n", "1 rows have no file"),
+        (b"file,label\na.png,\n", "1 rows have no label"),
+        (b"file,label\n", "no face is listed"),
+    ],
+    ids=["empty", "binary", "cut", "no file", "no label", "no rows"],
+)
+def test_csv_files_that_are_none(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "set.csv").write_bytes(data)
+    with pytest.raises(InputError, match=message):
+        read_faces(tmp_path / "set.csv")
+
+
+def test_a_kaggle_table_without_its_columns(kaggle: Path) -> None:
+    (kaggle / "metadata.csv").write_text("name,label\nv0.mp4,REAL\n")
+    with pytest.raises(UnsupportedMedia, match="columns original, videoname are missing"):
+        read_faces(kaggle)
+
+
 def test_unreadable_pictures_are_listed_not_fatal(kaggle: Path) -> None:
     (kaggle / "faces_224" / "v1.jpg").write_bytes(b"")
     (kaggle / "faces_224" / "v2.jpg").unlink()
@@ -153,6 +177,14 @@ def test_parts_are_rows_of_one_split() -> None:
 def test_pairs_by_hand(kaggle: Path) -> None:
     """Fake 1 goes with its original 0; fake 3, whose original is not there, with the spare real 2."""
     np.testing.assert_array_equal(pair_up(read_faces(kaggle)), [[1, 0], [3, 2]])
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan"), pd.NA])
+def test_unknown_originals_are_nobodys(nothing: object) -> None:
+    """Two values that are missing are not the same video."""
+    faces = people(4, 2)
+    faces.table["original"] = pd.Series(["v0", "v0", *[nothing] * 6], dtype=object)
+    np.testing.assert_array_equal(pair_up(faces), [[1, 0], [3, 2], [5, 4], [7, 6]])
 
 
 def test_pairs_without_reals() -> None:

@@ -78,10 +78,10 @@ def test_calibration_error_of_certainties() -> None:
 def test_intervals_resample_whole_people(scores: tuple[np.ndarray, np.ndarray]) -> None:
     """Each face ten times says nothing new, and the interval must not shrink for it."""
     y, p = scores[0][:60], scores[1][:60]
-    once = evaluate(y, p, groups=np.arange(60), resamples=150, seed=3)["auc"]
+    once = evaluate(y, p, groups=np.arange(60), resamples=80, seed=3)["auc"]
     many_y, many_p, person = np.repeat(y, 10), np.repeat(p, 10), np.repeat(np.arange(60), 10)
-    grouped = evaluate(many_y, many_p, groups=person, resamples=150, seed=3)["auc"]
-    naive = evaluate(many_y, many_p, resamples=150, seed=3)["auc"]
+    grouped = evaluate(many_y, many_p, groups=person, resamples=80, seed=3)["auc"]
+    naive = evaluate(many_y, many_p, resamples=80, seed=3)["auc"]
     assert grouped.high - grouped.low == pytest.approx(once.high - once.low, rel=1e-6)
     assert naive.high - naive.low < 0.6 * (grouped.high - grouped.low)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import shutil
 import warnings
@@ -160,9 +161,22 @@ def test_saved_and_loaded_is_the_same(classifier: Classifier, saved: Path, batch
     assert loaded.sha256 == models.sha256_of(saved) == sidecar["sha256"]
 
 
-def test_the_same_weights_give_the_same_file(classifier: Classifier, saved: Path, tmp_path: Path) -> None:
+def test_the_same_weights_give_the_same_file(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However far apart they are saved; Keras notes the time."""
     again = save_model(load_model(saved), tmp_path / "b" / "model.keras")
-    assert models.sha256_of(again) == models.sha256_of(save_model(load_model(again), tmp_path / "c.keras"))
+
+    class Later(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
+            return super().now(tz) + datetime.timedelta(hours=1)
+
+    monkeypatch.setattr(datetime, "datetime", Later)
+    later = save_model(load_model(again), tmp_path / "c.keras")
+    with zipfile.ZipFile(later) as archive:
+        assert set(json.loads(archive.read("metadata.json"))) == {"keras_version", "date_saved"}
+    assert models.sha256_of(again) == models.sha256_of(later)
 
 
 def test_output_and_class_are_turned_when_saved(tmp_path: Path) -> None:
@@ -338,6 +352,16 @@ def test_a_sidecar_that_cannot_be_written(classifier: Classifier, tmp_path: Path
         save_model(classifier, path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.json"] + ["model.keras"] * overwrites
     assert not overwrites or path.read_bytes() == b"an older model"
+
+
+def test_a_folder_of_that_name_is_left_alone(classifier: Classifier, tmp_path: Path) -> None:
+    kept = tmp_path / "model.keras" / "kept.txt"
+    kept.parent.mkdir()
+    kept.write_text("here")
+    with pytest.raises(OutputError, match="cannot be written"):
+        save_model(classifier, kept.parent)
+    assert kept.read_text() == "here"
+    assert list(tmp_path.iterdir()) == [kept.parent]
 
 
 def test_saving_over_a_model_replaces_both_files(classifier: Classifier, saved: Path) -> None:
