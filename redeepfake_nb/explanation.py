@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     import keras
 
 Target = Literal["fake", "real"]
-# Name -> class of tf-keras-vis. Grad-CAM: Selvaraju et al. 2017. Grad-CAM++: Chattopadhay et al. 2018, with
-# the places of negative gradient left out of the mean, as in its authors' own code. Layer-CAM: Jiang et al.
-# 2021.
+# Name -> class of tf-keras-vis. Grad-CAM: Selvaraju et al. 2017. Grad-CAM++: Chattopadhay et al. 2018, whose
+# weights count positive gradients only. Layer-CAM: Jiang et al. 2021.
 METHODS = {
     "gradcam": ("tf_keras_vis.gradcam", "Gradcam"),
     "gradcam++": ("tf_keras_vis.gradcam_plus_plus", "GradcamPlusPlus"),
@@ -190,7 +189,8 @@ class _Visualiser:
         import tensorflow as tf
 
         sign = 1.0 if target == "fake" else -1.0
-        options: dict[str, Any] = {}
+        # Cut at 0 below, after both sides of the face were added up.
+        options: dict[str, Any] = {"activation_modifier": None}
         if method == "gradcam++":
             # Their weight is 0 in any case, but their denominator can be, too, and 0 * inf is not a number.
             options["gradient_modifier"] = tf.nn.relu
@@ -211,12 +211,13 @@ class _Visualiser:
                 normalize_cam=False,
                 **options,
             )
-            return np.maximum(np.asarray(found, np.float32), 0)
+            return np.asarray(found, np.float32)
 
-        if not self._mirror:
-            return cam(batch)
-        # The score is the mean over both sides, and so is its explanation.
-        return (cam(batch) + cam(batch[:, :, ::-1])[:, :, ::-1]) / 2
+        found = cam(batch)
+        if self._mirror:
+            # The score is the mean over both sides, and so is its explanation.
+            found = (found + cam(batch[:, :, ::-1])[:, :, ::-1]) / 2
+        return np.maximum(found, 0)
 
     def _method(self, method: str) -> Any:
         if method not in self._methods:

@@ -218,6 +218,21 @@ def test_a_model_trained_in_mixed_precision(rng: np.random.Generator) -> None:
         assert explained(small(model), face_of(coloured(rng)), target=target).layer == "map"
 
 
+def test_both_sides_are_added_before_they_are_cut(rng: np.random.Generator) -> None:
+    """An edge filter says the opposite of the mirror image, so that both together say nothing."""
+    image = keras.Input((SIZE, SIZE, 3))
+    edges = keras.layers.Conv2D(1, 3, padding="same", use_bias=False, name="edges")
+    dense = keras.layers.Dense(1, use_bias=False)
+    model = keras.Model(image, dense(keras.layers.GlobalAveragePooling2D()(edges(image))))
+    kernel = np.zeros((3, 3, 3, 1), np.float32)
+    kernel[1, 0], kernel[1, 2] = 1, -1
+    edges.set_weights([kernel])
+    dense.set_weights([np.ones((1, 1), np.float32)])
+    face = face_of(coloured(rng))
+    assert not explained(small(model), face).empty
+    assert explained(small(model, mirror=True), face).peak == pytest.approx(0, abs=1e-5)
+
+
 def test_several_faces_equal_each_alone(red_fake: Classifier, rng: np.random.Generator) -> None:
     faces = [face_of(coloured(rng)) for _ in range(3)]
     predictions = predict(red_fake, faces)
