@@ -177,7 +177,9 @@ class _Visualiser:
         size = classifier.preprocessing.input_size
         image = tf.TensorSpec((None, size, size, 3), tf.float32)
         trunk = keras.Model(model.inputs, features)
-        self._trunk = tf.function(lambda x: trunk(x, training=False), input_signature=[image])
+        self._trunk = tf.function(
+            lambda x: trunk(x, training=False), input_signature=[image], autograph=False
+        )
 
         # Where paths lead around the layer, the rest of the network still needs the picture.
         self._needs_image = not is_cut(model, layer)
@@ -241,6 +243,7 @@ def _compiled_rest(model: keras.Model, features, needs_image: bool, image) -> ke
     run: Callable = tf.function(
         lambda *tensors: rest(list(tensors) if needs_image else tensors[0], training=False),
         input_signature=specs,
+        autograph=False,
     )
 
     class Rest(keras.layers.Layer):

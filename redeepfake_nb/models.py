@@ -140,6 +140,7 @@ class Classifier:
         self._score = tf.function(
             self._forward,
             input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32)],
+            autograph=False,  # there is no Python control flow in it to translate
         )
         self._check_scores()
 
