@@ -122,12 +122,15 @@ def export(
 def round_to_half(model: keras.Model) -> None:
     """Round all weights to values that half precision can hold; they stay float32.
 
-    Zeros in the low bits compress, which halves the file. Moving variances are left alone: one that
-    rounds to 0 would blow its channel up.
+    Zeros in the low bits compress, which halves the file. Normalisations are left alone: a moving
+    variance that rounds to 0 would blow its channel up.
     """
+    import keras
+
+    spared = (keras.layers.BatchNormalization, keras.layers.LayerNormalization, keras.layers.Normalization)
     for layer in model.layers:
         weights = layer.get_weights()
-        if weights and "norm" not in layer.name:
+        if weights and not isinstance(layer, spared):
             layer.set_weights([np.asarray(w, np.float16).astype(np.float32) for w in weights])
 
 

@@ -203,12 +203,6 @@ class Classifier:
             )
         return scores
 
-    def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """P(fake), (N,) float64: the sigmoid of the logits over the temperature (1 where uncalibrated)."""
-        from scipy.special import expit
-
-        return expit(np.asarray(logits, np.float64) / (self.temperature or 1.0))
-
     def _check_input(self) -> None:
         shape = self.keras_model.inputs[0].shape
         size = self.preprocessing.input_size

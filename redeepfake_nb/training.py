@@ -313,8 +313,8 @@ class Run:
 
         current = _weights(self.model)
         _set_weights(self.model, self.average)
-        size = Preprocessing(input_size=self.stage.input_size)
-        logits = score_faces(self.model.predict_on_batch, self.val, size)
+        preprocessing = Preprocessing(input_size=self.stage.input_size)
+        logits = score_faces(self.model.predict_on_batch, self.val, preprocessing)
         _set_weights(self.model, current)
         y = self.val.y
         p = 1 / (1 + np.exp(-logits.astype(np.float64)))

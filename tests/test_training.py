@@ -270,13 +270,19 @@ def test_the_average_does_not_share_memory_with_the_model(
 # ------------------------------------------------------------------ export
 
 
-def test_rounding_halves_precision_but_spares_normalisations() -> None:
-    model = build_model("FaceResNet", input_size=67, head=Head(()))
-    model.get_layer("norm_0").set_weights([np.full(32, 1e-9)] * 4)
+@pytest.mark.parametrize(
+    ("backbone", "convolution", "normalisation"),
+    [("FaceResNet", "conv_0", "norm_0"), ("MobileNetV2", "Conv1", "bn_Conv1")],
+)
+def test_rounding_halves_precision_but_spares_normalisations(
+    backbone: str, convolution: str, normalisation: str
+) -> None:
+    model = build_model(backbone, input_size=67, head=Head(()))
+    model.get_layer(normalisation).set_weights([np.full(32, 1e-9)] * 4)
     round_to_half(model)
-    kernel = model.get_layer("conv_0").get_weights()[0]
+    kernel = model.get_layer(convolution).get_weights()[0]
     np.testing.assert_array_equal(kernel, kernel.astype(np.float16).astype(np.float32))
-    assert model.get_layer("norm_0").get_weights()[3][0] == pytest.approx(1e-9)
+    assert model.get_layer(normalisation).get_weights()[3][0] == pytest.approx(1e-9)
 
 
 def test_export_needs_both_splits(faces: LabelledFaces, smoke: Recipe, tmp_path: Path) -> None:
