@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .architectures import EVIDENCE_LAYER
 from .datasets import LabelledFaces
 from .evaluation import Metrics, evaluate, fit_temperature
+from .evidence_map import EVIDENCE_LAYER
 from .faces import crop_sharpness
 from .models import Card, Classifier, save_model
 from .preprocessing import Preprocessing
@@ -77,7 +77,7 @@ def export(
     """
     model, path = result.model, Path(path)
     round_to_half(model)
-    preprocessing = Preprocessing(input_size=recipe.stages[-1].input_size)
+    preprocessing = Preprocessing(input_size=recipe.final_size)
     scorer = Classifier(model, Card(preprocessing=preprocessing, mirror=recipe.mirror))
     logits = score_faces(scorer.logits, val_faces, preprocessing)
     temperature = fit_temperature(val_faces.y, logits)

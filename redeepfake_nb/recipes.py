@@ -40,6 +40,10 @@ class Recipe:
         In steps.
     patience
         Evaluations without a better val AUC after which training stops; 0 never stops early.
+    score_size
+        Input size in pixels at which the model is judged and exported; ``None``: that of the last stage.
+        Training enlarges faces by cropping, so a whole face should be fed larger than the training size
+        (Touvron et al. 2019, "Fixing the train-test resolution discrepancy").
     mirror
         Whether the exported model scores a face and its mirror image and takes the mean.
     """
@@ -60,6 +64,7 @@ class Recipe:
     evaluate_every: int = 400
     checkpoint_every: int = 200
     patience: int = 0
+    score_size: int | None = None
     mirror: bool = False
 
     @classmethod
@@ -88,6 +93,11 @@ class Recipe:
     def digest(self) -> str:
         """Short hash of all settings, by which a checkpoint knows its own recipe."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def final_size(self) -> int:
+        """Input size in pixels of the exported model."""
+        return self.score_size or self.stages[-1].input_size
 
     def augmentation_at(self, step: int) -> Augmentation:
         """The changes that faces undergo at a step."""

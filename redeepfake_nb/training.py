@@ -117,6 +117,8 @@ def measure_batchnorm(model: keras.Model, x: np.ndarray, prefix: str = "norm_", 
     import keras
 
     norms = [layer for layer in model.layers if layer.name.startswith(prefix)]
+    if not norms:
+        return
     probe = keras.Model(model.inputs, [layer.input for layer in norms])
     count = [0.0] * len(norms)
     total: list = [0.0] * len(norms)
@@ -197,6 +199,7 @@ class Run:
         self.best: list[np.ndarray] | None = None
         self.average: list[np.ndarray] = []
         self.model: keras.Model | None = None
+        self.judge: keras.Model | None = None
 
     @property
     def stage(self) -> Stage:
@@ -311,11 +314,11 @@ class Run:
         """Judge the averaged weights on val; remember them if they are the best so far."""
         from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
-        current = _weights(self.model)
-        _set_weights(self.model, self.average)
-        preprocessing = Preprocessing(input_size=self.stage.input_size)
-        logits = score_faces(self.model.predict_on_batch, self.val, preprocessing)
-        _set_weights(self.model, current)
+        size = self.recipe.score_size or self.stage.input_size
+        if self.judge is None or self.judge.input_shape[1] != size:
+            self.judge = _build(self.recipe, size, None, self.recipe.mixed_precision)
+        _set_weights(self.judge, self.average)
+        logits = score_faces(self.judge.predict_on_batch, self.val, Preprocessing(input_size=size))
         y = self.val.y
         p = 1 / (1 + np.exp(-logits.astype(np.float64)))
         line = {
@@ -384,6 +387,6 @@ def train(
         run.enter(run.stage_index + 1, run.average)
         run.save()
     run.save()
-    final = _build(recipe, recipe.stages[-1].input_size, None, mixed=False)
+    final = _build(recipe, recipe.final_size, None, mixed=False)
     _set_weights(final, run.best)
     return TrainingResult(final, run.history, run.step)

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from redeepfake_nb import Head, build_model
-from redeepfake_nb.architectures import BACKBONES, EVIDENCE_LAYER, LOGIT_LAYER, face_embedding_model
+from redeepfake_nb.architectures import BACKBONES, LOGIT_LAYER
 from redeepfake_nb.dlib_weights import read_face_network
+from redeepfake_nb.evidence_map import EVIDENCE_LAYER
+from redeepfake_nb.face_network import face_embedding_model
 from redeepfake_nb.graphs import spatial_cut_layer
 
 

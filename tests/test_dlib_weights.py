@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from redeepfake_nb import ModelIncomplete, NotAModel, find_faces
-from redeepfake_nb.architectures import face_embedding_model
 from redeepfake_nb.dlib_weights import FaceNetwork, _Stream, model_path, read_face_network
+from redeepfake_nb.face_network import face_embedding_model
 from redeepfake_nb.samples import sample_image
 
 
