@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import keras
 
 SMALLEST = 67
-# (filters, halves the size) of the residual blocks in forward order. The last block, which leaves 2 x 2 cells,
-# only serves the embedding.
+# (filters, halves the size) of the residual blocks in forward order. The last block, which leaves 2 x 2
+# cells, only serves the embedding.
 _STAGES: tuple[tuple[tuple[int, bool], ...], ...] = (
     ((32, False),) * 3,
     ((64, True),) + ((64, False),) * 3,

@@ -2,7 +2,7 @@
 
 Tan and Le 2019, "EfficientNet"; the Lite variants (tensorflow/tpu, ``models/official/efficientnet/lite``)
 leave out squeeze-and-excitation and use ReLU6. Here each batch normalisation is folded into its convolution,
-for training too: on a CPU a step then takes less than half the time, and nothing depends on a batch's company.
+for training too: on a CPU a step then takes less than half the time, and no face depends on its batch.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class FoldedConvolution:
 
 @dataclass(frozen=True, eq=False)
 class LiteNetwork:
-    """Convolutions in forward order; the ImageNet classifier ``classes`` (1280, 1000) and ``bias`` (1000,)."""
+    """Convolutions in forward order; the ImageNet classifier: ``classes`` (1280, 1000), ``bias`` (1000,)."""
 
     convolutions: tuple[FoldedConvolution, ...]
     classes: np.ndarray
