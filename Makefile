@@ -7,7 +7,7 @@ RECIPE ?= models/recipes/compact-cpu.toml
 OUT ?= runs/$(basename $(notdir $(RECIPE)))
 MARK := $(VENV)/.installed
 
-.PHONY: install lab test lint format bench train clean
+.PHONY: install lab test lint format bench train evaluate clean
 
 install: $(MARK)
 
@@ -43,6 +43,14 @@ bench: install
 # DATA: a CSV, a Kaggle deepfake-faces folder, or a folder with real/ and fake/.
 train: install
 	$(BIN)/python -m redeepfake_nb.cli train $(RECIPE) --data "$(DATA)" --out "$(OUT)"
+
+# MODEL: a .keras file with its sidecar, or "default". SPLIT, LIMIT and FALSE_ALARM may be left out.
+MODEL ?= default
+evaluate: OUT := runs/evaluate-$(basename $(notdir $(MODEL)))
+evaluate: install
+	$(BIN)/python -m redeepfake_nb.cli evaluate --model "$(MODEL)" --data "$(DATA)" --out "$(OUT)" \
+		$(if $(SPLIT),--split "$(SPLIT)") $(if $(LIMIT),--limit "$(LIMIT)") \
+		$(if $(FALSE_ALARM),--false-alarm "$(FALSE_ALARM)")
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache

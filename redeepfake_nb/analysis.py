@@ -147,25 +147,34 @@ class ImageReport:
                     "empty": e.empty,
                 }
             faces.append(row)
-        model = {
-            "name": self.card.name,
-            "version": self.card.version,
-            "sha256": self.card.sha256,
-            "calibrated": self.card.temperature is not None,
-            "temperature": self.card.temperature,
-            "preprocessing": self.card.preprocessing.to_dict(),
-        }
         return {
             "source": self.frame.source.to_dict() if self.frame.source else None,
             "width": self.frame.width,
             "height": self.frame.height,
             "verdict": self.verdict.to_dict(),
             "faces": faces,
-            "model": model,
+            "model": model_to_dict(self.card),
             "settings": dict(self.settings),
-            "versions": dict(_versions()),
+            "versions": package_versions(),
             "timing": dict(self.timing),
         }
+
+
+def model_to_dict(card: Card) -> dict[str, Any]:
+    """What a report says of the model: plain JSON."""
+    return {
+        "name": card.name,
+        "version": card.version,
+        "sha256": card.sha256,
+        "calibrated": card.temperature is not None,
+        "temperature": card.temperature,
+        "preprocessing": card.preprocessing.to_dict(),
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that a score depends on, as far as they are installed."""
+    return dict(_versions())
 
 
 @lru_cache(maxsize=1)

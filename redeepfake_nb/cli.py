@@ -1,4 +1,4 @@
-"""The command ``redeepfake-nb``: analyse files, look at the installation, train a model."""
+"""The command ``redeepfake-nb``: analyse files, look at the installation, train and judge a model."""
 
 from __future__ import annotations
 
@@ -53,6 +53,26 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--pictures", help="folder or zip file of a CSV's pictures")
     train.add_argument("--out", required=True, help="folder for checkpoint, history and model")
     train.set_defaults(run=_train)
+
+    evaluate = commands.add_parser("evaluate", help="judge a model on labelled faces")
+    evaluate.add_argument("--model", default="default", help="a .keras file with its sidecar; default: ours")
+    evaluate.add_argument(
+        "--data", required=True, help="CSV, Kaggle deepfake-faces folder, or real/ fake/ tree"
+    )
+    evaluate.add_argument("--pictures", help="folder or zip file of a CSV's pictures")
+    evaluate.add_argument("--split", help="the part of the table to judge, such as val; default: all of it")
+    evaluate.add_argument("--limit", type=int, help="at most so many faces, half of them fake")
+    evaluate.add_argument(
+        "--false-alarm",
+        type=float,
+        metavar="RATE",
+        help="choose the threshold at which at most this share of reals is called fake; default: the model's",
+    )
+    evaluate.add_argument("--sweep", type=int, default=200, help="faces for the robustness sweep; 0: none")
+    evaluate.add_argument("--resamples", type=int, default=1000, help="bootstrap samples for intervals")
+    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate.add_argument("--out", required=True, metavar="DIR", help="folder for tables and charts")
+    evaluate.set_defaults(run=_evaluate)
     return parser
 
 
@@ -138,6 +158,43 @@ def _train(options: argparse.Namespace) -> int:
 
         path = train_and_export(recipe, faces, options.out, progress=progress)
     print(f"model, sidecar and card: {path}")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from .datasets import read_faces
+    from .judging import judge_model
+    from .models import default_classifier, load_model
+
+    faces = read_faces(options.data, options.pictures)
+    if options.split:
+        splits = sorted(str(name) for name in faces.table["split"].dropna().unique())
+        faces = faces.part(options.split)
+        if not len(faces):
+            known = f"it has {', '.join(splits)}" if splits else "it has none"
+            raise ValueError(f"no face is in the split {options.split}; {known}")
+    classifier = default_classifier() if options.model == "default" else load_model(options.model)
+    with tqdm(unit="step", disable=None) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total, bar.n = total, done
+            bar.refresh()
+
+        out = judge_model(
+            classifier,
+            faces,
+            options.out,
+            limit=options.limit,
+            false_alarm=options.false_alarm,
+            sweep=options.sweep,
+            resamples=options.resamples,
+            seed=options.seed,
+            progress=progress,
+        )
+    print(f"tables and charts: {displayable(out)}")
+    print(f"read first: {displayable(out / 'summary.md')}")
     return 0
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -100,29 +100,69 @@ def evaluate(
     if not np.isfinite(p).all() or p.min() < 0 or p.max() > 1:
         raise ValueError("scores must be probabilities of fake, 0 to 1")
     y = y.astype(np.int64)
-    functions = _functions(threshold)
-    point = {name: function(y, p) for name, function in functions.items()}
+    members = _members(len(y), groups)
 
-    labels = np.arange(len(y)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    if len(labels) != len(y):
-        raise ValueError(f"{len(labels)} groups for {len(y)} faces")
-    members = _members(labels)
-    rng = np.random.default_rng(seed)
-    samples: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(resamples):
-        chosen = np.concatenate([members[g] for g in rng.integers(0, len(members), len(members))])
-        # A sample with one label alone has no AUC; few small groups can give one.
-        if 0 < y[chosen].sum() < len(chosen):
-            for name, function in functions.items():
-                samples[name].append(function(y[chosen], p[chosen]))
-    values = {}
-    for name, value in point.items():
-        low, high = np.percentile(samples[name], [2.5, 97.5]) if samples[name] else (np.nan, np.nan)
-        values[name] = Metric(float(value), float(low), float(high))
+    def of_rows(function: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[np.ndarray], float]:
+        return lambda rows: function(y[rows], p[rows])
+
+    functions = {name: of_rows(function) for name, function in _functions(threshold).items()}
+    values = bootstrap(functions, y, groups=groups, resamples=resamples, seed=seed)
     return Metrics(values, threshold, len(y), len(members), resamples)
 
 
-def _members(labels: np.ndarray) -> list[np.ndarray]:
+def bootstrap(
+    functions: Mapping[str, Callable[[np.ndarray], float]],
+    y: np.ndarray,
+    *,
+    groups: Sequence[Any] | np.ndarray | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Metric]:
+    """Figures with 95 % percentile intervals, all from the same samples of whole groups.
+
+    Parameters
+    ----------
+    functions
+        Name -> function of (M,) int64 rows, in which a row may occur several times. A function of two
+        models' scores on the same rows gives the interval of their difference.
+    y
+        (N,) 0 or 1, 1 is fake, with both present.
+    groups, resamples, seed
+        As for :func:`evaluate`.
+    """
+    samples: dict[str, list[float]] = {name: [] for name in functions}
+    for rows in resampled_rows(y, groups, resamples, seed):
+        for name, function in functions.items():
+            samples[name].append(function(rows))
+    values = {}
+    for name, function in functions.items():
+        low, high = np.percentile(samples[name], [2.5, 97.5]) if samples[name] else (np.nan, np.nan)
+        values[name] = Metric(float(function(np.arange(len(y)))), float(low), float(high))
+    return values
+
+
+def resampled_rows(
+    y: np.ndarray, groups: Sequence[Any] | np.ndarray | None, resamples: int, seed: int
+) -> Iterator[np.ndarray]:
+    """Rows of bootstrap samples: as many groups as there are, drawn with replacement, with all their rows.
+
+    Samples with one label alone are left out, since they have no AUC; few small groups can give one.
+    """
+    members = _members(len(y), groups)
+    rng = np.random.default_rng(seed)
+    for _ in range(resamples):
+        chosen = np.concatenate([members[g] for g in rng.integers(0, len(members), len(members))])
+        if 0 < y[chosen].sum() < len(chosen):
+            yield chosen
+
+
+def _members(count: int, groups: Sequence[Any] | np.ndarray | None) -> list[np.ndarray]:
+    """The rows of each group; without groups each row is its own."""
+    if groups is None:
+        return list(np.arange(count)[:, None])
+    labels = np.unique(np.asarray(groups), return_inverse=True)[1]
+    if len(labels) != count:
+        raise ValueError(f"{len(labels)} groups for {count} faces")
     order = np.argsort(labels, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
 
@@ -174,6 +214,61 @@ def expected_calibration_error(y: np.ndarray, p: np.ndarray, bins: int = 15) -> 
     count = np.bincount(index, minlength=bins)
     gap = np.abs(np.bincount(index, p, bins) - np.bincount(index, y, bins))
     return float(gap[count > 0].sum() / len(y))
+
+
+class OperatingPoint(NamedTuple):
+    """A threshold and what it does: shares of reals and of fakes that score at or above it, 0..1."""
+
+    threshold: float
+    false_alarm_rate: float
+    hit_rate: float
+
+
+def threshold_at(
+    y_true: Sequence[int] | np.ndarray,
+    y_score: Sequence[float] | np.ndarray,
+    false_alarm_rate: float,
+) -> OperatingPoint:
+    """The threshold with the most hits among those that at most this share of reals reach.
+
+    It is the lowest score that occurs above the highest real that must stay below; where no score is higher
+    than that real, it is the next number above it, and the hit rate is 0. Reals with equal scores are
+    called together, so ties may leave the rate below what is allowed, never above it.
+
+    Parameters
+    ----------
+    y_true
+        (N,) 0 or 1, 1 is fake, both present. A threshold is best chosen on faces that are not judged with it.
+    y_score
+        (N,) finite, higher is more fake; a score at the threshold counts as fake.
+    false_alarm_rate
+        Share of reals, 0..1.
+
+    Raises
+    ------
+    ValueError
+        Lengths differ, one label alone or other ones, scores not finite, or a rate outside 0..1.
+    """
+    y, score = np.asarray(y_true), np.asarray(y_score, np.float64)
+    if y.shape != score.shape or y.ndim != 1:
+        raise ValueError(f"labels {y.shape} and scores {score.shape} must be two vectors of one length")
+    if not set(np.unique(y)) <= {0, 1} or len(np.unique(y)) < 2:
+        raise ValueError("labels must be 0 (real) and 1 (fake), with both present")
+    if not np.isfinite(score).all():
+        raise ValueError("scores must be finite")
+    if not 0 <= false_alarm_rate <= 1:
+        raise ValueError(f"a false-alarm rate lies between 0 and 1, not {false_alarm_rate}")
+    real, fake = np.sort(score[y == 0]), score[y == 1]
+    # The small number keeps a rate such as 0.29 of 100 from being read as 28.999... faces.
+    allowed = int(np.floor(false_alarm_rate * len(real) + 1e-9))
+    if allowed >= len(real):
+        threshold = score.min()
+    else:
+        below = real[len(real) - 1 - allowed]
+        above = score[score > below]
+        threshold = above.min() if len(above) else np.nextafter(below, np.inf)
+    rates = (real >= threshold).mean(), (fake >= threshold).mean()
+    return OperatingPoint(float(threshold), float(rates[0]), float(rates[1]))
 
 
 def fit_temperature(y_true: np.ndarray, logits: np.ndarray) -> float:

@@ -64,6 +64,25 @@ def pad_to(x, reference, name: str):
     return keras.layers.ZeroPadding2D(((0, rows), (0, columns)), name=name)(x)
 
 
+def on_grid(x, reference, name: str):
+    """Another network's map on the cells of ``reference``, which has at most a few cells more a side.
+
+    The missing cells are zeros, more of them above and to the left: a network of valid convolutions starts
+    half a receptive field inside the picture. They lower the map's mean by
+    their share, which a head has to make up for.
+    """
+    import keras
+
+    missing = reference.shape[1] - x.shape[1]
+    if missing < 0:
+        raise ValueError(f"a map of {x.shape[1]} cells a side does not fit a grid of {reference.shape[1]}")
+    if missing == 0:
+        return x
+    before = (missing + 1) // 2
+    edge = (before, missing - before)
+    return keras.layers.ZeroPadding2D((edge, edge), name=name)(x)
+
+
 def pool(maps: Sequence):
     """Join maps of one size into the layer ``evidence`` and average it over the face, (N, channels)."""
     import keras

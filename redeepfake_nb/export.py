@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .assessment import assess
 from .datasets import LabelledFaces
-from .evaluation import Metrics, evaluate, fit_temperature
+from .evaluation import Metrics, fit_temperature
 from .evidence_map import EVIDENCE_LAYER
 from .faces import crop_sharpness
+from .joining import join
 from .models import Card, Classifier, save_model
 from .preprocessing import Preprocessing
 from .recipes import Recipe
-from .training import TrainingResult, score_faces, train
+from .robustness import robustness
+from .scoring import group_column, score_all
+from .slices import plain_rows, span_in_words
+from .training import TrainingResult, train
 
 if TYPE_CHECKING:
     import keras
 
-# Edges of the native face widths, in pixels, that figures are also given for; dlib's pyramid makes the steps.
-_WIDTHS = (0, 108, 156, 224, 100_000)
-_REPORTED = ("accuracy", "auc", "average_precision", "eer", "log_loss", "brier", "ece")
+_REPORTED = ("accuracy", "balanced_accuracy", "auc", "average_precision", "eer", "log_loss", "brier", "ece")
+# Faces that the robustness table is measured on.
+_SWEPT = 400
+
+
+@dataclass(frozen=True)
+class About:
+    """What only people know of a model: its name, and what may be done with it."""
+
+    name: str
+    version: str = "1"
+    licence: str = "see training data"
+    training_data: str = "not described"
 
 
 def train_and_export(
@@ -51,9 +66,7 @@ def train_and_export(
     OutputError
         Nothing can be written there.
     """
-    train_faces, val_faces = faces.part("train"), faces.part("val")
-    if not len(train_faces) or not len(val_faces):
-        raise ValueError("the table needs faces in both splits, train and val")
+    train_faces, val_faces = _both_splits(faces)
     result = train(recipe, train_faces, val_faces, out, progress=progress)
     return export(result, recipe, train_faces, val_faces, Path(out) / f"{recipe.name}.keras", **options)
 
@@ -65,58 +78,125 @@ def export(
     val_faces: LabelledFaces,
     path: str | Path,
     *,
-    name: str | None = None,
-    version: str = "1",
-    licence: str = "see training data",
-    training_data: str = "not described",
+    about: About | None = None,
     resamples: int = 1000,
 ) -> Path:
     """Round the weights to half precision, fit the temperature on ``val_faces``, measure, and write.
 
     Every figure is measured on the very weights that are written.
     """
-    model, path = result.model, Path(path)
-    round_to_half(model)
-    preprocessing = Preprocessing(input_size=recipe.final_size)
-    scorer = Classifier(model, Card(preprocessing=preprocessing, mirror=recipe.mirror))
-    logits = score_faces(scorer.logits, val_faces, preprocessing)
-    temperature = fit_temperature(val_faces.y, logits)
-    groups = _groups(val_faces)
-    raw = evaluate(val_faces.y, _sigmoid(logits), groups=groups, resamples=0)
-    metrics = evaluate(val_faces.y, _sigmoid(logits / temperature), groups=groups, resamples=resamples)
-    size, sharpness = _trained_limits(train_faces)
     card = Card(
-        name=name or recipe.name,
-        version=version,
-        architecture=f"{recipe.backbone}, {model.count_params():,} weights",
-        preprocessing=preprocessing,
-        temperature=round(temperature, 4),
+        architecture=recipe.backbone,
+        preprocessing=Preprocessing(input_size=recipe.final_size),
         mirror=recipe.mirror,
+    )
+    training = {"recipe": recipe.name, "recipe_digest": recipe.digest(), "steps": result.step}
+    about = about or About(recipe.name)
+    return publish(result.model, card, path, about, training, train_faces, val_faces, resamples=resamples)
+
+
+def join_and_export(
+    classifiers: Sequence[Classifier],
+    input_size: int,
+    faces: LabelledFaces,
+    path: str | Path,
+    *,
+    about: About | None = None,
+    resamples: int = 1000,
+) -> Path:
+    """Make one model of several (see :func:`redeepfake_nb.joining.join`), calibrate it on ``val``, and write.
+
+    Raises
+    ------
+    ValueError
+        The table lacks one of the splits train and val, or the classifiers cannot be joined.
+    """
+    train_faces, val_faces = _both_splits(faces)
+    model, backbone = join(classifiers, input_size)
+    first = classifiers[0]
+    card = Card(
+        architecture=backbone,
+        preprocessing=replace(first.preprocessing, input_size=input_size),
+        mirror=any(c.card.mirror for c in classifiers),
+    )
+    parts = [dict(c.card.metrics.get("training", {"recipe": c.name})) for c in classifiers]
+    training = {"recipe": " and ".join(str(p["recipe"]) for p in parts), "parts": parts}
+    about = about or About(" + ".join(c.card.name for c in classifiers))
+    return publish(model, card, path, about, training, train_faces, val_faces, resamples=resamples)
+
+
+def publish(
+    model: keras.Model,
+    card: Card,
+    path: str | Path,
+    about: About,
+    training: Mapping[str, Any],
+    train_faces: LabelledFaces,
+    val_faces: LabelledFaces,
+    *,
+    resamples: int = 1000,
+) -> Path:
+    """Calibrate and measure a model on ``val_faces``; write weights, sidecar and card.
+
+    Parameters
+    ----------
+    card
+        Architecture, preprocessing and ``mirror``; the rest is filled in.
+    training
+        Plain JSON about how the weights came to be.
+    train_faces
+        They tell which sizes and sharpness the model has really seen.
+    """
+    path = Path(path)
+    round_to_half(model)
+    scores = score_all([Classifier(model, card)], val_faces)
+    temperature = round(fit_temperature(scores.faces.y, scores.logits[0]), 4)
+    size, sharpness = _trained_limits(train_faces)
+    card = replace(
+        card,
+        name=about.name,
+        version=about.version,
+        architecture=f"{card.architecture}, {model.count_params():,} weights",
+        temperature=temperature,
         explain_layer=EVIDENCE_LAYER if EVIDENCE_LAYER in [layer.name for layer in model.layers] else None,
         min_face=size,
         min_sharpness=sharpness,
-        licence=licence,
-        training_data=training_data,
+        licence=about.licence,
+        training_data=about.training_data,
+    )
+    calibrated = Classifier(model, card)
+    found = assess(calibrated, val_faces, resamples=resamples)
+    changes = robustness(calibrated, val_faces, limit=_SWEPT)
+    grouped = found.group == "identity"
+    card = replace(
+        card,
         metrics={
             "split": "val: people who are in no training face; also used to choose and to calibrate",
-            **metrics.to_dict(),
-            "before_calibration": {k: round(raw[k].value, 5) for k in ("log_loss", "brier", "ece")},
-            "by_native_width": _by_width(val_faces, logits / temperature, resamples),
+            **found.metrics.to_dict(),
+            "before_calibration": {
+                k: round(found.uncalibrated[k].value, 5) for k in ("log_loss", "brier", "ece")
+            },
+            "slices": plain_rows(found.slices),
+            "robustness": plain_rows(changes),
             "training": {
-                "recipe": recipe.name,
-                "recipe_digest": recipe.digest(),
-                "steps": result.step,
+                **training,
                 "faces": len(train_faces),
                 "identities": _count_groups(train_faces),
             },
         },
     )
     save_model(Classifier(model, card), path)
-    text = card_text(card, metrics, grouped=groups is not None)
     part = path.with_suffix(".md.part")
-    part.write_text(text, encoding="utf-8")
+    part.write_text(card_text(card, found.metrics, grouped=grouped), encoding="utf-8")
     os.replace(part, path.with_suffix(".md"))
     return path
+
+
+def _both_splits(faces: LabelledFaces) -> tuple[LabelledFaces, LabelledFaces]:
+    train_faces, val_faces = faces.part("train"), faces.part("val")
+    if not len(train_faces) or not len(val_faces):
+        raise ValueError("the table needs faces in both splits, train and val")
+    return train_faces, val_faces
 
 
 def round_to_half(model: keras.Model) -> None:
@@ -134,23 +214,9 @@ def round_to_half(model: keras.Model) -> None:
             layer.set_weights([np.asarray(w, np.float16).astype(np.float32) for w in weights])
 
 
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    from scipy.special import expit
-
-    return expit(np.asarray(logits, np.float64))
-
-
-def _groups(faces: LabelledFaces) -> np.ndarray | None:
-    """Whose faces these are, as far as the table knows."""
-    for column in ("identity", "original"):
-        if not faces.table[column].isna().any():
-            return faces.table[column].to_numpy()
-    return None
-
-
 def _count_groups(faces: LabelledFaces) -> int | None:
-    groups = _groups(faces)
-    return None if groups is None else len(np.unique(groups.astype(str)))
+    column = group_column(faces)
+    return None if column is None else int(faces.table[column].nunique())
 
 
 def _trained_limits(faces: LabelledFaces, sample: int = 1000) -> tuple[int | None, float]:
@@ -160,26 +226,6 @@ def _trained_limits(faces: LabelledFaces, sample: int = 1000) -> tuple[int | Non
     width = faces.table.get("original_width")
     size = None if width is None or width.isna().all() else int(np.percentile(width.dropna(), 2))
     return size, round(sharpness, 1)
-
-
-def _by_width(faces: LabelledFaces, logits: np.ndarray, resamples: int) -> dict[str, Any]:
-    width = faces.table.get("original_width")
-    if width is None or width.isna().any():
-        return {}
-    found, y, groups = {}, faces.y, _groups(faces)
-    for low, high in pairwise(_WIDTHS):
-        rows = np.flatnonzero(((width >= low) & (width < high)).to_numpy())
-        if len(np.unique(y[rows])) < 2:
-            continue
-        m = evaluate(
-            y[rows],
-            _sigmoid(logits[rows]),
-            groups=None if groups is None else groups[rows],
-            resamples=resamples,
-        )
-        span = f"{low} to {high - 1} px" if high < _WIDTHS[-1] else f"{low} px and over"
-        found[span] = {"faces": len(rows), **{k: m.to_dict()[k] for k in ("auc", "accuracy")}}
-    return found
 
 
 def card_text(card: Card, metrics: Metrics, *, grouped: bool) -> str:
@@ -193,13 +239,28 @@ def card_text(card: Card, metrics: Metrics, *, grouped: bool) -> str:
     templates = Environment(
         loader=PackageLoader("redeepfake_nb"), undefined=StrictUndefined, keep_trailing_newline=True
     )
-    templates.filters["interval"] = lambda m: f"{m['value']:.3f} ({m['low']:.3f} to {m['high']:.3f})"
+    templates.filters["interval"] = _interval
+    templates.filters["span"] = lambda row: span_in_words(row["from"], _upper(row))
     return templates.get_template("model_card.md.j2").render(
         card=card,
         metrics=metrics,
         grouped=grouped,
         reported=_REPORTED,
-        widths=card.metrics["by_native_width"],
+        slices=card.metrics["slices"],
+        changes=card.metrics["robustness"],
         before=card.metrics["before_calibration"],
         training=card.metrics["training"],
     )
+
+
+def _upper(row: Mapping[str, Any]) -> float:
+    return float("inf") if row["below"] is None else row["below"]
+
+
+def _interval(row: Mapping[str, Any], name: str) -> str:
+    """One figure of a slice, with its interval as far as it has one."""
+    if row[name] is None:
+        return row["note"] or "n/a"
+    if row[f"{name}_low"] is None:
+        return f"{row[name]:.3f}"
+    return f"{row[name]:.3f} ({row[f'{name}_low']:.3f} to {row[f'{name}_high']:.3f})"

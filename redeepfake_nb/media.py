@@ -6,10 +6,8 @@ content.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from .decoding import MAX_PIXELS, decode_image
-from .errors import EmptyFile, InputError, MediaTooLarge, UnsupportedMedia, displayable
+from .errors import EmptyFile, MediaTooLarge, UnsupportedMedia, displayable
+from .files import MAX_BYTES, check_bytes, read_file
 
 __all__ = [
     "MAX_BYTES",
@@ -30,8 +29,6 @@ __all__ = [
     "read_image",
     "uploads",
 ]
-
-MAX_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -168,31 +165,63 @@ def read_image(
         return source
     if isinstance(source, np.ndarray):
         return _from_array(source, name or "array", max_pixels)
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        data, label, subject = source, "image bytes", "image bytes"
-    elif isinstance(source, (str, os.PathLike)):
-        data = read_file(source, name=name, max_bytes=max_bytes)
-        subject = os.fsdecode(os.fspath(source))
-        label = os.path.basename(subject)
-    elif isinstance(source, Upload):
-        data, label, subject = source.data, source.name, source.name
-    elif isinstance(source, Mapping):
-        upload = _one_upload(source)
-        data, label, subject = upload.data, upload.name, upload.name
-    elif isinstance(source, (list, tuple)) and len(source) == 1 and isinstance(source[0], (Mapping, Upload)):
-        return read_image(source[0], name=name, max_pixels=max_pixels, max_bytes=max_bytes)
-    else:
-        raise UnsupportedMedia(
-            f"a picture cannot be read from {_describe(source)}",
-            subject=name,
-            next_step="Give a path, the file's bytes, an RGB uint8 array, or one upload.",
-        )
+    data, label, subject = content(source, name=name, what="picture", others="an RGB uint8 array")
     subject = name or subject
-    _check_bytes(memoryview(data).nbytes, max_bytes, subject)
+    if data is None:
+        data = read_file(source, name=name, max_bytes=max_bytes)
+    check_bytes(memoryview(data).nbytes, max_bytes, subject)
     data = bytes(data)
     pixels, kind, notes = decode_image(data, name=subject, max_pixels=max_pixels)
     origin = Source(name or label, hashlib.sha256(data).hexdigest(), kind, len(data), notes)
     return Frame(pixels, source=origin)
+
+
+def content(
+    source: Any, *, name: str | None = None, what: str = "picture", others: str = ""
+) -> tuple[bytes | bytearray | memoryview | None, str, str]:
+    """What a path, bytes or one upload holds, before anything is read.
+
+    Parameters
+    ----------
+    source
+        See :func:`read_image`.
+    name
+        What errors call it.
+    what
+        ``"picture"`` or ``"video"``, for messages.
+    others
+        What else the caller takes, for messages.
+
+    Returns
+    -------
+    data
+        Its bytes; ``None`` where ``source`` is a path.
+    label
+        Its name without folders, for records.
+    subject
+        Its name for errors.
+
+    Raises
+    ------
+    UnsupportedMedia
+        It is none of these.
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        label = "image bytes" if what == "picture" else f"{what} bytes"
+        return source, label, label
+    if isinstance(source, (str, os.PathLike)):
+        subject = os.fsdecode(os.fspath(source))
+        return None, os.path.basename(subject), subject
+    if isinstance(source, (list, tuple)) and len(source) == 1 and isinstance(source[0], (Mapping, Upload)):
+        source = source[0]
+    if isinstance(source, (Mapping, Upload)):
+        upload = source if isinstance(source, Upload) else _one_upload(source)
+        return upload.data, upload.name, upload.name
+    raise UnsupportedMedia(
+        f"a {what} cannot be read from {_describe(source)}",
+        subject=name,
+        next_step=f"Give a path, the file's bytes, {others + ', ' if others else ''}or one upload.",
+    )
 
 
 def uploads(value: Any) -> list[Upload]:
@@ -248,91 +277,6 @@ def _not_an_upload(value: Any) -> UnsupportedMedia:
 
 def _describe(value: Any) -> str:
     return "nothing (None)" if value is None else f"an object of type {type(value).__name__}"
-
-
-# ------------------------------------------------------------------ files
-
-
-def read_file(path: str | os.PathLike, *, name: object = None, max_bytes: int = MAX_BYTES) -> bytes:
-    """Content of a regular file.
-
-    Raises
-    ------
-    InputError
-        Not there, not allowed, no regular file, over ``max_bytes`` (:class:`MediaTooLarge`), or empty
-        (:class:`EmptyFile`).
-    """
-    path = os.fsdecode(os.fspath(path))
-    subject = name or path or "(empty path)"
-    if path.startswith(("http://", "https://", "ftp://", "data:")):
-        raise InputError(
-            "this is a web address, not a file", subject=subject, next_step="Download it and name the file."
-        )
-    try:
-        # Opening a pipe would wait for its writer and opening a device may do things, so look first.
-        _check_regular(os.stat(path), subject)
-        # The look again at what was opened, which may be another file by now, needs not to wait either.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
-            _check_regular(status, subject)
-            _check_bytes(status.st_size, max_bytes, subject)
-            data = file.read(max_bytes + 1)
-    except (OSError, ValueError) as error:
-        raise _unreadable(error, subject) from error
-    except MemoryError as error:
-        raise MediaTooLarge(
-            "there is not enough memory to read it", subject=subject, next_step="Make it smaller first."
-        ) from error
-    _check_bytes(len(data), max_bytes, subject)
-    if not data:
-        raise EmptyFile(
-            "it is empty (0 bytes)", subject=subject, next_step="Get the file again from where it came from."
-        )
-    return data
-
-
-_KINDS = (
-    (stat.S_ISDIR, "a folder", "Name one picture inside it."),
-    (stat.S_ISFIFO, "a pipe", "Save what comes out of it to a file first."),
-    (stat.S_ISSOCK, "a socket", "Name a picture file."),
-    (stat.S_ISCHR, "a device", "Name a picture file."),
-    (stat.S_ISBLK, "a device", "Name a picture file."),
-)
-
-
-def _check_regular(status: os.stat_result, subject: object) -> None:
-    if stat.S_ISREG(status.st_mode):
-        return
-    for test, what, step in _KINDS:
-        if test(status.st_mode):
-            raise UnsupportedMedia(f"this is {what}, not a file", subject=subject, next_step=step)
-    raise UnsupportedMedia("this is not a regular file", subject=subject, next_step="Name a picture file.")
-
-
-def _check_bytes(size: int, max_bytes: int, subject: object) -> None:
-    if size > max_bytes:
-        raise MediaTooLarge(
-            f"the file has {size / 2**20:.1f} MiB; the limit is {max_bytes / 2**20:g} MiB",
-            subject=subject,
-            next_step="Make it smaller first, or raise max_bytes if you trust it.",
-        )
-
-
-def _unreadable(error: OSError | ValueError, subject: object) -> InputError:
-    if isinstance(error, FileNotFoundError):
-        cause, step = "there is no such file", "Check the path and the folder the notebook runs in."
-    elif isinstance(error, PermissionError):
-        cause, step = "reading it is not allowed", "Ask its owner for permission to read, or copy it."
-    elif isinstance(error, NotADirectoryError):
-        cause, step = "a folder on the way to it is a file", "Check the path."
-    elif isinstance(error, ValueError):  # a NUL character, or characters the file system has no bytes for
-        cause, step = "no file can have this name", "Check the path for characters that do not belong in it."
-    elif error.errno == errno.ENAMETOOLONG:
-        cause, step = "the name is too long for this system", "Check that it is a path."
-    else:
-        cause, step = f"the system cannot read it ({error.strerror or error})", "Copy it to another place."
-    return InputError(cause, subject=subject, next_step=step)
 
 
 # ------------------------------------------------------------------ arrays

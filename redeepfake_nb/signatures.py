@@ -17,9 +17,31 @@ _PICTURES: tuple[tuple[int, bytes, str], ...] = (
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"miaf", b"mif2"}
 _AVIF_BRANDS = {b"avif", b"avis"}
 
+# Containers of moving pictures that are read here: (offset, bytes, format).
+_VIDEOS: tuple[tuple[int, bytes, str], ...] = (
+    *((4, box, "MP4") for box in (b"ftyp", b"moov", b"mdat", b"wide", b"pnot", b"styp", b"moof", b"sidx")),
+    (4, b"free", "MP4"),
+    (4, b"skip", "MP4"),
+    (0, b"\x1aE\xdf\xa3", "Matroska"),
+    (0, b"FLV\x01", "FLV"),
+    (0, b"OggS", "Ogg"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "ASF"),
+    (0, b"DKIF\x00\x00", "IVF"),
+    (0, b"YUV4MPEG2 ", "Y4M"),
+    (0, b"GIF87a", "GIF"),
+    (0, b"GIF89a", "GIF"),
+    (0, b"\x00\x00\x01\xba", "MPEG-PS"),
+    (0, b"\x00\x00\x01\xb3", "MPEG-1/2"),
+    (0, b"\x00\x00\x01\xb0", "MPEG-4"),
+)
+# What stands behind the start code of a bare stream: a parameter set, an access unit mark, a message.
+_HEVC_STARTS = (b"\x40\x01", b"\x42\x01", b"\x44\x01", b"\x46\x01", b"\x4e\x01")
+_H264_STARTS = (b"\x67", b"\x47", b"\x27", b"\x09", b"\x06")
+
 _CONVERT = "Convert it to PNG or JPEG first."
 _VIDEO = "Use analyze_video() or open_video() for videos."
 _ARCHIVE = "Unpack it and name a picture inside."
+_PLAYLIST = "Download the video itself; playlists are not followed."
 _WRONG = "Check that the right file was chosen."
 _DOWNLOAD = "Download the picture itself; this is what a browser got instead."
 
@@ -32,7 +54,8 @@ _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
         "Run `git lfs pull` to get the file.",
     ),
     (0, b"%PDF", "a PDF document", "Export the picture from it as PNG or JPEG."),
-    (0, b"#EXTM3U", "a video playlist", "Download the video itself; playlists are not followed."),
+    (0, b"#EXTM3U", "a video playlist", _PLAYLIST),
+    (0, b"ffconcat version", "a list of videos to join", _PLAYLIST),
     (0, b"\x1aE\xdf\xa3", "a Matroska or WebM video", _VIDEO),
     (0, b"FLV\x01", "an FLV video", _VIDEO),
     (0, b"\x00\x00\x01\xba", "an MPEG video", _VIDEO),
@@ -60,6 +83,7 @@ _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x89HDF", "an HDF5 file, perhaps a Keras model", "Models go to load_model()."),
     (0, b"\x93NUMPY", "a NumPy array file", "Load it with numpy.load() and hand over the array."),
     (0, b"ID3", "an MP3 file", _WRONG),
+    (0, b"fLaC", "a FLAC audio file", _WRONG),
     (0, b"\x7fELF", "a program", _WRONG),
     (0, b"MZ", "a program", _WRONG),
 )
@@ -82,6 +106,42 @@ def picture_format(data: bytes) -> str | None:
         if brands & _HEIF_BRANDS:
             return "HEIF"
     return None
+
+
+def video_format(data: bytes) -> str | None:
+    """Container of moving pictures that ``data`` (512 bytes or more of a file) begins like, or ``None``.
+
+    ``"MP4"`` stands for its whole family (QuickTime, 3GP), ``"Matroska"`` also for WebM, ``"ASF"`` for
+    Windows Media. Nothing that points to other files is among them.
+    """
+    if picture_format(data) not in (None, "GIF"):
+        return None
+    for offset, magic, name in _VIDEOS:
+        if data.startswith(magic, offset):
+            return name
+    if data.startswith(b"RIFF") and data[8:11] == b"AVI":
+        return "AVI"
+    # Packets of 188 bytes begin with 47; on discs and in cameras four bytes stand before each.
+    for first, size in ((0, 188), (4, 192)):
+        if all(data[i : i + 1] == b"\x47" for i in (first, first + size)):
+            return "MPEG-TS"
+    body = data.lstrip(b"\x00")
+    if data.startswith((b"\x00\x00\x01", b"\x00\x00\x00\x01")):
+        if body[1:].startswith(_HEVC_STARTS):
+            return "HEVC"
+        if body[1:].startswith(_H264_STARTS):
+            return "H.264"
+    return None
+
+
+def is_audio(data: bytes) -> bool:
+    """Whether ``data`` begins like a file that can only hold sound."""
+    if data.startswith((b"ID3", b"fLaC", b"#!AMR", b"ADIF")):
+        return True
+    if data.startswith(b"RIFF") and data[8:12] == b"WAVE":
+        return True
+    # Frames of MP3 and of AAC begin with eleven set bits.
+    return data[:1] == b"\xff" and data[1:2] in (b"\xfb", b"\xfa", b"\xf3", b"\xf2", b"\xf1", b"\xf9")
 
 
 def _brands(data: bytes) -> set[bytes]:
@@ -129,6 +189,10 @@ def _describe_text(text: str) -> tuple[str, str]:
         return "an SVG drawing", _CONVERT
     if start.startswith(("<!doctype html", "<html", "<head", "<body", "<script")):
         return "a web page (HTML)", _DOWNLOAD
+    if start.startswith("<mpd") or (start.startswith("<?xml") and "<mpd" in start):
+        return "a video playlist (DASH)", _PLAYLIST
+    if start.startswith(("#extm3u", "[playlist]", "<asx", "<smil", "v=0")):
+        return "a video playlist", _PLAYLIST
     if start.startswith("<?xml"):
         return "an XML file", _DOWNLOAD
     if start.startswith(("{", "[")):

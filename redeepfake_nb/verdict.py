@@ -7,6 +7,9 @@ The rules are few and stated, because people act on them:
 3. One clear face at or over the threshold: ``fake``.
 4. Every face clear and under the threshold: ``real``.
 5. Anything else: ``inconclusive``, with what stood in the way.
+
+A person in a video is judged by the score over all frames. Doubtful is who is hardly seen, small or blurred
+in most frames, near the threshold, or whose frames disagree.
 """
 
 from __future__ import annotations
@@ -27,6 +30,10 @@ NEAR_UNCALIBRATED = 0.25
 # Used where the card does not say what the model was trained on: dlib's detector works on 80 px windows, and
 # a crop enlarged from much less shows no texture that a model could judge.
 MIN_FACE = 64
+# In a video: sightings below which a person was hardly seen, and the share of frames that may say the
+# opposite of the whole.
+FEW_FRAMES = 5
+DISAGREE = 0.3
 
 
 @dataclass(frozen=True)
@@ -106,3 +113,83 @@ def judge(predictions: Sequence[Prediction], card: Card, threshold: float) -> Ve
     else:
         label = "real"
     return Verdict(label, tuple(reasons), threshold)
+
+
+def judge_person(
+    probability: float,
+    single: Sequence[float],
+    *,
+    sizes: Sequence[float],
+    sharpness: Sequence[float],
+    frames: int,
+    card: Card,
+    threshold: float,
+) -> Verdict:
+    """The verdict on one person of a video: a label unless something speaks against relying on it.
+
+    Parameters
+    ----------
+    probability
+        P(fake) over all of the person's frames.
+    single
+        P(fake) of each frame with the person's face.
+    sizes, sharpness
+        Of those faces; pixels, and variance of the Laplacian.
+    frames
+        How many frames were looked at, with or without this face.
+    """
+    seen = len(single)
+    over = sum(p >= threshold for p in single)
+    reasons = [
+        f"P(fake) {probability:.2f} over {seen} of {frames} frames, {over} of them at or over {threshold:.2f}"
+    ]
+    found = []
+    if seen < min(FEW_FRAMES, frames):
+        found.append(f"face in only {seen} of {frames} frames")
+    smallest = card.min_face or MIN_FACE
+    if (size := _median(sizes)) < smallest:
+        found.append(f"small face ({size:.0f} px in most frames, the model needs {smallest})")
+    if card.min_sharpness and (value := _median(sharpness)) < card.min_sharpness:
+        found.append(f"blurred face (sharpness {value:.0f} under {card.min_sharpness:.0f} in most frames)")
+    band = NEAR if card.temperature else NEAR_UNCALIBRATED
+    if abs(probability - threshold) < band:
+        found.append(f"score within {band:.2f} of the threshold")
+    against = over if probability < threshold else seen - over
+    if seen > 1 and against > DISAGREE * seen:
+        found.append(f"frames disagree ({against} of {seen} say the opposite)")
+    if card.temperature is None:
+        reasons.append("the model was never calibrated, so its probabilities are only scores")
+    label: VerdictLabel = "fake" if probability >= threshold else "real"
+    return Verdict("inconclusive" if found else label, (*reasons, *found), threshold)
+
+
+def judge_video(persons: Sequence[tuple[str, Verdict]], missing: Sequence[str], threshold: float) -> Verdict:
+    """The verdict on a video from those on its persons.
+
+    One person judged fake makes the video fake, also where a part of it could not be read; ``real`` needs
+    every person to be judged real and nothing to be missing.
+
+    Parameters
+    ----------
+    persons
+        Name and verdict of each.
+    missing
+        What was not looked at, in words; empty for a complete video.
+    """
+    reasons = list(missing)
+    if not persons:
+        return Verdict("inconclusive", ("no face was found", *reasons), threshold)
+    labels = [verdict.label for _, verdict in persons]
+    for name, verdict in persons:
+        reasons += [reason if len(persons) == 1 else f"{name}: {reason}" for reason in verdict.reasons]
+    if "fake" in labels:
+        label: VerdictLabel = "fake"
+    elif missing or "inconclusive" in labels:
+        label = "inconclusive"
+    else:
+        label = "real"
+    return Verdict(label, tuple(reasons), threshold)
+
+
+def _median(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2]

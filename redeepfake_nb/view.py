@@ -17,11 +17,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 import cv2
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -53,50 +51,25 @@ from .drawing import (
 )
 from .errors import displayable
 from .explanation import Explanation
+from .heat import HEAT, checked_strength, heat_colors, overlay
 from .label_layout import place_labels
 from .verdict import NEAR, NEAR_UNCALIBRATED
+from .video_view import plot_persons, plot_suspicious_frames, plot_timeline
 
-# Perceptually uniform, and over most of its range of hues that skin does not have.
-HEAT = "viridis"
+__all__ = [
+    "HEAT",
+    "PARTS",
+    "overlay",
+    "plot_explanation",
+    "plot_faces",
+    "plot_persons",
+    "plot_probabilities",
+    "plot_suspicious_frames",
+    "plot_timeline",
+    "to_png",
+]
+
 PARTS = ("crop", "overlay", "heatmap")
-
-
-def overlay(image: np.ndarray, heatmap: np.ndarray, strength: float = 0.5) -> np.ndarray:
-    """Lay a heatmap over a picture.
-
-    Each pixel is mixed with its heat's colour by ``strength * heat``, so that a place without heat stays
-    exactly as it is.
-
-    Parameters
-    ----------
-    image
-        (H, W, 3) uint8 RGB.
-    heatmap
-        (H, W) float, 0..1.
-    strength
-        0..1: 0 shows the picture alone, 1 hides it under the hottest places.
-
-    Returns
-    -------
-    numpy.ndarray
-        (H, W, 3) uint8 RGB, a new array.
-
-    Raises
-    ------
-    ValueError
-        Another shape or type, or values out of range.
-    """
-    strength = _checked_strength(strength)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
-    if heatmap.shape != image.shape[:2]:
-        raise ValueError(f"heatmap must have the image's shape {image.shape[:2]}, not {heatmap.shape}")
-    # NaN fails this comparison too.
-    if not np.all((heatmap >= 0) & (heatmap <= 1)):
-        raise ValueError("heatmap must lie between 0 and 1")
-    heat = heatmap.astype(np.float32)
-    share = (strength * heat)[..., None]
-    return np.rint(image * (1 - share) + _colors_of(heat) * share).astype(np.uint8)
 
 
 def plot_faces(report: ImageReport, ax: Canvas = None, *, strength: float = 0.0) -> Axes:
@@ -126,7 +99,7 @@ def plot_faces(report: ImageReport, ax: Canvas = None, *, strength: float = 0.0)
     ValueError
         A strength outside 0..1.
     """
-    strength = _checked_strength(strength)
+    strength = checked_strength(strength)
     frame, predictions = report.frame, report.predictions
     heated = strength > 0 and bool(report.explanations)
     title = [report.verdict.headline, printable(displayable(report.name, 70))]
@@ -191,7 +164,7 @@ def plot_explanation(
     ValueError
         No part or an unknown one, or a strength outside 0..1.
     """
-    strength = _checked_strength(strength)
+    strength = checked_strength(strength)
     chosen = ("overlay",) if isinstance(ax, Axes) else tuple(parts)
     if not chosen or not set(chosen) <= set(PARTS):
         raise ValueError(f"parts are some of {', '.join(PARTS)}, not {parts!r}")
@@ -292,17 +265,6 @@ def to_png(
     return buffer.getvalue()
 
 
-@lru_cache(maxsize=1)
-def _heat_colors() -> np.ndarray:
-    """(256, 3) float32 RGB, 0..255."""
-    return (matplotlib.colormaps[HEAT](np.linspace(0, 1, 256))[:, :3] * 255).astype(np.float32)
-
-
-def _colors_of(heat: np.ndarray) -> np.ndarray:
-    """(H, W) 0..1 -> (H, W, 3) float32 RGB, 0..255."""
-    return _heat_colors()[np.rint(heat * 255).astype(np.uint8)]
-
-
 def _frame_heat(report: ImageReport, shape: tuple[int, int]) -> np.ndarray:
     """All heatmaps of a report on one (h, w) picture, 0..1; where faces overlap, the larger value counts."""
     heat = np.zeros(shape, np.float32)
@@ -364,7 +326,7 @@ def _draw_part(ax: Axes, explanation: Explanation, crop: np.ndarray, part: str, 
     elif part == "overlay":
         pixels = overlay(crop, explanation.heatmap, strength)
     else:
-        pixels = np.rint(_colors_of(explanation.heatmap)).astype(np.uint8)
+        pixels = np.rint(heat_colors(explanation.heatmap)).astype(np.uint8)
         bar = ax.figure.colorbar(ScalarMappable(Normalize(0, 1), HEAT), ax=ax, fraction=0.05, pad=0.03)
         bar.set_label("share of peak", fontsize=FONT)
         bar.ax.tick_params(labelsize=FONT - 1)
@@ -404,9 +366,3 @@ def _heat_line(report: ImageReport, strength: float) -> str:
         return f"{line}; peaks {', '.join(each)}"
     missing = len(report.explanations) - len(peaks)
     return f"{line}; peaks {min(peaks):.3g} to {max(peaks):.3g}" + (f", 0 for {missing}" if missing else "")
-
-
-def _checked_strength(strength: float) -> float:
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength must lie between 0 and 1, not {strength}")
-    return float(strength)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from grey_faces import grey_faces
 
 from redeepfake_nb import Classifier, analyze_image, doctor, save_model
 from redeepfake_nb.cli import main
@@ -100,6 +101,27 @@ def test_the_command_prints_nothing_but_its_result(portrait: Path) -> None:
     )
     assert run.stderr == ""
     assert len(json.loads(run.stdout)["faces"]) == 1
+
+
+def test_evaluate_says_where_its_results_lie(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    faces = grey_faces(data)
+    faces.table.to_csv(data / "faces.csv", index=False)
+    common = ["evaluate", "--model", model, "--data", str(data / "faces.csv"), "--resamples", "10"]
+    assert main([*common, "--split", "val", "--sweep", "4", "--false-alarm", "0.25", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert str(out) in printed
+    assert str(out / "summary.md") in printed
+    assert json.loads((out / "metrics.json").read_text())["threshold"]["asked_false_alarm_rate"] == 0.25
+    assert len((out / "robustness.csv").read_text().splitlines()) > 20
+
+    assert main([*common, "--split", "test", "--out", str(out)]) == 2
+    assert "no face is in the split test; it has val" in capsys.readouterr().err
+    assert main([*common, "--out", str(data)]) == 1
+    assert "something other than earlier results" in capsys.readouterr().err
 
 
 def test_doctor_finds_nothing_wrong_here(capsys: pytest.CaptureFixture) -> None:

@@ -12,9 +12,12 @@ from sklearn import metrics as sk
 from redeepfake_nb import evaluate
 from redeepfake_nb.evaluation import (
     Metric,
+    bootstrap,
     equal_error_rate,
     expected_calibration_error,
     fit_temperature,
+    resampled_rows,
+    threshold_at,
 )
 
 
@@ -130,3 +133,90 @@ def test_temperature_is_found_again(temperature: float) -> None:
     z = 2 * rng.standard_normal(20_000)
     y = rng.random(20_000) < expit(z)
     assert fit_temperature(y, temperature * z) == pytest.approx(temperature, rel=0.05)
+
+
+# ------------------------------------------------------------------ threshold at a false-alarm rate
+
+REALS, FAKES = [0.1, 0.2, 0.3, 0.4], [0.25, 0.35, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("rate", "threshold", "false_alarms", "hits"),
+    [
+        (0.0, 0.5, 0.0, 1 / 3),  # above every real there is one fake
+        (0.24, 0.5, 0.0, 1 / 3),  # a quarter is not allowed yet
+        (0.25, 0.35, 0.25, 2 / 3),  # the real at 0.4 may be called; 0.3 may not
+        (0.5, 0.25, 0.5, 1.0),
+        (1.0, 0.1, 1.0, 1.0),
+    ],
+)
+def test_threshold_by_hand(rate: float, threshold: float, false_alarms: float, hits: float) -> None:
+    found = threshold_at([0] * 4 + [1] * 3, REALS + FAKES, rate)
+    assert found == pytest.approx((threshold, false_alarms, hits))
+
+
+def test_reals_that_tie_are_called_together() -> None:
+    # One of three reals may be called, but the two at 0.7 cannot be told apart: neither is.
+    assert threshold_at([0, 0, 0, 1, 1], [0.2, 0.7, 0.7, 0.7, 0.9], 1 / 3) == (0.9, 0.0, 0.5)
+    assert threshold_at([0, 0, 0, 1, 1], [0.2, 0.7, 0.7, 0.7, 0.9], 2 / 3) == (0.7, 2 / 3, 1.0)
+
+
+def test_no_score_above_the_reals() -> None:
+    found = threshold_at([0, 1], [0.7, 0.7], 0.0)
+    assert found == (np.nextafter(0.7, 1), 0.0, 0.0)
+
+
+def test_rate_that_floating_point_would_lose() -> None:
+    y, p = [0] * 100 + [1], [i / 100 for i in range(100)] + [1.0]
+    assert 0.29 * 100 < 29
+    assert threshold_at(y, p, 0.29).false_alarm_rate == 0.29
+
+
+def test_threshold_is_the_best_point_of_the_roc_curve(scores: tuple[np.ndarray, np.ndarray]) -> None:
+    y, p = scores[0], scores[1].round(2)  # rounded, so that scores tie
+    false_alarm, hit, _ = sk.roc_curve(y, p, drop_intermediate=False)
+    for rate in (0.0, 0.013, 0.05, 0.3, 0.99):
+        found = threshold_at(y, p, rate)
+        assert found.false_alarm_rate <= rate
+        assert found.hit_rate == hit[false_alarm <= rate].max()
+
+
+@pytest.mark.parametrize(
+    ("y", "p", "rate", "message"),
+    [
+        ([0, 1], [0.5], 0.1, "one length"),
+        ([1, 1], [0.5, 0.5], 0.1, "both present"),
+        ([0, 1], [0.5, float("nan")], 0.1, "finite"),
+        ([0, 1], [0.5, 0.6], 1.1, "between 0 and 1"),
+    ],
+)
+def test_threshold_of_bad_input(y: list, p: list, rate: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        threshold_at(y, p, rate)
+
+
+# ------------------------------------------------------------------ bootstrap
+
+
+def test_a_constant_has_no_width_and_samples_are_whole_groups() -> None:
+    y, groups = np.array([0, 1, 0, 1, 0, 1]), np.array(["a", "a", "b", "b", "c", "c"])
+    seen = list(resampled_rows(y, groups, 40, seed=0))
+    assert len(seen) == 40
+    for rows in seen:
+        assert len(rows) == 6
+        counts = np.bincount(rows, minlength=6)
+        np.testing.assert_array_equal(counts[0::2], counts[1::2])  # both rows of a group, or neither
+    found = bootstrap({"seven": lambda rows: 7.0}, y, groups=groups, resamples=5)["seven"]
+    assert found == Metric(7.0, 7.0, 7.0)
+
+
+def test_samples_with_one_label_are_left_out() -> None:
+    y = np.array([0, 1])
+    seen = list(resampled_rows(y, None, 100, seed=0))
+    assert 30 < len(seen) < 70
+    assert all(sorted(rows) == [0, 1] for rows in seen)
+
+
+def test_groups_of_another_length() -> None:
+    with pytest.raises(ValueError, match="3 groups for 2 faces"):
+        evaluate([0, 1], [0.1, 0.9], groups=[1, 2, 3])

@@ -15,7 +15,7 @@ from PIL import Image
 from redeepfake_nb import Head, build_model, load_model, training
 from redeepfake_nb.augmentation import apply, draw
 from redeepfake_nb.datasets import LabelledFaces
-from redeepfake_nb.export import export, round_to_half, train_and_export
+from redeepfake_nb.export import About, export, round_to_half, train_and_export
 from redeepfake_nb.recipes import Recipe, Stage
 from redeepfake_nb.training import PairBatches, measure_batchnorm, train
 
@@ -300,9 +300,7 @@ def test_export_describes_what_it_is_told(faces: LabelledFaces, brief: Recipe, t
         faces.part("train"),
         faces.part("val"),
         tmp_path / "m.keras",
-        name="mine",
-        licence="MIT",
-        training_data="Noise.",
+        about=About("mine", licence="MIT", training_data="Noise."),
         resamples=20,
     )
     card = load_model(path).card

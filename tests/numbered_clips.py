@@ -1,0 +1,72 @@
+"""Small videos for tests, in which every picture shows its own number as a row of bars."""
+
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+
+import av
+import numpy as np
+
+BITS = 8
+WIDTH, HEIGHT = 128, 64
+
+
+def numbered(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
+    """(height, width, 3) uint8: a gradient that moves, and above it ``number`` as 8 bars, white for 1."""
+    x = np.arange(width)
+    row = (np.abs((x + 3 * number) % 128 - 64) + 60).astype(np.uint8)
+    image = np.repeat(np.repeat(row[None, :, None], height, axis=0), 3, axis=2)
+    for bit in range(BITS):
+        left, right = bit * width // BITS, (bit + 1) * width // BITS
+        image[: height // 2, left:right] = 235 if number >> bit & 1 else 16
+    return image
+
+
+def number_in(image: np.ndarray) -> int:
+    """The number that a picture shows, however it was compressed."""
+    height, width = image.shape[:2]
+    bars = image[: height // 3].mean(axis=(0, 2)).reshape(BITS, width // BITS).mean(axis=1)
+    return int(((bars > 126) << np.arange(BITS)).sum())
+
+
+def clip(
+    numbers,
+    *,
+    container: str = "mp4",
+    codec: str = "libx264",
+    rate: int = 25,
+    stamps=None,
+    pix_fmt: str = "yuv420p",
+    options: dict[str, str] | None = None,
+    muxer: dict[str, str] | None = None,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    picture=numbered,
+    prepare=None,
+    path=None,
+) -> bytes:
+    """A video of pictures ``picture(number, width, height)``, shown at ``stamps`` (in units of 1 / rate).
+
+    With ``path`` it is written there and nothing is returned.
+    """
+    out = io.BytesIO()
+    with av.open(out if path is None else str(path), "w", format=container, options=muxer or {}) as file:
+        stream = file.add_stream(codec, rate=rate, options=options or {})
+        stream.width, stream.height = size
+        stream.pix_fmt = pix_fmt
+        stream.codec_context.time_base = Fraction(1, rate)
+        if prepare is not None:
+            prepare(stream)
+        for place, number in enumerate(numbers):
+            pixels = picture(number, *size)
+            if isinstance(pixels, av.VideoFrame):
+                frame = pixels
+            else:
+                frame = av.VideoFrame.from_ndarray(pixels).reformat(format=pix_fmt)
+            frame.pts = place if stamps is None else stamps[place]
+            frame.time_base = Fraction(1, rate)
+            for packet in stream.encode(frame):
+                file.mux(packet)
+        for packet in stream.encode():
+            file.mux(packet)
+    return out.getvalue()
