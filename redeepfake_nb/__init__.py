@@ -30,6 +30,7 @@ _HOMES = {
         "UnsupportedMedia",
     ),
     "media": ("Frame", "Source", "read_image"),
+    "video": ("Completeness", "Video", "open_video"),
     "faces": ("Detection", "Detector", "Face", "find_faces"),
     "preprocessing": ("Preprocessing", "preprocess"),
     "architectures": ("Head", "build_model"),
@@ -38,7 +39,10 @@ _HOMES = {
     "explanation": ("Explanation", "explain"),
     "verdict": ("Verdict",),
     "analysis": ("ImageReport", "analyze_image"),
+    "video_report": ("Person", "Sighting", "VideoReport"),
+    "video_analysis": ("analyze_video",),
     "evaluation": ("Metrics", "evaluate"),
+    "assessment": ("Assessment", "assess", "compare"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -60,6 +64,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from .analysis import ImageReport, analyze_image
     from .architectures import Head, build_model
+    from .assessment import Assessment, assess, compare
     from .errors import (
         EmptyFile,
         HashMismatch,
@@ -84,3 +89,6 @@ if TYPE_CHECKING:
     from .prediction import Prediction, predict
     from .preprocessing import Preprocessing, preprocess
     from .verdict import Verdict
+    from .video import Completeness, Video, open_video
+    from .video_analysis import analyze_video
+    from .video_report import Person, Sighting, VideoReport

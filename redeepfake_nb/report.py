@@ -230,10 +230,7 @@ def _writing(folder: Path) -> Iterator[Path]:
         workshop = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder))
         yield workshop
     except OSError as error:
-        cause, next_step = _CAUSES.get(
-            error.errno, (f"it cannot be written: {error.strerror or error}", "Choose another folder.")
-        )
-        raise OutputError(cause, subject=folder, next_step=next_step) from error
+        raise output_error(error, folder) from error
     except ValueError as error:
         if workshop is not None:
             raise
@@ -242,6 +239,14 @@ def _writing(folder: Path) -> Iterator[Path]:
     finally:
         if workshop is not None:
             shutil.rmtree(workshop, ignore_errors=True)
+
+
+def output_error(error: OSError, subject: object) -> OutputError:
+    """A system's error in words, with what to do."""
+    cause, next_step = _CAUSES.get(
+        error.errno, (f"it cannot be written: {error.strerror or error}", "Choose another folder.")
+    )
+    return OutputError(cause, subject=subject, next_step=next_step)
 
 
 def _move(made: Path, folder: Path, name: str) -> Path:

@@ -6,6 +6,7 @@ import os
 from array import array
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 from itertools import chain
 from typing import Any, BinaryIO
 
@@ -179,6 +180,13 @@ class Stream:
         return self._stream.codec_context.codec.canonical_name
 
     @property
+    def first_time(self) -> Fraction:
+        """Seconds of the first picture on the file's own clock; 0 without usable stamps."""
+        if not self.table.trusted or not len(self.table):
+            return Fraction(0)
+        return int(self.table.stamps[0]) * Fraction(self._stream.time_base)
+
+    @property
     def claimed_rate(self) -> float | None:
         """Pictures per second as the header says; may be anything."""
         rate = self._stream.average_rate or self._stream.guessed_rate
@@ -277,6 +285,8 @@ class Stream:
                         failures = 0
                         yield packet
                 return
+            except IndexError:
+                return  # PyAV, behind the last packet of a file in which further streams turned up
             except av.FFmpegError as error:
                 failures += 1
                 self.note_error(f"the file is damaged ({cause(error)})")

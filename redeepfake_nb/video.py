@@ -82,15 +82,9 @@ def open_video(
         :class:`UnsupportedMedia` (other kinds of files, playlists among them), :class:`TruncatedMedia`
         (no picture can be decoded), :class:`MediaTooLarge`, :class:`NoVideoFrames` (sound only).
     """
-    data, label, subject = content(source, name=name, what="video")
-    subject = name or subject
-    if data is None:
-        file = open_file(source, name=name, max_bytes=max_bytes, what="video")
-    else:
-        check_bytes(memoryview(data).nbytes, max_bytes, subject)
-        file = io.BytesIO(data)
+    file, label, subject = open_input(source, name=name, max_bytes=max_bytes)
     try:
-        return Video(file, name or label, subject, max_pixels, max_seconds, Clock(time_limit))
+        return Video(file, label, subject, max_pixels, max_seconds, Clock(time_limit))
     except OutOfTime:
         file.close()
         raise MediaTooLarge(
@@ -108,6 +102,24 @@ def open_video(
     except BaseException:
         file.close()
         raise
+
+
+def open_input(
+    source: Any, *, name: str | None = None, max_bytes: int = MAX_BYTES
+) -> tuple[BinaryIO, str, str]:
+    """What a path, bytes or one upload holds, open for reading; and what reports and errors call it.
+
+    Raises
+    ------
+    InputError
+        As :func:`open_video`, as far as it can be told without looking inside.
+    """
+    data, label, subject = content(source, name=name, what="video")
+    subject = name or subject
+    if data is None:
+        return open_file(source, name=name, max_bytes=max_bytes, what="video"), name or label, subject
+    check_bytes(memoryview(data).nbytes, max_bytes, subject)
+    return io.BytesIO(data), name or label, subject
 
 
 def _identify(file: BinaryIO, subject: object) -> str:
@@ -157,6 +169,8 @@ class Video:
         Pictures per second, as the header says.
     codec : str
         Such as ``"h264"``.
+    first_time : fractions.Fraction
+        Seconds of the first picture on the file's own clock, on which its sound is timed too.
     rotation : int
         Degrees clockwise by which stored pictures were turned.
     """
@@ -195,6 +209,7 @@ class Video:
             self.pictures = len(table)
             self.average_rate = stream.claimed_rate
             self.codec = stream.codec
+            self.first_time = stream.first_time
             self.rotation = rotation(picture)
             warnings = (*stream.notes, *notes(picture, stream.pixel_aspect), *self._doubts())
             digest, size = self._digest()

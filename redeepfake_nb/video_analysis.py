@@ -22,7 +22,8 @@ from typing import Any, Literal
 import numpy as np
 
 from .aggregation import DEFAULT, aggregate
-from .detection import embed_faces, find_landmarks
+from .detection import find_landmarks
+from .embedding import embed_faces
 from .explanation import explain as explain_predictions
 from .faces import Box, Detector, Face, crop_sharpness, detector_name
 from .media import Frame
@@ -164,6 +165,7 @@ def analyze_video(
                 "searches": dict(work.finder.counts),
             },
             timing=timing,
+            origin=source,
         )
 
 

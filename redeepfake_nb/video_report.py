@@ -12,6 +12,7 @@ import numpy as np
 
 from .aggregation import DEFAULT, aggregate
 from .analysis import model_to_dict, package_versions
+from .errors import InputError
 from .explanation import Explanation
 from .faces import Box
 from .media import Source
@@ -143,6 +144,8 @@ class VideoReport:
         Heatmaps of ``evidence`` in the same order, or empty.
     portraits
         Person -> best view.
+    origin
+        Where the video was read from, so that it can be looked at again; in no file that is written.
     """
 
     source: Source
@@ -160,6 +163,7 @@ class VideoReport:
     portraits: Mapping[int, Prediction] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     timing: Mapping[str, float] = field(default_factory=dict)
+    origin: Any = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{p.name} {p.probability:.2f}" for p in self.persons) or "no face"
@@ -214,6 +218,22 @@ class VideoReport:
         if not self.completeness.complete and not (self.cancelled and self.completeness.first_error is None):
             missing.append(self.completeness.summary)
         return judge_video([(p.name, p.verdict) for p in self.persons], missing, self.threshold)
+
+    def check_same(self, source: Source) -> None:
+        """Raise InputError where another file stands in the place of the one this report is about."""
+        if source.sha256 != self.source.sha256:
+            raise InputError(
+                "this is not the file that was analysed (its SHA-256 differs)",
+                subject=source.name,
+                next_step="Analyse it anew.",
+            )
+
+    def nearest(self, time: float) -> tuple[Sighting, ...]:
+        """The sightings of the looked-at frame that is closest to ``time`` seconds; empty without frames."""
+        if not self.frames:
+            return ()
+        chosen = self.frame_times[np.abs(self.frame_times - time).argmin()]
+        return tuple(s for s in self.sightings if s.timestamp == chosen)
 
     def at_threshold(self, threshold: float) -> VideoReport:
         """The same scores judged at another threshold; nothing is computed anew.
