@@ -1,0 +1,37 @@
+"""The 128 numbers are those of face_recognition, and tell people apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from redeepfake_nb.detection import find_landmarks
+from redeepfake_nb.embedding import embed_faces
+from redeepfake_nb.samples import sample_image
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_equal_to_face_recognition() -> None:
+    image = sample_image().image
+    box = (187, 77, 277, 167)
+    points = find_landmarks(image, [box])
+    (mine,) = embed_faces(image, points)
+    assert mine.shape == (128,)
+    from redeepfake_nb.face_network import face_embedding_model  # noqa: F401  (keeps Keras out of the timing)
+
+    face_recognition = pytest.importorskip("face_recognition")
+    left, top, right, bottom = box
+    (theirs,) = face_recognition.face_encodings(image, [(top, right, bottom, left)], model="large")
+    np.testing.assert_allclose(mine, theirs, atol=1e-6)
+
+
+def test_a_little_light_is_the_same_person() -> None:
+    image = sample_image().image
+    darker = (image * 0.8).astype(np.uint8)
+    points = find_landmarks(image, [(187, 77, 277, 167)])
+    one, other = embed_faces(image, points)[0], embed_faces(darker, points)[0]
+    assert np.linalg.norm(one - other) < 0.2
+
+
+def test_nobody() -> None:
+    assert embed_faces(np.zeros((10, 10, 3), np.uint8), []) == []
