@@ -1,4 +1,4 @@
-"""From a video to a report: right faces at right times, whole or in part, and the same scores as one by one."""
+"""From a video to a report: right faces at right times, whole or in part, scored as they are one by one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from redeepfake_nb import Classifier, TruncatedMedia, analyze_video, find_faces, open_video, predict
+from redeepfake_nb import Classifier, InputError, analyze_video, find_faces, open_video, predict
 from redeepfake_nb.detection import Detection
 from redeepfake_nb.samples import sample_image
 
@@ -30,11 +30,15 @@ def clip(pictures: list[np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
+def texture(seed: int, low: int, high: int, cells: tuple[int, int], side: int) -> np.ndarray:
+    """Coloured squares of ``side`` px."""
+    colours = np.random.default_rng(seed).integers(low, high, (*cells, 3)).astype(np.uint8)
+    return colours.repeat(side, 0).repeat(side, 1)
+
+
 def picture(left: int | None, right: int | None = None) -> np.ndarray:
     """A textured scene with squares of these brightnesses where the faces are."""
-    image = (
-        np.random.default_rng(5).integers(80, 110, (12, 17, 3)).astype(np.uint8).repeat(10, 0).repeat(10, 1)
-    )
+    image = texture(5, 80, 110, (12, 17), 10)
     for box, level in ((LEFT, left), (RIGHT, right)):
         if level is not None:
             image[box[1] : box[3], box[0] : box[2]] = level
@@ -54,7 +58,7 @@ def level(probability: float) -> int:
 
 @pytest.fixture
 def two_people() -> bytes:
-    """Three seconds. Left: real, fake in the second one. Right: real, from 0.5 s on, away from 1.5 to 1.9 s."""
+    """Three seconds. Left: real, fake in the second one. Right: real, from 0.5 s on, and away for a while."""
     return clip(
         [
             picture(
@@ -181,7 +185,7 @@ def test_a_damaged_video_is_judged_as_far_as_it_goes(classifier: Classifier) -> 
 
 
 def test_an_error_of_the_decoder_reaches_the_caller(classifier: Classifier, two_people: bytes) -> None:
-    with pytest.raises(TruncatedMedia):
+    with pytest.raises(InputError):
         analyze_video(two_people[:600], classifier)
 
 
