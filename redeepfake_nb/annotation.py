@@ -17,9 +17,9 @@ import numpy as np
 
 from .errors import OutputError
 from .guard import DEMUXERS, Clock, GuardedInput, refuse
-from .report import output_error
 from .video import open_input, open_video
 from .video_report import Sighting, VideoReport
+from .writing import output_error
 
 Progress = Callable[[int, int | None], None]
 
@@ -87,9 +87,17 @@ def annotate_video(
         os.close(descriptor)
         part = Path(name)
         _write(report, source, part, progress, cancel)
+        os.chmod(part, 0o644)  # mkstemp's files are for their owner only
         os.replace(part, out)
     except OSError as error:
         raise output_error(error, out) from error
+    except av.FFmpegError as error:
+        # What is read goes through open_video, which has words of its own; this is the encoder's.
+        raise OutputError(
+            f"the video encoder failed ({error.strerror or error})",
+            subject=out,
+            next_step="Try another folder, or update PyAV (`pip install -U av`).",
+        ) from error
     finally:
         if part is not None:
             part.unlink(missing_ok=True)

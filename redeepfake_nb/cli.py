@@ -7,8 +7,14 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import RedeepfakeError, displayable
+
+if TYPE_CHECKING:
+    from .analysis import ImageReport
+    from .models import Classifier
+    from .video_report import VideoReport
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,15 +39,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    analyze = commands.add_parser("analyze", help="analyse pictures")
+    analyze = commands.add_parser("analyze", help="analyse pictures and videos")
     analyze.add_argument("files", nargs="+", metavar="FILE")
     analyze.add_argument("--json", action="store_true", help="print one JSON object per line and file")
-    analyze.add_argument("--save", metavar="DIR", help="write report, table, crops and overlays below DIR")
+    analyze.add_argument("--save", metavar="DIR", help="write report, table and pictures below DIR")
     analyze.add_argument("--model", metavar="PATH", help="a .keras file with its sidecar; default: ours")
     analyze.add_argument("--detector", default="hog", help="hog (default) or cnn")
     analyze.add_argument("--threshold", type=float, help="cut on P(fake), 0 to 1; default: the model's")
     analyze.add_argument("--explain", metavar="METHOD", help="gradcam, gradcam++ or layercam")
-    analyze.add_argument("--target", choices=("fake", "real"), default="fake", help="what heatmaps speak for")
+    analyze.add_argument(
+        "--target", choices=("fake", "real"), default="fake", help="what pictures' heatmaps speak for"
+    )
+    analyze.add_argument(
+        "--frames",
+        type=_frames,
+        default=32,
+        metavar="N|all",
+        help="how many of a video to look at; default: 32",
+    )
+    analyze.add_argument(
+        "--annotate", metavar="OUT.mp4", help="write the video, the only file then, with boxes and scores"
+    )
     analyze.set_defaults(run=_analyze)
 
     doctor = commands.add_parser("doctor", help="check the installation")
@@ -53,6 +71,14 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--pictures", help="folder or zip file of a CSV's pictures")
     train.add_argument("--out", required=True, help="folder for checkpoint, history and model")
     train.set_defaults(run=_train)
+
+    join = commands.add_parser("join", help="make one model of several trained networks")
+    join.add_argument("models", nargs="+", metavar="MODEL.keras", help="EfficientNet-Lite before FaceResNet")
+    join.add_argument("--size", type=int, required=True, help="side of the joint model's input in pixels")
+    join.add_argument("--data", required=True, help="labelled faces with the splits train and val")
+    join.add_argument("--pictures", help="folder or zip file of a CSV's pictures")
+    join.add_argument("--out", required=True, metavar="MODEL.keras")
+    join.set_defaults(run=_join)
 
     evaluate = commands.add_parser("evaluate", help="judge a model on labelled faces")
     evaluate.add_argument("--model", default="default", help="a .keras file with its sidecar; default: ours")
@@ -76,29 +102,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _frames(text: str) -> int | Literal["all"]:
+    """A number of frames, or ``all``."""
+    return "all" if text == "all" else int(text)
+
+
 def _analyze(options: argparse.Namespace) -> int:
-    from .analysis import analyze_image
     from .models import default_classifier, load_model
 
+    if options.annotate and len(options.files) > 1:
+        raise ValueError(f"--annotate takes one video, not {len(options.files)} files")
     classifier = load_model(options.model) if options.model else default_classifier()
-    # Saved reports hold overlays, so saving asks for heatmaps.
-    method = options.explain or ("gradcam" if options.save else None)
     failed = 0
     for file in options.files:
         try:
-            report = analyze_image(
-                file,
-                classifier,
-                detector=options.detector,
-                threshold=options.threshold,
-                explain=method,
-                target=options.target,
-            )
-            saved = None
-            if options.save:
-                from .report import save
-
-                saved = save(report, options.save)
+            report, notes = _analyzed(file, classifier, options)
         except RedeepfakeError as error:
             failed += 1
             if options.json:
@@ -109,22 +127,102 @@ def _analyze(options: argparse.Namespace) -> int:
         if options.json:
             print(json.dumps(report.to_dict()), flush=True)
         else:
-            _print(report, file, saved)
+            _print(report, file, notes)
     return 1 if failed else 0
 
 
-def _print(report, file: str, saved: Path | None) -> None:
+def _analyzed(
+    file: str, classifier: Classifier, options: argparse.Namespace
+) -> tuple[ImageReport | VideoReport, list[str]]:
+    """A file's report, and what was written of it."""
+    notes = []
+    # Saved reports hold overlays, so saving asks for heatmaps.
+    method = options.explain or ("gradcam" if options.save else None)
+    if _is_video(file):
+        from .video_analysis import analyze_video
+
+        report: Any = analyze_video(
+            file,
+            classifier,
+            frames=options.frames,
+            detector=options.detector,
+            threshold=options.threshold,
+            explain_top=4 if method or options.json else 0,
+            explain=method or "gradcam",
+        )
+        if options.annotate:
+            from .annotation import annotate_video
+
+            notes.append(f"annotated video: {displayable(annotate_video(report, options.annotate))}")
+    else:
+        from .analysis import analyze_image
+
+        if options.annotate:
+            raise ValueError("--annotate is for videos, and this file is none")
+        report = analyze_image(
+            file,
+            classifier,
+            detector=options.detector,
+            threshold=options.threshold,
+            explain=method,
+            target=options.target,
+        )
+    if options.save:
+        from .report import save
+
+        notes.append(f"saved in {displayable(save(report, options.save))}")
+    return report, notes
+
+
+def _is_video(file: str) -> bool:
+    """Whether the file's first bytes are those of moving pictures; False where it cannot be read."""
+    from .files import open_file
+    from .signatures import video_format
+
+    try:
+        with open_file(file, max_bytes=sys.maxsize) as opened:
+            kind = video_format(opened.read(4096))
+            if kind == "GIF":
+                # Stills and moving pictures begin alike.
+                from PIL import Image
+
+                opened.seek(0)
+                return Image.open(opened).is_animated
+            return kind is not None
+    except (RedeepfakeError, OSError, ValueError, SyntaxError):
+        return False  # the reader of pictures says what is wrong with it
+
+
+def _print(report: ImageReport | VideoReport, file: str, notes: list[str]) -> None:
     print(f"{displayable(file)}: {report.verdict.headline}")
     for reason in report.verdict.reasons:
         print(f"  - {reason}")
+    for line in _persons(report) if hasattr(report, "persons") else _faces(report):
+        print(f"  {line}")
+    for note in notes:
+        print(f"  {note}")
+
+
+def _faces(report: ImageReport) -> list[str]:
+    found = []
     for i, prediction in enumerate(report.predictions):
         left, top, right, bottom = prediction.face.box
-        print(
-            f"  face {i + 1}: P(fake) = {prediction.probability:.2f} at threshold {report.threshold:.2f}, "
+        found.append(
+            f"face {i + 1}: P(fake) = {prediction.probability:.2f} at threshold {report.threshold:.2f}, "
             f"box {left},{top} to {right},{bottom}"
         )
-    if saved is not None:
-        print(f"  saved in {displayable(saved)}")
+    return found
+
+
+def _persons(report: VideoReport) -> list[str]:
+    from .moments import in_words, stretches
+
+    return [
+        f"{person.name}: P(fake) = {person.probability:.2f} at threshold {report.threshold:.2f}, "
+        f"in {len(person.sightings)} of {report.frames} frames; "
+        f"frames reach the threshold: {in_words(stretches(report, person))}"
+        for person in report.persons
+    ]
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -136,6 +234,17 @@ def _doctor(options: argparse.Namespace) -> int:
     bad = sum(not finding.ok for finding in findings)
     print(f"{bad} problem{'' if bad == 1 else 's'} found" if bad else "no problem found")
     return 1 if bad else 0
+
+
+def _join(options: argparse.Namespace) -> int:
+    from .datasets import read_faces
+    from .export import join_and_export
+    from .models import load_model
+
+    classifiers = [load_model(path) for path in options.models]
+    faces = read_faces(options.data, options.pictures)
+    print(f"model, sidecar and card: {join_and_export(classifiers, options.size, faces, options.out)}")
+    return 0
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The inspector's controls and panes: widgets, their hints and their places, and no behaviour.
+"""The image inspector's controls and panes, and what all inspectors' controls share; no behaviour.
 
 Works with ipywidgets 7.7 (Colab) and 8; the differences are kept to :func:`hint` and :func:`empty_upload`.
 """
@@ -23,6 +23,12 @@ MAX_MAPS = 4
 PLACES = ("pictures", "model", "faces", "heatmap", "save")
 
 
+# Of controls in the left column.
+WIDE = {"width": "auto"}
+STYLE = {"description_width": "76px"}
+SLIDER = {"layout": WIDE, "style": STYLE, "continuous_update": False, "readout_format": ".2f"}
+
+
 def hint(widget: ipw.Widget, words: str) -> ipw.Widget:
     """Give a widget a tooltip, whatever this version of ipywidgets calls it; returns the widget."""
     for name in ("tooltip", "description_tooltip"):
@@ -43,53 +49,38 @@ def empty_upload(upload: ipw.FileUpload) -> None:
         upload.value = ()
 
 
-class ImageControls:
-    """All widgets of an image inspector as attributes; ``root`` holds them.
+class Controls:
+    """What every inspector's controls share: status, progress, errors, the model's box, saving.
 
     Parameters
     ----------
-    model, models
-        What the model box says at first, and what it suggests.
-    detector, margin, threshold, method, target, strength, folder
-        First values, see :class:`redeepfake_nb.widgets.ImageInspector`.
+    places
+        Where errors are shown: names of the groups of controls, in order.
     """
 
-    def __init__(
+    root: ipw.Widget
+
+    def __init__(self, places: Sequence[str]) -> None:
+        self.status = ipw.HTML()
+        self.progress = ipw.IntProgress(min=0, max=1, layout={"width": "auto", "display": "none"})
+        self.model_facts = ipw.HTML()
+        self.saved = ipw.HTML()
+        self.notes = {place: ipw.HTML() for place in places}
+        self.log = ipw.HTML()
+        self.captions: list[ipw.HTML] = []
+        self.panes: list[ipw.Image] = []
+        self.maps = ipw.VBox([])
+
+    def _add_model_and_faces(
         self,
         model: str,
         models: Sequence[str],
-        *,
         detector: str,
         margin: float | None,
         threshold: float | None,
-        method: str,
-        target: str,
-        strength: float,
-        folder: str,
+        what: str,
     ) -> None:
-        wide = {"width": "auto"}
-        style = {"description_width": "76px"}
-        slider = {"layout": wide, "style": style, "continuous_update": False, "readout_format": ".2f"}
-
-        self.upload = hint(
-            ipw.FileUpload(accept=ACCEPTED, multiple=True, description="Choose pictures", layout=wide),
-            "Read one or more picture files from this computer and analyse them",
-        )
-        self.sample = _button(
-            "Use the sample", "Analyse the project's portrait and a manipulated copy", "image"
-        )
-        self.paths = hint(
-            ipw.Textarea(
-                placeholder="one per line",
-                description="Paths",
-                rows=2,
-                layout={"width": "auto", "height": "56px"},
-                style={"description_width": "40px"},
-            ),
-            "Pictures on the notebook's machine, of any size: one path per line; * and ? match names",
-        )
-        self.open = _button("Open paths", "Analyse the pictures named above", "folder-open")
-
+        """Boxes for model, threshold, detector and margin; ``what`` they are applied to."""
         self.model = hint(
             ipw.Combobox(
                 value=model,
@@ -97,12 +88,11 @@ class ImageControls:
                 ensure_option=False,
                 continuous_update=False,
                 description="Model",
-                layout=wide,
-                style=style,
+                layout=WIDE,
+                style=STYLE,
             ),
             f'"{DEFAULT}" for the model that ships, or the path of a .keras file with its .json beside it',
         )
-        self.model_facts = ipw.HTML()
         self.threshold = hint(
             ipw.FloatSlider(
                 value=0.5 if threshold is None else threshold,
@@ -110,21 +100,21 @@ class ImageControls:
                 max=max(0.99, threshold or 0),
                 step=0.01,
                 description="Threshold",
-                **slider,
+                **SLIDER,
             ),
             "From this P(fake) on a face is labelled fake. Scores stay, they are only judged anew",
         )
-        self.reset = _button("Model's own threshold", "Put the threshold back to the model's own", "undo")
+        self.reset = button("Model's own threshold", "Put the threshold back to the model's own", "undo")
 
         self.detector = hint(
             ipw.Dropdown(
-                options=detector_names(), value=detector, description="Detector", layout=wide, style=style
+                options=detector_names(), value=detector, description="Detector", layout=WIDE, style=STYLE
             ),
             "hog is fast and finds upright faces; cnn is slow without a GPU and finds more poses",
         )
         self.own_margin = hint(
             ipw.Checkbox(
-                value=margin is None, description="The model's own margin", indent=False, layout=wide
+                value=margin is None, description="The model's own margin", indent=False, layout=WIDE
             ),
             "Cut faces out as the model was trained; other margins make scores less reliable",
         )
@@ -136,91 +126,39 @@ class ImageControls:
                 step=0.05,
                 description="Margin",
                 disabled=margin is None,
-                **slider,
+                **SLIDER,
             ),
             "Added on each side of a face, as a share of the longer side of its box",
         )
-        self.again = _button("Analyse again", "Analyse the same pictures with these settings", "refresh")
+        self.again = button("Analyse again", f"Analyse the same {what} with these settings", "refresh")
         self.again.disabled = True
 
-        self.method = hint(
-            ipw.Dropdown(
-                options=[NO_METHOD, *METHODS], value=method, description="Method", layout=wide, style=style
-            ),
-            "How the heatmap is computed",
-        )
-        self.target = hint(
-            ipw.Dropdown(
-                options=[("what speaks for fake", "fake"), ("what speaks for real", "real")],
-                value=target,
-                description="Shows",
-                layout=wide,
-                style=style,
-            ),
-            "What the warm places of the heatmap speak for",
-        )
-        self.strength = hint(
-            ipw.FloatSlider(value=strength, min=0.0, max=1.0, step=0.05, description="Overlay", **slider),
-            "How strongly the heatmap covers the face; nothing is computed anew",
-        )
-
+    def _add_saving(self, folder: str, what: str) -> None:
+        """Folder, *Save* and *Clear*."""
         self.folder = hint(
-            ipw.Text(value=folder, description="Folder", layout=wide, style=style),
+            ipw.Text(value=folder, description="Folder", layout=WIDE, style=STYLE),
             "Folder on the notebook's machine that reports are written to",
         )
-        self.keep = _button("Save", "Write JSON, CSV and pictures of all results into the folder", "save")
-        self.forget = _button(
+        self.keep = button("Save", "Write JSON, CSV and pictures of all results into the folder", "save")
+        self.forget = button(
             "Clear",
-            "Forget pictures and results, here and in the browser. Press before saving a notebook",
+            f"Forget {what} and results, here and in the browser. Press before saving a notebook",
             "trash",
         )
-        self.saved = ipw.HTML()
 
-        self.progress = ipw.IntProgress(min=0, max=1, layout={"width": "auto", "display": "none"})
-        self.status = ipw.HTML()
-        self.picture = hint(
-            ipw.Dropdown(options=[], description="Picture", layout={"flex": "1 1 auto", "width": "auto"}),
-            "Which of the analysed pictures is shown",
-        )
-        self.back = _button("Previous", "Show the picture before", "arrow-left", "110px")
-        self.forth = _button("Next", "Show the next picture", "arrow-right", "110px")
-        self.choice = ipw.HBox([self.picture, self.back, self.forth])
-        self.verdict = ipw.HTML()
-        self.image = ipw.Image(format="png")
-        self.image.add_class("rdf-picture")
-        self.table = ipw.HTML()
-        self.face = hint(
-            ipw.Dropdown(options=[], description="Heatmaps of", style={"description_width": "initial"}),
-            "Which faces' heatmaps are shown",
-        )
-        self.captions: list[ipw.HTML] = []
-        self.panes: list[ipw.Image] = []
-        self.maps = ipw.VBox([])
-        self.notes = {place: ipw.HTML() for place in PLACES}
-        self.log = ipw.HTML()
-        self.root = self._arranged()
+    def _two_columns(self, groups: Sequence[Sequence], main: Sequence[ipw.Widget]) -> ipw.Widget:
+        """Groups of controls with their errors on the left, results on the right.
 
-    def _arranged(self) -> ipw.Widget:
-        limit = markup.quiet("Uploads up to about 10 MB; larger ones by path:")
-        groups = [
-            ("Pictures", self.upload, self.sample, ipw.HTML(limit), self.paths, self.open),
-            ("Model", self.model, self.model_facts, self.threshold, self.reset),
-            ("Faces", self.detector, self.own_margin, self.margin, self.again),
-            ("Heatmap", self.method, self.target, self.strength),
-            ("Save", self.folder, ipw.HBox([self.keep, self.forget]), self.saved),
-        ]
+        A group is its title and its widgets; groups stand for the places in order.
+        """
         column = [ipw.HTML(markup.STYLE, layout={"display": "none"})]
-        for (title, *controls), place in zip(groups, PLACES, strict=True):
-            column += [ipw.HTML(markup.group(title)), *controls, self.notes[place]]
+        for (title, *controls), note in zip(groups, self.notes.values(), strict=True):
+            column += [ipw.HTML(markup.group(title)), *controls, note]
         left = ipw.VBox(column, layout={"flex": "0 0 300px", "width": "300px", "overflow": "hidden"})
-        main = [self.status, self.progress, self.choice, self.verdict, self.image, self.table]
-        main += [self.face, self.maps, self.log]
-        right = ipw.VBox(main, layout={"flex": "1 1 340px", "min_width": "0", "padding": "0 0 0 16px"})
+        right = ipw.VBox(list(main), layout={"flex": "1 1 340px", "min_width": "0", "padding": "0 0 0 16px"})
         root = ipw.HBox([left, right], layout={"flex_flow": "row wrap", "align_items": "flex-start"})
         root.add_class("rdf")
         return root
-
-    # -------------------------------------------------------------- showing
 
     def say(self, sentence: str) -> None:
         """What is going on."""
@@ -252,6 +190,118 @@ class ImageControls:
             note.value = markup.errors(dict.fromkeys(words for where, words in messages if where == place))
         self.log.value = markup.log(tracebacks)
 
+    def fill_maps(self, pictures: Sequence[tuple[str, bytes]]) -> None:
+        """Pairs of caption and PNG; widgets are used again, so that no old picture stays behind."""
+        while len(self.panes) < len(pictures):
+            self.panes.append(ipw.Image(format="png", layout={"max_width": "100%"}))
+            self.captions.append(ipw.HTML())
+        for i, (caption, pane) in enumerate(zip(self.captions, self.panes, strict=True)):
+            words, png = pictures[i] if i < len(pictures) else ("", b"")
+            show_png(pane, png)
+            caption.value = markup.caption(words) if words else ""
+        self.maps.children = [w for pair in zip(self.captions, self.panes, strict=True) for w in pair]
+
+
+class ImageControls(Controls):
+    """All widgets of an image inspector as attributes; ``root`` holds them.
+
+    Parameters
+    ----------
+    model, models
+        What the model box says at first, and what it suggests.
+    detector, margin, threshold, method, target, strength, folder
+        First values, see :class:`redeepfake_nb.widgets.ImageInspector`.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        models: Sequence[str],
+        *,
+        detector: str,
+        margin: float | None,
+        threshold: float | None,
+        method: str,
+        target: str,
+        strength: float,
+        folder: str,
+    ) -> None:
+        super().__init__(PLACES)
+        self.upload = hint(
+            ipw.FileUpload(accept=ACCEPTED, multiple=True, description="Choose pictures", layout=WIDE),
+            "Read one or more picture files from this computer and analyse them",
+        )
+        self.sample = button(
+            "Use the sample", "Analyse the project's portrait and a manipulated copy", "image"
+        )
+        self.paths = hint(
+            ipw.Textarea(
+                placeholder="one per line",
+                description="Paths",
+                rows=2,
+                layout={"width": "auto", "height": "56px"},
+                style={"description_width": "40px"},
+            ),
+            "Pictures on the notebook's machine, of any size: one path per line; * and ? match names",
+        )
+        self.open = button("Open paths", "Analyse the pictures named above", "folder-open")
+
+        self._add_model_and_faces(model, models, detector, margin, threshold, "pictures")
+
+        self.method = hint(
+            ipw.Dropdown(
+                options=[NO_METHOD, *METHODS], value=method, description="Method", layout=WIDE, style=STYLE
+            ),
+            "How the heatmap is computed",
+        )
+        self.target = hint(
+            ipw.Dropdown(
+                options=[("what speaks for fake", "fake"), ("what speaks for real", "real")],
+                value=target,
+                description="Shows",
+                layout=WIDE,
+                style=STYLE,
+            ),
+            "What the warm places of the heatmap speak for",
+        )
+        self.strength = hint(
+            ipw.FloatSlider(value=strength, min=0.0, max=1.0, step=0.05, description="Overlay", **SLIDER),
+            "How strongly the heatmap covers the face; nothing is computed anew",
+        )
+
+        self._add_saving(folder, "pictures")
+        self.picture = hint(
+            ipw.Dropdown(options=[], description="Picture", layout={"flex": "1 1 auto", "width": "auto"}),
+            "Which of the analysed pictures is shown",
+        )
+        self.back = button("Previous", "Show the picture before", "arrow-left", "110px")
+        self.forth = button("Next", "Show the next picture", "arrow-right", "110px")
+        self.choice = ipw.HBox([self.picture, self.back, self.forth])
+        self.verdict = ipw.HTML()
+        self.image = ipw.Image(format="png")
+        self.image.add_class("rdf-picture")
+        self.table = ipw.HTML()
+        self.face = hint(
+            ipw.Dropdown(options=[], description="Heatmaps of", style={"description_width": "initial"}),
+            "Which faces' heatmaps are shown",
+        )
+        self.root = self._arranged()
+
+    def _arranged(self) -> ipw.Widget:
+        limit = markup.quiet("Uploads up to about 10 MB; larger ones by path:")
+        groups = [
+            ("Pictures", self.upload, self.sample, ipw.HTML(limit), self.paths, self.open),
+            ("Model", self.model, self.model_facts, self.threshold, self.reset),
+            ("Faces", self.detector, self.own_margin, self.margin, self.again),
+            ("Heatmap", self.method, self.target, self.strength),
+            ("Save", self.folder, ipw.HBox([self.keep, self.forget]), self.saved),
+        ]
+        main = [self.status, self.progress, self.choice, self.verdict, self.image, self.table]
+        main += [self.face, self.maps, self.log]
+        return self._two_columns(groups, main)
+
+    # -------------------------------------------------------------- showing
+
     def list_pictures(self, reports: Sequence[ImageReport], chosen: int | None) -> None:
         """Fill the selector; it is hidden where there is nothing to select."""
         self.picture.options = [(f"{i + 1} of {len(reports)}: {r.name}", i) for i, r in enumerate(reports)]
@@ -280,32 +330,30 @@ class ImageControls:
 
         self.verdict.value = "" if report is None else markup.verdict(report)
         self.table.value = "" if report is None else markup.faces_table(report)
-        _show_png(self.image, b"" if report is None else view.to_png(view.plot_faces, report))
+        show_png(self.image, b"" if report is None else view.to_png(view.plot_faces, report))
 
     def show_maps(self, explanations: Sequence[Explanation]) -> None:
-        """The heatmaps of the faces chosen; widgets are used again, so that no old picture stays behind."""
+        """The heatmaps of the faces chosen."""
         from . import view
 
         first, last = 0, MAX_MAPS
         if self.face.value is not None and self.face.value >= 0:
             first, last = self.face.value, self.face.value + 1
         strength = self.strength.value
-        pictures = [
-            view.to_png(view.plot_explanation, e, strength=strength) for e in explanations[first:last]
-        ]
-        while len(self.panes) < len(pictures):
-            self.panes.append(ipw.Image(format="png", layout={"max_width": "100%"}))
-            self.captions.append(ipw.HTML())
-        for i, (caption, pane) in enumerate(zip(self.captions, self.panes, strict=True)):
-            _show_png(pane, pictures[i] if i < len(pictures) else b"")
-            caption.value = markup.caption(f"Face {first + i + 1}") if i < len(pictures) else ""
-        self.maps.children = [w for pair in zip(self.captions, self.panes, strict=True) for w in pair]
+        self.fill_maps(
+            [
+                (f"Face {i + 1}", view.to_png(view.plot_explanation, explanations[i], strength=strength))
+                for i in range(first, min(last, len(explanations)))
+            ]
+        )
 
 
-def _show_png(pane: ipw.Image, png: bytes) -> None:
+def show_png(pane: ipw.Image, png: bytes) -> None:
+    """A picture, or none at all where there are no bytes."""
     pane.value = png
     pane.layout.display = "" if png else "none"
 
 
-def _button(words: str, tooltip: str, icon: str, width: str = "auto") -> ipw.Button:
+def button(words: str, tooltip: str, icon: str, width: str = "auto") -> ipw.Button:
+    """A button with words, an icon and a hint."""
     return hint(ipw.Button(description=words, icon=icon, layout={"width": width}), tooltip)

@@ -10,18 +10,20 @@ from __future__ import annotations
 import threading
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from .errors import EmptyFile, InputError, RedeepfakeError, UnsupportedMedia
+from .errors import EmptyFile, InputError, RedeepfakeError, UnsupportedMedia, displayable
 from .media import decode_image
 
 COLUMNS = ("file", "label", "original", "identity", "split")
 LABELS = ("REAL", "FAKE")
+_ABSENT = "Check the folder or zip file of the pictures, or take this row out of the table."
 _PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
@@ -61,14 +63,41 @@ class LabelledFaces:
         return LabelledFaces(self.table.iloc[list(rows)].reset_index(drop=True), self.root, self.prefix)
 
     def read(self, row: int) -> bytes:
-        """The file of one row as it is stored."""
-        name = self.prefix + str(self.table["file"].iloc[row])
-        if self.root.is_dir():
-            return (self.root / name).read_bytes()
+        """The file of one row as it is stored.
+
+        Raises
+        ------
+        InputError
+            It is not there or cannot be read. Names the file as the table does, without its folder.
+        """
+        listed = str(self.table["file"].iloc[row])
+        try:
+            if self.root.is_dir():
+                return (self.root / (self.prefix + listed)).read_bytes()
+            return self._archive().read(self.prefix + listed)
+        except (FileNotFoundError, KeyError) as error:
+            raise InputError(
+                f"the picture is not in {displayable(self.root.name)}", subject=listed, next_step=_ABSENT
+            ) from error
+        except (
+            OSError,
+            ValueError,
+            RuntimeError,
+            NotImplementedError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
+            # Without the path that Python adds: lists of unreadable files are passed on, folders are private.
+            cause = getattr(error, "strerror", None) or str(error)
+            raise InputError(
+                f"the picture cannot be read ({cause})", subject=listed, next_step=_ABSENT
+            ) from error
+
+    def _archive(self) -> zipfile.ZipFile:
         # A zip file's reading position is shared state, so each thread opens its own.
         if not hasattr(self._zips, "archive"):
             self._zips.archive = zipfile.ZipFile(self.root)
-        return self._zips.archive.read(name)
+        return self._zips.archive
 
     def image(self, row: int) -> np.ndarray:
         """One face, (H, W, 3) uint8 RGB.
@@ -76,21 +105,54 @@ class LabelledFaces:
         Raises
         ------
         InputError
-            The picture cannot be decoded.
+            The picture is not there, cannot be read or cannot be decoded; ``subject`` is its ``file``.
         """
-        return decode_image(self.read(row))[0]
+        data = self.read(row)
+        try:
+            return decode_image(data)[0]
+        except RedeepfakeError as error:
+            listed = str(self.table["file"].iloc[row])
+            raise type(error)(error.cause, subject=listed, next_step=error.next_step) from error
 
     def unreadable(self) -> pd.DataFrame:
-        """The rows whose picture cannot be read, with columns ``file, error, cause``. Reads everything."""
-        rows = []
-        for i in range(len(self)):
+        """The rows whose picture cannot be read, with columns ``file, error, cause``. Reads everything.
+
+        The table's index says which rows they are.
+        """
+        return self._listed(range(len(self)), self.image)
+
+    def absent(self) -> pd.DataFrame:
+        """The rows whose picture is not there or empty, as :meth:`unreadable` gives them. Decodes nothing."""
+        if self.root.is_dir():
+            return self._listed(range(len(self)), self._stat)
+        sizes = {item.filename: item.file_size for item in self._archive().infolist()}
+        names = self.prefix + self.table["file"].astype(str)
+        suspects = [i for i, name in enumerate(names) if not sizes.get(name)]
+        return self._listed(suspects, self.image)
+
+    def without(self, listed: pd.DataFrame) -> LabelledFaces:
+        """The rows that are not in a list of :meth:`unreadable` or :meth:`absent`."""
+        if listed.empty:
+            return self
+        return self.take(np.setdiff1d(np.arange(len(self)), listed.index.to_numpy()))
+
+    def _stat(self, row: int) -> None:
+        path = self.root / (self.prefix + str(self.table["file"].iloc[row]))
+        try:
+            if path.stat().st_size:
+                return
+        except OSError:
+            pass
+        self.image(row)
+
+    def _listed(self, rows: Iterable[int], look: Callable[[int], object]) -> pd.DataFrame:
+        found = {}
+        for i in rows:
             try:
-                self.image(i)
+                look(i)
             except RedeepfakeError as error:
-                rows.append((self.table["file"].iloc[i], type(error).__name__, error.cause))
-            except (OSError, KeyError, zipfile.BadZipFile) as error:
-                rows.append((self.table["file"].iloc[i], type(error).__name__, str(error)))
-        return pd.DataFrame(rows, columns=["file", "error", "cause"])
+                found[i] = (self.table["file"].iloc[i], type(error).__name__, error.cause)
+        return pd.DataFrame(found.values(), index=list(found), columns=["file", "error", "cause"])
 
 
 def read_faces(path: str | Path, pictures: str | Path | None = None) -> LabelledFaces:
@@ -275,11 +337,22 @@ def split(
     return LabelledFaces(table, faces.root, faces.prefix)
 
 
-def pair_up(faces: LabelledFaces) -> np.ndarray:
+def pair_up(faces: LabelledFaces, *, fakes: bool = True) -> np.ndarray:
     """(P, 2) int64 rows (fake, real): each fake with its own original where that is in the table.
 
-    The rest are paired in order, so that every pair still holds one face of each label.
+    The rest are paired in order, so that every pair still holds one face of each label. Without ``fakes``
+    each real face stands with itself, (real, real): a pseudo-fake is made of its first.
+
+    Raises
+    ------
+    ValueError
+        There are no real faces.
     """
+    if not fakes:
+        alone = np.flatnonzero(faces.y == 0)
+        if not len(alone):
+            raise ValueError("there are no real faces to make pseudo-fakes of")
+        return np.stack([alone, alone], axis=1).astype(np.int64)
     y, original = faces.y, faces.table["original"].to_numpy(dtype=object)
     known = faces.table["original"].notna().to_numpy()
     reals = {original[i]: i for i in np.flatnonzero(y == 0) if known[i]}

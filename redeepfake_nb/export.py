@@ -12,24 +12,24 @@ import numpy as np
 
 from .assessment import assess
 from .datasets import LabelledFaces
-from .evaluation import Metrics, fit_temperature
+from .evaluation import Metrics, evaluate, fit_calibration, fit_temperature
 from .evidence_map import EVIDENCE_LAYER
 from .faces import crop_sharpness
-from .joining import join
+from .joining import at_size, join
 from .models import Card, Classifier, save_model
 from .preprocessing import Preprocessing
 from .recipes import Recipe
 from .robustness import robustness
-from .scoring import group_column, score_all
+from .scoring import group_column, probabilities, score_all
 from .slices import plain_rows, span_in_words
-from .training import TrainingResult, train
+from .training import TrainingResult, readable_faces, train
 
 if TYPE_CHECKING:
     import keras
 
 _REPORTED = ("accuracy", "balanced_accuracy", "auc", "average_precision", "eer", "log_loss", "brier", "ece")
 # Faces that the robustness table is measured on.
-_SWEPT = 400
+_SWEPT = 200
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def train_and_export(
     OutputError
         Nothing can be written there.
     """
-    train_faces, val_faces = _both_splits(faces)
+    train_faces, val_faces = readable_faces(*_both_splits(faces))
     result = train(recipe, train_faces, val_faces, out, progress=progress)
     return export(result, recipe, train_faces, val_faces, Path(out) / f"{recipe.name}.keras", **options)
 
@@ -90,7 +90,12 @@ def export(
         preprocessing=Preprocessing(input_size=recipe.final_size),
         mirror=recipe.mirror,
     )
-    training = {"recipe": recipe.name, "recipe_digest": recipe.digest(), "steps": result.step}
+    training = {
+        "recipe": recipe.name,
+        "recipe_digest": recipe.digest(),
+        "start": result.start,
+        "steps": result.step,
+    }
     about = about or About(recipe.name)
     return publish(result.model, card, path, about, training, train_faces, val_faces, resamples=resamples)
 
@@ -106,17 +111,25 @@ def join_and_export(
 ) -> Path:
     """Make one model of several (see :func:`redeepfake_nb.joining.join`), calibrate it on ``val``, and write.
 
+    Each is brought to the joint size and calibrated there first, so that all weigh alike.
+
     Raises
     ------
     ValueError
         The table lacks one of the splits train and val, or the classifiers cannot be joined.
     """
     train_faces, val_faces = _both_splits(faces)
-    model, backbone = join(classifiers, input_size)
-    first = classifiers[0]
+    sized = []
+    for classifier in classifiers:
+        part = at_size(classifier, input_size)
+        scores = score_all([part], val_faces)
+        temperature = fit_temperature(scores.faces.y, scores.logits[0])
+        sized.append(Classifier(part.keras_model, replace(part.card, temperature=temperature)))
+    model, backbone = join(sized, input_size)
+    first = sized[0]
     card = Card(
         architecture=backbone,
-        preprocessing=replace(first.preprocessing, input_size=input_size),
+        preprocessing=first.preprocessing,
         mirror=any(c.card.mirror for c in classifiers),
     )
     parts = [dict(c.card.metrics.get("training", {"recipe": c.name})) for c in classifiers]
@@ -138,6 +151,8 @@ def publish(
 ) -> Path:
     """Calibrate and measure a model on ``val_faces``; write weights, sidecar and card.
 
+    The calibration's shift becomes part of the logit's bias, its temperature goes into the sidecar.
+
     Parameters
     ----------
     card
@@ -150,14 +165,17 @@ def publish(
     path = Path(path)
     round_to_half(model)
     scores = score_all([Classifier(model, card)], val_faces)
-    temperature = round(fit_temperature(scores.faces.y, scores.logits[0]), 4)
+    y, logits = scores.faces.y, scores.logits[0]
+    raw = evaluate(y, probabilities(logits, None), resamples=0)
+    temperature, shift = fit_calibration(y, logits)
+    _shift_logit(model, shift)
     size, sharpness = _trained_limits(train_faces)
     card = replace(
         card,
         name=about.name,
         version=about.version,
         architecture=f"{card.architecture}, {model.count_params():,} weights",
-        temperature=temperature,
+        temperature=round(temperature, 4),
         explain_layer=EVIDENCE_LAYER if EVIDENCE_LAYER in [layer.name for layer in model.layers] else None,
         min_face=size,
         min_sharpness=sharpness,
@@ -173,9 +191,7 @@ def publish(
         metrics={
             "split": "val: people who are in no training face; also used to choose and to calibrate",
             **found.metrics.to_dict(),
-            "before_calibration": {
-                k: round(found.uncalibrated[k].value, 5) for k in ("log_loss", "brier", "ece")
-            },
+            "before_calibration": {k: round(raw[k].value, 5) for k in ("log_loss", "brier", "ece")},
             "slices": plain_rows(found.slices),
             "robustness": plain_rows(changes),
             "training": {
@@ -212,6 +228,13 @@ def round_to_half(model: keras.Model) -> None:
         weights = layer.get_weights()
         if weights and not isinstance(layer, spared):
             layer.set_weights([np.asarray(w, np.float16).astype(np.float32) for w in weights])
+
+
+def _shift_logit(model: keras.Model, shift: float) -> None:
+    """Add to the logit by way of the last layer's bias: a part of the model, and so of every score."""
+    last = model.layers[-1]
+    kernel, bias = last.get_weights()
+    last.set_weights([kernel, bias + np.float32(shift)])
 
 
 def _count_groups(faces: LabelledFaces) -> int | None:

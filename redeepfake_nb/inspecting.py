@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import glob
 import os
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import ipywidgets as ipw
 
-from .controls import ImageControls
+from .controls import DEFAULT, Controls
 from .errors import InputError, ModelError, OutputError, RedeepfakeError, displayable
+from .models import Classifier, default_classifier, load_model
 
 T = TypeVar("T")
-_PLACE_OF = ((InputError, "pictures"), (ModelError, "model"), (OutputError, "save"))
 
 
 class Inspector:
@@ -25,12 +27,35 @@ class Inspector:
     ----------
     controls
         The widgets. Errors go to ``controls.show_errors``, words to ``controls.say``.
+    classifier
+        A classifier, the path of a model file, or ``None`` for the model that ships. A file is loaded when it
+        is first needed.
+    own_threshold
+        Whether the threshold follows the model's.
     """
 
-    def __init__(self, controls: ImageControls) -> None:
+    # Where an error is shown, whatever was going on when it came up.
+    places: tuple[tuple[type[RedeepfakeError], str], ...] = (
+        (InputError, "pictures"),
+        (ModelError, "model"),
+        (OutputError, "save"),
+    )
+
+    def __init__(
+        self,
+        controls: Controls,
+        classifier: Classifier | str | os.PathLike | None,
+        own_threshold: bool,
+    ) -> None:
         self.controls = controls
         self._recorded: list[tuple[str, str, Exception]] = []  # place, message, error
-        self._silent = False
+        # Of each thread its own: what one thread changes quietly must not swallow another's callbacks.
+        self._here = threading.local()
+        self._given: dict[str, Classifier] = {}
+        if classifier is not None and not isinstance(classifier, (str, os.PathLike)):
+            self._given[model_name(classifier)] = classifier
+        self._loaded: tuple[str, Classifier] | None = None
+        self._own_threshold = own_threshold
 
     @property
     def widget(self) -> ipw.Widget:
@@ -53,7 +78,7 @@ class Inspector:
         """Do ``work`` when a button is pressed or a value changes; its errors are shown at ``place``."""
 
         def changed(_: Any) -> None:
-            if not self._silent:
+            if not getattr(self._here, "silent", False):
                 self._guarded(work, place)
 
         if isinstance(control, ipw.Button):
@@ -74,7 +99,7 @@ class Inspector:
     def _record(self, error: Exception, place: str, subject: str = "") -> None:
         """Keep an error and show it beside the control that it concerns."""
         if isinstance(error, RedeepfakeError):
-            place = next((where for kind, where in _PLACE_OF if isinstance(error, kind)), place)
+            place = next((where for kind, where in self.places if isinstance(error, kind)), place)
             message = str(error)
         else:
             about = f"{displayable(subject)}: " if subject else ""
@@ -107,11 +132,76 @@ class Inspector:
     @contextmanager
     def _silence(self) -> Iterator[None]:
         """Change controls without their callbacks."""
-        before, self._silent = self._silent, True
+        before = getattr(self._here, "silent", False)
+        self._here.silent = True
         try:
             yield
         finally:
-            self._silent = before
+            self._here.silent = before
+
+    def _classifier(self) -> Classifier:
+        """The model that is chosen, loaded if need be; the controls then show its name and threshold."""
+        c = self.controls
+        name = c.model.value.strip() or DEFAULT
+        loaded = self._loaded  # may be changed by another thread while a file is read
+        if loaded is None or loaded[0] != name:
+            self._loaded = None
+            c.show_model(None)
+            if name in self._given:
+                found = self._given[name]
+            else:
+                c.say(f"Loading the model {name} …")
+                found = default_classifier() if name == DEFAULT else load_model(Path(name).expanduser())
+            self._loaded = loaded = (name, found)
+        found = loaded[1]
+        c.show_model(found)
+        if self._own_threshold:
+            self._set(c.threshold, found.threshold)
+        if c.own_margin.value:
+            self._set(c.margin, found.preprocessing.margin)
+        return found
+
+    def _load_chosen(self) -> None:
+        self._forget("model")
+        self._classifier()
+        self._judge_again()
+
+    def _move_threshold(self) -> None:
+        self._own_threshold = False
+        self._judge_again()
+
+    def _reset_threshold(self) -> None:
+        self._own_threshold = True
+        self._classifier()
+        self._judge_again()
+
+    def _judge_again(self) -> None:
+        """State what is shown at the threshold that is chosen; nothing is computed anew."""
+        raise NotImplementedError
+
+    def _mark_stale(self) -> None:
+        """Say whether what is shown was made with the settings as they are now."""
+        raise NotImplementedError
+
+    def _set(self, slider: ipw.FloatSlider, value: float) -> None:
+        """Move a slider, beyond its ends if need be, without its callback."""
+        with self._silence():
+            slider.min, slider.max = min(slider.min, value), max(slider.max, value)
+            slider.value = value
+
+
+def model_name(classifier: Classifier | str | os.PathLike | None) -> str:
+    """What the model box says for a classifier, a path, or None."""
+    if classifier is None:
+        return DEFAULT
+    if isinstance(classifier, (str, os.PathLike)):
+        return os.fspath(classifier) or DEFAULT
+    return displayable(classifier.name)
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 picture``, ``2 pictures``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def expand_paths(lines: str) -> list[str]:

@@ -8,6 +8,7 @@ Grad-CAM on the joint map accounts for all of the score, and one forward pass ru
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +35,20 @@ def backbone_of(model: keras.Model) -> str:
     if model.get_layer(LOGIT_LAYER).kernel.shape[0] != model.get_layer(EVIDENCE_LAYER).output.shape[-1]:
         raise ValueError(f"the head of {model.name!r} is not linear")
     return names[model.name]
+
+
+def at_size(classifier: Classifier, input_size: int) -> Classifier:
+    """One of our own networks with the same weights and another input size, not calibrated.
+
+    Raises
+    ------
+    ValueError
+        Not one of ours; see :func:`backbone_of`.
+    """
+    model = build_model(backbone_of(classifier.keras_model), input_size=input_size)
+    model.set_weights(classifier.keras_model.get_weights())
+    habits = replace(classifier.preprocessing, input_size=input_size)
+    return Classifier(model, replace(classifier.card, preprocessing=habits, temperature=None))
 
 
 def join(classifiers: Sequence[Classifier], input_size: int) -> tuple[keras.Model, str]:

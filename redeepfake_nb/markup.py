@@ -1,4 +1,4 @@
-"""HTML for the inspector's text: records and errors -> strings.
+"""HTML for the inspectors' text: records and errors -> strings.
 
 File names, error texts and model names come from strangers. Every one of them goes through :func:`text`
 here, and nowhere else is HTML put together. Colours follow JupyterLab's theme, light or dark, and have
@@ -12,7 +12,10 @@ from collections.abc import Iterable
 
 from .analysis import ImageReport
 from .errors import displayable
-from .verdict import NEAR, NEAR_UNCALIBRATED
+from .models import Card
+from .moments import in_words, stretches
+from .verdict import NEAR, NEAR_UNCALIBRATED, Verdict
+from .video_report import Person, Sighting, VideoReport
 
 # The signs are those of the markers that view.py draws.
 SIGNS = {"fake": "◆", "real": "●", "inconclusive": "?"}
@@ -98,14 +101,32 @@ def log(tracebacks: Iterable[str]) -> str:
 
 def verdict(report: ImageReport) -> str:
     """Headline and reasons, then what was read and by which model it was judged."""
-    frame, found = report.frame, report.verdict
-    reasons = "".join(f"<li>{text(reason)}</li>" for reason in found.reasons)
+    frame = report.frame
     notes = [f"{displayable(report.name, 100)}, {frame.width} x {frame.height} px."]
     if frame.source and frame.source.warnings:
         notes.append(f"While reading: {'; '.join(frame.source.warnings)}.")
-    calibration = "calibrated" if report.card.temperature else "never calibrated"
-    notes.append(f"Judged by {report.card.name} {report.card.version} ({calibration}).")
-    notes.append("A score is a hint, not proof.")
+    return _verdict(report.verdict, [*notes, *_judge(report.card)])
+
+
+def video_verdict(report: VideoReport) -> str:
+    """Headline and reasons, then what was read and by which model it was judged."""
+    width, height = report.frame_size
+    length = "" if report.duration is None else f", {report.duration:.1f} s"
+    notes = [f"{displayable(report.name, 100)}, {width} x {height} px{length}."]
+    notes.append(f"{report.frames} frames were looked at, a face was in {report.face_share:.0%} of them.")
+    if report.source.warnings:
+        notes.append(f"While reading: {'; '.join(report.source.warnings)}.")
+    notes.append(f"Frames become one score by {report.aggregation}.")
+    return _verdict(report.verdict, [*notes, *_judge(report.card)])
+
+
+def _judge(card: Card) -> list[str]:
+    calibration = "calibrated" if card.temperature else "never calibrated"
+    return [f"Judged by {card.name} {card.version} ({calibration}).", "A score is a hint, not proof."]
+
+
+def _verdict(found: Verdict, notes: Iterable[str]) -> str:
+    reasons = "".join(f"<li>{text(reason)}</li>" for reason in found.reasons)
     return (
         f'<div class="rdf-text rdf-verdict rdf-{found.label}" role="status">'
         f'<div class="rdf-headline">{SIGNS[found.label]} {text(found.headline)}</div>'
@@ -115,17 +136,34 @@ def verdict(report: ImageReport) -> str:
 
 def faces_table(report: ImageReport) -> str:
     """One row per face, with a bar for P(fake), the threshold and the band of doubt around it."""
-    if not report.predictions:
+    rows = [_face_row(report, i) for i in range(len(report.predictions))]
+    return _table("<face|P(fake)|<from 0 to 1|<label|size, px|sharpness|<reasons for doubt", rows)
+
+
+def persons_table(report: VideoReport) -> str:
+    """One row per person: P(fake), verdict, and in which seconds frames reach the threshold."""
+    rows = [_person_row(report, person) for person in report.persons]
+    head = "<person|P(fake)|<from 0 to 1|<verdict|frames from|to|frames seen|<frames reach the threshold at"
+    return _table(head, rows)
+
+
+def sightings_table(sightings: Iterable[Sighting], threshold: float, temperature: float | None) -> str:
+    """One row per face of one frame of a video."""
+    rows = [_sighting_row(sighting, threshold, temperature) for sighting in sightings]
+    return _table("<person|P(fake)|<from 0 to 1|<label|size, px|sharpness|<how it was found", rows)
+
+
+def _table(head: str, rows: list[str]) -> str:
+    """A table with these headings, ``<`` for those on the left; nothing where there are no rows."""
+    if not rows:
         return ""
-    head = (
-        '<th class="rdf-left">face</th><th>P(fake)</th><th class="rdf-left">from 0 to 1</th>'
-        '<th class="rdf-left">label</th><th>size, px</th><th>sharpness</th>'
-        '<th class="rdf-left">reasons for doubt</th>'
+    cells = "".join(
+        f'<th class="rdf-left">{text(name[1:])}</th>' if name.startswith("<") else f"<th>{text(name)}</th>"
+        for name in head.split("|")
     )
-    rows = "".join(_face_row(report, i) for i in range(len(report.predictions)))
     return (
         '<div class="rdf-text rdf-scroll"><table class="rdf-faces">'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f"<thead><tr>{cells}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
@@ -139,6 +177,31 @@ def _face_row(report: ImageReport, index: int) -> str:
         f'<td class="rdf-left">{_bar(prediction.probability, label, cut, report.card.temperature)}</td>'
         f'<td class="rdf-left">{SIGNS[label]} {label}</td><td>{face.size}</td>'
         f'<td>{sharpness}</td><td class="rdf-left rdf-words">{text(doubts)}</td></tr>'
+    )
+
+
+def _person_row(report: VideoReport, person: Person) -> str:
+    p, cut, label = person.probability, report.threshold, person.verdict.label
+    side = "fake" if p >= cut else "real"
+    seconds = in_words(stretches(report, person))
+    return (
+        f'<tr><td class="rdf-left">{person.number + 1}</td><td>{p:.2f}</td>'
+        f'<td class="rdf-left">{_bar(p, side, cut, report.card.temperature)}</td>'
+        f'<td class="rdf-left">{SIGNS[label]} {label}</td>'
+        f"<td>{person.spread[0]:.2f}</td><td>{person.spread[1]:.2f}</td>"
+        f"<td>{len(person.sightings)} of {report.frames}</td>"
+        f'<td class="rdf-left rdf-words">{text(seconds)}</td></tr>'
+    )
+
+
+def _sighting_row(sighting: Sighting, threshold: float, temperature: float | None) -> str:
+    p, label = sighting.probability, sighting.label(threshold)
+    how = "followed from the frame before" if sighting.bridged else "detected"
+    return (
+        f'<tr><td class="rdf-left">{sighting.person + 1}</td><td>{p:.2f}</td>'
+        f'<td class="rdf-left">{_bar(p, label, threshold, temperature)}</td>'
+        f'<td class="rdf-left">{SIGNS[label]} {label}</td><td>{sighting.size}</td>'
+        f'<td>{sighting.sharpness:.0f}</td><td class="rdf-left rdf-words">{how}</td></tr>'
     )
 
 

@@ -1,178 +1,53 @@
 """Training: a recipe and labelled faces -> a model, with checkpoints from which a killed run goes on.
 
-Pure Keras 3 (TensorFlow, JAX or PyTorch underneath). Every batch is a function of the recipe's seed and the
-step's number alone, so a resumed run sees the batches that an unbroken one would have seen.
+Pure Keras 3 (TensorFlow, JAX or PyTorch underneath; nothing here imports TensorFlow). What a run does depends
+on the recipe and the faces alone, so that a resumed one ends like an unbroken one.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
-from .architectures import build_model
-from .augmentation import apply, draw
-from .datasets import LabelledFaces, batches, pair_up
-from .preprocessing import Preprocessing, prepare_crop
+from .batching import PairBatches, score_faces
+from .datasets import LabelledFaces
+from .errors import displayable
+from .landmark_store import LandmarkStore
+from .network_start import begin, build, compile_stage, measure_batchnorm
+from .preprocessing import Preprocessing
 from .recipes import Recipe, Stage
+from .run_log import ScalarLog, write_history
 
 if TYPE_CHECKING:
     import keras
 
+# Called as progress(step, steps, recent loss) after each step.
+Progress = Callable[[int, int, float], None]
+
+# Steps between two points of the training loss in TensorBoard.
+_LOG_EVERY = 10
+_LISTED = 10
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
-    """``model``: float32, averaged weights of the best evaluation. ``history``: one dict per evaluation."""
+    """``model``: float32, averaged weights of the best evaluation. ``history``: one dict per evaluation.
+
+    ``start``: in words, what the run's first weights were.
+    """
 
     model: keras.Model
     history: list[dict]
     step: int
-
-
-# ------------------------------------------------------------------ batches
-
-
-class PairBatches:
-    """Batch ``step`` of a run: (2P, S, S, 3) float32 0..255 and (2P, 1) float32 labels, fakes first.
-
-    Each epoch is a fresh permutation of the pairs. Both faces of a pair get the same augmentation.
-    """
-
-    def __init__(self, faces: LabelledFaces, recipe: Recipe) -> None:
-        self.faces = faces
-        self.recipe = recipe
-        self.pairs = pair_up(faces)
-        if not len(self.pairs):
-            raise ValueError("there are no fake faces to train on")
-        self.per_epoch = max(1, len(self.pairs) // recipe.batch_pairs)
-
-    def rows(self, step: int) -> np.ndarray:
-        """(P, 2) rows of this batch: fake, real."""
-        epoch, place = divmod(step, self.per_epoch)
-        order = np.random.default_rng([self.recipe.seed, 1, epoch]).permutation(len(self.pairs))
-        chosen = np.arange(place * self.recipe.batch_pairs, (place + 1) * self.recipe.batch_pairs)
-        return self.pairs[order[chosen % len(self.pairs)]]
-
-    def make(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        rng = np.random.default_rng([self.recipe.seed, 2, step])
-        rows = self.rows(step)
-        strength = self.recipe.augmentation_at(step)
-        x = np.empty((2, len(rows), size, size, 3), np.float32)
-        for i, pair in enumerate(rows):
-            change = draw(rng, strength)
-            for side, row in enumerate(pair):
-                x[side, i] = apply(self.faces.image(row), change, size)
-        y = np.zeros((2, len(rows), 1), np.float32)
-        y[0] = 1
-        return x.reshape(-1, size, size, 3), y.reshape(-1, 1)
-
-    def ahead(self, start: int, stop: int, size: int, depth: int = 3) -> Iterator:
-        """Batches ``start`` to ``stop``, made by one thread a few steps ahead of their use."""
-        with ThreadPoolExecutor(1) as pool:
-            waiting = [pool.submit(self.make, s, size) for s in range(start, min(start + depth, stop))]
-            for step in range(start, stop):
-                batch = waiting.pop(0).result()
-                if step + depth < stop:
-                    waiting.append(pool.submit(self.make, step + depth, size))
-                yield step, batch
-
-
-def score_faces(
-    score: Callable[[np.ndarray], np.ndarray],
-    faces: LabelledFaces,
-    preprocessing: Preprocessing,
-    batch: int = 64,
-) -> np.ndarray:
-    """Logits of all faces of a table, (N,) float32, with the very preprocessing that inference uses.
-
-    ``score`` takes (n, S, S, 3) float32 and gives n logits: ``Classifier.logits``, or a model's
-    ``predict_on_batch``.
-    """
-    logits = []
-    for part in batches(len(faces), batch):
-        x = np.stack([prepare_crop(faces.image(i), preprocessing) for i in range(part.start, part.stop)])
-        logits.append(np.asarray(score(x), np.float32).reshape(-1))
-    return np.concatenate(logits)
-
-
-# ------------------------------------------------------------------ start of a run
-
-
-def measure_batchnorm(model: keras.Model, x: np.ndarray, prefix: str = "norm_", batch: int = 32) -> None:
-    """Express batch normalisations by the statistics of their real input, without changing the function.
-
-    Weights read from elsewhere come with neutral statistics (mean 0, variance 1). Training would
-    normalise by those of the batch and so start from another function than the one that was loaded.
-    With measured statistics, and scale and shift set to undo them, it starts where it should.
-
-    ``x`` is (N, S, S, 3) float32; a few hundred faces are enough.
-    """
-    import keras
-
-    norms = [layer for layer in model.layers if layer.name.startswith(prefix)]
-    if not norms:
-        return
-    probe = keras.Model(model.inputs, [layer.input for layer in norms])
-    count = [0.0] * len(norms)
-    total: list = [0.0] * len(norms)
-    square: list = [0.0] * len(norms)
-    for part in batches(len(x), batch):
-        for i, values in enumerate(probe.predict_on_batch(x[part])):
-            values = np.asarray(values, np.float64)
-            axes = tuple(range(values.ndim - 1))
-            count[i] += values.size / values.shape[-1]
-            total[i] = total[i] + values.sum(axes)
-            square[i] = square[i] + (values**2).sum(axes)
-    for layer, n, s, q in zip(norms, count, total, square, strict=True):
-        mean = s / n
-        variance = np.maximum(q / n - mean**2, 1e-8)
-        gamma, beta, old_mean, old_variance = layer.get_weights()
-        slope = gamma / np.sqrt(old_variance + layer.epsilon)
-        layer.set_weights(
-            [slope * np.sqrt(variance + layer.epsilon), beta + slope * (mean - old_mean), mean, variance]
-        )
-
-
-def _build(recipe: Recipe, size: int, weights: str | None, mixed: bool) -> keras.Model:
-    import keras
-
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16" if mixed else "float32")
-    try:
-        keras.utils.set_random_seed(recipe.seed)
-        return build_model(recipe.backbone, head=recipe.head, input_size=size, weights=weights)
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def _compile(model: keras.Model, recipe: Recipe, stage: Stage) -> None:
-    import keras
-
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0,
-        max(1, stage.steps - stage.warmup),
-        alpha=0.02,
-        warmup_target=stage.rate,
-        warmup_steps=max(1, stage.warmup),
-    )
-    optimizer = keras.optimizers.AdamW(
-        rate, weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm or None
-    )
-    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
-    # XLA's convolutions are many times slower than oneDNN's on a CPU; JAX compiles in any case.
-    model.compile(optimizer, loss=loss, jit_compile=keras.backend.backend() == "jax")
-    optimizer.build(model.trainable_variables)
-
-
-# ------------------------------------------------------------------ the run
+    start: str = "unknown"
 
 
 def _weights(model: keras.Model) -> list[np.ndarray]:
@@ -185,6 +60,38 @@ def _set_weights(model: keras.Model, weights: list[np.ndarray]) -> None:
     model.set_weights([np.array(w) for w in weights])
 
 
+def _array(variable: object) -> np.ndarray:
+    import keras
+
+    return keras.ops.convert_to_numpy(variable)
+
+
+def _seeds(model: keras.Model) -> list:
+    """State of the random layers: what Keras counts among a model's variables but not among its weights."""
+    weights = {id(v) for v in model.weights}
+    return [v for v in model.variables if id(v) not in weights]
+
+
+def readable_faces(
+    train_faces: LabelledFaces, val_faces: LabelledFaces
+) -> tuple[LabelledFaces, LabelledFaces]:
+    """Both sets without pictures that cannot be read, which one warning lists.
+
+    Training pictures are only looked for, which is fast; the fewer val pictures are decoded.
+    """
+    listed = [train_faces.absent(), val_faces.unreadable()]
+    _warn_of(dict(pd.concat(listed)[["file", "cause"]].itertuples(index=False)), "left out")
+    return train_faces.without(listed[0]), val_faces.without(listed[1])
+
+
+def _warn_of(causes: dict[str, str], fate: str) -> None:
+    if not causes:
+        return
+    names = [f"{displayable(name)} ({cause})" for name, cause in list(causes.items())[:_LISTED]]
+    rest = f" and {len(causes) - _LISTED} more" if len(causes) > _LISTED else ""
+    warnings.warn(f"{len(causes)} pictures were {fate}: {', '.join(names)}{rest}", stacklevel=3)
+
+
 class Run:
     """The state of one training run: model, averaged weights, place in the recipe, history."""
 
@@ -192,14 +99,21 @@ class Run:
         self.recipe = recipe
         self.val = val
         self.out = out
-        self.batches = PairBatches(train, recipe)
+        self.landmarks = LandmarkStore(train, out / "landmarks.npz" if recipe.self_blends[1] else None)
+        self.batches = PairBatches(train, recipe, self.landmarks)
         self.step = 0
+        self.start = "unknown"
         self.stage_index = -1
         self.history: list[dict] = []
         self.best: list[np.ndarray] | None = None
         self.average: list[np.ndarray] = []
         self.model: keras.Model | None = None
         self.judge: keras.Model | None = None
+        # Since the last evaluation: sum of the losses and how many.
+        self.losses = (0.0, 0)
+        # The last step of this stage that the average has seen, counted from the stage's start.
+        self.averaged = 0
+        self._log: ScalarLog | None = None
 
     @property
     def stage(self) -> Stage:
@@ -212,16 +126,19 @@ class Run:
     def enter(self, index: int, weights: list[np.ndarray] | None) -> None:
         """Build the model of a stage, with the weights of the one before."""
         stage = self.recipe.stages[index]
-        start = None if weights is not None else self.recipe.weights
-        self.model = _build(self.recipe, stage.input_size, start, self.recipe.mixed_precision)
         if weights is not None:
+            self.model = build(self.recipe, stage.input_size, None, self.recipe.mixed_precision)
             _set_weights(self.model, weights)
-        elif start == "face_recognition":
-            sample = [self.batches.make(i, stage.input_size)[0] for i in range(max(1, 512 // self._batch))]
-            measure_batchnorm(self.model, np.concatenate(sample))
+        else:
+            self.model, self.start = begin(self.recipe, stage.input_size)
+            if self.start == "face_recognition":
+                sample = [
+                    self.batches.make(i, stage.input_size)[0] for i in range(max(1, 512 // self._batch))
+                ]
+                measure_batchnorm(self.model, np.concatenate(sample))
         self.stage_index = index
-        _compile(self.model, self.recipe, stage)
-        self.average = _weights(self.model)
+        compile_stage(self.model, self.recipe, stage)
+        self.average, self.averaged = _weights(self.model), 0
 
     @property
     def _batch(self) -> int:
@@ -237,19 +154,24 @@ class Run:
         self.out.mkdir(parents=True, exist_ok=True)
         arrays = {f"model_{i}": w for i, w in enumerate(self.model.get_weights())}
         arrays |= {f"average_{i}": w for i, w in enumerate(self.average)}
-        arrays |= {f"optimizer_{i}": np.asarray(v) for i, v in enumerate(self.model.optimizer.variables)}
+        arrays |= {f"optimizer_{i}": _array(v) for i, v in enumerate(self.model.optimizer.variables)}
+        arrays |= {f"seed_{i}": _array(v) for i, v in enumerate(_seeds(self.model))}
         if self.best is not None:
             arrays |= {f"best_{i}": w for i, w in enumerate(self.best)}
         state = {
             "recipe": self.recipe.digest(),
             "step": self.step,
             "stage": self.stage_index,
+            "start": self.start,
+            "losses": self.losses,
+            "averaged": self.averaged,
             "history": self.history,
         }
         part = self.checkpoint.with_suffix(".part")
         with open(part, "wb") as file:
             np.savez(file, state=np.array(json.dumps(state)), **arrays)
         os.replace(part, self.checkpoint)
+        self.landmarks.save()
 
     def restore(self) -> bool:
         """Go on from the checkpoint, if there is one.
@@ -273,26 +195,34 @@ class Run:
             self.enter(state["stage"], group("model"))
             for variable, value in zip(self.model.optimizer.variables, group("optimizer"), strict=True):
                 variable.assign(value)
+            for variable, value in zip(_seeds(self.model), group("seed"), strict=True):
+                variable.assign(value)
             self.average = group("average")
             self.best = group("best") or None
         self.step, self.history = state["step"], state["history"]
+        self.start, self.losses, self.averaged = state["start"], tuple(state["losses"]), state["averaged"]
         return True
 
     # -- steps
 
-    def advance(self, progress) -> None:
+    def advance(self, progress: Progress | None) -> None:
         """Train to the end of the current stage."""
         end = self.stage_start(self.stage_index) + self.stage.steps
-        losses: list[float] = []
+        recent: list[float] = []
         for step, (x, y) in self.batches.ahead(self.step, end, self.stage.input_size):
-            losses.append(float(self.model.train_on_batch(x, y)))
+            recent = [*recent[-49:], float(self.model.train_on_batch(x, y))]
+            self.losses = (self.losses[0] + recent[-1], self.losses[1] + 1)
             self.step = step + 1
-            self._update_average()
+            judged = self.step % self.recipe.evaluate_every == 0 or self.step == end
+            if judged or self.step % self._AVERAGE_EVERY == 0:
+                self._update_average()
             if progress is not None:
-                progress(self.step, self.recipe.steps, float(np.mean(losses[-50:])))
-            if self.step % self.recipe.evaluate_every == 0 or self.step == end:
-                self.evaluate(float(np.mean(losses)))
-                losses = []
+                progress(self.step, self.recipe.steps, float(np.mean(recent)))
+            if self.step % _LOG_EVERY == 0:
+                self._write_scalars({"train/loss": recent[-1]})
+            if judged:
+                self.evaluate(self.losses[0] / self.losses[1])
+                self.losses = (0.0, 0)
                 if self._exhausted():
                     return
             if self.step % self.recipe.checkpoint_every == 0 or self.step == end:
@@ -302,13 +232,15 @@ class Run:
 
     def _update_average(self) -> None:
         """Fold the current weights into the average; early on it forgets faster, so that the start fades."""
-        if self.step % self._AVERAGE_EVERY:
-            return
         done = self.step - self.stage_start(self.stage_index)
-        decay = min(self.recipe.average, done / (done + 20)) ** self._AVERAGE_EVERY
+        decay = min(self.recipe.average, done / (done + 20)) ** (done - self.averaged)
+        self.averaged = done
         for kept, new in zip(self.average, self.model.get_weights(), strict=True):
-            kept *= decay
-            kept += (1 - decay) * new
+            if np.issubdtype(kept.dtype, np.floating):
+                kept *= decay
+                kept += (1 - decay) * new
+            else:
+                kept[...] = new  # a counter, as EfficientNet's first layer holds one
 
     def evaluate(self, loss: float) -> None:
         """Judge the averaged weights on val; remember them if they are the best so far."""
@@ -316,7 +248,7 @@ class Run:
 
         size = self.recipe.score_size or self.stage.input_size
         if self.judge is None or self.judge.input_shape[1] != size:
-            self.judge = _build(self.recipe, size, None, self.recipe.mixed_precision)
+            self.judge = build(self.recipe, size, None, self.recipe.mixed_precision)
         _set_weights(self.judge, self.average)
         logits = score_faces(self.judge.predict_on_batch, self.val, Preprocessing(input_size=size))
         y = self.val.y
@@ -328,20 +260,24 @@ class Run:
             "val_auc": round(float(roc_auc_score(y, p)), 5),
             "val_accuracy": round(float(accuracy_score(y, p > 0.5)), 5),
             "val_log_loss": round(float(log_loss(y, p)), 5),
+            "start": self.start,
         }
         if self.best is None or line["val_auc"] > max(h["val_auc"] for h in self.history):
             self.best = [w.copy() for w in self.average]
         self.history.append(line)
-        self._write_history()
+        write_history(self.out / "history.csv", self.history)
+        self._write_scalars(
+            {
+                "epoch/train_loss": loss,
+                **{f"epoch/{name}": line[name] for name in ("val_auc", "val_accuracy", "val_log_loss")},
+                "epoch/rate": float(_array(self.model.optimizer.learning_rate)),
+            }
+        )
 
-    def _write_history(self) -> None:
-        self.out.mkdir(parents=True, exist_ok=True)
-        part = self.out / "history.csv.part"
-        with open(part, "w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self.history[0]))
-            writer.writeheader()
-            writer.writerows(self.history)
-        os.replace(part, self.out / "history.csv")
+    def _write_scalars(self, values: dict[str, float]) -> None:
+        if self._log is None:
+            self._log = ScalarLog(self.out / "tensorboard", self.step)
+        self._log.add(self.step, values)
 
     def _exhausted(self) -> bool:
         if not self.recipe.patience:
@@ -357,16 +293,18 @@ def train(
     out: str | Path,
     *,
     resume: bool = True,
-    progress=None,
+    progress: Progress | None = None,
 ) -> TrainingResult:
     """Train a model by a recipe.
 
     Parameters
     ----------
     train_faces, val_faces
-        Models are chosen on ``val_faces``; the two must not share a person.
+        Models are chosen on ``val_faces``; the two must not share a person. Pictures that are not there
+        are left out, with one warning that lists them; one that turns out damaged on the way is replaced.
     out
-        Folder for ``checkpoint.npz`` and ``history.csv``.
+        Folder for ``checkpoint.npz``, ``history.csv``, TensorBoard's ``tensorboard/`` and, with
+        self-blending, ``landmarks.npz``.
     resume
         Go on from the checkpoint in ``out``; ``False`` starts anew.
     progress
@@ -375,8 +313,13 @@ def train(
     Raises
     ------
     ValueError
-        A checkpoint of another recipe in ``out``, or no fake faces.
+        A checkpoint of another recipe in ``out``, no faces to train on, or val with one label alone.
+    ModelIncomplete
+        The recipe's start weights cannot be had, and it does not allow random ones in their place.
     """
+    train_faces, val_faces = readable_faces(train_faces, val_faces)
+    if len(np.unique(val_faces.y)) < 2:
+        raise ValueError("val needs readable faces of both labels, since models are chosen on it")
     run = Run(recipe, train_faces, val_faces, Path(out))
     if not (resume and run.restore()):
         run.enter(0, None)
@@ -387,6 +330,7 @@ def train(
         run.enter(run.stage_index + 1, run.average)
         run.save()
     run.save()
-    final = _build(recipe, recipe.final_size, None, mixed=False)
+    final = build(recipe, recipe.final_size, None, mixed=False)
     _set_weights(final, run.best)
-    return TrainingResult(final, run.history, run.step)
+    _warn_of(run.batches.unreadable, "replaced by their neighbours")
+    return TrainingResult(final, run.history, run.step, run.start)

@@ -17,16 +17,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import ipywidgets as ipw
-
 from . import media
 from .analysis import ImageReport, analyze_image
 from .controls import DEFAULT, NO_METHOD, ImageControls, empty_upload
 from .errors import InputError, OutputError, displayable
 from .explanation import Explanation, Target, explain
-from .inspecting import Inspector, expand_paths
-from .models import Classifier, default_classifier, load_model
+from .inspecting import Inspector, counted, expand_paths, model_name
+from .models import Classifier
 from .prediction import Prediction
+from .video_inspector import VideoInspector
+
+__all__ = ["ImageInspector", "VideoInspector"]
 
 # Frames are kept for as long as their results are shown, and a photo is 36 MB in memory.
 MAX_PICTURES = 32
@@ -85,23 +86,14 @@ class ImageInspector(Inspector):
     ) -> None:
         self.result: list[ImageReport] = []
         self.layer = layer
-        self._given: dict[str, Classifier] = {}
-        if isinstance(classifier, (str, os.PathLike)):
-            name = os.fspath(classifier) or DEFAULT
-        elif classifier is None:
-            name = DEFAULT
-        else:
-            name = displayable(classifier.name)
-            self._given[name] = classifier
-        self._loaded: tuple[str, Classifier] | None = None
         self._used: Classifier | None = None  # the one that made the result
         self._settings: tuple | None = None  # what the result was made with
         self._sources: list[Any] = []  # frames, and what could be read but not analysed
         self._heatmaps: dict[tuple[Prediction, str, Target, str], Explanation] = {}
-        self._own_threshold = threshold is None
+        name = model_name(classifier)
         controls = ImageControls(
             name,
-            list(dict.fromkeys([*self._given, DEFAULT])),
+            list(dict.fromkeys([name, DEFAULT])),
             detector=detector,
             margin=margin,
             threshold=threshold,
@@ -110,7 +102,7 @@ class ImageInspector(Inspector):
             strength=strength,
             folder=os.fspath(folder),
         )
-        super().__init__(controls)
+        super().__init__(controls, classifier, own_threshold=threshold is None)
         self._connect()
         if self._given:
             self._classifier()
@@ -118,7 +110,7 @@ class ImageInspector(Inspector):
         self.controls.say(WELCOME)
 
     def __repr__(self) -> str:
-        return f"ImageInspector({_count(len(self.result), 'picture')}, {_count(len(self.errors), 'error')})"
+        return f"ImageInspector({counted(len(self.result), 'picture')}, {counted(len(self.errors), 'error')})"
 
     # -------------------------------------------------------------- work
 
@@ -182,7 +174,7 @@ class ImageInspector(Inspector):
         saved = report.save_all(self.result, where)
         failed = len(self.result) - len(saved)
         note = f" {failed} could not be written; summary.csv says why." if failed else ""
-        self.controls.show_saved(f"Saved {_count(len(saved), 'report')} in {where}.{note}")
+        self.controls.show_saved(f"Saved {counted(len(saved), 'report')} in {where}.{note}")
         return saved
 
     def clear(self) -> None:
@@ -245,26 +237,6 @@ class ImageInspector(Inspector):
             return _with_heatmaps(report, [], None, None, None)
         return _with_heatmaps(report, found, method, target, layer)
 
-    def _classifier(self) -> Classifier:
-        """The model that is chosen, loaded if need be; the controls then show its name and threshold."""
-        name = self._chosen()[2]
-        if self._loaded is None or self._loaded[0] != name:
-            self._loaded = None
-            self.controls.show_model(None)
-            if name in self._given:
-                found = self._given[name]
-            else:
-                self.controls.say(f"Loading the model {name} …")
-                found = default_classifier() if name == DEFAULT else load_model(Path(name).expanduser())
-            self._loaded = (name, found)
-        found = self._loaded[1]
-        self.controls.show_model(found)
-        if self._own_threshold:
-            self._set(self.controls.threshold, found.threshold)
-        if self.controls.own_margin.value:
-            self._set(self.controls.margin, found.preprocessing.margin)
-        return found
-
     def _chosen(self) -> tuple[str, float | None, str]:
         """Detector, margin and model: what results depend on."""
         c = self.controls
@@ -319,20 +291,6 @@ class ImageInspector(Inspector):
         self.controls.say("Making the samples …")
         self.analyze([samples.sample_image(), samples.sample_manipulated()])
 
-    def _load_chosen(self) -> None:
-        self._forget("model")
-        self._classifier()
-        self._judge_again()
-
-    def _move_threshold(self) -> None:
-        self._own_threshold = False
-        self._judge_again()
-
-    def _reset_threshold(self) -> None:
-        self._own_threshold = True
-        self._classifier()
-        self._judge_again()
-
     def _judge_again(self) -> None:
         self.result = [report.at_threshold(self.controls.threshold.value) for report in self.result]
         self.controls.show_report(self._current())
@@ -385,19 +343,13 @@ class ImageInspector(Inspector):
         report = self._current()
         self.controls.show_maps(() if report is None else report.explanations)
 
-    def _set(self, slider: ipw.FloatSlider, value: float) -> None:
-        """Move a slider, beyond its ends if need be, without its callback."""
-        with self._silence():
-            slider.min, slider.max = min(slider.min, value), max(slider.max, value)
-            slider.value = value
-
     def _summary(self) -> str:
         if self._settings is None:
             return WELCOME
         failed = sum(place in ("pictures", "faces") for place, _, _ in self._recorded)
         seconds = sum(sum(report.timing.values()) for report in self.result)
-        note = f", {_count(failed, 'failure')}, see the message" if failed else ""
-        return f"{_count(len(self.result), 'picture')} analysed in {seconds:.1f} s{note}."
+        note = f", {counted(failed, 'failure')}, see the message" if failed else ""
+        return f"{counted(len(self.result), 'picture')} analysed in {seconds:.1f} s{note}."
 
 
 def _with_heatmaps(
@@ -418,7 +370,3 @@ def _name_of(source: Any) -> str:
     if isinstance(source, (str, os.PathLike)):
         return displayable(os.path.basename(os.fsdecode(os.fspath(source))))
     return displayable(getattr(source, "name", None) or "image")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from grey_faces import grey_faces
+from PIL import Image
 
-from redeepfake_nb import Classifier, analyze_image, doctor, save_model
-from redeepfake_nb.cli import main
+from redeepfake_nb import Classifier, analyze_image, analyze_video, doctor, open_video, save_model
+from redeepfake_nb.cli import _is_video, main
 from redeepfake_nb.doctor import Finding, examine
+from redeepfake_nb.sample_clip import sample_clip
 from redeepfake_nb.samples import write_samples
 
 
@@ -73,6 +75,81 @@ def test_analyze_saves(model: str, portrait: Path, tmp_path: Path, capsys: pytes
     names = {path.name for path in folder.iterdir()}
     assert {"report.json", "faces.csv", "face_01.png", "face_01_overlay.png"} <= names
     assert f"saved in {folder}" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "clip.bin"  # names are not believed
+    path.write_bytes(sample_clip())
+    return path
+
+
+def test_a_video_in_words(model: str, video: Path, portrait: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = [str(video), str(portrait), "--frames", "6", "--threshold", "0.01", "--model", model]
+    assert main(["analyze", *arguments]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{video}: ")
+    (person,) = [line for line in lines if line.startswith("  person ")]
+    assert "at threshold 0.01, in 6 of 6 frames; frames reach the threshold: 0.5 to 5.5 s" in person
+    assert lines[-1].startswith("  face 1: P(fake) = ")
+
+
+def test_a_video_as_json_equals_the_function(
+    model: str, video: Path, classifier: Classifier, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["analyze", str(video), "--json", "--model", model, "--frames", "4"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    expected = json.loads(json.dumps(analyze_video(video, classifier, frames=4).to_dict()))
+    for values in (found, expected):
+        del values["timing"]
+        del values["model"]["sha256"]  # the fixture was never on disk
+    assert found == expected
+
+
+def test_a_video_is_saved_and_annotated(
+    model: str, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "out.mp4"
+    options = ["--model", model, "--frames", "3", "--save", str(tmp_path / "saved"), "--annotate", str(out)]
+    assert main(["analyze", str(video), *options]) == 0
+    printed = capsys.readouterr().out
+    folder = tmp_path / "saved" / video.name
+    assert f"annotated video: {out}" in printed
+    assert f"saved in {folder}" in printed
+    names = {"report.json", "sightings.csv", "timeline.png", "persons.png", "strongest_frames.png"}
+    assert {path.name for path in folder.iterdir()} == names
+    with open_video(out) as annotated:
+        assert annotated.pictures == 72
+
+
+def test_annotate_is_for_one_video(
+    model: str, portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    options = ["--model", model, "--annotate", str(tmp_path / "out.mp4")]
+    assert main(["analyze", str(portrait), *options]) == 2
+    assert "--annotate is for videos" in capsys.readouterr().err
+    assert main(["analyze", str(portrait), str(portrait), *options]) == 2
+    assert "one video, not 2 files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("frames", ["none", "1.5"])
+def test_frames_is_a_number_or_all(model: str, frames: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(["analyze", "x", "--model", model, "--frames", frames])
+    assert "--frames" in capsys.readouterr().err
+
+
+def test_what_counts_as_a_video(video: Path, portrait: Path, tmp_path: Path) -> None:
+    still, moving = tmp_path / "still.gif", tmp_path / "moving.gif"
+    pictures = [Image.new("RGB", (32, 32), (40 * i, 0, 0)) for i in range(3)]
+    pictures[0].save(still)
+    pictures[0].save(moving, save_all=True, append_images=pictures[1:])
+    large = tmp_path / "large.mp4"
+    with open(large, "wb") as file:  # larger than any picture may be, most of it a hole
+        file.write(sample_clip()[:1000])
+        file.truncate(300 * 2**20)
+    assert [_is_video(str(p)) for p in (video, moving, large)] == [True] * 3
+    assert [_is_video(str(p)) for p in (portrait, still, tmp_path / "absent", tmp_path)] == [False] * 4
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,45 @@ def test_unreadable_pictures_are_listed_not_fatal(kaggle: Path) -> None:
     (kaggle / "faces_224" / "v2.jpg").unlink()
     found = read_faces(kaggle).unreadable()
     assert list(found["file"]) == ["v1.jpg", "v2.jpg"]
-    assert list(found["error"]) == ["EmptyFile", "FileNotFoundError"]
+    assert list(found["error"]) == ["EmptyFile", "InputError"]
+    assert list(found.index) == [1, 2]
+    assert list(read_faces(kaggle).without(found).table["file"]) == ["v0.jpg", "v3.jpg"]
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_a_picture_that_is_not_there_is_named(tmp_path: Path, packed: bool) -> None:
+    for name in ("1.png", "2.png", "3.png"):
+        picture(tmp_path / name, 10)
+    (tmp_path / "2.png").write_bytes(b"")
+    (tmp_path / "3.png").write_bytes(b"no picture")
+    (tmp_path / "set.csv").write_text("file,label\n1.png,real\n2.png,fake\n3.png,fake\n4.png,real\n")
+    if packed:
+        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+            for name in ("1.png", "2.png", "3.png"):
+                archive.write(tmp_path / name, f"inside/{name}")
+    faces = read_faces(tmp_path / "set.csv")
+    with pytest.raises(InputError, match=r"^4\.png: the picture is not in ") as caught:
+        faces.image(3)
+    assert str(tmp_path) not in str(caught.value)
+    with pytest.raises(InputError, match=r"^3\.png: "):
+        faces.image(2)
+    assert list(faces.unreadable()["file"]) == ["2.png", "3.png", "4.png"]
+    # Damage inside a file is found by decoding only.
+    assert list(faces.absent()["file"]) == ["2.png", "4.png"]
+    assert list(faces.absent()["error"]) == ["EmptyFile", "InputError"]
+
+
+def test_a_damaged_zip_member_is_named(tmp_path: Path) -> None:
+    """One byte of the stored picture is turned over, so that its checksum is wrong."""
+    picture(tmp_path / "1.png", 10)
+    (tmp_path / "set.csv").write_text("file,label\n1.png,real\n")
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.write(tmp_path / "1.png", "1.png")
+    data = bytearray((tmp_path / "set.zip").read_bytes())
+    data[data.index(b"IDAT") + 6] ^= 255
+    (tmp_path / "set.zip").write_bytes(data)
+    with pytest.raises(InputError, match=r"^1\.png: the picture cannot be read \(Bad CRC-32"):
+        read_faces(tmp_path / "set.csv").image(0)
 
 
 def people(count: int, each: int) -> LabelledFaces:
@@ -192,3 +230,11 @@ def test_pairs_without_reals() -> None:
     faces.table["label"] = "FAKE"
     with pytest.raises(ValueError, match="no real faces"):
         pair_up(faces)
+
+
+def test_pairs_without_fakes(kaggle: Path) -> None:
+    """Reals 0 and 2 stand with themselves, for pseudo-fakes to be made of them."""
+    faces = read_faces(kaggle)
+    np.testing.assert_array_equal(pair_up(faces, fakes=False), [[0, 0], [2, 2]])
+    with pytest.raises(ValueError, match="no real faces to make"):
+        pair_up(faces.take([1, 3]), fakes=False)

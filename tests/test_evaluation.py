@@ -15,6 +15,7 @@ from redeepfake_nb.evaluation import (
     bootstrap,
     equal_error_rate,
     expected_calibration_error,
+    fit_calibration,
     fit_temperature,
     resampled_rows,
     threshold_at,
@@ -220,3 +221,17 @@ def test_samples_with_one_label_are_left_out() -> None:
 def test_groups_of_another_length() -> None:
     with pytest.raises(ValueError, match="3 groups for 2 faces"):
         evaluate([0, 1], [0.1, 0.9], groups=[1, 2, 3])
+
+
+def test_calibration_finds_the_slope_and_the_shift_that_made_the_labels(rng: np.random.Generator) -> None:
+    z = rng.normal(0, 3, 40_000)
+    y = (rng.random(len(z)) < 1 / (1 + np.exp(-(z - 1.5) / 2))).astype(int)
+    temperature, shift = fit_calibration(y, z)
+    assert temperature == pytest.approx(2, rel=0.05)
+    assert shift == pytest.approx(-1.5, abs=0.1)
+
+
+def test_calibration_of_separable_scores_stays_finite() -> None:
+    temperature, shift = fit_calibration(np.array([0, 0, 1, 1]), np.array([-2.0, -1, 1, 2]))
+    assert temperature == pytest.approx(0.05, rel=0.1)
+    assert abs(shift) < 2

@@ -7,7 +7,7 @@ import pytest
 
 from redeepfake_nb import Card, Classifier, Head, Preprocessing, build_model
 from redeepfake_nb.graphs import spatial_cut_layer
-from redeepfake_nb.joining import join
+from redeepfake_nb.joining import at_size, join
 
 SIZE = 96
 
@@ -27,6 +27,15 @@ def test_the_mean_of_calibrated_logits(rng: np.random.Generator) -> None:
     x = rng.uniform(0, 255, (3, SIZE, SIZE, 3)).astype(np.float32)
     expected = (parts[0].logits(x) / 2.0 + parts[1].logits(x) / 0.5) / 2
     np.testing.assert_allclose(model.predict_on_batch(x)[:, 0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_another_size_keeps_the_weights(rng: np.random.Generator) -> None:
+    small = make("FaceResNet", 2.0, rng)
+    large = at_size(small, 131)
+    assert large.preprocessing.input_size == 131
+    assert not large.calibrated
+    for old, new in zip(small.keras_model.get_weights(), large.keras_model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 def test_what_cannot_be_joined(rng: np.random.Generator, classifier: Classifier) -> None:

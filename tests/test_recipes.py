@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from redeepfake_nb.augmentation import Augmentation
-from redeepfake_nb.recipes import Recipe
+from redeepfake_nb.recipes import Recipe, Stage
 
 TEXT = """
 backbone = "FaceResNet"
@@ -78,8 +80,44 @@ def test_digest_follows_the_settings(file: Path) -> None:
     assert Recipe.read(file).digest() != one.digest()
 
 
+def test_digest_ignores_fields_at_their_defaults(file: Path) -> None:
+    """So a field that joins later leaves the digests of old recipes, and their checkpoints, as they are."""
+    recipe = Recipe.read(file)
+    assert replace(recipe, self_blend=0.0, fallback_random=False).digest() == recipe.digest()
+    assert replace(recipe, self_blend=0.5).digest() != recipe.digest()
+    small = Recipe("a", "b", (Stage(1, 2, 0.5, 4),))
+    written = (
+        '{"backbone": "b", "name": "a", "stages": [{"input_size": 1, "rate": 0.5, "steps": 2, "warmup": 4}]}'
+    )
+    assert small.digest() == hashlib.sha256(written.encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_is_a_share(file: Path, share: float) -> None:
+    file.write_text(f"self_blend = {share}\n{TEXT}")
+    with pytest.raises(ValueError, match=r"mine\.toml.*share from 0 to 1"):
+        Recipe.read(file)
+
+
 def test_every_recipe_of_the_project_is_valid(root: Path) -> None:
     recipes = sorted((root / "models" / "recipes").glob("*.toml"))
-    assert {path.stem for path in recipes} >= {"compact-cpu", "smoke"}
+    assert {path.stem for path in recipes} >= {"compact-cpu", "efficientnetb4-224", "smoke"}
     for path in recipes:
         assert Recipe.read(path).name == path.stem
+
+
+def test_recipes_have_names() -> None:
+    assert Recipe.named("smoke").steps == 30
+    assert Recipe.named("efficientnetb4-224").fallback_random
+    with pytest.raises(ValueError, match=r"'best'; there are .*smoke"):
+        Recipe.named("best")
+
+
+def test_a_stage_may_have_its_own_share_of_self_blends() -> None:
+    stages = (Stage(67, 10, 1e-3), Stage(67, 5, 1e-3, self_blend=0.2))
+    recipe = Recipe("r", "FaceResNet", stages)
+    assert [recipe.self_blend_at(step) for step in (0, 9, 10, 14)] == [0, 0, 0.2, 0.2]
+    assert recipe.self_blends == (0, 0.2)
+    assert replace(recipe, self_blend=0.5).self_blends == (0.2, 0.5)
+    with pytest.raises(ValueError, match="share from 0 to 1"):
+        Recipe("r", "FaceResNet", (Stage(67, 5, 1e-3, self_blend=1.5),))

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import video_records
 from PIL import Image
 
 from redeepfake_nb import report as reports
-from redeepfake_nb import view
+from redeepfake_nb import view, writing
 from redeepfake_nb.analysis import ImageReport
 from redeepfake_nb.errors import OutputError
 from redeepfake_nb.explanation import Explanation
@@ -99,7 +100,7 @@ def test_unsafe_names_change(name, start):
     assert re.fullmatch(re.escape(start) + "-[0-9a-f]{8}", safe)
     assert len(safe) <= 80
     assert safe_name(safe) == safe
-    assert not reports._RESERVED.fullmatch(safe)
+    assert not writing._RESERVED.fullmatch(safe)
 
 
 def test_different_names_stay_different():
@@ -349,7 +350,7 @@ def test_folder_that_may_not_be_written(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, "denied")
 
     # Permissions do not bind the superuser, as whom tests may run.
-    monkeypatch.setattr(reports.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(writing.tempfile, "mkdtemp", refuse)
     with pytest.raises(OutputError, match="writing there is not allowed"):
         save(make_report([]), tmp_path)
 
@@ -357,9 +358,9 @@ def test_folder_that_may_not_be_written(tmp_path, monkeypatch):
 def test_name_taken_at_the_last_moment(tmp_path, monkeypatch):
     save(make_report([]), tmp_path)
     # Somebody else's folder of that name appears after the look and before the move.
-    look = reports.os.path.lexists
+    look = writing.os.path.lexists
     unseen = iter([False])
-    monkeypatch.setattr(reports.os.path, "lexists", lambda path: next(unseen, True) and look(path))
+    monkeypatch.setattr(writing.os.path, "lexists", lambda path: next(unseen, True) and look(path))
     assert save(make_report([]), tmp_path).name == "photo.jpg-2"
 
 
@@ -409,3 +410,84 @@ def test_save_all_goes_on_after_a_failure(tmp_path, monkeypatch):
 def test_save_all_of_nothing_is_an_empty_summary(tmp_path):
     assert save_all([], tmp_path) == []
     assert rows_of((tmp_path / "summary.csv").read_text()) == []
+
+
+# Videos
+
+
+def video_report(*, name="clip.mp4", kept=True, **extra):
+    sightings = [video_records.sighting(t, 2.0 - t) for t in np.arange(0, 4, 0.5)]
+    values = {"source": Source(name, "ab" * 32, "MP4", 1), "portraits": {0: video_records.portrait(0)}}
+    if kept:
+        values["evidence"] = (video_records.portrait(0, 2.0),)
+    return video_records.report(*sightings, **{**values, **extra})
+
+
+def test_a_videos_folder(tmp_path):
+    report = video_report()
+    made = save(report, tmp_path)
+    assert made.name == "clip.mp4"
+    assert names_in(made) == [
+        "persons.png",
+        "report.json",
+        "sightings.csv",
+        "strongest_frames.png",
+        "timeline.png",
+    ]
+    found = json.loads((made / "report.json").read_text())
+    assert found["persons"][0]["probability"] == pytest.approx(report.persons[0].probability)
+    rows = rows_of((made / "sightings.csv").read_text())
+    assert [float(row["time_s"]) for row in rows] == list(np.arange(0, 4, 0.5))
+    assert {row["bridged"] for row in rows} == {"False"}
+    for path in made.glob("*.png"):
+        with Image.open(path) as picture:
+            picture.load()
+            assert set(picture.info) <= {"dpi"}
+            assert picture.width > 300
+
+
+def test_a_video_without_faces_has_no_pictures_of_them(tmp_path):
+    report = video_records.report(times=np.array([0.0, 1.0]))
+    made = save(report, tmp_path)
+    assert names_in(made) == ["report.json", "sightings.csv", "timeline.png"]
+    assert rows_of((made / "sightings.csv").read_text()) == []
+
+
+@pytest.mark.parametrize("name", [HTML, FORMULA, "../../up.mp4"])
+def test_a_videos_hostile_name_stays_text(name, tmp_path):
+    made = save(video_report(name=name, kept=False), tmp_path / "out")
+    assert names_in(tmp_path) == ["out"]
+    assert made.name == safe_name(name)
+    assert "<" not in (made / "report.json").read_text()
+    assert rows_of((made / "sightings.csv").read_text())[0]["file"] == escape_cell(name)
+
+
+def test_a_videos_report_replaces_an_earlier_one_with_its_annotated_copy(tmp_path):
+    first = save(video_report(), tmp_path)
+    (first / "annotated.mp4").write_bytes(b"an earlier one")
+    made = save(video_report(kept=False), tmp_path, overwrite=True)
+    assert names_in(tmp_path) == ["clip.mp4"]
+    assert names_in(made) == ["persons.png", "report.json", "sightings.csv", "timeline.png"]
+
+
+def test_pictures_and_videos_in_one_summary(tmp_path):
+    save_all([make_report(), video_report()], tmp_path)
+    rows = rows_of((tmp_path / "summary.csv").read_text())
+    assert [(r["file"], r["faces"]) for r in rows] == [("photo.jpg", "1"), ("clip.mp4", "1")]
+    probability = video_report().persons[0].probability
+    assert float(rows[1]["highest_probability"]) == pytest.approx(probability)
+    assert rows[1]["source_sha256"] == "ab" * 32
+
+
+def test_tables_of_both_kinds_are_not_mixed():
+    assert to_csv([video_report(), video_report()]).count("clip.mp4") == 16
+    with pytest.raises(ValueError, match="different columns"):
+        to_csv([make_report(), video_report()])
+
+
+def test_annotate_video_can_be_had_from_here():
+    from redeepfake_nb.annotation import annotate_video
+
+    assert reports.annotate_video is annotate_video
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        reports.nothing  # noqa: B018

@@ -77,7 +77,7 @@ def test_what_cannot_be_read_is_listed_and_left_out(faces: LabelledFaces, classi
     np.testing.assert_array_equal(found.sharpness, [0, 0])
     assert list(found.faces.table["file"]) == ["0.png", "2.png"]
     assert list(found.unreadable["file"]) == ["1.png", "3.png"]
-    assert list(found.unreadable["error"]) == ["EmptyFile", "FileNotFoundError"]
+    assert list(found.unreadable["error"]) == ["EmptyFile", "InputError"]
     assert not found.unreadable["cause"].str.contains(str(faces.root), regex=False).any()
     assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
 

