@@ -34,12 +34,13 @@ _SWEPT = 200
 
 @dataclass(frozen=True)
 class About:
-    """What only people know of a model: its name, and what may be done with it."""
+    """What only people know of a model: its name, what may be done with it, where it was seen to fail."""
 
     name: str
     version: str = "1"
     licence: str = "see training data"
     training_data: str = "not described"
+    known_failures: tuple[str, ...] = ()
 
 
 def train_and_export(
@@ -194,6 +195,7 @@ def publish(
             "before_calibration": {k: round(raw[k].value, 5) for k in ("log_loss", "brier", "ece")},
             "slices": plain_rows(found.slices),
             "robustness": plain_rows(changes),
+            "known_failures": list(about.known_failures),
             "training": {
                 **training,
                 "faces": len(train_faces),
@@ -273,6 +275,7 @@ def card_text(card: Card, metrics: Metrics, *, grouped: bool) -> str:
         changes=card.metrics["robustness"],
         before=card.metrics["before_calibration"],
         training=card.metrics["training"],
+        failures=card.metrics["known_failures"],
     )
 
 

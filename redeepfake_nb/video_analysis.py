@@ -135,7 +135,7 @@ def analyze_video(
         completeness = video.completeness
         timing = {"scan": round(time.perf_counter() - began, 4)}
         persons = group_tracks(work.embeddings, work.together)
-        evidence = work.evidence()
+        evidence = [_of_person(p, persons) for p in work.evidence()]
         explanations = explain_predictions(classifier, evidence, explain) if evidence else []
         timing["total"] = round(time.perf_counter() - began, 4)
         return VideoReport(
@@ -149,7 +149,7 @@ def analyze_video(
             completeness=completeness,
             aggregation=aggregation,
             cancelled=work.cancelled,
-            evidence=tuple(_of_person(p, persons) for p in evidence),
+            evidence=tuple(evidence),
             explanations=tuple(explanations),
             portraits=work.best_views(persons),
             settings={

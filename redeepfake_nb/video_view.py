@@ -178,7 +178,7 @@ def plot_persons(report: VideoReport, ax: Canvas = None, *, columns: int = 4) ->
         ]
         for p in people
     ]
-    axes = _grid(ax, len(people), columns, lines=4)
+    axes = _grid(ax, len(people), columns, lines=5)
     for axis, person, caption in zip(axes, people, captions, strict=True):
         _draw_cutout(axis, person, report)
         _caption(axis, caption, WIDTH / columns)
