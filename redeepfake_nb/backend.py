@@ -29,6 +29,20 @@ def import_keras() -> None:
 
 
 @contextmanager
+def dtype_policy(name: str) -> Iterator[None]:
+    """Let layers made in the block have this policy, such as ``"float32"`` or ``"mixed_bfloat16"``."""
+    import_keras()
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@contextmanager
 def _standard_error_held_back() -> Iterator[None]:
     """Keep the process's standard error, native code's included, in a file; show it after an exception."""
     with tempfile.TemporaryFile() as kept:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 
+from .disposable import disposable_test
 from .errors import MediaTooLarge, NoVideoFrames, TruncatedMedia, UnsupportedMedia
 from .guard import DECODERS, DEMUXERS, ONE_TO_ONE, Clock, GuardedInput, OutOfTime, Outside, refuse
 from .packet_table import KEY, NO_STAMP, SHOWN, Key, PacketTable
@@ -296,7 +297,9 @@ class Stream:
         if self.first_error is None:
             self.first_error = text
 
-    def pictures(self, key: Key | None, damaged: set[int]) -> Iterator[tuple[int, av.VideoFrame, bool]]:
+    def pictures(
+        self, key: Key | None, damaged: set[int], only: Container[int] | None = None
+    ) -> Iterator[tuple[int, av.VideoFrame, bool]]:
         """(rank, picture, whether it builds upon damaged ones) of what can be decoded, in order.
 
         Parameters
@@ -305,6 +308,8 @@ class Stream:
             Where to begin; ``None`` for the start of the file.
         damaged
             Ranks of pictures that cannot be decoded are added, those that can are taken out.
+        only
+            Ranks that are wanted. Of the others those that no picture builds upon may be left out.
 
         Raises
         ------
@@ -320,10 +325,15 @@ class Stream:
         rank = -1 if key is None else int(np.searchsorted(table.stamps, key.stamp)) - 1
         counts = table.trusted and self._stream.codec_context.name in ONE_TO_ONE
         begun, doubtful = key is None, False
+        skip, skipped = self._skipper(only), set()
         while True:
             with self._clock:
                 self._clock.check()
                 packet = next(packets, None)
+                if packet is not None and begun and (passed := skip(packet)) is not None:
+                    self.fed += 1
+                    skipped.add(passed)
+                    continue
                 decoded = self._decode(packet, key, rank, damaged)
             self.decoded += len(decoded)
             for picture in decoded:
@@ -337,7 +347,7 @@ class Stream:
                 if found is None or found <= rank:
                     continue
                 if counts and not picture.interlaced_frame:
-                    self._missing(range(rank + 1, found), damaged)
+                    self._missing(range(rank + 1, found), damaged, skipped)
                 rank = found
                 if picture.is_corrupt:
                     self._missing(range(rank, rank + 1), damaged)
@@ -349,7 +359,23 @@ class Stream:
             if packet is None:
                 break
         if counts:
-            self._missing(range(rank + 1, len(table)), damaged)
+            self._missing(range(rank + 1, len(table)), damaged, skipped)
+
+    def _skipper(self, only: Container[int] | None) -> Callable[[Any], int | None]:
+        """Packet -> the rank of its picture if it need not be decoded."""
+        context = self._stream.codec_context
+        disposable = disposable_test(context.name, context.extradata)
+        stamps = self.table.stamps
+        # Where two pictures bear one stamp, a packet does not say which of them it holds.
+        told_apart = self.table.trusted and bool(np.all(stamps[1:] > stamps[:-1]))
+        if only is None or disposable is None or not told_apart:
+            return lambda packet: None
+
+        def rank_to_skip(packet: Any) -> int | None:
+            rank = self.table.rank(packet.pts, -1)
+            return rank if rank is not None and rank not in only and disposable(memoryview(packet)) else None
+
+        return rank_to_skip
 
     def _decode(self, packet: Any, key: Key | None, rank: int, damaged: set[int]) -> list[av.VideoFrame]:
         if packet is not None:
@@ -365,11 +391,18 @@ class Stream:
                 if self.table.trusted and packet is not None:
                     known = self.table.rank(packet.pts, -1)
                     place = rank + 1 if known is None else known
-                self._missing(range(place, place + 1), damaged, cause(error))
+                self._missing(range(place, place + 1), damaged, why=cause(error))
             return []
 
-    def _missing(self, ranks: range, damaged: set[int], why: str = "its data are damaged") -> None:
-        if len(ranks):
+    def _missing(
+        self,
+        expected: range,
+        damaged: set[int],
+        skipped: Container[int] = (),
+        why: str = "its data are damaged",
+    ) -> None:
+        ranks = [rank for rank in expected if rank not in skipped]
+        if ranks:
             self._hurt = True
             damaged.update(ranks)
             times = self.table.times

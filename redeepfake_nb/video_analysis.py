@@ -1,17 +1,19 @@
 """A video -> a report: decode, find and follow faces, score them in batches, tell persons apart, judge.
 
-Three things go on at a time: PyAV decodes ahead in a thread of its own, faces are searched in the calling
-thread, and batches across frames and persons are scored in a third. Of a frame only its faces with their
-surroundings wait for a score; afterwards pixels stay only for the few that become evidence or a portrait, so
-memory does not grow with the video.
+Four things go on at a time: PyAV decodes ahead in a thread of its own, frames that will be searched as a
+whole are searched ahead in others, faces are followed in the calling thread, and batches across frames and
+persons are scored in one more. Of a frame only its faces with their surroundings wait for a score; afterwards
+pixels stay only for the few that become evidence or a portrait, so memory does not grow with the video.
 """
 
 from __future__ import annotations
 
 import heapq
+import os
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -37,8 +39,10 @@ from .video_report import Sighting, VideoReport
 
 Progress = Callable[[int, int | None], None]
 
-_BATCH = 16
-_AHEAD = 4
+_BATCH = 8
+# Frames decoded, and searched, before they are looked at. Each keeps its pixels meanwhile.
+_AHEAD = 2
+_SEARCHERS = min(os.cpu_count() or 1, 4)
 # A track is looked at for its identity this often, in seconds of video, and this many times at most; beyond
 # this distance from its former looks it has jumped to somebody else.
 _IDENTIFY_EVERY = 1.0
@@ -121,14 +125,18 @@ def analyze_video(
     stop = _stopper(cancel)
     work = _Work(classifier, detector, margin, keep=explain_top)
     sampling = {"every": every} if every is not None else {"frames": frames}
-    with open_video(source) as video, ThreadPoolExecutor(1) as scorer:
+    with (
+        open_video(source) as video,
+        ThreadPoolExecutor(1) as scorer,
+        ThreadPoolExecutor(_SEARCHERS) as searchers,
+    ):
         sample = video.sample(**sampling, start=start, end=end)
         with _ahead(sample) as stream:
-            for frame in stream:
+            for frame, search in _searched_ahead(stream, work.finder, searchers):
                 if stop():
                     work.cancelled = True
                     break
-                work.look(frame, scorer)
+                work.look(frame, search, scorer)
                 if progress is not None:
                     progress(len(work.times), sample.expected)
         work.flush(scorer)
@@ -202,11 +210,11 @@ class _Work:
         self._portraits: dict[int, tuple[float, Prediction]] = {}
         self._order = count()
 
-    def look(self, frame: Frame, scorer: ThreadPoolExecutor) -> None:
+    def look(self, frame: Frame, search: Future | None, scorer: ThreadPoolExecutor) -> None:
         """Find, name and queue the faces of one frame."""
         self.times.append(frame.timestamp)
         self.frame_size = self.frame_size or (frame.width, frame.height)
-        found = self.finder(frame.image, frame.timestamp)
+        found = self.finder(frame.image, frame.timestamp, search and search.result())
         faces = [self._face(frame, f) for f in found]
         self.together.append([face.track for face in faces])
         self._waiting += [_Waiting(face, f.box, f.bridged) for face, f in zip(faces, found, strict=True)]
@@ -326,6 +334,19 @@ def _cut_out(face: Face, margin: float) -> Face:
     box = tuple(v - o for v, o in zip(face.box, (left, top, left, top), strict=True))
     points = None if face.landmarks is None else face.landmarks - (left, top)
     return replace(face, frame=part, box=box, landmarks=points)
+
+
+def _searched_ahead(
+    frames: Iterable[Frame], finder: FaceFinder, searchers: ThreadPoolExecutor
+) -> Iterator[tuple[Frame, Future | None]]:
+    """Each frame with the search of it, begun early, where it is certain to be searched as a whole."""
+    waiting: deque[tuple[Frame, Future | None]] = deque()
+    for frame in frames:
+        due = finder.due(frame.timestamp)
+        waiting.append((frame, searchers.submit(finder.search, frame.image) if due else None))
+        if len(waiting) > _SEARCHERS:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def _stopper(cancel: threading.Event | Callable[[], bool] | None) -> Callable[[], bool]:
