@@ -27,6 +27,13 @@ FONT = 9.0
 LITERAL = {"parse_math": False, "usetex": False}
 
 
+def shade_doubt(ax: Axes, threshold: float, reach: float, *, upwards: bool) -> None:
+    """Shade the scores so near to the threshold that they decide nothing, along the axis of P(fake)."""
+    span = ax.axhspan if upwards else ax.axvspan
+    low, high = max(threshold - reach, 0), min(threshold + reach, 1)
+    span(low, high, color=COLORS["inconclusive"], alpha=0.22, lw=0)
+
+
 def make_axes(ax: Canvas, size: tuple[float, float], columns: int = 1) -> tuple[Any, bool]:
     """What to draw on, and whether its figure has the size in inches that was asked for."""
     if isinstance(ax, Axes):

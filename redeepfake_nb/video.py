@@ -25,7 +25,14 @@ import av
 
 from .completeness import Completeness
 from .conversion import Converter, notes, rotation
-from .errors import MediaTooLarge, NoVideoFrames, RedeepfakeError, TruncatedMedia, UnsupportedMedia
+from .errors import (
+    InputError,
+    MediaTooLarge,
+    NoVideoFrames,
+    RedeepfakeError,
+    TruncatedMedia,
+    UnsupportedMedia,
+)
 from .files import check_bytes, empty, open_file
 from .guard import Clock, OutOfTime
 from .media import Frame, Source, content
@@ -300,15 +307,21 @@ class Video:
 
         Raises
         ------
+        InputError
+            It ends before ``start``.
         ValueError
             An option out of range, or the video is closed.
         """
         table = self._stream.table
-        end = table.duration if end is None else min(end, table.duration)
-        if not (0 <= start < end):
-            raise ValueError(
-                f"start {start} and end {end} leave nothing of the video's {table.duration:.3f} s"
+        if not 0 <= start < (math.inf if end is None else end):
+            raise ValueError(f"start must be 0 or more and lie before end, not {start} with end {end}")
+        if start >= table.duration:
+            raise InputError(
+                f"it lasts {table.duration:.2f} s, so nothing of it begins at {start:g} s",
+                subject=self._subject,
+                next_step="Choose an earlier start.",
             )
+        end = table.duration if end is None else min(end, table.duration)
         if every is not None and frames is not None:
             raise ValueError("give frames or every, not both")
         if every is not None:

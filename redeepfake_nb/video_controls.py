@@ -24,6 +24,7 @@ ACCEPTED = "video/*,.mkv,.gif,.ts,.mts"
 PLACES = ("video", "frames", "model", "faces", "heatmap", "save")
 # Longest side of the frame that is shown. What is judged and explained is always the whole frame.
 MAX_SHOWN = 1280
+_DAY = 86_400.0
 _SAMPLINGS = (("a number of frames", "frames"), ("a frame every", "every"), ("all frames", "all"))
 _AGGREGATIONS = {
     "mean_logit": "mean logit",
@@ -41,7 +42,7 @@ class VideoControls(Controls):
     ----------
     model, models
         What the model box says at first, and what it suggests.
-    frames, every, detector, margin, threshold, aggregation, method, strength, folder
+    frames, every, start, end, detector, margin, threshold, aggregation, method, strength, folder
         First values, see :class:`redeepfake_nb.widgets.VideoInspector`.
     """
 
@@ -52,6 +53,8 @@ class VideoControls(Controls):
         *,
         frames: int | Literal["all"],
         every: float | None,
+        start: float,
+        end: float | None,
         detector: str,
         margin: float | None,
         threshold: float | None,
@@ -92,12 +95,21 @@ class VideoControls(Controls):
             ipw.BoundedFloatText(
                 value=0.5 if every is None else every,
                 min=0.001,
-                max=86_400.0,
+                max=_DAY,
                 step=0.1,
                 description="Seconds",
                 **box,
             ),
             "Seconds between the frames that are looked at",
+        )
+
+        self.start = hint(
+            ipw.BoundedFloatText(value=start, max=_DAY, step=1.0, description="From second", **box),
+            "Where in the video to begin",
+        )
+        self.end = hint(
+            ipw.BoundedFloatText(value=end or 0.0, max=_DAY, step=1.0, description="To second", **box),
+            "Where in the video to stop; 0 is its end",
         )
 
         self._add_model_and_faces(model, models, detector, margin, threshold, "video")
@@ -157,7 +169,7 @@ class VideoControls(Controls):
         limit = markup.quiet("Uploads up to about 10 MB; larger ones by path:")
         groups = [
             ("Video", self.upload, self.sample, ipw.HTML(limit), self.path, self.open),
-            ("Frames", self.sampling, self.frames, self.every),
+            ("Frames", self.sampling, self.frames, self.every, self.start, self.end),
             ("Model", self.model, self.model_facts, self.threshold, self.reset, self.aggregation),
             ("Faces", self.detector, self.own_margin, self.margin, self.again),
             ("Heatmap", self.method, self.strength),

@@ -46,6 +46,7 @@ from .drawing import (
     make_axes,
     points_per_pixel,
     printable,
+    shade_doubt,
     shrunk,
     wrapped,
 )
@@ -53,7 +54,7 @@ from .errors import displayable
 from .explanation import Explanation
 from .heat import HEAT, checked_strength, heat_colors, overlay
 from .label_layout import place_labels
-from .verdict import NEAR, NEAR_UNCALIBRATED
+from .verdict import doubt
 from .video_view import plot_persons, plot_suspicious_frames, plot_timeline
 
 __all__ = [
@@ -336,10 +337,8 @@ def _draw_part(ax: Axes, explanation: Explanation, crop: np.ndarray, part: str, 
 def _draw_threshold(ax: Axes, report: ImageReport) -> None:
     """The threshold with its words above the axes, and the band of doubt around it."""
     threshold = report.threshold
-    band = NEAR if report.card.temperature else NEAR_UNCALIBRATED
-    ax.axvspan(
-        max(threshold - band, 0), min(threshold + band, 1), color=COLORS["inconclusive"], alpha=0.25, lw=0
-    )
+    band = doubt(report.card.temperature)
+    shade_doubt(ax, threshold, band, upwards=False)
     ax.axvline(threshold, color="0.25", lw=1.2, ls=":")
     ax.annotate(
         f"threshold {threshold:.2f}, in doubt within {band:.2f}",

@@ -248,7 +248,7 @@ class ImageInspector(Inspector):
     def _connect(self) -> None:
         c = self.controls
         on = self._on
-        on(c.upload, self._take_upload, "pictures")
+        on(c.upload, self._open_upload, "pictures")
         on(c.open, self._open_paths, "pictures")
         on(c.sample, self._open_samples, "pictures")
         on(c.model, self._load_chosen, "model")
@@ -267,16 +267,9 @@ class ImageInspector(Inspector):
         on(c.keep, self.save, "save")
         on(c.forget, self.clear, "save")
 
-    def _take_upload(self) -> None:
-        upload = self.controls.upload
-        if not upload.value:
-            return
-        try:
-            found = media.uploads(upload.value)
-        finally:
-            with self._silence():
-                empty_upload(upload)
-        self.analyze(found)
+    def _open_upload(self) -> None:
+        if found := self._take_upload():
+            self.analyze(found)
 
     def _open_paths(self) -> None:
         self._forget("pictures")

@@ -214,12 +214,13 @@ def test_wrong_options(h264):
             {"every": float("nan")},
             {"every": 1, "frames": 3},
             {"start": -1},
-            {"start": 4.1},
             {"start": 2, "end": 2},
             {"end": float("nan")},
         ):
             with pytest.raises(ValueError, match=r"frames|every|start|number"):
                 video.sample(**options)
+        with pytest.raises(InputError, match=r"it lasts 4.00 s, so nothing of it begins at 4.1 s"):
+            video.sample(start=4.1)
 
 
 # ------------------------------------------------------------------ ways in, and records

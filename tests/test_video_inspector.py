@@ -137,6 +137,23 @@ def test_sampling(classifier, video, sampling, times, quick):
     inspector.clear()
 
 
+def test_a_part_of_the_video(classifier, video, quick):
+    inspector = VideoInspector(classifier, detector="squares", every=0.5, start=1.0, end=2.0)
+    c = inspector.controls
+    assert inspector.analyze(video).frame_times == pytest.approx([1.0, 1.5])
+    c.end.value = 0.0  # to the end of it
+    assert "Analyse again" in c.status.value
+    c.again.click()
+    assert inspector.wait(SECONDS)
+    assert inspector.result.frame_times == pytest.approx([1.0, 1.5, 2.0, 2.5])
+    for start, end, words in ((2.0, 1.0, "1 s does not come after 2 s"), (9.0, 0.0, "it lasts 3.00 s")):
+        c.start.value, c.end.value = start, end
+        inspector.start(video)
+        assert inspector.wait(SECONDS)
+        assert words in c.notes["video"].value
+    inspector.clear()
+
+
 def test_settings_reach_the_report(classifier, video, quick):
     inspector = VideoInspector(
         classifier,
