@@ -104,11 +104,11 @@ class VideoControls(Controls):
         )
 
         self.start = hint(
-            ipw.BoundedFloatText(value=start, max=_DAY, step=1.0, description="From second", **box),
+            ipw.BoundedFloatText(value=start, max=_DAY, step=1.0, description="From, s", **box),
             "Where in the video to begin",
         )
         self.end = hint(
-            ipw.BoundedFloatText(value=end or 0.0, max=_DAY, step=1.0, description="To second", **box),
+            ipw.BoundedFloatText(value=end or 0.0, max=_DAY, step=1.0, description="To, s", **box),
             "Where in the video to stop; 0 is its end",
         )
 
@@ -117,7 +117,7 @@ class VideoControls(Controls):
             ipw.Dropdown(
                 options=[(_AGGREGATIONS.get(name, name), name) for name in STRATEGIES],
                 value=aggregation,
-                description="Frames to 1",
+                description="Summed up",
                 **box,
             ),
             "How the scores of a person's frames become one. Nothing is computed anew",

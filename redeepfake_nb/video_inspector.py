@@ -254,7 +254,7 @@ class VideoInspector(VideoBoard):
             raise InputError(
                 f"{sampling['end']:g} s does not come after {sampling['start']:g} s",
                 subject="the part to look at",
-                next_step="Choose other seconds under Frames; 0 as the second one means the end of the video.",
+                next_step="Choose other seconds under Frames; as the second one, 0 means the end.",
             )
         report = analyze_video(
             source,
