@@ -1,9 +1,11 @@
 """A short clip to try things on, made here: the portrait filmed by a slow camera, manipulated in the middle.
 
 Six seconds of the picture in :mod:`redeepfake_nb.samples`. In :data:`MANIPULATED` seconds the face is
-self-blended, the same way in every frame: softer than its surroundings and of another skin colour, as many
-face swaps are. The blend was chosen for its looks. Whether a model sees it is for the model to show;
-:func:`describe_detection` puts that in words.
+self-blended, the same way in every frame: softer than its surroundings and a little paler, as after a face
+swap by a network of low resolution. It was chosen among blends that the model that ships does see, so that
+there is something to look at. It says nothing about how often that model is right: of 150 blends of this
+portrait, drawn at the same strength, it scores 19 % at 0.50 or more. What a model makes of the clip,
+:func:`describe_detection` puts in words.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ SIZE = (480, 300)  # width, height
 # From the first to before the second, in seconds.
 MANIPULATED = (2.0, 4.0)
 
-# Of the blend: twice the paper's strength, and the first blend that anybody sees and might yet believe.
-_STRENGTH, _SEED = 2.0, 29
+# Of the blend: twice the paper's strength, and a draw that anybody sees and might yet believe.
+_STRENGTH, _SEED = 2.0, 15
 # A difference of mean P(fake) worth a word.
 _RISE = 0.1
 # The camera's view as a share of the picture's width, and how far it swings around its middle.

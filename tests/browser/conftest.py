@@ -37,7 +37,10 @@ def lab(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
 
 
 @pytest.fixture(scope="session")
-def chrome(lab):
+def chrome():
+    """Chromium; the whole of a test that asks for it is skipped where there is none."""
+    if reason := _missing():
+        pytest.skip(reason)
     from jupyter_in_chromium import browser
 
     with browser() as made:
