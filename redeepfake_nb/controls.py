@@ -133,6 +133,27 @@ class Controls:
         self.again = button("Analyse again", f"Analyse the same {what} with these settings", "refresh")
         self.again.disabled = True
 
+    def _add_heatmaps(self, methods: Sequence[str], method: str, target: str, strength: float) -> None:
+        """How heatmaps are made and shown."""
+        self.method = hint(
+            ipw.Dropdown(options=methods, value=method, description="Method", layout=WIDE, style=STYLE),
+            "How the heatmaps are computed",
+        )
+        self.target = hint(
+            ipw.Dropdown(
+                options=[("what speaks for fake", "fake"), ("what speaks for real", "real")],
+                value=target,
+                description="Shows",
+                layout=WIDE,
+                style=STYLE,
+            ),
+            "What the warm places of the heatmap speak for",
+        )
+        self.strength = hint(
+            ipw.FloatSlider(value=strength, min=0.0, max=1.0, step=0.05, description="Overlay", **SLIDER),
+            "How strongly the heatmap covers the face; nothing is computed anew",
+        )
+
     def _add_saving(self, folder: str, what: str) -> None:
         """Folder, *Save* and *Clear*."""
         self.folder = hint(
@@ -248,27 +269,7 @@ class ImageControls(Controls):
 
         self._add_model_and_faces(model, models, detector, margin, threshold, "pictures")
 
-        self.method = hint(
-            ipw.Dropdown(
-                options=[NO_METHOD, *METHODS], value=method, description="Method", layout=WIDE, style=STYLE
-            ),
-            "How the heatmap is computed",
-        )
-        self.target = hint(
-            ipw.Dropdown(
-                options=[("what speaks for fake", "fake"), ("what speaks for real", "real")],
-                value=target,
-                description="Shows",
-                layout=WIDE,
-                style=STYLE,
-            ),
-            "What the warm places of the heatmap speak for",
-        )
-        self.strength = hint(
-            ipw.FloatSlider(value=strength, min=0.0, max=1.0, step=0.05, description="Overlay", **SLIDER),
-            "How strongly the heatmap covers the face; nothing is computed anew",
-        )
-
+        self._add_heatmaps([NO_METHOD, *METHODS], method, target, strength)
         self._add_saving(folder, "pictures")
         self.picture = hint(
             ipw.Dropdown(options=[], description="Picture", layout={"flex": "1 1 auto", "width": "auto"}),

@@ -15,7 +15,7 @@ import numpy as np
 from . import markup
 from .aggregation import STRATEGIES
 from .annotation import draw_tracks
-from .controls import SLIDER, STYLE, WIDE, Controls, button, hint, show_png
+from .controls import STYLE, WIDE, Controls, button, hint, show_png
 from .explanation import METHODS, Explanation
 from .media import Frame
 from .video_report import Sighting, VideoReport
@@ -42,7 +42,7 @@ class VideoControls(Controls):
     ----------
     model, models
         What the model box says at first, and what it suggests.
-    frames, every, start, end, detector, margin, threshold, aggregation, method, strength, folder
+    frames, every, start, end, detector, margin, threshold, aggregation, method, target, strength, folder
         First values, see :class:`redeepfake_nb.widgets.VideoInspector`.
     """
 
@@ -60,6 +60,7 @@ class VideoControls(Controls):
         threshold: float | None,
         aggregation: str,
         method: str,
+        target: str,
         strength: float,
         folder: str,
     ) -> None:
@@ -122,14 +123,7 @@ class VideoControls(Controls):
             ),
             "How the scores of a person's frames become one. Nothing is computed anew",
         )
-        self.method = hint(
-            ipw.Dropdown(options=list(METHODS), value=method, description="Method", **box),
-            "How the heatmaps are computed",
-        )
-        self.strength = hint(
-            ipw.FloatSlider(value=strength, min=0.0, max=1.0, step=0.05, description="Overlay", **SLIDER),
-            "How strongly the heatmap covers the face; nothing is computed anew",
-        )
+        self._add_heatmaps(list(METHODS), method, target, strength)
         self._add_saving(folder, "the video")
         self.annotated = hint(
             ipw.Checkbox(value=False, description="With annotated video", indent=False, layout=WIDE),
@@ -172,7 +166,7 @@ class VideoControls(Controls):
             ("Frames", self.sampling, self.frames, self.every, self.start, self.end),
             ("Model", self.model, self.model_facts, self.threshold, self.reset, self.aggregation),
             ("Faces", self.detector, self.own_margin, self.margin, self.again),
-            ("Heatmap", self.method, self.strength),
+            ("Heatmap", self.method, self.target, self.strength),
             ("Save", self.folder, self.annotated, ipw.HBox([self.keep, self.forget]), self.saved),
         ]
         main = [

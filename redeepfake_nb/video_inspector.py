@@ -17,6 +17,7 @@ from .aggregation import DEFAULT as DEFAULT_AGGREGATION
 from .background import Background, Job, Pace
 from .controls import DEFAULT, empty_upload
 from .errors import InputError, OutputError, displayable
+from .explanation import Target
 from .inspecting import counted, model_name
 from .models import Classifier
 from .video_analysis import analyze_video
@@ -57,6 +58,8 @@ class VideoInspector(VideoBoard):
         A name in :data:`redeepfake_nb.aggregation.STRATEGIES`.
     method
         One of ``"gradcam"``, ``"gradcam++"``, ``"layercam"``.
+    target
+        What heatmaps speak for, ``"fake"`` or ``"real"``.
     strength
         Of the overlay, 0 to 1.
     top
@@ -83,6 +86,7 @@ class VideoInspector(VideoBoard):
         threshold: float | None = None,
         aggregation: str = DEFAULT_AGGREGATION,
         method: str = "gradcam",
+        target: Target = "fake",
         strength: float = 0.5,
         top: int = 4,
         folder: str | os.PathLike = "results",
@@ -104,6 +108,7 @@ class VideoInspector(VideoBoard):
             threshold=threshold,
             aggregation=aggregation,
             method=method,
+            target=target,
             strength=strength,
             folder=os.fspath(folder),
         )
@@ -282,8 +287,8 @@ class VideoInspector(VideoBoard):
                 return None
             # They may have been moved in the meantime.
             viewing.judge(c.threshold.value, c.aggregation.value)
-            if report.evidence and report.settings["explain"] != c.method.value:
-                viewing.explain_evidence(c.method.value)
+            if report.evidence and (report.settings["explain"], "fake") != (c.method.value, c.target.value):
+                viewing.explain_evidence(c.method.value, c.target.value)
             self._viewing, self._settings = viewing, settings
             self._show()
             self._mark_stale()

@@ -9,7 +9,7 @@ import numpy as np
 
 from .detection import find_landmarks
 from .errors import InputError
-from .explanation import Explanation, explain
+from .explanation import Explanation, Target, explain
 from .faces import Face
 from .media import Frame
 from .models import Classifier
@@ -121,7 +121,7 @@ class Viewing:
         self._classifier = classifier
         self._reader = FrameReader(report)
         self._heatmaps = {
-            (p, e.method): e for p, e in zip(report.evidence, report.explanations, strict=False)
+            (p, e.method, e.target): e for p, e in zip(report.evidence, report.explanations, strict=False)
         }
         self.time: float | None = None
         if report.evidence:
@@ -165,22 +165,22 @@ class Viewing:
         """State the report at another threshold and under another aggregation."""
         self.report = self.report.at_threshold(threshold).aggregated(aggregation)
 
-    def heatmaps(self, method: str, most: int) -> list[Explanation]:
+    def heatmaps(self, method: str, target: Target, most: int) -> list[Explanation]:
         """Of the frame's largest faces; each is computed once."""
-        return self._explained(self.predictions[:most], method)
+        return self._explained(self.predictions[:most], method, target)
 
-    def explain_evidence(self, method: str) -> None:
+    def explain_evidence(self, method: str, target: Target) -> None:
         """Give the report's strongest frames heatmaps by this method."""
-        found = self._explained(list(self.report.evidence), method)
+        found = self._explained(list(self.report.evidence), method, target)
         settings = {**self.report.settings, "explain": method if found else None}
         self.report = replace(self.report, explanations=tuple(found), settings=settings)
 
-    def _explained(self, predictions: list[Prediction], method: str) -> list[Explanation]:
-        missing = [p for p in predictions if (p, method) not in self._heatmaps]
+    def _explained(self, predictions: list[Prediction], method: str, target: Target) -> list[Explanation]:
+        missing = [p for p in predictions if (p, method, target) not in self._heatmaps]
         if missing:
-            made = explain(self._classifier, missing, method)
-            self._heatmaps.update({(p, method): e for p, e in zip(missing, made, strict=True)})
-        return [self._heatmaps[p, method] for p in predictions]
+            made = explain(self._classifier, missing, method, target)
+            self._heatmaps.update({(p, method, target): e for p, e in zip(missing, made, strict=True)})
+        return [self._heatmaps[p, method, target] for p in predictions]
 
     def close(self) -> None:
         """Let go of the file."""

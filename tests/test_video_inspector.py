@@ -440,6 +440,19 @@ def test_heatmaps_are_computed_once_for_each_method(inspector, video, counted, q
     assert len(inspector._viewing._heatmaps) <= 2 * 4 + 2
 
 
+def test_heatmaps_speak_for_either_side(inspector, video, counted):
+    inspector.analyze(video)
+    c = inspector.controls
+    for_fake = c.panes[0].value
+    c.target.value = "real"
+    assert {e.target for e in inspector.result.explanations} == {"real"}
+    assert c.panes[0].value != for_fake
+    before = counted["explain"]
+    c.target.value = "fake"  # known already
+    assert counted["explain"] == before
+    assert c.panes[0].value == for_fake
+
+
 def test_other_settings_make_the_result_stale_until_analysed_again(inspector, video, counted, quick):
     inspector.analyze(video)
     c = inspector.controls
