@@ -174,7 +174,8 @@ class Faithfulness:
         whole, none = self.deletion[0], self.insertion[0]
         lost = whole - np.interp(1 / 3, self.shares, self.deletion)
         there = np.interp(1 / 3, self.shares, self.insertion) - none
-        return bool(whole > none and min(lost, there) >= ALONE * (whole - none))
+        whole_effect = whole - none
+        return bool(whole_effect >= GAIN[0] and min(lost, there) >= ALONE * whole_effect)
 
     @property
     def headline(self) -> str:

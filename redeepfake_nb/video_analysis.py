@@ -26,7 +26,7 @@ from .background import Cancel, stopper
 from .detection import find_landmarks
 from .embedding import embed_faces
 from .explanation import explain as explain_predictions
-from .faces import Box, Detector, Face, crop_sharpness, detector_name
+from .faces import Box, Detector, Face, crop_sharpness, cut_out, detector_name
 from .media import Frame
 from .models import Classifier, default_classifier
 from .persons import group_tracks
@@ -238,7 +238,7 @@ class _Work:
             detector=detector_name(self.detector),
         )
         margin = self.classifier.preprocessing.margin if self.margin is None else self.margin
-        return _cut_out(face, max(_SURROUNDINGS, margin))
+        return cut_out(face, max(_SURROUNDINGS, margin))
 
     def _identify(self, frame: Frame, landmarks: np.ndarray, track: int) -> int:
         """Remember how the face looks; a track that shows somebody else from here on gets a new number."""
@@ -317,16 +317,6 @@ class _Work:
 def _of_person(prediction: Prediction, persons: dict[int, int]) -> Prediction:
     face = prediction.face
     return replace(prediction, face=replace(face, person=persons[face.track]))
-
-
-def _cut_out(face: Face, margin: float) -> Face:
-    """The same face on a copy of its surroundings, so that the whole frame can be let go."""
-    left, top, right, bottom = face.crop_box(margin)
-    frame = face.frame
-    part = Frame(frame.image[top:bottom, left:right].copy(), frame.index, frame.timestamp, frame.source)
-    box = tuple(v - o for v, o in zip(face.box, (left, top, left, top), strict=True))
-    points = None if face.landmarks is None else face.landmarks - (left, top)
-    return replace(face, frame=part, box=box, landmarks=points)
 
 
 @contextmanager
