@@ -1,9 +1,9 @@
 """What a score does while a face is taken away place by place, in the order of a heatmap.
 
 Deletion and insertion after Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box
-Models", BMVC 2018. Deletion replaces the hottest places first and ends at a neutral picture; insertion starts
-there and puts the hottest places back first. If a heatmap names the places that count, the score falls at once
-in the one and rises at once in the other.
+Models", BMVC 2018. Deletion replaces the hottest places first and ends at a neutral picture; insertion
+starts there and puts the hottest places back first. If a heatmap names the places that count, the score falls
+at once in the one and rises at once in the other.
 
 Places are the cells of a grid on the model's input, at most 16 a side: coarse enough that a picture is taken
 away in a few steps, and finer than the maps that heatmaps come from.
@@ -73,9 +73,10 @@ def neutral_pictures(pixels: np.ndarray) -> dict[str, np.ndarray]:
 def random_field(heat: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A random map as rough or as smooth as a heatmap, (n, n) float64.
 
-    The amplitude of every spatial frequency is the heatmap's own and its phase is drawn (Theiler et al., "Testing
-    for nonlinearity in time series: the method of surrogate data", Physica D 58, 1992), on the heatmap mirrored
-    at its edges so that no edge is taken for a feature. The negative of such a map is one as likely.
+    The amplitude of every spatial frequency is the heatmap's own and its phase is drawn (Theiler et al.,
+    "Testing for nonlinearity in time series: the method of surrogate data", Physica D 58, 1992), on the
+    heatmap mirrored at its edges so that no edge is taken for a feature. The negative of such a map is as
+    likely as itself.
     """
     centred = heat - heat.mean()
     twice = np.block([[centred, centred[:, ::-1]], [centred[::-1], centred[::-1, ::-1]]])
@@ -145,12 +146,10 @@ class Eraser:
         return self._sign * logits / (self._classifier.temperature or 1.0)
 
     def without(self, places: np.ndarray) -> np.ndarray:
-        """The picture with these places, (n, n) in 0..1, replaced by the neutral picture, wholly or in part."""
+        """The picture with these places, (n, n) in 0..1, wholly or partly replaced by the neutral picture."""
         size = len(self.pixels)
-        share = cv2.resize(places.astype(np.float32), (size, size), interpolation=cv2.INTER_NEAREST)[
-            ..., None
-        ]
-        mixed = self.pixels * (1 - share) + self.neutral * share
+        share = cv2.resize(places.astype(np.float32), (size, size), interpolation=cv2.INTER_NEAREST)
+        mixed = self.pixels * (1 - share[..., None]) + self.neutral * share[..., None]
         return np.rint(mixed).astype(np.uint8)
 
     def curves(

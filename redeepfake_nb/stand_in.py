@@ -64,9 +64,9 @@ class StandIn:
 def randomise(layer: keras.layers.Layer, rng: np.random.Generator) -> None:
     """Take from a layer what it has learned and leave the size of its numbers.
 
-    Kernels are drawn anew from a normal distribution around 0 with their own root mean square: a network of many
-    layers would else over- or underflow. Biases, and all that belongs to normalisation, change
-    places between channels, by the same permutation for one layer.
+    Kernels are drawn anew from a normal distribution around 0 with their own root mean square: a network of
+    many layers would else over- or underflow. Biases, and all that belongs to normalisation, change places
+    between channels, by the same permutation for one layer.
     """
     weights = layer.get_weights()
     vectors = "Normalization" in type(layer).__name__

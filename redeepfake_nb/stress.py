@@ -1,4 +1,4 @@
-"""How fragile one score is: the same face after what happens to pictures on their way, from mild to strong."""
+"""How fragile one score is: the same face after what happens to pictures on their way."""
 
 from __future__ import annotations
 
@@ -151,7 +151,10 @@ class StressTest:
             scores = [p for curve in self.curves for p in curve.probabilities] + [before]
             low, high = _shown(cut, min(scores), max(scores))
             where = "at or over" if before >= cut else "below"
-            return f"no change tried flips it: P(fake) stays between {low} and {high}, {where} the threshold {cut:.2f}"
+            return (
+                f"no change tried flips it: P(fake) stays between {low} and {high}, "
+                f"{where} the threshold {cut:.2f}"
+            )
         first, then = _shown(cut, before, flip.probability)
         where = "at or over" if flip.probability >= cut else "below"
         return f"{flip.words} turns {first} into {then}, {where} the threshold {cut:.2f}"
@@ -199,7 +202,8 @@ def stress_test(
     """Score one face again and again while its picture gets worse.
 
     The face is changed with its surroundings, at the size it has in the frame, and then prepared as ever;
-    landmarks stay where they were found. Lengths are pixels of the frame, so the same blur means less to a large face.
+    landmarks stay where they were found. Lengths are pixels of the frame, so the same blur means less to a
+    large face.
 
     Parameters
     ----------
