@@ -252,7 +252,7 @@ def plot_robustness(table: pd.DataFrame, ax: Canvas = None, *, figure: str = "au
     return axes[: len(changes)]
 
 
-def plot_facemake_grid(
+def plot_face_grid(
     assessment: Assessment, ax: Canvas = None, *, count: int = 20, seed: int = 0, columns: int = 5
 ) -> np.ndarray:
     """Random faces with truth and P(fake).
