@@ -28,13 +28,15 @@ Badge = Literal["supported", "weak", "not supported"]
 BADGES: tuple[Badge, ...] = ("supported", "weak", "not supported")
 
 # Share of random maps a heatmap must beat, the gain in log-odds, and the gap between the two areas in
-# probability: (for "supported", for "weak"). docs/trust.md has what networks of all kinds gain.
+# probability: (for "supported", for "weak"). docs/trust.md has what networks of all kinds reach.
 BEATEN = (0.9, 0.75)
 GAIN = (0.5, 0.25)
 GAP = (0.05, 0.01)
 # Rank correlation from which a heatmap counts as the same, made again or with random weights.
 SAME = 0.9
-# Beyond these shares of the whole effect at a third of the face the score hangs on nothing else.
+# How many times the gap of random networks a network's gap must be.
+LEARNED = 2.0
+# Beyond this share of the whole effect at a third of the face the score hangs on nothing else.
 ALONE = 0.8
 
 
@@ -87,6 +89,8 @@ class Faithfulness:
         such method.
     stages
         The randomised-weights check, from the output layer alone to all layers.
+    random_network_gaps
+        :attr:`gap` of each wholly random network with a heatmap of its own; 0 where it has none.
     """
 
     explanation: Explanation
@@ -100,6 +104,7 @@ class Faithfulness:
     average_drop: float = float("nan")
     reproduced: float = float("nan")
     stages: tuple[Stage, ...] = ()
+    random_network_gaps: tuple[float, ...] = ()
 
     @property
     def target(self) -> str:
@@ -113,12 +118,12 @@ class Faithfulness:
     @property
     def deletion_area(self) -> float:
         """Of P(target) under the deletion curve, 0..1; low is good."""
-        return _area(self.deletion)
+        return area_of_p(self.deletion)
 
     @property
     def insertion_area(self) -> float:
         """Of P(target) under the insertion curve, 0..1; high is good."""
-        return _area(self.insertion)
+        return area_of_p(self.insertion)
 
     @property
     def gap(self) -> float:
@@ -228,6 +233,7 @@ class Faithfulness:
                     "randomised",
                 )
             },
+            "random_network_gaps": [_plain(g) for g in self.random_network_gaps],
             "stages": [
                 {"share": s.share, "correlations": [_plain(c) for c in s.correlations]} for s in self.stages
             ],
@@ -268,12 +274,20 @@ def judge_heatmap(checked: Faithfulness, problem: str = "") -> tuple[Badge, tupl
         )
     else:
         same, alone = checked.randomised >= SAME, checked.alone
+        build = ", which the network's build explains: the score hangs on this place alone"
         words = f"with random weights the heatmap's rank correlation with itself is {checked.randomised:.2f}"
-        if same and alone:
-            words += ": its place is fixed by the network's build, and the score hangs on that place alone"
-        elif same:
-            words += ": it stays the same whatever the model has learned"
+        if same:
+            words += build if alone else ": it stays the same whatever the model has learned"
         note(2 if same and not alone else 0, words)
+        widest = max(checked.random_network_gaps, default=0.0)
+        unlearned = checked.gap < LEARNED * widest
+        words = (
+            f"heatmaps of networks with random weights reach up to {widest:.2f} between the two areas, "
+            f"this one {checked.gap:.2f}"
+        )
+        if unlearned:
+            words += build if alone else ": no more than a network that has learned nothing may"
+        note(2 if unlearned and not alone else 0, words)
     return BADGES[max(grades)], tuple(reasons)
 
 
@@ -282,9 +296,9 @@ def _grade(value: float, needed: tuple[float, float]) -> int:
     return sum(value < limit for limit in needed)
 
 
-def _area(logits: np.ndarray) -> float:
-    """Mean area of P(target) under curves of log-odds."""
-    return float(np.mean(area(probabilities(logits, None)))) if len(logits) else float("nan")
+def area_of_p(logits: np.ndarray) -> float:
+    """Area of P(target) under a curve of log-odds, NaN for none."""
+    return float(area(probabilities(logits, None))) if len(logits) else float("nan")
 
 
 def _plain(value: float) -> float | None:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from .background import Cancel, stopper
-from .errors import RedeepfakeError
+from .errors import RedeepfakeError, UnsuitableModel
 from .explanation import Explanation, explain
 from .models import Classifier
 from .preprocessing import face_pixels
 from .removal import Eraser, heat_on_input, neutral_pictures, on_cells, random_field, ranking
 from .scoring import Progress, probabilities
 from .stand_in import stand_in
-from .trust import GAIN, Faithfulness, Stage, judge_heatmap
+from .trust import GAIN, Faithfulness, Stage, area_of_p, judge_heatmap
 
 # Partly random networks on the way from the output layer alone to all layers, and how often that way is gone.
 STAGES, CASCADES = 4, 3
@@ -37,9 +37,12 @@ def faithfulness(
     The badge is ``"supported"`` where the heatmap comes from this model, beats nine tenths of the random
     maps, gains at least 0.5 in log-odds and 0.05 in area of P(target), and changes when the weights are
     randomised. It is ``"weak"`` where it beats three quarters and gains half as much (0.01 in area), and
-    else ``"not supported"``. A heatmap that stays the same with random weights is not supported, unless
-    the score hangs on its hottest third alone: then the network's build, and not its weights, says where
-    it looks.
+    else ``"not supported"``.
+
+    Networks with random weights must not do as well: a heatmap is not supported if it stays the same with
+    random weights, or if its gap between the two areas is less than twice the widest that a random network
+    has with a heatmap of its own. Neither counts where the score hangs on the hottest third of the face
+    alone: then the network's build, and not its weights, says where it looks.
 
     The classifier is only read. Its copy with random weights is made at the first check and kept as long
     as it is; a method that asks the network many times for one heatmap does so here a dozen times.
@@ -85,12 +88,13 @@ def faithfulness(
     pairs = (random_maps + 1) // 2
     # Two of the batches hold the neutral pictures and the average drop.
     batches = 2 + (1 + pairs) * Eraser.batches(2 * (steps - 1))
-    work = _Work(batches + 1 + CASCADES * STAGES, progress, stopper(cancel))
+    random_networks = CASCADES * (STAGES + 1 + Eraser.batches(2 * (steps - 1)))
+    work = _Work(batches + 1 + random_networks, progress, stopper(cancel))
 
     values = _curves(classifier, explanation, heat, steps, pairs, seed, work)
-    reproduced, stages, problem = _sanity(classifier, explanation, cells, seed, work)
+    sanity, problem = _sanity(classifier, explanation, cells, steps, seed, work)
     work.finish()
-    found = Faithfulness(explanation, "not supported", (), **values, reproduced=reproduced, stages=stages)
+    found = Faithfulness(explanation, "not supported", (), **values, **sanity)
     badge, reasons = judge_heatmap(found, problem)
     return replace(found, badge=badge, reasons=reasons)
 
@@ -108,13 +112,29 @@ class _Work:
             raise RedeepfakeError("the check was cancelled", next_step="Run it again for a badge.")
 
     def finish(self) -> None:
-        """A small network has fewer layers to randomise than was counted on."""
+        """A small network has fewer layers to randomise than was counted on; a random one may have no map."""
         if self._done < self._total:
             self._tell(self._total)
 
     def _tell(self, done: int) -> None:
         if self._progress is not None:
             self._progress(done, self._total)
+
+
+class _Face:
+    """One face before one classifier, whole and neutral."""
+
+    def __init__(self, classifier: Classifier, explanation: Explanation, tick: Callable[[], None]) -> None:
+        pixels = face_pixels(explanation.prediction.face, classifier.preprocessing)
+        self.eraser = Eraser(classifier, pixels, 1 if explanation.target == "fake" else -1, tick)
+        neutral = neutral_pictures(pixels)
+        self.whole, *empty = self.eraser.scores([pixels, *neutral.values()]).tolist()
+        chosen = _choice(self.whole, empty)
+        self.none, self.neutral = empty[chosen], list(neutral)[chosen]
+        self.eraser.neutral = neutral[self.neutral]
+
+    def curves(self, order: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.eraser.curves(order, steps, (self.whole, self.none))
 
 
 def _curves(
@@ -126,29 +146,22 @@ def _curves(
     seed: int,
     work: _Work,
 ) -> dict[str, Any]:
+    """The heatmap's curves, those of random maps, and the average drop, by the record's names."""
     rng = np.random.default_rng(seed)
-    pixels = face_pixels(explanation.prediction.face, classifier.preprocessing)
-    eraser = Eraser(classifier, pixels, 1 if explanation.target == "fake" else -1, work.tick)
-    neutral = neutral_pictures(pixels)
-    whole, *empty = eraser.scores([pixels, *neutral.values()]).tolist()
-    chosen = _choice(whole, empty)
-    words = list(neutral)[chosen]
-    eraser.neutral = neutral[words]
-    ends = whole, empty[chosen]
-
+    face = _Face(classifier, explanation, work.tick)
     cells = on_cells(heat)
-    deletion, insertion = eraser.curves(ranking(cells, random_field(cells, rng)), steps, ends)
+    deletion, insertion = face.curves(ranking(cells, random_field(cells, rng)), steps)
     random_deletion, random_insertion = [], []
     for _ in range(pairs):
-        field_ = random_field(cells, rng)
-        down, up = eraser.curves(ranking(field_, field_), steps, ends)
+        noise = random_field(cells, rng)
+        down, up = face.curves(ranking(noise, noise), steps)
         # What the opposite map deletes first, this one inserts last: the same pictures, the other way round.
         random_deletion += [down, up[::-1]]
         random_insertion += [up, down[::-1]]
-    kept = eraser.scores([eraser.without(1 - heat / heat.max())])
-    before, after = probabilities(np.array([whole, kept[0]]), None)
+    kept = face.eraser.scores([face.eraser.without(1 - heat / heat.max())])
+    before, after = probabilities(np.array([face.whole, kept[0]]), None)
     return {
-        "neutral": words,
+        "neutral": face.neutral,
         "deletion": deletion,
         "insertion": insertion,
         "random_deletion": np.array(random_deletion),
@@ -167,33 +180,52 @@ def _choice(whole: float, empty: list[float]) -> int:
 
 
 def _sanity(
-    classifier: Classifier, explanation: Explanation, cells: np.ndarray, seed: int, work: _Work
-) -> tuple[float, tuple[Stage, ...], str]:
-    """How like the heatmap is to itself made again, and to those of random networks."""
+    classifier: Classifier, explanation: Explanation, cells: np.ndarray, steps: int, seed: int, work: _Work
+) -> tuple[dict[str, Any], str]:
+    """The heatmap made again, by this network and by random ones; and why not, where it cannot be."""
 
-    def again(model: Classifier) -> float:
+    def again(model: Classifier) -> np.ndarray:
         e = explanation
         made = explain(model, e.prediction, method=e.method, target=e.target, layer=e.layer)
-        return correlation(cells, on_cells(heat_on_input(made, model.preprocessing)))
+        return on_cells(heat_on_input(made, model.preprocessing))
 
     try:
-        reproduced = again(classifier)
+        reproduced = correlation(cells, again(classifier))
     except ValueError as error:
-        return float("nan"), (), str(error)
+        return {}, str(error)
     work.tick()
     found: dict[float, list[float]] = {}
+    gaps = []
     with stand_in(classifier) as copy:
         for draw in range(CASCADES):
             copy.restore(classifier)
             for share in copy.cascade(seed + draw, STAGES):
                 try:
-                    like = again(copy.classifier)
+                    made = again(copy.classifier)
                 except ValueError:
                     # A random network may overflow; its heatmap then is none, and not this one.
-                    like = 0.0
-                found.setdefault(share, []).append(like)
+                    made = np.zeros_like(cells)
+                found.setdefault(share, []).append(correlation(cells, made))
                 work.tick()
-    return reproduced, tuple(Stage(share, tuple(found[share])) for share in sorted(found)), ""
+            gaps.append(_gap(copy.classifier, explanation, made, steps, seed, work))
+    stages = tuple(Stage(share, tuple(found[share])) for share in sorted(found))
+    return {"reproduced": reproduced, "stages": stages, "random_network_gaps": tuple(gaps)}, ""
+
+
+def _gap(
+    network: Classifier, explanation: Explanation, cells: np.ndarray, steps: int, seed: int, work: _Work
+) -> float:
+    """Insertion area less deletion area for a random network and its own heatmap; 0 where it has none."""
+    if not np.ptp(cells) > 0:
+        return 0.0
+    try:
+        face = _Face(network, explanation, work.tick)
+        ties = random_field(cells, np.random.default_rng(seed))
+        deletion, insertion = face.curves(ranking(cells, ties), steps)
+    except UnsuitableModel:
+        # It overflows.
+        return 0.0
+    return area_of_p(insertion) - area_of_p(deletion)
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:

@@ -58,8 +58,8 @@ def test_brightness_by_hand(tested: StressTest) -> None:
 
 def test_a_wider_crop_takes_in_the_frame_and_a_tighter_one_less(tested: StressTest) -> None:
     found = curve(tested, "crop margin")
-    # 10 pixels of black on each side of 100 grey ones: 26.7 of the input's 32 pixels stay grey, of the 30 that
-    # the valid convolution sees.
+    # 10 pixels of black on each side of 100 grey ones: 26.7 of the input's 32 pixels stay grey, of the 30
+    # that the valid convolution sees.
     assert found[0.1] == pytest.approx(p_of(150 * (32 / 1.2 / 30) ** 2), abs=0.02)
     assert found[-0.1] == pytest.approx(p_of(150), abs=1e-3)
 

@@ -67,7 +67,10 @@ def test_numbers_by_hand() -> None:
         ({"reproduced": 0.85}, "not supported", "gives another heatmap"),
         ({"reproduced": float("nan")}, "not supported", "cannot be made again"),
         ({"stages": (Stage(1.0, (0.95, 0.97)),), "lead": 0.5}, "not supported", "stays the same whatever"),
-        ({"stages": (Stage(1.0, (0.95, 0.97)),)}, "supported", "fixed by the network's build"),
+        ({"stages": (Stage(1.0, (0.95, 0.97)),)}, "supported", "which the network's build explains"),
+        ({"random_network_gaps": (0.1, 0.3)}, "supported", "up to 0.30"),
+        ({"random_network_gaps": (0.1, 0.3), "lead": 0.5}, "not supported", "has learned nothing may"),
+        ({"random_network_gaps": (0.1, -0.3), "lead": 0.5}, "supported", "up to 0.10"),
         ({"stages": (Stage(1.0, (0.95, 0.65)),), "lead": 0.5}, "supported", "is 0.80"),
     ],
 )
