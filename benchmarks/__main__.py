@@ -28,6 +28,7 @@ from redeepfake_nb import (
 )
 from redeepfake_nb.samples import sample_image
 
+from . import trust
 from .measure import Ratio, Timing, command, compared, machine, timed
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
@@ -72,6 +73,7 @@ def times(classifier: Classifier, folder: Path) -> list[Timing]:
         timed("find_faces, 1080p, face of 12 % of the width", lambda: find_faces(Frame(full_hd))),
         timed("find_faces, 12 MP, large face", lambda: find_faces(large), runs=3),
         timed("find_faces, 12 MP, small face", lambda: find_faces(small), runs=3),
+        *trust.times(),
     ]
 
 

@@ -70,7 +70,7 @@ def test_numbers_by_hand() -> None:
         ({"stages": (Stage(1.0, (0.95, 0.97)),)}, "supported", "which the network's build explains"),
         ({"random_network_gaps": (0.1, 0.3)}, "supported", "up to 0.30"),
         ({"random_network_gaps": (0.1, 0.3), "lead": 0.5}, "not supported", "has learned nothing may"),
-        ({"random_network_gaps": (0.1, -0.3), "lead": 0.5}, "supported", "up to 0.10"),
+        ({"random_network_gaps": (0.05, -0.3), "lead": 0.5}, "supported", "up to 0.05"),
         ({"stages": (Stage(1.0, (0.95, 0.65)),), "lead": 0.5}, "supported", "is 0.80"),
     ],
 )
