@@ -43,6 +43,9 @@ _HOMES = {
     "video_analysis": ("analyze_video",),
     "evaluation": ("Metrics", "evaluate"),
     "assessment": ("Assessment", "assess", "compare"),
+    "trust": ("Faithfulness",),
+    "trust_check": ("faithfulness",),
+    "stress": ("StressTest", "stress_test"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -88,6 +91,9 @@ if TYPE_CHECKING:
     from .models import Card, Classifier, load_model, save_model
     from .prediction import Prediction, predict
     from .preprocessing import Preprocessing, preprocess
+    from .stress import StressTest, stress_test
+    from .trust import Faithfulness
+    from .trust_check import faithfulness
     from .verdict import Verdict
     from .video import Completeness, Video, open_video
     from .video_analysis import analyze_video

@@ -49,6 +49,20 @@ def make_axes(ax: Canvas, size: tuple[float, float], columns: int = 1) -> tuple[
     return ax.subplots(1, columns), isinstance(ax, Figure)
 
 
+def make_grid(ax: Canvas, size: tuple[float, float], rows: int, columns: int, **options: Any) -> np.ndarray:
+    """(rows * columns,) Axes for a plot of several panels; single Axes raise ValueError."""
+    if isinstance(ax, Axes):
+        raise ValueError("this plot has several panels: give it a figure, or nothing")
+    if ax is None:
+        from matplotlib import pyplot
+
+        ax = pyplot.figure(layout="constrained")
+    if isinstance(ax, Figure):
+        ax.set_layout_engine("constrained")
+        ax.set_size_inches(size)
+    return ax.subplots(rows, columns, squeeze=False, **options).ravel()
+
+
 def fitted(width: int, height: int) -> tuple[float, float]:
     """Inches of a picture that is as large as a notebook allows, in its own proportions."""
     scale = min(WIDTH / width, HEIGHT / height)

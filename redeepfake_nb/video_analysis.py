@@ -24,10 +24,11 @@ from typing import Any, Literal
 import numpy as np
 
 from .aggregation import DEFAULT, aggregate
+from .background import Cancel, stopper
 from .detection import find_landmarks
 from .embedding import embed_faces
 from .explanation import explain as explain_predictions
-from .faces import Box, Detector, Face, crop_sharpness, detector_name
+from .faces import Box, Detector, Face, crop_sharpness, cut_out, detector_name
 from .media import Frame
 from .models import Classifier, default_classifier
 from .persons import group_tracks
@@ -68,7 +69,7 @@ def analyze_video(
     explain_top: int = 4,
     explain: str = "gradcam",
     progress: Progress | None = None,
-    cancel: threading.Event | Callable[[], bool] | None = None,
+    cancel: Cancel = None,
 ) -> VideoReport:
     """Analyse a video.
 
@@ -122,7 +123,7 @@ def analyze_video(
     if explain_top < 0:
         raise ValueError(f"explain_top must be 0 or more, not {explain_top}")
     began = time.perf_counter()
-    stop = _stopper(cancel)
+    stop = stopper(cancel)
     work = _Work(classifier, detector, margin, keep=explain_top)
     sampling = {"every": every} if every is not None else {"frames": frames}
     with (
@@ -245,7 +246,7 @@ class _Work:
             detector=detector_name(self.detector),
         )
         margin = self.classifier.preprocessing.margin if self.margin is None else self.margin
-        return _cut_out(face, max(_SURROUNDINGS, margin))
+        return cut_out(face, max(_SURROUNDINGS, margin))
 
     def _identify(self, frame: Frame, landmarks: np.ndarray, track: int) -> int:
         """Remember how the face looks; a track that shows somebody else from here on gets a new number."""
@@ -326,16 +327,6 @@ def _of_person(prediction: Prediction, persons: dict[int, int]) -> Prediction:
     return replace(prediction, face=replace(face, person=persons[face.track]))
 
 
-def _cut_out(face: Face, margin: float) -> Face:
-    """The same face on a copy of its surroundings, so that the whole frame can be let go."""
-    left, top, right, bottom = face.crop_box(margin)
-    frame = face.frame
-    part = Frame(frame.image[top:bottom, left:right].copy(), frame.index, frame.timestamp, frame.source)
-    box = tuple(v - o for v, o in zip(face.box, (left, top, left, top), strict=True))
-    points = None if face.landmarks is None else face.landmarks - (left, top)
-    return replace(face, frame=part, box=box, landmarks=points)
-
-
 def _searched_ahead(
     frames: Iterable[Frame], finder: FaceFinder, searchers: ThreadPoolExecutor
 ) -> Iterator[tuple[Frame, Future | None]]:
@@ -347,12 +338,6 @@ def _searched_ahead(
         if len(waiting) > _SEARCHERS:
             yield waiting.popleft()
     yield from waiting
-
-
-def _stopper(cancel: threading.Event | Callable[[], bool] | None) -> Callable[[], bool]:
-    if cancel is None:
-        return lambda: False
-    return cancel.is_set if isinstance(cancel, threading.Event) else cancel
 
 
 @contextmanager

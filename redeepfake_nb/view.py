@@ -54,6 +54,7 @@ from .errors import displayable
 from .explanation import Explanation
 from .heat import HEAT, checked_strength, heat_colors, overlay
 from .label_layout import place_labels
+from .trust_view import plot_faithfulness, plot_stress
 from .verdict import doubt
 from .video_view import plot_persons, plot_suspicious_frames, plot_timeline
 
@@ -63,8 +64,10 @@ __all__ = [
     "overlay",
     "plot_explanation",
     "plot_faces",
+    "plot_faithfulness",
     "plot_persons",
     "plot_probabilities",
+    "plot_stress",
     "plot_suspicious_frames",
     "plot_timeline",
     "to_png",

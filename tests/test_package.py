@@ -24,6 +24,7 @@ PUBLIC = [
     "EmptyFile",
     "Explanation",
     "Face",
+    "Faithfulness",
     "Frame",
     "HashMismatch",
     "Head",
@@ -42,6 +43,7 @@ PUBLIC = [
     "RedeepfakeError",
     "Sighting",
     "Source",
+    "StressTest",
     "TruncatedMedia",
     "UnsafeModel",
     "UnsuitableModel",
@@ -57,6 +59,7 @@ PUBLIC = [
     "compare",
     "evaluate",
     "explain",
+    "faithfulness",
     "find_faces",
     "load_model",
     "open_video",
@@ -64,6 +67,7 @@ PUBLIC = [
     "preprocess",
     "read_image",
     "save_model",
+    "stress_test",
 ]
 
 
