@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from .explanation import Explanation, explain
+from .explanation import Explanation, explain, split_network
 from .methods import METHODS, Target, checked_choice, default_layer
 from .models import Classifier
 from .prediction import Prediction
@@ -162,9 +162,9 @@ def compare_explanations(
         raise ValueError(f"methods are one or more different names, not {methods!r}")
     for method in methods:
         checked_choice("method", method, METHODS)
-    # Compiled by the cheapest method, so that no other one's time has it in it.
-    for name in {layer or default_layer(classifier, method) for method in methods}:
-        explain(classifier, prediction, "gradcam", target, name)
+    for method in methods:
+        # So that the times have no compilation in them.
+        split_network(classifier, layer or default_layer(classifier, method)).prepare(method)
     explanations, seconds = [], []
     for method in methods:
         start = time.perf_counter()

@@ -89,8 +89,8 @@ def explain(
     ``"saliency"``
         The pixels' own gradient (Simonyan et al. 2014), averaged over noisy copies (SmoothGrad, Smilkov et
         al. 2017; the same noise each time), times how far the pixel is above black, summed over the colours:
-        the part of the logit that a pixel accounts for to first order. Fine-grained and noisy; dark
-        pixels get little by construction. At another layer, the same of its map.
+        the part of the logit that a pixel accounts for to first order, averaged to at most 32 x 32 cells.
+        Dark places get little by construction. At another layer, the same of its map.
 
     Gradients are taken by tf-keras-vis on the part of the network behind ``layer``; both parts are compiled
     once for each model and layer.
@@ -127,7 +127,7 @@ def explain(
     checked_choice("target", target, ("fake", "real"))
     one = isinstance(predictions, Prediction)
     chosen = [predictions] if one else list(predictions)
-    split = _split(classifier, layer or default_layer(classifier, method))
+    split = split_network(classifier, layer or default_layer(classifier, method))
     found: list[Explanation] = []
     if chosen:
         batch = preprocess([p.face for p in chosen], classifier.preprocessing)
@@ -168,12 +168,12 @@ def _explanation(
     return Explanation(prediction, heatmap, method, target, layer, peak, margin)
 
 
-_splits: weakref.WeakKeyDictionary[Classifier, dict[str, SplitNetwork]] = weakref.WeakKeyDictionary()
+_networks: weakref.WeakKeyDictionary[Classifier, dict[str, SplitNetwork]] = weakref.WeakKeyDictionary()
 
 
-def _split(classifier: Classifier, layer: str) -> SplitNetwork:
-    """Built once for each model and layer."""
-    known = _splits.setdefault(classifier, {})
+def split_network(classifier: Classifier, layer: str) -> SplitNetwork:
+    """The classifier's network at a layer, built once for each and kept as long as the classifier."""
+    known = _networks.setdefault(classifier, {})
     if layer not in known:
         known[layer] = SplitNetwork(classifier, layer)
     return known[layer]

@@ -151,7 +151,7 @@ def plot_regions(explanation: Explanation, ax: Canvas = None) -> Axes:
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.legend(loc="lower right", frameon=False, fontsize=FONT)
-    draw_title(ax, f"{title}\n{regions.sentence}", size[0] if own else None)
+    draw_title(ax, f"{title}\n{regions.sentence}", size[0] * 0.75 if own else None)
     return ax
 
 
@@ -214,11 +214,15 @@ def plot_comparison(
 def _method_caption(row: dict, comparison: MethodComparison) -> str:
     """Name, peak, where most lies, time, and whatever else was measured."""
     peak = f"peak {row['peak']:.3g}" if row["peak"] > 0 else "no evidence"
-    lines = [METHODS[row["method"]], f"{peak}, {row['seconds']:.2g} s"]
+    lines = [METHODS[row["method"]], f"{peak}, {_seconds(row['seconds'])}"]
     if row["region"]:
         lines.append(row["region"])
     lines += [f"{k} {v:.2g}" for k, v in comparison.scores.get(row["method"], {}).items()]
     return "\n".join(lines)
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
 
 
 def _draw_part(
@@ -266,9 +270,10 @@ def _draw_agreement(ax: Axes, comparison: MethodComparison) -> None:
         for j in range(count):
             value = comparison.agreement[i, j]
             text = f"{value:.2f}" if np.isfinite(value) else "none"
-            color = "white" if abs(value) > 0.7 else "black"
+            color = "white" if abs(value) > 0.6 else "black"
             ax.text(j, i, text, ha="center", va="center", fontsize=font, color=color)
+    # Only below: names on the left would push the column of pictures above apart.
     ax.set_xticks(range(count), names, rotation=90, fontsize=font)
-    ax.set_yticks(range(count), names, fontsize=font)
+    ax.set_yticks([])
     ax.tick_params(length=0)
-    ax.set_title("rank correlation of the heatmaps", fontsize=FONT - 1)
+    ax.set_title("rank correlation,\nin the same order", fontsize=FONT - 1)

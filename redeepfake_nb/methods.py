@@ -39,6 +39,8 @@ MAPS_TRIED = 128
 # SmoothGrad: Smilkov et al. 2017 recommend 10 to 20 % noise; docs/performance.md has the number of copies.
 NOISY_COPIES = 16
 NOISE = 0.1
+# Cells a side that finer saliency maps are averaged to; else a few single pixels hold the peak.
+SALIENCY_CELLS = 32
 # Pictures in one pass of the network; bounds memory, changes no result.
 _FORWARD_AT_ONCE = 32
 _BACKWARD_AT_ONCE = 8
@@ -107,7 +109,7 @@ class SplitNetwork:
         # Black, in the numbers that this model eats.
         self._black = np.float32(classifier.preprocessing.value_range[0])
         self._on_picture = layer == _input_layer(model)
-        size = classifier.preprocessing.input_size
+        self._size = size = classifier.preprocessing.input_size
         image = tf.TensorSpec((None, size, size, 3), tf.float32)
         trunk = keras.Model(model.inputs, features)
         self._trunk = tf.function(
@@ -144,6 +146,16 @@ class SplitNetwork:
             found = (found + read(np.ascontiguousarray(batch[:, :, ::-1]), sign)[:, :, ::-1]) / 2
         return np.maximum(found, 0)
 
+    def prepare(self, method: str) -> None:
+        """Have everything compiled that a method needs, on one black picture."""
+        black = np.full((1, self._size, self._size, 3), self._black, np.float32)
+        if method == "saliency":
+            self._slopes(np.asarray(self._trunk(black)), black, 1.0)
+        elif method == "scorecam":
+            self._logits(black)
+        else:
+            self._cam(black, 1.0, method)
+
     def _cam(self, pixels: np.ndarray, sign: float, method: str) -> np.ndarray:
         """Grad-CAM, Grad-CAM++ and Layer-CAM: maps weighed by their gradients, (N, h, w), signed."""
         import tensorflow as tf
@@ -172,24 +184,21 @@ class SplitNetwork:
     def _score_cam_of(self, pixels: np.ndarray, maps: np.ndarray, sign: float, black: float) -> np.ndarray:
         spread = maps.std(axis=(0, 1))
         chosen = np.argsort(-spread, kind="stable")[:MAPS_TRIED]
-        # An even map shows nothing of a place, and its mask would be 0 / 0.
-        chosen = chosen[np.ptp(maps, axis=(0, 1))[chosen] > 0]
         found = np.zeros(maps.shape[:2], np.float32)
         for start in range(0, len(chosen), _FORWARD_AT_ONCE):
             some = np.ascontiguousarray(maps[..., chosen[start : start + _FORWARD_AT_ONCE]])
             masks = cv2.resize(some, pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
             masks = masks.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)[..., None]
             low, high = (f(axis=(1, 2), keepdims=True) for f in (masks.min, masks.max))
-            seen = self._black + (masks - low) / np.maximum(high - low, 1e-12) * (pixels - self._black)
+            # An even map hides no place more than another.
+            masks = np.divide(masks - low, high - low, out=np.ones_like(masks), where=high > low)
+            seen = self._black + masks * (pixels - self._black)
             found += some @ (sign * (self._logits(seen.astype(np.float32)) - black))
         return found
 
     def _saliency(self, pixels: np.ndarray, sign: float) -> np.ndarray:
         """Gradients averaged over noisy copies, times what they are gradients of, signed."""
-        import tensorflow as tf
-
-        gradient = self._visualisation(*_SALIENCY)
-        features = np.asarray(self._trunk(tf.constant(pixels)))
+        features = np.asarray(self._trunk(pixels))
         found = []
         for one, values in zip(pixels, features, strict=True):
             # The same noise for every face, so that a face has the same heatmap alone and among others.
@@ -199,17 +208,26 @@ class SplitNetwork:
                 count = min(_BACKWARD_AT_ONCE, NOISY_COPIES - start)
                 noise = rng.standard_normal((count, *values.shape), np.float32)
                 noisy = values + NOISE * np.ptp(values) * noise
-                gradients = gradient(
-                    _score(sign),
-                    self._seed(tf.constant(noisy), np.repeat(one[None], count, axis=0)),
-                    keepdims=True,
-                    gradient_modifier=None,
-                    normalize_map=False,
-                )
-                total += np.sum(gradients[0] if self._needs_image else gradients, axis=0)
+                total += self._slopes(noisy, np.repeat(one[None], count, axis=0), sign).sum(axis=0)
             above_zero = values - self._black if self._on_picture else values
-            found.append((total / NOISY_COPIES * above_zero).sum(axis=-1))
+            parts = (total / NOISY_COPIES * above_zero).sum(axis=-1)
+            # Single pixels are all noise. What they account for adds up, so that cells lose nothing by it.
+            size = (min(parts.shape[1], SALIENCY_CELLS), min(parts.shape[0], SALIENCY_CELLS))
+            found.append(cv2.resize(parts, size, interpolation=cv2.INTER_AREA))
         return np.stack(found).astype(np.float32)
+
+    def _slopes(self, features: np.ndarray, pixels: np.ndarray, sign: float) -> np.ndarray:
+        """(N, h, w, channels) gradients of the logit, or of its opposite."""
+        import tensorflow as tf
+
+        found = self._visualisation(*_SALIENCY)(
+            _score(sign),
+            self._seed(tf.constant(features), pixels),
+            keepdims=True,
+            gradient_modifier=None,
+            normalize_map=False,
+        )
+        return np.asarray(found[0] if self._needs_image else found)
 
     def _seed(self, features, pixels: np.ndarray):
         import tensorflow as tf
