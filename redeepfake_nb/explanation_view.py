@@ -189,19 +189,20 @@ def plot_comparison(
     count = len(comparison.methods) + 2
     columns = min(count, _COLUMNS)
     rows = -(-count // columns)
-    measured = max((len(s) for s in comparison.scores.values()), default=0)
+    captions = [_method_caption(row, comparison) for row in comparison.table.to_dict("records")]
+    lines = max(caption.count("\n") + 1 for caption in captions)
     side = min(WIDTH / columns * crop.shape[0] / crop.shape[1], HEIGHT / 2)
-    size = (WIDTH, rows * (side + 0.55 + 0.16 * measured) + 0.7)
+    # Below the agreement stand the methods' names, upright.
+    size = (WIDTH, rows * (side + 0.15 * lines + 0.2) + 1.2)
     axes, _ = make_axes(ax, size, columns, rows)
     axes = np.ravel(axes)
     for axis in axes[count:]:
         axis.remove()
     draw_picture(axes[0], crop, crop.shape[1], crop.shape[0])
     axes[0].set_title("crop", fontsize=FONT - 1)
-    for axis, row in zip(axes[1:], comparison.table.to_dict("records"), strict=False):
-        explanation = comparison.explanations[comparison.methods.index(row["method"])]
+    for axis, explanation, caption in zip(axes[1:], comparison.explanations, captions, strict=False):
         _draw_part(axis, explanation, crop, "overlay", strength, False)
-        axis.set_title(printable(_method_caption(row, comparison)), fontsize=FONT - 1, **LITERAL)
+        axis.set_title(printable(caption), fontsize=FONT - 1, **LITERAL)
     _draw_agreement(axes[count - 1], comparison)
     title = (
         f"P(fake) {comparison.prediction.probability:.2f}; methods for {comparison.target}, strength "

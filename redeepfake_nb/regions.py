@@ -123,7 +123,7 @@ class Regions:
             return f"Most {evidence} lies outside the face {numbers}, so it says little of the face itself."
         if share >= self.evidence.max():
             return f"Most {evidence} lies {_PLACES[name]} {numbers}."
-        return f"The {evidence} is densest {_PLACES[name]} {numbers}."
+        return f"The {evidence} stands out most {_PLACES[name]} {numbers}."
 
 
 def sum_regions(heatmap: np.ndarray, face: Face, margin: float, target: str = "fake") -> Regions:
@@ -254,7 +254,8 @@ def _painted(
         if fill:
             cv2.fillPoly(canvas, [fixed], 1, shift=_SHIFT)
         if thickness > 0:
-            cv2.polylines(canvas, [fixed], fill, 1, max(round(thickness), 1), shift=_SHIFT)
+            # OpenCV draws a pixel more than it is asked for.
+            cv2.polylines(canvas, [fixed], fill, 1, max(round(thickness) - 1, 1), shift=_SHIFT)
     return canvas.astype(bool)
 
 
