@@ -25,6 +25,7 @@ _HOMES = {
         "OutputError",
         "RedeepfakeError",
         "TruncatedMedia",
+        "UnknownChoice",
         "UnsafeModel",
         "UnsuitableModel",
         "UnsupportedMedia",
@@ -36,7 +37,9 @@ _HOMES = {
     "architectures": ("Head", "build_model"),
     "models": ("Card", "Classifier", "load_model", "save_model"),
     "prediction": ("Prediction", "predict"),
+    "regions": ("Regions",),
     "explanation": ("Explanation", "explain"),
+    "comparison": ("MethodComparison", "compare_explanations"),
     "verdict": ("Verdict",),
     "analysis": ("ImageReport", "analyze_image"),
     "video_report": ("Person", "Sighting", "VideoReport"),
@@ -68,6 +71,7 @@ if TYPE_CHECKING:
     from .analysis import ImageReport, analyze_image
     from .architectures import Head, build_model
     from .assessment import Assessment, assess, compare
+    from .comparison import MethodComparison, compare_explanations
     from .errors import (
         EmptyFile,
         HashMismatch,
@@ -80,6 +84,7 @@ if TYPE_CHECKING:
         OutputError,
         RedeepfakeError,
         TruncatedMedia,
+        UnknownChoice,
         UnsafeModel,
         UnsuitableModel,
         UnsupportedMedia,
@@ -91,6 +96,7 @@ if TYPE_CHECKING:
     from .models import Card, Classifier, load_model, save_model
     from .prediction import Prediction, predict
     from .preprocessing import Preprocessing, preprocess
+    from .regions import Regions
     from .stress import StressTest, stress_test
     from .trust import Faithfulness
     from .trust_check import faithfulness

@@ -46,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument("--model", metavar="PATH", help="a .keras file with its sidecar; default: ours")
     analyze.add_argument("--detector", default="hog", help="hog (default) or cnn")
     analyze.add_argument("--threshold", type=float, help="cut on P(fake), 0 to 1; default: the model's")
-    analyze.add_argument("--explain", metavar="METHOD", help="gradcam, gradcam++ or layercam")
+    analyze.add_argument(
+        "--explain", metavar="METHOD", help="gradcam, gradcam++, layercam, scorecam or saliency"
+    )
     analyze.add_argument(
         "--target", choices=("fake", "real"), default="fake", help="what pictures' heatmaps speak for"
     )

@@ -34,7 +34,7 @@ def shade_doubt(ax: Axes, threshold: float, reach: float, *, upwards: bool) -> N
     span(low, high, color=COLORS["inconclusive"], alpha=0.22, lw=0)
 
 
-def make_axes(ax: Canvas, size: tuple[float, float], columns: int = 1) -> tuple[Any, bool]:
+def make_axes(ax: Canvas, size: tuple[float, float], columns: int = 1, rows: int = 1) -> tuple[Any, bool]:
     """What to draw on, and whether its figure has the size in inches that was asked for."""
     if isinstance(ax, Axes):
         return ax, False
@@ -42,11 +42,11 @@ def make_axes(ax: Canvas, size: tuple[float, float], columns: int = 1) -> tuple[
         # Here, because importing pyplot chooses a backend.
         from matplotlib import pyplot
 
-        return pyplot.subplots(1, columns, figsize=size, layout="constrained")[1], True
+        return pyplot.subplots(rows, columns, figsize=size, layout="constrained")[1], True
     if isinstance(ax, Figure):
         ax.set_layout_engine("constrained")
         ax.set_size_inches(size)
-    return ax.subplots(1, columns), isinstance(ax, Figure)
+    return ax.subplots(rows, columns), isinstance(ax, Figure)
 
 
 def make_grid(ax: Canvas, size: tuple[float, float], rows: int, columns: int, **options: Any) -> np.ndarray:

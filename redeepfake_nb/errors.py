@@ -111,5 +111,9 @@ class HashMismatch(ModelError):
     """The file's SHA-256 is not the one that was expected."""
 
 
+class UnknownChoice(RedeepfakeError, ValueError):
+    """A name among arguments that stands for nothing: a method, a target, a layer without a map."""
+
+
 class OutputError(RedeepfakeError):
     """Something could not be written."""
