@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import ipywidgets as ipw
 
 from . import media
+from .closer_look import CloserLook
 from .controls import DEFAULT, Controls, empty_upload
 from .errors import InputError, ModelError, OutputError, RedeepfakeError, displayable
 from .models import Classifier, default_classifier, load_model
@@ -49,6 +50,8 @@ class Inspector:
         own_threshold: bool,
     ) -> None:
         self.controls = controls
+        self.closer = CloserLook()
+        controls.closer.children = [self.closer.root]
         self._recorded: list[tuple[str, str, Exception]] = []  # place, message, error
         # Of each thread its own: what one thread changes quietly must not swallow another's callbacks.
         self._here = threading.local()

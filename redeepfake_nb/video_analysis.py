@@ -144,7 +144,7 @@ def analyze_video(
         completeness = video.completeness
         timing = {"scan": round(time.perf_counter() - began, 4)}
         persons = group_tracks(work.embeddings, work.together)
-        evidence = [_of_person(p, persons) for p in work.evidence()]
+        evidence = [_with_landmarks(_of_person(p, persons)) for p in work.evidence()]
         explanations = explain_predictions(classifier, evidence, explain) if evidence else []
         timing["total"] = round(time.perf_counter() - began, 4)
         return VideoReport(
@@ -325,6 +325,15 @@ class _Work:
 def _of_person(prediction: Prediction, persons: dict[int, int]) -> Prediction:
     face = prediction.face
     return replace(prediction, face=replace(face, person=persons[face.track]))
+
+
+def _with_landmarks(prediction: Prediction) -> Prediction:
+    """Where they were not needed before: to tell the parts of a face that is shown."""
+    face = prediction.face
+    if face.landmarks is not None:
+        return prediction
+    (points,) = find_landmarks(face.frame.image, [face.box])
+    return replace(prediction, face=replace(face, landmarks=points))
 
 
 def _searched_ahead(

@@ -11,7 +11,7 @@ from .controls import MAX_MAPS
 from .errors import InputError, ModelError, OutputError
 from .inspecting import Inspector
 from .models import Classifier
-from .video_controls import VideoControls
+from .video_controls import VideoControls, whose
 from .video_report import VideoReport
 from .viewing import Viewing
 
@@ -117,3 +117,5 @@ class VideoBoard(Inspector):
         viewing, c = self._viewing, self.controls
         found = () if viewing is None else viewing.heatmaps(c.method.value, c.target.value, MAX_MAPS)
         c.show_maps(found)
+        classifier = None if viewing is None else viewing.classifier
+        self.closer.offer(classifier, [(whose(e).lower(), e) for e in found], c.threshold.value)

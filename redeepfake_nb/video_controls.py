@@ -16,7 +16,7 @@ from . import markup
 from .aggregation import STRATEGIES
 from .annotation import draw_tracks
 from .controls import STYLE, WIDE, Controls, button, hint, show_png
-from .explanation import METHODS, Explanation
+from .explanation import Explanation
 from .media import Frame
 from .video_report import Sighting, VideoReport
 
@@ -123,7 +123,7 @@ class VideoControls(Controls):
             ),
             "How the scores of a person's frames become one. Nothing is computed anew",
         )
-        self._add_heatmaps(list(METHODS), method, target, strength)
+        self._add_heatmaps([], method, target, strength)
         self._add_saving(folder, "the video")
         self.annotated = hint(
             ipw.Checkbox(value=False, description="With annotated video", indent=False, layout=WIDE),
@@ -179,6 +179,7 @@ class VideoControls(Controls):
             self.frame,
             self.moment_table,
             self.maps,
+            self.closer,
             self.persons_caption,
             self.persons,
             self.persons_table,
@@ -259,11 +260,12 @@ class VideoControls(Controls):
 
         strength = self.strength.value
         self.fill_maps(
-            [(_whose(e), view.to_png(view.plot_explanation, e, strength=strength)) for e in explanations]
+            [(whose(e), view.to_png(view.plot_explanation, e, strength=strength)) for e in explanations]
         )
 
 
-def _whose(explanation: Explanation) -> str:
+def whose(explanation: Explanation) -> str:
+    """``Person 1``."""
     person = explanation.prediction.face.person
     return "Face" if person is None else f"Person {person + 1}"
 

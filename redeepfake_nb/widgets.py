@@ -287,6 +287,7 @@ class ImageInspector(Inspector):
     def _judge_again(self) -> None:
         self.result = [report.at_threshold(self.controls.threshold.value) for report in self.result]
         self.controls.show_report(self._current())
+        self.closer.judge(self.controls.threshold.value)
         self._mark_stale()
 
     def _explain_again(self) -> None:
@@ -334,7 +335,10 @@ class ImageInspector(Inspector):
 
     def _show_maps(self) -> None:
         report = self._current()
-        self.controls.show_maps(() if report is None else report.explanations)
+        found = () if report is None else report.explanations
+        self.controls.show_maps(found)
+        named = [(f"face {i + 1}", explanation) for i, explanation in enumerate(found)]
+        self.closer.offer(self._used, named, self.controls.threshold.value)
 
     def _summary(self) -> str:
         if self._settings is None:

@@ -97,6 +97,7 @@ ORDER = [
     "judging",
     "markup",
     "controls",
+    "closer_look",
     "video_controls",
     "inspecting",
     "video_board",
@@ -139,6 +140,7 @@ KNOWN_BY = {
     },
     "av": {"annotation", "conversion", "sample_clip", "sampling", "streams", "video"},
     "ipywidgets": {
+        "closer_look",
         "controls",
         "inspecting",
         "video_board",

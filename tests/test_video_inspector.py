@@ -24,6 +24,18 @@ from redeepfake_nb.widgets import VideoInspector
 SECONDS = 60  # to wait for what takes one
 
 
+class Gate(threading.Event):
+    """An event that tells whether somebody has come to wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.reached.set()
+        return super().wait(timeout)
+
+
 @pytest.fixture(autouse=True)
 def seen(monkeypatch) -> list[threading.Event]:
     """A detector called "squares"; while the list holds an event, it waits for it at every frame."""
@@ -182,10 +194,11 @@ def test_settings_reach_the_report(classifier, video, quick):
 
 
 def test_the_page_stays_usable_and_cancel_keeps_what_was_done(inspector, video, seen, quick):
-    gate = threading.Event()
+    gate = Gate()
     seen.append(gate)
     c = inspector.controls
     inspector.start(video)
+    assert gate.reached.wait(SECONDS)
     assert inspector.running
     assert not inspector.wait(0.05)
     assert (c.cancel.layout.display, c.cancel.disabled, c.upload.disabled) == ("", False, True)
