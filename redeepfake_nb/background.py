@@ -160,3 +160,10 @@ def in_words(done: int, total: int | None, seconds: float) -> str:
         left = seconds / (done - 1) * (total - done)
         words += f", about {left / 60:.0f} min left" if left >= 90 else f", about {left:.0f} s left"
     return words + "."
+
+
+def stopper(cancel: threading.Event | Callable[[], bool] | None) -> Callable[[], bool]:
+    """What says whether to stop, from an event, a callable, or nothing."""
+    if cancel is None:
+        return lambda: False
+    return cancel.is_set if isinstance(cancel, threading.Event) else cancel

@@ -135,10 +135,12 @@ def _analyzed(
     file: str, classifier: Classifier, options: argparse.Namespace
 ) -> tuple[ImageReport | VideoReport, list[str]]:
     """A file's report, and what was written of it."""
+    from .kinds import is_video
+
     notes = []
     # Saved reports hold overlays, so saving asks for heatmaps.
     method = options.explain or ("gradcam" if options.save else None)
-    if _is_video(file):
+    if is_video(file):
         from .video_analysis import analyze_video
 
         report: Any = analyze_video(
@@ -172,25 +174,6 @@ def _analyzed(
 
         notes.append(f"saved in {displayable(save(report, options.save))}")
     return report, notes
-
-
-def _is_video(file: str) -> bool:
-    """Whether the file's first bytes are those of moving pictures; False where it cannot be read."""
-    from .files import open_file
-    from .signatures import video_format
-
-    try:
-        with open_file(file, max_bytes=sys.maxsize) as opened:
-            kind = video_format(opened.read(4096))
-            if kind == "GIF":
-                # Stills and moving pictures begin alike.
-                from PIL import Image
-
-                opened.seek(0)
-                return Image.open(opened).is_animated
-            return kind is not None
-    except (RedeepfakeError, OSError, ValueError, SyntaxError):
-        return False  # the reader of pictures says what is wrong with it
 
 
 def _print(report: ImageReport | VideoReport, file: str, notes: list[str]) -> None:

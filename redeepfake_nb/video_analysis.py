@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .aggregation import DEFAULT, aggregate
+from .background import stopper
 from .detection import find_landmarks
 from .embedding import embed_faces
 from .explanation import explain as explain_predictions
@@ -118,7 +119,7 @@ def analyze_video(
     if explain_top < 0:
         raise ValueError(f"explain_top must be 0 or more, not {explain_top}")
     began = time.perf_counter()
-    stop = _stopper(cancel)
+    stop = stopper(cancel)
     work = _Work(classifier, detector, margin, keep=explain_top)
     sampling = {"every": every} if every is not None else {"frames": frames}
     with open_video(source) as video, ThreadPoolExecutor(1) as scorer:
@@ -326,12 +327,6 @@ def _cut_out(face: Face, margin: float) -> Face:
     box = tuple(v - o for v, o in zip(face.box, (left, top, left, top), strict=True))
     points = None if face.landmarks is None else face.landmarks - (left, top)
     return replace(face, frame=part, box=box, landmarks=points)
-
-
-def _stopper(cancel: threading.Event | Callable[[], bool] | None) -> Callable[[], bool]:
-    if cancel is None:
-        return lambda: False
-    return cancel.is_set if isinstance(cancel, threading.Event) else cancel
 
 
 @contextmanager

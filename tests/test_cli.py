@@ -12,8 +12,9 @@ from grey_faces import grey_faces
 from PIL import Image
 
 from redeepfake_nb import Classifier, analyze_image, analyze_video, doctor, open_video, save_model
-from redeepfake_nb.cli import _is_video, main
+from redeepfake_nb.cli import main
 from redeepfake_nb.doctor import Finding, examine
+from redeepfake_nb.kinds import is_video
 from redeepfake_nb.sample_clip import sample_clip
 from redeepfake_nb.samples import write_samples
 
@@ -148,8 +149,8 @@ def test_what_counts_as_a_video(video: Path, portrait: Path, tmp_path: Path) -> 
     with open(large, "wb") as file:  # larger than any picture may be, most of it a hole
         file.write(sample_clip()[:1000])
         file.truncate(300 * 2**20)
-    assert [_is_video(str(p)) for p in (video, moving, large)] == [True] * 3
-    assert [_is_video(str(p)) for p in (portrait, still, tmp_path / "absent", tmp_path)] == [False] * 4
+    assert [is_video(str(p)) for p in (video, moving, large)] == [True] * 3
+    assert [is_video(str(p)) for p in (portrait, still, tmp_path / "absent", tmp_path)] == [False] * 4
 
 
 @pytest.mark.parametrize(
