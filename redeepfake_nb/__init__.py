@@ -17,17 +17,21 @@ _HOMES = {
         "EmptyFile",
         "HashMismatch",
         "InputError",
+        "JournalError",
         "MediaTooLarge",
+        "MissingExtra",
         "ModelError",
         "ModelIncomplete",
         "NoVideoFrames",
         "NotAModel",
         "OutputError",
         "RedeepfakeError",
+        "TookTooLong",
         "TruncatedMedia",
         "UnsafeModel",
         "UnsuitableModel",
         "UnsupportedMedia",
+        "WorkerLost",
     ),
     "media": ("Frame", "Source", "read_image"),
     "video": ("Completeness", "Video", "open_video"),
@@ -43,6 +47,10 @@ _HOMES = {
     "video_analysis": ("analyze_video",),
     "evaluation": ("Metrics", "evaluate"),
     "assessment": ("Assessment", "assess", "compare"),
+    "journal": ("Journal",),
+    "journal_rows": ("FileResult",),
+    "scan_result": ("ScanResult", "open_scan"),
+    "scanning": ("scan",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -69,25 +77,33 @@ if TYPE_CHECKING:
         EmptyFile,
         HashMismatch,
         InputError,
+        JournalError,
         MediaTooLarge,
+        MissingExtra,
         ModelError,
         ModelIncomplete,
         NotAModel,
         NoVideoFrames,
         OutputError,
         RedeepfakeError,
+        TookTooLong,
         TruncatedMedia,
         UnsafeModel,
         UnsuitableModel,
         UnsupportedMedia,
+        WorkerLost,
     )
     from .evaluation import Metrics, evaluate
     from .explanation import Explanation, explain
     from .faces import Detection, Detector, Face, find_faces
+    from .journal import Journal
+    from .journal_rows import FileResult
     from .media import Frame, Source, read_image
     from .models import Card, Classifier, load_model, save_model
     from .prediction import Prediction, predict
     from .preprocessing import Preprocessing, preprocess
+    from .scan_result import ScanResult, open_scan
+    from .scanning import scan
     from .verdict import Verdict
     from .video import Completeness, Video, open_video
     from .video_analysis import analyze_video

@@ -179,6 +179,7 @@ class Journal(JournalFile):
             (path,) = self._base.execute("SELECT path FROM files WHERE id = ?", (first,)).fetchone()
             for row, stamp in rows:
                 extra = {"id": row, "stamp": stamp, "duplicate_of": None if row == first else path}
+                extra |= {} if row == first else {"seconds": 0.0}
                 self._base.execute(
                     f"UPDATE files SET {changes}, stamp = :stamp, duplicate_of = :duplicate_of "
                     "WHERE id = :id",

@@ -34,9 +34,9 @@ CREATE TABLE scans (
 CREATE TABLE files (
     id INTEGER PRIMARY KEY, settings_id INTEGER NOT NULL REFERENCES settings, path TEXT NOT NULL, raw BLOB,
     status TEXT NOT NULL DEFAULT 'waiting', sha256 TEXT, stamp TEXT, kind TEXT, format TEXT,
-    size_bytes INTEGER, width INTEGER, height INTEGER, duration_s REAL, faces INTEGER, score REAL, doubt REAL, threshold REAL,
-    verdict TEXT, reasons TEXT NOT NULL DEFAULT '', error TEXT, cause TEXT, next_step TEXT, duplicate_of TEXT,
-    seconds REAL, scored_at TEXT,
+    size_bytes INTEGER, width INTEGER, height INTEGER, duration_s REAL, faces INTEGER, score REAL,
+    doubt REAL, threshold REAL, verdict TEXT, reasons TEXT NOT NULL DEFAULT '', error TEXT, cause TEXT,
+    next_step TEXT, duplicate_of TEXT, seconds REAL, scored_at TEXT,
     UNIQUE (settings_id, path)
 );
 CREATE INDEX files_by_bytes ON files (settings_id, sha256);

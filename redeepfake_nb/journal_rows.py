@@ -25,8 +25,8 @@ ORDERS = {
 }
 _SELECT = """
     f.id, f.path, f.raw, f.status, f.verdict, f.score, f.threshold, f.faces, f.reasons, f.kind, f.format,
-    f.width, f.height, f.duration_s, f.size_bytes, f.error, f.cause, f.next_step, f.duplicate_of, b.label, f.sha256,
-    f.seconds, f.scored_at
+    f.width, f.height, f.duration_s, f.size_bytes, f.error, f.cause, f.next_step, f.duplicate_of, b.label,
+    f.sha256, f.seconds, f.scored_at
 """
 
 

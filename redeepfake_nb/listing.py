@@ -12,42 +12,11 @@ from .errors import EmptyFile, InputError, UnsupportedMedia
 from .kinds import is_media
 
 # Files with other endings are taken from a folder where their first bytes are those of media.
-SUFFIXES = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".webp",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".gif",
-        ".heic",
-        ".heif",
-        ".avif",
-        ".jp2",
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".ts",
-        ".mts",
-        ".m2ts",
-        ".mpg",
-        ".mpeg",
-        ".flv",
-        ".ogv",
-        ".wmv",
-        ".3gp",
-        ".ivf",
-        ".y4m",
-        ".h264",
-        ".hevc",
-    ]
+# Not .ts, which TypeScript has too.
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+    *(".heic", ".heif", ".avif", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mts", ".m2ts"),
+    *(".mpg", ".mpeg", ".flv", ".ogv", ".wmv", ".3gp", ".ivf", ".y4m", ".h264", ".hevc"),
 )
 _COLUMNS = ("path", "file", "url")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
