@@ -101,7 +101,10 @@ class ScanResult:
         """One row per file, with the fields of :class:`FileResult` and the model's SHA-256 and version."""
         import pandas as pd
 
-        return pd.DataFrame(self._records(where, order), columns=self._columns)
+        frame = pd.DataFrame(self._records(where, order), columns=self._columns)
+        # A column without any value has no type of its own, and all tables are to have the same.
+        texts = dict.fromkeys((column for column in frame if column not in _NUMBERS), "string")
+        return frame.astype(texts | _NUMBERS)
 
     @property
     def _columns(self) -> list[str]:
@@ -153,9 +156,6 @@ class ScanResult:
                 next_step='Run `pip install "redeepfake-nb[parquet]"`, or use to_csv().',
             ) from error
         frame = self.to_frame(where, order=order)
-        # A column without any value has no type of its own, and files of one series are to have the same.
-        texts = [c for c in frame if c not in _NUMBERS]
-        frame = frame.astype({**dict.fromkeys(texts, "string"), **_NUMBERS})
         with writing_into(path.parent) as workshop:
             made = workshop / path.name
             frame.to_parquet(made, engine="pyarrow", index=False)
@@ -164,7 +164,7 @@ class ScanResult:
 
 
 _NUMBERS = {
-    **dict.fromkeys(("score", "threshold", "duration_s", "seconds"), "Float64"),
+    **dict.fromkeys(("score", "threshold", "duration_s", "seconds"), "float64"),
     **dict.fromkeys(("faces", "width", "height", "size_bytes"), "Int64"),
 }
 

@@ -138,6 +138,7 @@ def scan(
     )
     if isinstance(detector, str):
         get_detector(detector)
+    packed = b"" if workers == 0 else _packed(settings)
     files = list_files(paths)
     began = time.perf_counter()
     with (
@@ -156,7 +157,7 @@ def scan(
         name = uuid.uuid4().hex
         threads = machine_size()[1]
         site = _site(name, executor, workers, waiting, classifier, settings, path, digest)
-        job = Job(name, path, digest, pickle.dumps(settings), (), time_limit, threads)
+        job = Job(name, path, digest, packed, (), time_limit, threads)
         work = _Work(book, record, site, job, entries)
         try:
             finished = work.run(progress, stopper(cancel))
@@ -170,6 +171,15 @@ def scan(
         return ScanResult(
             book.path, book.scan(record.id), cancelled=not finished, seconds=time.perf_counter() - began
         )
+
+
+def _packed(settings: ScanSettings) -> bytes:
+    try:
+        return pickle.dumps(settings)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(
+            "other processes cannot import this detector; define it at the top of a module, or use workers=0"
+        ) from error
 
 
 def _site(

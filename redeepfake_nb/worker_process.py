@@ -26,7 +26,7 @@ def main() -> None:
     """Serve standard input until it is closed."""
     # A terminal's Ctrl-C reaches all of its processes; stopping is the master's business.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_first()
+    _die_quietly()
     answers = os.fdopen(os.dup(1), "wb")
     # Whatever libraries print must not get between the answers.
     os.dup2(2, 1)
@@ -75,12 +75,18 @@ def _listen(pipe: BinaryIO, tasks: queue.SimpleQueue) -> None:
     os._exit(0)
 
 
-def _die_first() -> None:
-    """On Linux, when memory runs out, this process is to go rather than a notebook or the master."""
+def _die_quietly() -> None:
+    """A crash leaves no image of the memory, which holds people's faces, on the disk.
+
+    On Linux, when memory runs out, this process is to go rather than a notebook or the master.
+    """
     try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("800")
-    except OSError:
+    except (ImportError, OSError, ValueError):
         pass
 
 

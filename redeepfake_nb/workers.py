@@ -150,6 +150,8 @@ def _scored(job: Job, paths: Sequence[str]) -> dict[int, Outcome]:
 
 def _borrow(job: Job) -> Worker:
     with _lock:
+        if job.scan in _closed:
+            raise RedeepfakeError("the scan is over")
         idle = _idle.get(job.scan, [])
         worker = idle.pop() if idle else None
         if worker is not None:
