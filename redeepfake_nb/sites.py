@@ -133,7 +133,6 @@ class DaskCluster(Foreign):
     def __init__(self, scan: str, client: Any, model: str | None, sha256: str) -> None:
         super().__init__(scan, client.get_executor(pure=False))
         self._client = client
-        self._first = client.get_executor(pure=False, priority=10)
         self._asked, self._threads = -_ASK_EVERY, 1
         self._plugin = f"redeepfake-model-{sha256[:16]}" if model else None
         if model:
@@ -145,9 +144,6 @@ class DaskCluster(Foreign):
         if now - self._asked >= _ASK_EVERY:
             self._asked, self._threads = now, sum(self._client.nthreads().values())
         return max(1, self._threads)
-
-    def look(self, files: Sequence[Known]) -> Future:
-        return self._keep(self._first.submit(take_fingerprints, files))
 
     def close(self) -> None:
         super().close()
