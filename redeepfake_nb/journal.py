@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 from .journal_file import JournalFile
-from .journal_rows import LABELS, FileResult, Filter, order_by, select, to_json, to_row
+from .journal_rows import LABELS, FileResult, Filter, select, select_page, to_json, to_row
 
 _COPIED = [
     "sha256",
@@ -234,7 +234,7 @@ class Journal(JournalFile):
             How many at most (``None``: all), and how many to leave out before them.
         """
         condition, values = (where or Filter()).where()
-        query = f"{select(None, condition)} {order_by(order, descending)} LIMIT :limit OFFSET :offset"
+        query = select_page(condition, order, descending)
         values |= {"scan": scan.id, "settings": scan.settings_id, "offset": offset}
         values["limit"] = -1 if limit is None else limit
         return [FileResult(*row) for row in self._fetch(query, values)]

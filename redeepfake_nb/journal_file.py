@@ -42,12 +42,13 @@ CREATE TABLE files (
 CREATE INDEX files_by_bytes ON files (settings_id, sha256);
 CREATE INDEX files_by_score ON files (settings_id, score);
 CREATE INDEX files_by_doubt ON files (settings_id, doubt);
-CREATE INDEX files_by_status ON files (settings_id, status, score);
+CREATE INDEX files_by_status ON files (settings_id, status, verdict, error, (duplicate_of IS NOT NULL));
 CREATE INDEX files_by_verdict ON files (settings_id, verdict, score);
 CREATE TABLE listed (
     scan_id INTEGER NOT NULL REFERENCES scans, file_id INTEGER NOT NULL REFERENCES files,
     position INTEGER NOT NULL, PRIMARY KEY (scan_id, file_id)
 ) WITHOUT ROWID;
+CREATE INDEX listed_in_order ON listed (scan_id, position, file_id);
 CREATE TABLE details (
     settings_id INTEGER NOT NULL REFERENCES settings, sha256 TEXT NOT NULL, detail TEXT NOT NULL,
     PRIMARY KEY (settings_id, sha256)

@@ -126,16 +126,17 @@ class Filter:
             ("f.status", self.statuses),
             ("f.verdict", self.verdicts),
             ("f.kind", self.kinds),
-            ("b.label", self.labels),
             ("f.error", self.errors),
         ):
-            if wanted is None:
-                continue
-            wanted = (wanted,) if isinstance(wanted, str) else tuple(wanted)
-            names = {f"{column[2:]}{i}": value for i, value in enumerate(wanted) if value is not None}
-            values |= names
-            either = [f"{column} IN ({', '.join(':' + name for name in names)})"]
-            either += [f"{column} IS NULL"] if None in wanted else []
+            if wanted is not None:
+                parts.append(f"{column} IN ({_names(column[2:], wanted, values)})")
+        if self.errors is not None:
+            parts.append("f.status = 'failed'")  # has an index
+        if self.labels is not None:
+            chosen = _names("label", self.labels, values)
+            either = [f"f.sha256 IN (SELECT sha256 FROM labels WHERE label IN ({chosen}))"]
+            if None in self.labels:
+                either += ["f.sha256 IS NULL", "f.sha256 NOT IN (SELECT sha256 FROM labels)"]
             parts.append(f"({' OR '.join(either)})")
         if self.text:
             parts.append("f.path LIKE :text ESCAPE '\\'")
@@ -148,6 +149,14 @@ class Filter:
             parts.append("f.score <= :highest")
             values["highest"] = self.highest
         return "".join(f" AND {part}" for part in parts), values
+
+
+def _names(column: str, wanted: Collection[str | None], values: dict[str, Any]) -> str:
+    """Parameters for these values, separated by commas, which are added to ``values``."""
+    wanted = (wanted,) if isinstance(wanted, str) else wanted
+    names = {f"{column}{i}": value for i, value in enumerate(wanted) if value is not None}
+    values.update(names)
+    return ", ".join(f":{name}" for name in names)
 
 
 def order_by(order: str, descending: bool) -> str:
@@ -165,14 +174,28 @@ def order_by(order: str, descending: bool) -> str:
     return f"ORDER BY {column} {direction} NULLS LAST, f.id {direction}"
 
 
-def select(what: str | None, condition: str) -> str:
-    """A query for the rows of one scan; without ``what``, for :class:`FileResult`'s fields."""
-    # CROSS JOIN keeps the order of the tables: files by an index first, whatever the statistics say.
+# CROSS JOIN keeps the tables in this order, whatever the statistics say.
+_FILES_FIRST = "files f CROSS JOIN listed l ON l.scan_id = :scan AND l.file_id = f.id"
+_LIST_FIRST = "listed l CROSS JOIN files f ON f.id = l.file_id"
+
+
+def select(what: str, condition: str) -> str:
+    """A query over the files of one scan."""
+    return f"SELECT {what} FROM {_FILES_FIRST} WHERE f.settings_id = :settings{condition}"
+
+
+def select_page(condition: str, order: str, descending: bool) -> str:
+    """A query for the fields of :class:`FileResult` with the parameters ``limit`` and ``offset``."""
+    ordered = order_by(order, descending)
+    if order == "listed" and not condition:
+        chosen = f"SELECT f.id FROM {_LIST_FIRST} WHERE l.scan_id = :scan"
+    else:
+        chosen = select("f.id", condition)
+    # What is passed over is told by indexes alone; whole rows are fetched only for the page.
     return f"""
-        SELECT {what or _SELECT} FROM files f
-        CROSS JOIN listed l ON l.scan_id = :scan AND l.file_id = f.id
-        LEFT JOIN labels b ON b.sha256 = f.sha256
-        WHERE f.settings_id = :settings{condition}
+        SELECT {_SELECT} FROM ({chosen} {ordered} LIMIT :limit OFFSET :offset) p
+        JOIN files f ON f.id = p.id JOIN listed l ON l.scan_id = :scan AND l.file_id = f.id
+        LEFT JOIN labels b ON b.sha256 = f.sha256 {ordered}
     """
 
 

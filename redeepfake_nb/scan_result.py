@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +116,7 @@ class ScanResult:
             "model": f"{model['name']} {model['version']}",
             "model_sha256": self.scan.model_sha256,
         }
-        return [asdict(row) | common for row in self.rows(where, order=order)]
+        return [vars(row) | common for row in self.rows(where, order=order)]
 
     def to_csv(self, path: str | os.PathLike, where: Filter | None = None, *, order: str = "listed") -> Path:
         """Write the table as CSV, whole or not at all; text in it cannot become a spreadsheet's formula.
