@@ -192,13 +192,18 @@ class Journal(JournalFile):
                     (scan.settings_id, outcome["sha256"], to_json(outcome["detail"])),
                 )
 
-    def copy_known(self, scan: ScanRecord, row: int, digest: str, stamp: str | None) -> bool:
-        """Give a row the outcome of another with the same bytes and settings; whether there is one."""
+    def copy_known(
+        self, scan: ScanRecord, row: int, digest: str, stamp: str | None, *, failed: bool = True
+    ) -> bool:
+        """Give a row the outcome of another with the same bytes and settings; whether there is one.
+
+        ``failed`` says whether a failure counts as an outcome here.
+        """
         with self.transaction():
             known = self._base.execute(
                 "SELECT id, path FROM files WHERE settings_id = ? AND sha256 = ? AND status != 'waiting' "
-                "AND id != ? ORDER BY duplicate_of IS NOT NULL, id LIMIT 1",
-                (scan.settings_id, digest, row),
+                "AND id != ? AND (? OR status != 'failed') ORDER BY duplicate_of IS NOT NULL, id LIMIT 1",
+                (scan.settings_id, digest, row, failed),
             ).fetchone()
             if known is None:
                 return False

@@ -102,7 +102,7 @@ class Filter:
     Parameters
     ----------
     statuses, verdicts, kinds, labels, errors
-        Allowed values; among the labels ``None`` stands for files without one.
+        Allowed values, or one; among the labels ``None`` stands for files without one.
     text
         Part of the path; upper and lower case of ASCII letters are the same.
     lowest, highest
@@ -133,9 +133,10 @@ class Filter:
         if self.errors is not None:
             parts.append("f.status = 'failed'")  # has an index
         if self.labels is not None:
-            chosen = _names("label", self.labels, values)
+            labels = (self.labels,) if isinstance(self.labels, str) else self.labels
+            chosen = _names("label", labels, values)
             either = [f"f.sha256 IN (SELECT sha256 FROM labels WHERE label IN ({chosen}))"]
-            if None in self.labels:
+            if None in labels:
                 either += ["f.sha256 IS NULL", "f.sha256 NOT IN (SELECT sha256 FROM labels)"]
             parts.append(f"({' OR '.join(either)})")
         if self.text:

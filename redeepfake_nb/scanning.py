@@ -47,6 +47,8 @@ Progress = Callable[[int, int | None], None]
 TIME_LIMIT = 1800.0
 # Files per look and pictures per job, at most; and the bytes that one job's pictures have together.
 _LOOK, _JOB, _JOB_BYTES = 64, 16, 64 * 2**20
+# A look that takes longer, in seconds, was at too many files.
+_LOOK_SECONDS = 1.0
 # Seconds between two looks at whether to stop.
 _TICK = 0.2
 # What a model's card says that does not change a score.
@@ -158,7 +160,7 @@ def scan(
         threads = machine_size()[1]
         site = _site(name, executor, workers, waiting, classifier, settings, path, digest)
         job = Job(name, path, digest, packed, (), time_limit, threads)
-        work = _Work(book, record, site, job, entries)
+        work = _Work(book, record, site, job, entries, copy_failed=not retry_failed)
         try:
             finished = work.run(progress, stopper(cancel))
         except BaseException:
@@ -249,12 +251,20 @@ class _Work:
     """One run of a scan."""
 
     def __init__(
-        self, journal: Journal, record: ScanRecord, site: Site, job: Job, entries: Sequence[Entry]
+        self,
+        journal: Journal,
+        record: ScanRecord,
+        site: Site,
+        job: Job,
+        entries: Sequence[Entry],
+        copy_failed: bool,
     ) -> None:
+        self._copy_failed = copy_failed
         self._journal, self._record, self._site, self._job = journal, record, site, job
         self._total, self._done = len(entries), 0
         self._unseen = deque(entries)
-        self._looks: deque[tuple[list[Entry], Future]] = deque()
+        self._looks: deque[tuple[list[Entry], float, Future]] = deque()
+        self._look_size = 1
         self._pictures: list[_File] = []
         self._queue: deque[list[_File]] = deque()
         self._alone: deque[_File] = deque()
@@ -270,7 +280,7 @@ class _Work:
         while not stop():
             self._look()
             self._launch()
-            under_way = [*self._flying, *(future for _, future in self._looks)]
+            under_way = [*self._flying, *(future for *_, future in self._looks)]
             if not under_way:
                 return True
             wait(under_way, timeout=_TICK, return_when=FIRST_COMPLETED)
@@ -286,17 +296,21 @@ class _Work:
     def _look(self) -> None:
         """Keep a few looks under way, as long as not too much waits behind them."""
         while self._unseen and len(self._looks) < 2 and len(self._queue) <= 2 * self._site.capacity:
-            some = [self._unseen.popleft() for _ in range(min(_LOOK, len(self._unseen)))]
-            self._looks.append((some, self._site.look([Known(e.path, e.sha256, e.stamp) for e in some])))
+            some = [self._unseen.popleft() for _ in range(min(self._look_size, len(self._unseen)))]
+            look = self._site.look([Known(e.path, e.sha256, e.stamp) for e in some])
+            self._looks.append((some, time.monotonic(), look))
 
     def _take_looks(self) -> None:
         # In the order listed, so that of equal files always the same one counts as the first.
-        while self._looks and self._looks[0][1].done():
-            entries, future = self._looks.popleft()
+        while self._looks and self._looks[0][2].done():
+            entries, since, future = self._looks.popleft()
             try:
                 fingerprints = future.result()
-            except (BrokenExecutor, CancelledError, RedeepfakeError) as error:
+            except Exception as error:
                 raise _gone(error) from error
+            # Many small files at a time, but nobody is to wait until many large ones are read.
+            quick = time.monotonic() - since < _LOOK_SECONDS
+            self._look_size = min(2 * self._look_size, _LOOK) if quick else max(1, self._look_size // 2)
             with self._journal.transaction():
                 for entry, fingerprint in zip(entries, fingerprints, strict=True):
                     self._sort(entry, fingerprint)
@@ -314,7 +328,9 @@ class _Work:
             self._done += 1
         elif seen.sha256 in self._files:
             self._files[seen.sha256].rows.append((entry, seen.stamp))
-        elif self._journal.copy_known(self._record, entry.id, seen.sha256, seen.stamp):
+        elif self._journal.copy_known(
+            self._record, entry.id, seen.sha256, seen.stamp, failed=self._copy_failed
+        ):
             self._done += 1
         else:
             file = _File(entry.path, seen.sha256, seen.size_bytes or 0, [(entry, seen.stamp)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import workers
-from .errors import MissingExtra
+from .errors import MissingExtra, RedeepfakeError, displayable
 from .fingerprints import Fingerprint, Known, take_fingerprints
 from .outcomes import FileScorer, Outcome
 from .workers import Job, close_workers, run_job
@@ -77,17 +78,23 @@ class Machine:
     def __init__(self, scan: str, count: int) -> None:
         self._scan = scan
         self.capacity = count
+        self._closing = False
         self._drivers = ThreadPoolExecutor(count, thread_name_prefix="redeepfake-scan")
         # Reading ahead of the processes, so that they never wait for a digest.
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="redeepfake-look")
 
     def look(self, files: Sequence[Known]) -> Future:
-        return self._reader.submit(take_fingerprints, files)
+        return self._reader.submit(self._look, files)
+
+    def _look(self, files: Sequence[Known]) -> list[Fingerprint]:
+        # One by one, so that closing has to wait for one at most.
+        return [found for file in files if not self._closing for found in take_fingerprints([file])]
 
     def score(self, job: Job) -> Future:
         return self._drivers.submit(run_job, job)
 
     def close(self) -> None:
+        self._closing = True
         self._drivers.shutdown(wait=False, cancel_futures=True)
         self._reader.shutdown(wait=False, cancel_futures=True)
         close_workers(self._scan)
@@ -164,13 +171,14 @@ def _model_plugin(model: Path, sha256: str) -> Any:
         """Writes the model's files on each worker."""
 
         def setup(self, worker: Any) -> None:
-            folder = tempfile.mkdtemp(prefix="redeepfake-model-", dir=worker.local_directory)
+            self.folder = tempfile.mkdtemp(prefix="redeepfake-model-", dir=worker.local_directory)
             for name, data in files.items():
-                (Path(folder) / name).write_bytes(data)
-            workers.MODEL_FILES[sha256] = str(Path(folder) / model.name)
+                (Path(self.folder) / name).write_bytes(data)
+            workers.MODEL_FILES[sha256] = str(Path(self.folder) / model.name)
 
         def teardown(self, worker: Any) -> None:
             workers.MODEL_FILES.pop(sha256, None)
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     return ModelFiles()
 
@@ -187,6 +195,8 @@ def connect(address: str) -> Any:
     ------
     MissingExtra
         Dask is not installed.
+    RedeepfakeError
+        Nobody answers there.
     """
     try:
         from distributed import Client
@@ -196,7 +206,14 @@ def connect(address: str) -> Any:
             subject=address,
             next_step='Run `pip install "redeepfake-nb[cluster]"`.',
         ) from error
-    return Client(address)
+    try:
+        return Client(address)
+    except (OSError, ValueError) as error:
+        raise RedeepfakeError(
+            f"no Dask scheduler answers there ({displayable(error) or type(error).__name__})",
+            subject=address,
+            next_step="Check that it runs, and the address it printed when it started.",
+        ) from error
 
 
 def machine_size() -> tuple[int, int]:

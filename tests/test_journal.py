@@ -148,7 +148,7 @@ def test_filters_orders_and_pages(journal: Journal) -> None:
     assert found(Filter(text="3%1")) == []
     assert found(Filter(statuses=[])) == []
     journal.set_label("0" * 64, "fake", "/Clips/0")
-    assert found(Filter(labels=["fake"])) == [0]
+    assert found(Filter(labels=["fake"])) == found(Filter(labels="fake")) == [0]
     assert found(Filter(labels=[None], verdicts=["real", "fake"])) == [1, 3]
     for order in ORDERS:
         assert sorted(found(order=order)) == [0, 1, 2, 3, 4, 5]
