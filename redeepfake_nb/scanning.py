@@ -155,10 +155,9 @@ def scan(
         if retry_failed:
             book.reset_failed(record)
         entries = book.entries(record)
-        waiting = sum(entry.status == "waiting" for entry in entries)
         name = uuid.uuid4().hex
         threads = machine_size()[1]
-        site = _site(name, executor, workers, waiting, classifier, settings, path, digest)
+        site = _site(name, executor, workers, classifier, settings, path, digest)
         job = Job(name, path, digest, packed, (), time_limit, threads)
         work = _Work(book, record, site, job, entries, copy_failed=not retry_failed)
         try:
@@ -188,7 +187,6 @@ def _site(
     name: str,
     executor: Any,
     workers: int | None,
-    waiting: int,
     classifier: Any,
     settings: ScanSettings,
     model: str | None,
@@ -204,9 +202,7 @@ def _site(
         elif not isinstance(classifier, Classifier):
             classifier = load_model(classifier)
         return Here(FileScorer(classifier, settings))
-    count = machine_size()[0] if workers is None else workers
-    # No more than can have something to do.
-    return Machine(name, max(1, min(count, waiting)))
+    return Machine(name, machine_size()[0] if workers is None else workers)
 
 
 @contextlib.contextmanager
@@ -271,8 +267,9 @@ class _Work:
         self._flying: dict[Future, tuple[list[_File], bool]] = {}
         # Bytes that are being scored, or will be.
         self._files: dict[str, _File] = {}
-        waiting = sum(entry.status == "waiting" for entry in entries)
-        self._job_size = min(_JOB, max(1, math.ceil(waiting / (4 * site.capacity))))
+        # Small jobs for a small scan, so that everybody gets some. Where all is known, all may have changed.
+        waiting = sum(entry.status == "waiting" for entry in entries) or len(entries)
+        self._job_size = min(_JOB, math.ceil(waiting / (4 * site.capacity)))
 
     def run(self, progress: Progress | None, stop: Callable[[], bool]) -> bool:
         """Go on until all is done or somebody stops it; whether all is done."""
