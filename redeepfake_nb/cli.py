@@ -1,4 +1,4 @@
-"""The command ``redeepfake-nb``: analyse files, look at the installation, train and judge a model."""
+"""The command ``redeepfake-nb``: analyse and scan files, check the installation, train and judge a model."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .errors import RedeepfakeError, displayable
 if TYPE_CHECKING:
     from .analysis import ImageReport
     from .models import Classifier
+    from .scan_result import ScanResult
     from .video_report import VideoReport
 
 
@@ -63,6 +64,28 @@ def _parser() -> argparse.ArgumentParser:
         "--annotate", metavar="OUT.mp4", help="write the video, the only file then, with boxes and scores"
     )
     analyze.set_defaults(run=_analyze)
+
+    scan = commands.add_parser("scan", help="score many files; goes on where it stopped")
+    scan.add_argument("inputs", nargs="+", metavar="FOLDER|LIST.csv|FILE")
+    scan.add_argument("--journal", default="results.sqlite", help="SQLite file; default: results.sqlite")
+    scan.add_argument("--csv", metavar="OUT.csv", help="write the table of results as CSV")
+    scan.add_argument("--parquet", metavar="OUT.parquet", help="write it as a Parquet file")
+    scan.add_argument("--model", metavar="PATH", help="a .keras file with its sidecar; default: ours")
+    scan.add_argument("--detector", default="hog", help="hog (default) or cnn")
+    scan.add_argument("--threshold", type=float, help="cut on P(fake), 0 to 1; default: the model's")
+    scan.add_argument(
+        "--frames",
+        type=_frames,
+        default=32,
+        metavar="N|all",
+        help="how many of a video to look at; default: 32",
+    )
+    where = scan.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, metavar="N", help="processes; default: as the machine allows")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, such as tcp://head:8786")
+    scan.add_argument("--time-limit", type=float, metavar="SECONDS", help="for one file; default: 1800")
+    scan.add_argument("--retry-failed", action="store_true", help="try files again that failed before")
+    scan.set_defaults(run=_scan)
 
     doctor = commands.add_parser("doctor", help="check the installation")
     doctor.set_defaults(run=_doctor)
@@ -137,10 +160,12 @@ def _analyzed(
     file: str, classifier: Classifier, options: argparse.Namespace
 ) -> tuple[ImageReport | VideoReport, list[str]]:
     """A file's report, and what was written of it."""
+    from .kinds import is_video
+
     notes = []
     # Saved reports hold overlays, so saving asks for heatmaps.
     method = options.explain or ("gradcam" if options.save else None)
-    if _is_video(file):
+    if is_video(file):
         from .video_analysis import analyze_video
 
         report: Any = analyze_video(
@@ -176,25 +201,6 @@ def _analyzed(
     return report, notes
 
 
-def _is_video(file: str) -> bool:
-    """Whether the file's first bytes are those of moving pictures; False where it cannot be read."""
-    from .files import open_file
-    from .signatures import video_format
-
-    try:
-        with open_file(file, max_bytes=sys.maxsize) as opened:
-            kind = video_format(opened.read(4096))
-            if kind == "GIF":
-                # Stills and moving pictures begin alike.
-                from PIL import Image
-
-                opened.seek(0)
-                return Image.open(opened).is_animated
-            return kind is not None
-    except (RedeepfakeError, OSError, ValueError, SyntaxError):
-        return False  # the reader of pictures says what is wrong with it
-
-
 def _print(report: ImageReport | VideoReport, file: str, notes: list[str]) -> None:
     print(f"{displayable(file)}: {report.verdict.headline}")
     for reason in report.verdict.reasons:
@@ -225,6 +231,61 @@ def _persons(report: VideoReport) -> list[str]:
         f"frames reach the threshold: {in_words(stretches(report, person))}"
         for person in report.persons
     ]
+
+
+def _scan(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from .scanning import TIME_LIMIT, scan
+    from .sites import connect
+
+    client = connect(options.scheduler) if options.scheduler else None
+    try:
+        with tqdm(unit="file", disable=None) as bar:
+
+            def progress(done: int, total: int | None) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            result = scan(
+                options.inputs,
+                options.journal,
+                options.model,
+                executor=client,
+                workers=options.workers,
+                frames=options.frames,
+                detector=options.detector,
+                threshold=options.threshold,
+                time_limit=TIME_LIMIT if options.time_limit is None else options.time_limit,
+                retry_failed=options.retry_failed,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        print(
+            f"stopped; what was done is kept in {displayable(options.journal)}, and the same command goes on",
+            file=sys.stderr,
+        )
+        return 130
+    finally:
+        if client is not None:
+            client.close()
+    for line in _table(result):
+        print(line)
+    for out, write in ((options.csv, result.to_csv), (options.parquet, result.to_parquet)):
+        if out:
+            print(f"table: {displayable(write(out))}")
+    return 1 if result.counts["failed"] else 0
+
+
+def _table(result: ScanResult) -> list[str]:
+    """What came of a scan, a line for each kind of outcome."""
+    lines = [f"{displayable(result.journal)}: {sum(result.counts.values())} files"]
+    for row in result.summary().itertuples():
+        kind = row.error if row.status == "failed" else row.verdict if row.status != "no face" else None
+        name = f"{row.status}: {kind}" if isinstance(kind, str) else row.status
+        copies = f"  ({row.duplicates} with the same bytes as another)" if row.duplicates else ""
+        lines.append(f"  {name:<24} {row.files:>7}{copies}")
+    return lines
 
 
 def _doctor(options: argparse.Namespace) -> int:

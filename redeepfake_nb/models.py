@@ -298,13 +298,7 @@ def load_model(
     digest = sha256_of(path)
     config = read_config(path)
     card = _read_card(path, config, preprocessing, positive_class)
-    for expected, source in ((sha256, "the call"), (card.sha256, "its sidecar")):
-        if expected and expected.lower() != digest:
-            raise HashMismatch(
-                f"its SHA-256 is {digest[:12]}…, but {source} says {expected[:12]}…",
-                subject=path,
-                next_step="Copy the file and its sidecar again from where they came.",
-            )
+    _check_digest(path, digest, card, sha256)
     changes: dict[str, Any] = {"sha256": digest}
     if preprocessing is not None:
         changes["preprocessing"] = preprocessing
@@ -314,6 +308,29 @@ def load_model(
         changes["output"] = output
     check_config(config, path)
     return Classifier(_load_keras(path), replace(card, **changes))
+
+
+def read_card(name_or_path: str | Path | None = None) -> Card:
+    """The card of a model with its file's SHA-256; the model itself is not loaded.
+
+    ``name_or_path`` and the errors are those of :func:`load_model`, as far as they can be told from outside.
+    """
+    path = default_model_path() if name_or_path is None else Path(name_or_path)
+    model_format(path)
+    digest = sha256_of(path)
+    card = _read_card(path, read_config(path), None, None)
+    _check_digest(path, digest, card)
+    return replace(card, sha256=digest)
+
+
+def _check_digest(path: Path, digest: str, card: Card, sha256: str | None = None) -> None:
+    for expected, source in ((sha256, "the call"), (card.sha256, "its sidecar")):
+        if expected and expected.lower() != digest:
+            raise HashMismatch(
+                f"its SHA-256 is {digest[:12]}…, but {source} says {expected[:12]}…",
+                subject=path,
+                next_step="Copy the file and its sidecar again from where they came.",
+            )
 
 
 @lru_cache(maxsize=1)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import cache
 
@@ -108,13 +108,18 @@ def _summed_up(hits: float, alarms: float, rise: float) -> str:
 
 @cache
 def _file() -> bytes:
+    return encode(pictures())
+
+
+def encode(images: Iterable[np.ndarray]) -> bytes:
+    """Pictures of :data:`SIZE`, (300, 480, 3) uint8 RGB, as an MP4 file, :data:`RATE` a second."""
     out = io.BytesIO()
     with av.open(out, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=RATE, options={"crf": _QUALITY, "preset": "veryfast"})
         stream.width, stream.height = SIZE
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, RATE)
-        for number, pixels in enumerate(pictures()):
+        for number, pixels in enumerate(images):
             picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             picture.pts, picture.time_base = number, Fraction(1, RATE)
             container.mux(stream.encode(picture))
