@@ -30,8 +30,8 @@ BADGES: tuple[Badge, ...] = ("supported", "weak", "not supported")
 # Share of random maps a heatmap must beat, the gain in log-odds, and the gap between the two areas in
 # probability: (for "supported", for "weak"). docs/trust.md has what networks of all kinds reach.
 BEATEN = (0.9, 0.75)
-GAIN = (0.5, 0.25)
-GAP = (0.05, 0.01)
+GAIN = (0.5, 0.4)
+GAP = (0.05, 0.02)
 # Rank correlation from which a heatmap counts as the same, made again or with random weights.
 SAME = 0.9
 # How many times the gap of random networks a network's gap must be.

@@ -36,7 +36,7 @@ def faithfulness(
 
     The badge is ``"supported"`` where the heatmap comes from this model, beats nine tenths of the random
     maps, gains at least 0.5 in log-odds and 0.05 in area of P(target), and changes when the weights are
-    randomised. It is ``"weak"`` where it beats three quarters and gains half as much (0.01 in area), and
+    randomised. It is ``"weak"`` where it beats three quarters and gains 0.4 and 0.02, and
     else ``"not supported"``.
 
     Networks with random weights must not do as well: a heatmap is not supported if it stays the same with

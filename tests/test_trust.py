@@ -60,9 +60,9 @@ def test_numbers_by_hand() -> None:
         ({"beaten": 9}, "supported", "9 of 10"),
         ({"beaten": 8}, "weak", "8 of 10"),
         ({"beaten": 7}, "not supported", "7 of 10"),
-        # Gains of 0.6, 0.3 and 0.15 in log-odds.
+        # Gains of 0.6, 0.45 and 0.15 in log-odds.
         ({"lead": 0.4}, "supported", "gain of 0.60"),
-        ({"lead": 0.2}, "weak", "gain of 0.30"),
+        ({"lead": 0.3}, "weak", "gain of 0.45"),
         ({"lead": 0.1}, "not supported", "hardly any place on this face matters"),
         ({"reproduced": 0.85}, "not supported", "gives another heatmap"),
         ({"reproduced": float("nan")}, "not supported", "cannot be made again"),
