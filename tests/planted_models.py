@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from redeepfake_nb import Card, Classifier, Face, Frame, Preprocessing
+from redeepfake_nb import Card, Classifier, Face, Frame, Preprocessing, planted
 
 SIZE = 32
 # Rows and columns of the patch that counts.
@@ -13,23 +13,8 @@ PATCH = (slice(4, 12), slice(18, 26))
 
 
 def patch_classifier(size: int = SIZE, patch: tuple[slice, slice] = PATCH, **card: object) -> Classifier:
-    """The logit is 16 times the mean red (0 to 1) of the patch, less 6; nothing else counts.
-
-    Rows and columns are weighed before the map ``conv`` that heatmaps come from, so that it is 0 elsewhere.
-    """
-    layers = keras.layers
-    rows, columns = patch
-    image = keras.Input((size, size, 3))
-    x = layers.Rescaling(1 / 255)(image)
-    edges = (rows.start, size - rows.stop), (columns.start, size - columns.stop)
-    x = layers.ZeroPadding2D(edges)(layers.Cropping2D(edges)(x))
-    conv = layers.Conv2D(2, 1, use_bias=False, name="conv")
-    dense = layers.Dense(1, name="logit")
-    model = keras.Model(image, dense(layers.GlobalAveragePooling2D()(conv(x))))
-    conv.set_weights([np.float32([[1, 0], [0, 1], [0, 0]])[None, None]])
-    cells = (rows.stop - rows.start) * (columns.stop - columns.start)
-    dense.set_weights([np.float32([[16 * size * size / cells], [0]]), np.float32([-6])])
-    return Classifier(model, Card(preprocessing=Preprocessing(input_size=size), temperature=1.0, **card))
+    """The package's own, of the size that is quick to test with."""
+    return planted.patch_classifier(size, patch, **card)
 
 
 def colour_classifier(size: int = SIZE) -> Classifier:

@@ -90,6 +90,7 @@ ORDER = [
     "robustness",
     "removal",
     "stand_in",
+    "planted",
     "trust",
     "trust_check",
     "stress",
@@ -124,6 +125,7 @@ ORDER = [
 KNOWN_BY = {
     "tensorflow": {"backend", "models", "methods", "doctor"},
     "keras": {
+        "planted",
         "backend",
         "evidence_map",
         "face_network",
