@@ -28,6 +28,7 @@ from redeepfake_nb import (
 )
 from redeepfake_nb.samples import sample_image
 
+from . import explanations
 from .measure import Ratio, Timing, command, compared, machine, timed
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
@@ -78,22 +79,10 @@ def times(classifier: Classifier, folder: Path) -> list[Timing]:
 def ratios(classifier: Classifier) -> list[Ratio]:
     """The comparisons."""
     face = find_faces(sample_image())[0]
-    one, eight = predict(classifier, [face]), predict(classifier, [face] * 8)
     batch = preprocess([face], classifier.preprocessing)
-    batch_of_8 = preprocess([face] * 8, classifier.preprocessing)
     reference = Classifier(build_model("EfficientNetB4"), Card(preprocessing=Preprocessing(input_size=224)))
     reference_batch = preprocess([face], reference.preprocessing)
     return [
-        compared(
-            "Grad-CAM of one face / bare forward pass",
-            ("Grad-CAM", lambda: explain(classifier, one)),
-            ("forward", lambda: classifier.logits(batch)),
-        ),
-        compared(
-            "Grad-CAM of 8 faces / bare forward pass of 8",
-            ("Grad-CAM", lambda: explain(classifier, eight)),
-            ("forward", lambda: classifier.logits(batch_of_8)),
-        ),
         compared(
             "shipped model / EfficientNetB4 at 224 px, forward pass of one face",
             ("shipped", lambda: classifier.logits(batch)),
@@ -102,7 +91,7 @@ def ratios(classifier: Classifier) -> list[Ratio]:
     ]
 
 
-def page(measured: list[Timing], ratio: list[Ratio]) -> str:
+def page(measured: list[Timing], ratio: list[Ratio], explanations: list[str]) -> str:
     """docs/performance.md."""
     lines = [
         "# Performance",
@@ -120,6 +109,7 @@ def page(measured: list[Timing], ratio: list[Ratio]) -> str:
         "|---|---|---|---|",
         *[r.row() for r in ratio],
         "",
+        *explanations,
     ]
     return "\n".join(lines)
 
@@ -127,7 +117,7 @@ def page(measured: list[Timing], ratio: list[Ratio]) -> str:
 def main() -> None:
     classifier = load_model()
     with tempfile.TemporaryDirectory() as folder:
-        text = page(times(classifier, Path(folder)), ratios(classifier))
+        text = page(times(classifier, Path(folder)), ratios(classifier), explanations.section(classifier))
     PAGE.write_text(text, encoding="utf-8")
     print(text)
 

@@ -1,6 +1,6 @@
-"""Explanations: what each method costs of a bare forward pass, what it leaves in memory, what its limits change.
+"""Explanations: times beside a bare forward pass, memory they leave behind, what their limits change.
 
-Run by ``python -m benchmarks.explanations``; ``make bench`` writes the first two tables into docs/performance.md.
+Run by ``python -m benchmarks.explanations``, or by ``make bench``, which writes it into docs/performance.md.
 """
 
 from __future__ import annotations
@@ -97,11 +97,15 @@ def growth_rows(classifier: Classifier) -> list[str]:
     ]
 
 
-def main() -> None:
-    classifier = load_model()
-    lines = ["| ratio | median | range | pairs |", "|---|---|---|---|"]
+def section(classifier: Classifier) -> list[str]:
+    """Lines of Markdown."""
+    lines = ["## Explanations", "", "| ratio | median | range | pairs |", "|---|---|---|---|"]
     lines += [r.row() for r in ratios(classifier)]
     lines += ["", "| method | explanations | memory grew by |", "|---|---|---|", *growth_rows(classifier), ""]
+    lines += [
+        "How far heatmaps change with the limits of the two slow methods, on the manipulated sample:",
+        "",
+    ]
     for words, name, method, values in (
         ("Score-CAM, maps tried", "MAPS_TRIED", "scorecam", (1024, 512, 256, 128, 64, 32)),
         ("SmoothGrad, noisy copies", "NOISY_COPIES", "saliency", (64, 32, 16, 8)),
@@ -109,7 +113,11 @@ def main() -> None:
         lines += [f"| {words} | rank correlation with {values[0]} |", "|---|---|"]
         lines += [f"| {v} | {r:.2f} |" for v, r in limits(classifier, name, method, values)]
         lines.append("")
-    print("\n".join(lines))
+    return lines
+
+
+def main() -> None:
+    print("\n".join(section(load_model())))
 
 
 if __name__ == "__main__":

@@ -190,8 +190,9 @@ class SplitNetwork:
             masks = cv2.resize(some, pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
             masks = masks.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)[..., None]
             low, high = (f(axis=(1, 2), keepdims=True) for f in (masks.min, masks.max))
-            # An even map hides no place more than another.
-            masks = np.divide(masks - low, high - low, out=np.ones_like(masks), where=high > low)
+            # An even map, but for rounding, hides no place more than another.
+            uneven = high - low > 1e-6 * np.maximum(np.abs(high), np.abs(low))
+            masks = np.divide(masks - low, high - low, out=np.ones_like(masks), where=uneven)
             seen = self._black + masks * (pixels - self._black)
             found += some @ (sign * (self._logits(seen.astype(np.float32)) - black))
         return found
