@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def ratios(classifier: Classifier) -> list[Ratio]:
     ]
 
 
-def page(measured: list[Timing], ratio: list[Ratio], explanations: list[str]) -> str:
+def page(measured: list[Timing], ratio: list[Ratio], explained: Iterable[str]) -> str:
     """docs/performance.md."""
     lines = [
         "# Performance",
@@ -109,7 +110,7 @@ def page(measured: list[Timing], ratio: list[Ratio], explanations: list[str]) ->
         "|---|---|---|---|",
         *[r.row() for r in ratio],
         "",
-        *explanations,
+        *explained,
     ]
     return "\n".join(lines)
 
