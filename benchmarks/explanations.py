@@ -1,6 +1,6 @@
-"""Explanations: what each method costs of a bare forward pass, what it leaves in memory, what its limits change.
+"""Explanations: times beside a bare forward pass, memory they leave behind, what their limits change.
 
-Run by ``python -m benchmarks.explanations``; ``make bench`` writes the first two tables into docs/performance.md.
+Run by ``python -m benchmarks.explanations``, or by ``make bench``, which writes it into docs/performance.md.
 """
 
 from __future__ import annotations
@@ -8,45 +8,51 @@ from __future__ import annotations
 import gc
 import os
 import resource
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import numpy as np
-
 from redeepfake_nb import Classifier, explain, find_faces, load_model, methods, predict, preprocess
 from redeepfake_nb.comparison import rank_correlations
-from redeepfake_nb.prediction import Prediction
 from redeepfake_nb.samples import sample_image, sample_manipulated
 
 from .measure import Ratio, compared
+from .page import write_section
 
 EXPLANATIONS = 300
+SLOW = ("scorecam", "saliency")
 
 
-def ratios(classifier: Classifier) -> list[Ratio]:
+def ratios(classifier: Classifier) -> Iterator[Ratio]:
     """Every method against a bare forward pass, on one face; Grad-CAM on eight, too."""
     face = find_faces(sample_image())[0]
-    found = []
     for method, count in [("gradcam", 8), *((method, 1) for method in methods.METHODS)]:
         predictions = predict(classifier, [face] * count)
         batch = preprocess([face] * count, classifier.preprocessing)
         name = methods.METHODS[method]
         faces = "one face" if count == 1 else f"{count} faces"
-        found.append(
-            compared(
-                f"{name} of {faces} / bare forward pass of {faces}",
-                (name, lambda p=predictions, m=method: explain(classifier, p, m)),
-                ("forward", lambda b=batch: classifier.logits(b)),
-                runs=9 if method not in ("scorecam", "saliency") else 3,
-            )
+        yield compared(
+            f"{name} of {faces} / bare forward pass of {faces}",
+            (name, lambda p=predictions, m=method: explain(classifier, p, m)),
+            ("forward", lambda b=batch: classifier.logits(b)),
+            runs=3 if method in SLOW else 9,
         )
-    return found
 
 
-def growth(classifier: Classifier, method: str, count: int = EXPLANATIONS) -> float:
-    """MB by which the process grew over ``count`` explanations of one face, after 10 to warm up."""
+def growth(method: str, count: int = EXPLANATIONS) -> float:
+    """MB by which a process grows over ``count`` explanations of one face, after 10 to warm up.
+
+    Measured in a process of its own: a leak would else fit into what other methods have given back.
+    """
+    command = [sys.executable, "-m", "benchmarks.explanations", method, str(count)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def growth_here(method: str, count: int) -> float:
+    """The same in this process."""
+    classifier = load_model()
     prediction = predict(classifier, find_faces(sample_image())[:1])[0]
 
     def run(times: int) -> float:
@@ -76,41 +82,41 @@ def limits(classifier: Classifier, name: str, method: str, values: Sequence[int]
     try:
         for value in values:
             setattr(methods, name, value)
-            heatmaps.append(heatmap(classifier, prediction, method))
+            heatmaps.append(explain(classifier, prediction, method).heatmap)
     finally:
         setattr(methods, name, kept)
     return list(zip(values, rank_correlations(heatmaps)[0].tolist(), strict=True))
 
 
-def heatmap(classifier: Classifier, prediction: Prediction, method: str) -> np.ndarray:
-    """(h, w) float32, 0..1."""
-    return explain(classifier, prediction, method).heatmap
-
-
-def growth_rows(classifier: Classifier) -> list[str]:
-    """Rows of a Markdown table; slow methods are called fewer times."""
-    counts = {"scorecam": 30, "saliency": 30}
-    return [
-        f"| {methods.METHODS[m]} | {counts.get(m, EXPLANATIONS)} | "
-        f"{growth(classifier, m, counts.get(m, EXPLANATIONS)):.1f} MB |"
-        for m in methods.METHODS
-    ]
-
-
-def main() -> None:
-    classifier = load_model()
-    lines = ["| ratio | median | range | pairs |", "|---|---|---|---|"]
-    lines += [r.row() for r in ratios(classifier)]
-    lines += ["", "| method | explanations | memory grew by |", "|---|---|---|", *growth_rows(classifier), ""]
+def section(classifier: Classifier) -> Iterator[str]:
+    """Lines of Markdown, as they are measured."""
+    yield from ("| ratio | median | range | pairs |", "|---|---|---|---|")
+    for ratio in ratios(classifier):
+        yield ratio.row()
+    yield from ("", "| method | explanations | memory grew by |", "|---|---|---|")
+    for method, words in methods.METHODS.items():
+        # Slow methods run the same compiled halves many times in each explanation.
+        count = 30 if method in SLOW else EXPLANATIONS
+        yield f"| {words} | {count} | {growth(method, count):.1f} MB |"
+    yield from (
+        "",
+        "How far heatmaps change with the limits of the two slow methods, on the manipulated sample:",
+    )
     for words, name, method, values in (
-        ("Score-CAM, maps tried", "MAPS_TRIED", "scorecam", (1024, 512, 256, 128, 64, 32)),
+        ("Score-CAM, maps tried", "MAPS_TRIED", "scorecam", (512, 256, 128, 64, 32)),
         ("SmoothGrad, noisy copies", "NOISY_COPIES", "saliency", (64, 32, 16, 8)),
     ):
-        lines += [f"| {words} | rank correlation with {values[0]} |", "|---|---|"]
-        lines += [f"| {v} | {r:.2f} |" for v, r in limits(classifier, name, method, values)]
-        lines.append("")
-    print("\n".join(lines))
+        yield from ("", f"| {words} | rank correlation with {values[0]} |", "|---|---|")
+        yield from (f"| {v} | {r:.2f} |" for v, r in limits(classifier, name, method, values))
+    yield ""
+
+
+def main(arguments: list[str]) -> None:
+    if arguments:
+        print(growth_here(arguments[0], int(arguments[1])))
+        return
+    write_section("Explanations", list(section(load_model())))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

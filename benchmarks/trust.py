@@ -1,7 +1,6 @@
 """What a check of one heatmap and a stress test of one face cost with the model that ships.
 
-``make bench`` has the times in its page; ``python -m benchmarks.trust`` prints them alone, with the memory
-that repeated checks hold.
+With the memory that repeated checks hold. Run by ``python -m benchmarks.trust``.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from redeepfake_nb import Classifier, explain, faithfulness, find_faces, load_model, predict, stress_test
 from redeepfake_nb.samples import sample_image
 
-from .measure import Timing, machine, timed
+from .measure import Timing, timed
+from .page import write_section
 
 CHECKS = 30
 
@@ -65,8 +65,10 @@ def growth(checks: int = CHECKS) -> float:
 
 
 def main() -> None:
-    print("\n".join([*(f"- {line}" for line in machine()), "", *(t.row() for t in times())]), flush=True)
-    print(f"\nmemory after {CHECKS} further checks: {growth():+.0f} MiB")
+    rows = [timing.row() for timing in times()]
+    lines = ["With the model that ships, on the sample portrait.", "", "| what | median | range | runs |"]
+    lines += ["|---|---|---|---|", *rows, "", f"Memory after {CHECKS} further checks: {growth():+.0f} MiB."]
+    write_section("Trust in heatmaps", lines)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def import_keras() -> None:
     if "keras" in sys.modules:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _standard_error_held_back():
+    with standard_error_held_back():
         import keras
 
         if keras.backend.backend() == "tensorflow":
@@ -43,7 +43,7 @@ def dtype_policy(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _standard_error_held_back() -> Iterator[None]:
+def standard_error_held_back() -> Iterator[None]:
     """Keep the process's standard error, native code's included, in a file; show it after an exception."""
     with tempfile.TemporaryFile() as kept:
         sys.stderr.flush()

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .errors import RedeepfakeError, displayable
+from .errors import RedeepfakeError, UnknownChoice, displayable
 
 if TYPE_CHECKING:
     from .analysis import ImageReport
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         return options.run(options)
     except RedeepfakeError as error:
         print(f"redeepfake-nb: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, UnknownChoice) else 1
     except ValueError as error:
         print(f"redeepfake-nb: {error}", file=sys.stderr)
         return 2
@@ -142,6 +142,8 @@ def _analyze(options: argparse.Namespace) -> int:
     for file in options.files:
         try:
             report, notes = _analyzed(file, classifier, options)
+        except UnknownChoice:
+            raise  # no other file would fare better
         except RedeepfakeError as error:
             failed += 1
             if options.json:

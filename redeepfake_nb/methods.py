@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import cv2
 import numpy as np
 
+from .backend import standard_error_held_back
 from .errors import UnknownChoice
 from .graphs import is_cut
 
@@ -136,6 +137,10 @@ class SplitNetwork:
             (N, h, w) float32 in the method's own units, not negative.
         """
         sign = 1.0 if target == "fake" else -1.0
+        if method == "saliency" and _SALIENCY[1] not in self._visualisations:
+            # Its first run has TensorFlow write a line about the processor, which looks like a failure.
+            with standard_error_held_back():
+                self.prepare(method)
         read: Callable[[np.ndarray, float], np.ndarray] = {
             "scorecam": self._score_cam,
             "saliency": self._saliency,
@@ -190,8 +195,9 @@ class SplitNetwork:
             masks = cv2.resize(some, pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
             masks = masks.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)[..., None]
             low, high = (f(axis=(1, 2), keepdims=True) for f in (masks.min, masks.max))
-            # An even map hides no place more than another.
-            masks = np.divide(masks - low, high - low, out=np.ones_like(masks), where=high > low)
+            # An even map, but for rounding, hides no place more than another.
+            uneven = high - low > 1e-6 * np.maximum(np.abs(high), np.abs(low))
+            masks = np.divide(masks - low, high - low, out=np.ones_like(masks), where=uneven)
             seen = self._black + masks * (pixels - self._black)
             found += some @ (sign * (self._logits(seen.astype(np.float32)) - black))
         return found

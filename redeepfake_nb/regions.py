@@ -44,6 +44,8 @@ _FOREHEAD = (0.4, 0.7)
 _SHIFT = 4
 # Evidence counts as even where less than this share of it would have to move to follow the area.
 EVEN = 0.1
+# A part is said to hold most of it where no part has more and it has at least this share.
+MOST = 0.4
 
 _PLACES = {
     "eyes": "around the eyes",
@@ -53,6 +55,7 @@ _PLACES = {
     "jaw line and boundary": "along the jaw line and the boundary of the face",
     "forehead": "on the forehead",
     "cheeks and chin": "on cheeks and chin",
+    "background": "outside the face",
 }
 
 
@@ -119,11 +122,10 @@ class Regions:
             return f"The {evidence} is spread about evenly over the crop; no part of the face stands out."
         share, area = (float(values[REGIONS.index(name)]) for values in (self.evidence, self.area))
         numbers = f"({share:.0%} on {_percent(area)} of the area)".replace("%", " %")
-        if name == "background":
-            return f"Most {evidence} lies outside the face {numbers}, so it says little of the face itself."
-        if share >= self.evidence.max():
-            return f"Most {evidence} lies {_PLACES[name]} {numbers}."
-        return f"The {evidence} stands out most {_PLACES[name]} {numbers}."
+        most = share >= max(MOST, float(self.evidence.max()))
+        start = f"Most {evidence} lies" if most else f"The {evidence} stands out most"
+        end = ", so it says little of the face itself." if name == "background" else "."
+        return f"{start} {_PLACES[name]} {numbers}{end}"
 
 
 def sum_regions(heatmap: np.ndarray, face: Face, margin: float, target: str = "fake") -> Regions:

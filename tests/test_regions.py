@@ -147,6 +147,16 @@ def test_evidence_outside_the_face_is_said_to_say_little() -> None:
     assert sentence.endswith("so it says little of the face itself.")
 
 
+def test_most_is_two_fifths_or_more() -> None:
+    face = face_with(hand_made())
+    sentences = [sum_regions(planted("background", share), face, 0.0).sentence for share in (0.80, 0.95)]
+    assert [s.startswith("Most") for s in sentences] == [True, True]
+    thirds = sum((planted(name, 1 / 3 + extra) for name, extra in zip(REGIONS[:3], (0, 0, 0.1), strict=True)))
+    found = sum_regions(thirds, face, 0.0)
+    assert found.evidence.max() < 0.4
+    assert found.sentence.startswith("The positive evidence stands out most around the mouth")
+
+
 def test_even_evidence_names_no_place() -> None:
     found = sum_regions(np.ones((SIZE, SIZE)), face_with(hand_made()), 0.0)
     assert found.strongest is None
