@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -23,13 +24,28 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options)
+        status = options.run(options)
+        sys.stdout.flush()  # at exit it would be too late to say that the disk is full
+        return status
     except RedeepfakeError as error:
-        print(f"redeepfake-nb: {error}", file=sys.stderr)
-        return 1
+        return _failed(str(error), 1)
     except ValueError as error:
-        print(f"redeepfake-nb: {error}", file=sys.stderr)
-        return 2
+        return _failed(str(error), 2)
+    except MemoryError:
+        return _failed("there is not enough memory. Close other programs, or take a smaller file.", 1)
+    except KeyboardInterrupt:
+        return _failed("interrupted; files that were not finished have been removed.", 130)
+    except OSError as error:
+        # Whoever reads the output has gone, or the disk that it goes to is full. Nothing more can be printed.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _failed(f"the output cannot be written ({error.strerror or error})", 1)
+
+
+def _failed(why: str, status: int) -> int:
+    with contextlib.suppress(OSError):
+        print(f"redeepfake-nb: {why}", file=sys.stderr)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -176,7 +192,8 @@ def _analyzed(
 
 def _is_video(file: str) -> bool:
     """Whether the file's first bytes are those of moving pictures; False where it cannot be read."""
-    from .files import open_file
+    from .files import MAX_BYTES, open_file
+    from .page_walks import is_animated
     from .signatures import video_format
 
     try:
@@ -184,12 +201,10 @@ def _is_video(file: str) -> bool:
             kind = video_format(opened.read(4096))
             if kind == "GIF":
                 # Stills and moving pictures begin alike.
-                from PIL import Image
-
                 opened.seek(0)
-                return Image.open(opened).is_animated
+                return is_animated(opened.read(MAX_BYTES))
             return kind is not None
-    except (RedeepfakeError, OSError, ValueError, SyntaxError):
+    except (RedeepfakeError, OSError):
         return False  # the reader of pictures says what is wrong with it
 
 

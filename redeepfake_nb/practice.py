@@ -20,6 +20,7 @@ from .datasets import LabelledFaces, read_faces
 from .errors import OutputError, RedeepfakeError
 from .faces import Face, find_faces
 from .samples import PORTRAIT_NAME, sample_image
+from .writing import whole_file
 
 # Side of the stored pictures in pixels, as in the Kaggle set.
 SIDE = 224
@@ -81,9 +82,8 @@ def practice_faces(folder: str | os.PathLike, count: int = 60, seed: int = 0) ->
                 source = f"{original}.mp4" if label == "FAKE" else ""
                 rows.append((f"{name}.mp4", width, width, label, source))
         table = folder / "metadata.csv"
-        part = table.with_suffix(".part")
-        part.write_text(_csv(rows), encoding="utf-8")
-        os.replace(part, table)
+        with whole_file(table) as part:
+            part.write_text(_csv(rows), encoding="utf-8")
     except OSError as error:
         raise OutputError(
             f"the practice faces cannot be written ({error.strerror or error})",

@@ -63,6 +63,7 @@ def analyze_video(
     threshold: float | None = None,
     explain_top: int = 4,
     explain: str = "gradcam",
+    time_limit: float | None = None,
     progress: Progress | None = None,
     cancel: threading.Event | Callable[[], bool] | None = None,
 ) -> VideoReport:
@@ -91,6 +92,8 @@ def analyze_video(
         How many of the strongest frames to keep and to explain; 0 for none.
     explain
         Method of :func:`redeepfake_nb.explain`.
+    time_limit
+        Seconds that reading the video may take; see :func:`redeepfake_nb.open_video`.
     progress
         Called as ``progress(done, total)`` after each frame, in the calling thread; the total is an estimate,
         or None where nothing is known.
@@ -121,7 +124,7 @@ def analyze_video(
     stop = _stopper(cancel)
     work = _Work(classifier, detector, margin, keep=explain_top)
     sampling = {"every": every} if every is not None else {"frames": frames}
-    with open_video(source) as video, ThreadPoolExecutor(1) as scorer:
+    with open_video(source, time_limit=time_limit) as video, ThreadPoolExecutor(1) as scorer:
         sample = video.sample(**sampling, start=start, end=end)
         with _ahead(sample) as stream:
             for frame in stream:
