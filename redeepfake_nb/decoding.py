@@ -33,6 +33,7 @@ from .containers import (
     webp_size,
 )
 from .errors import EmptyFile, MediaTooLarge, RedeepfakeError, TruncatedMedia, UnsupportedMedia
+from .files import out_of_memory
 from .page_walks import check_ppm, clean_gif, walk_tiff
 from .signatures import describe, picture_format
 
@@ -207,11 +208,7 @@ def decode_image(
     except RedeepfakeError:
         raise
     except MemoryError as error:
-        raise MediaTooLarge(
-            "there is not enough memory to decode it",
-            subject=name,
-            next_step="Make the picture smaller first.",
-        ) from error
+        raise out_of_memory("decode", name) from error
     except NotImplementedError as error:
         raise reading.unsupported(_cause(error)) from error
     except Exception as error:

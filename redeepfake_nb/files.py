@@ -28,9 +28,7 @@ def read_file(path: str | os.PathLike, *, name: object = None, max_bytes: int = 
         except OSError as error:
             raise _unreadable(error, subject) from error
         except MemoryError as error:
-            raise MediaTooLarge(
-                "there is not enough memory to read it", subject=subject, next_step="Make it smaller first."
-            ) from error
+            raise out_of_memory("read", subject) from error
     check_bytes(len(data), max_bytes, subject)
     if not data:
         raise empty(subject)
@@ -69,6 +67,13 @@ def open_file(
         file.close()
         raise
     return file
+
+
+def out_of_memory(doing: str, subject: object) -> MediaTooLarge:
+    """The error for what does not fit into memory; ``doing`` is "read", "decode" or "open"."""
+    return MediaTooLarge(
+        f"there is not enough memory to {doing} it", subject=subject, next_step="Make it smaller first."
+    )
 
 
 def empty(subject: object) -> EmptyFile:

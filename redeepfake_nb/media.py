@@ -16,7 +16,7 @@ import numpy as np
 
 from .decoding import MAX_PIXELS, decode_image
 from .errors import EmptyFile, MediaTooLarge, UnsupportedMedia, displayable
-from .files import MAX_BYTES, check_bytes, read_file
+from .files import MAX_BYTES, check_bytes, out_of_memory, read_file
 
 __all__ = [
     "MAX_BYTES",
@@ -170,10 +170,13 @@ def read_image(
     if data is None:
         data = read_file(source, name=name, max_bytes=max_bytes)
     check_bytes(memoryview(data).nbytes, max_bytes, subject)
-    data = bytes(data)
-    pixels, kind, notes = decode_image(data, name=subject, max_pixels=max_pixels)
-    origin = Source(name or label, hashlib.sha256(data).hexdigest(), kind, len(data), notes)
-    return Frame(pixels, source=origin)
+    try:
+        data = bytes(data)
+        pixels, kind, notes = decode_image(data, name=subject, max_pixels=max_pixels)
+        origin = Source(name or label, hashlib.sha256(data).hexdigest(), kind, len(data), notes)
+        return Frame(pixels, source=origin)
+    except MemoryError as error:
+        raise out_of_memory("read", subject) from error
 
 
 def content(

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -26,7 +27,7 @@ import av
 from .completeness import Completeness
 from .conversion import Converter, notes, rotation
 from .errors import MediaTooLarge, NoVideoFrames, RedeepfakeError, TruncatedMedia, UnsupportedMedia
-from .files import check_bytes, empty, open_file
+from .files import check_bytes, empty, open_file, out_of_memory
 from .guard import Clock, OutOfTime
 from .media import Frame, Source, content
 from .sampling import wanted_pictures
@@ -100,6 +101,9 @@ def open_video(
             subject=subject,
             next_step="Cut it into shorter videos, or raise time_limit.",
         ) from None
+    except MemoryError as error:
+        file.close()
+        raise out_of_memory("open", subject) from error
     except OSError as error:
         file.close()
         raise TruncatedMedia(
@@ -258,6 +262,13 @@ class Video:
         self._file.seek(0)
         digest = hashlib.file_digest(self._file, "sha256").hexdigest()
         return digest, self._file.seek(0, io.SEEK_END)
+
+    def _shrunk(self) -> bool:
+        """Whether the file has less in it than when it was opened."""
+        try:
+            return os.fstat(self._file.fileno()).st_size < self.source.size_bytes
+        except (OSError, ValueError):
+            return False  # bytes in memory
 
     def __enter__(self) -> Video:
         return self
@@ -430,6 +441,8 @@ class Sample(Iterator[Frame]):
                     frame = self._frame(rank, picture, doubtful)
                 yield frame
             self.finished = True
+            if self._video._shrunk():
+                self.first_error = "the file became shorter while it was read"
         except OutOfTime:
             self.first_error = f"decoding took longer than {self._video._clock.limit:g} s"
         except RedeepfakeError as error:

@@ -44,6 +44,11 @@ def video(path: str, frames: int | str = "all") -> dict[str, Any]:
     return _every_way(path, lambda source: _video(source, frames))
 
 
+def picture_by_path(path: str) -> dict[str, Any]:
+    """:func:`picture`, by one way."""
+    return _picture(path)
+
+
 def video_by_path(path: str) -> dict[str, Any]:
     """:func:`video`, by one way."""
     return _video(path, "all")

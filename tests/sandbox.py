@@ -117,7 +117,10 @@ class Sandbox:
 
 def _serve(modules: list[str]) -> None:
     for module in modules:
-        importlib.import_module(module)
+        # What a module would else do in every child anew.
+        prepare = getattr(importlib.import_module(module), "prepare", None)
+        if prepare is not None:
+            prepare()
     # The pipe to the parent is kept away from whatever libraries print.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
