@@ -1,10 +1,11 @@
 """Walks through the outermost structure of video files: do they point elsewhere, and is their end there?
 
-FFmpeg reads a file that was cut off as far as it goes and says nothing where the cut falls between two packets.
-Containers say how long they should be, and that is compared with what is there. No picture data are read.
+FFmpeg reads a file that was cut off as far as it goes and says nothing where the cut falls between two
+packets. Containers say how long they should be, and that is compared with what is there. No picture data are
+read.
 
-Layouts follow ISO/IEC 14496-12 and Apple's QuickTime File Format (MP4), RFC 8794 and RFC 9559 (Matroska), Microsoft's
-RIFF with OpenDML (AVI), and ISO/IEC 13818-1 (transport streams).
+Layouts follow ISO/IEC 14496-12 and Apple's QuickTime File Format (MP4), RFC 8794 and RFC 9559 (Matroska),
+Microsoft's RIFF with OpenDML (AVI), and ISO/IEC 13818-1 (transport streams).
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class Film(NamedTuple):
     """What a walk found.
 
     ``cut`` says in words that the file ends too early, ``index`` is False for an MP4 without one,
-    ``elsewhere`` says in words that what matters is hidden or lies in another file; empty strings: nothing of that.
+    ``elsewhere`` says in words that what matters is hidden or lies in another file; empty strings: nothing of
+    that.
     """
 
     cut: str = ""
@@ -38,8 +40,8 @@ class Film(NamedTuple):
 def walk_film(file: BinaryIO, format: str) -> Film:
     """Look at a file of a format that :func:`redeepfake_nb.signatures.video_format` names.
 
-    Anything it cannot follow counts as nothing found: what is damaged is for the demuxer to say. The position in
-    the file is lost.
+    Anything it cannot follow counts as nothing found: what is damaged is for the demuxer to say. The position
+    in the file is lost.
     """
     size = file.seek(0, os.SEEK_END)
     try:
@@ -73,7 +75,7 @@ def _mp4(file: BinaryIO, size: int) -> Film:
 
 
 def _boxes(file: BinaryIO, pos: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """(kind, start of the content, end) of the boxes in a part of the file; the last may end behind ``end``."""
+    """(kind, start of the content, end) of the boxes in a part of the file; the last may end behind it."""
     for _ in range(_MAX_BOXES):
         if pos + 8 > end:
             return

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .decoding import MAX_PIXELS, decode_image
-from .errors import EmptyFile, MediaTooLarge, UnsupportedMedia, displayable
+from .errors import EmptyFile, MediaTooLarge, TruncatedMedia, UnsupportedMedia, displayable
 from .files import MAX_BYTES, check_bytes, out_of_memory, read_file
 
 __all__ = [
@@ -269,7 +269,15 @@ def _one_upload(item: Any) -> Upload:
     content = item["content"]
     if not isinstance(content, (bytes, bytearray, memoryview)):
         raise _not_an_upload(item)
-    return Upload(str(name or "upload"), bytes(content))
+    name, arrived = str(name or "upload"), memoryview(content).nbytes
+    size = item.get("size", metadata.get("size") if isinstance(metadata, Mapping) else None)
+    if isinstance(size, int) and size > arrived:
+        raise TruncatedMedia(
+            f"only {arrived:,} of its {size:,} bytes were uploaded",
+            subject=name,
+            next_step="Upload it again; large files are better named by their path.",
+        )
+    return Upload(name, bytes(content))
 
 
 def _not_an_upload(value: Any) -> UnsupportedMedia:

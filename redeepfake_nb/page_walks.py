@@ -1,9 +1,10 @@
 """Walks through GIF, TIFF and PPM files without decoding: the first picture, and how many more there are.
 
-As in :mod:`containers`, a decoder gets to see only what the first picture needs: a million later frames or pages,
-comments of many megabytes and tables that point to the whole file again and again cost nothing.
+As in :mod:`containers`, a decoder gets to see only what the first picture needs: a million later frames or
+pages, comments of many megabytes and tables that point to the whole file again and again cost nothing.
 
-Layouts follow the GIF89a specification (CompuServe), TIFF 6.0 with the BigTIFF design, and Netpbm's manual pages.
+Layouts follow the GIF89a specification (CompuServe), TIFF 6.0 with the BigTIFF design, and Netpbm's manual
+pages.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _MAX_HEADER = 2**16
 
 @dataclass(frozen=True)
 class Gif:
-    """``data`` is a GIF of the first frame alone. ``frames`` is ``None`` where there are more than were counted."""
+    """``data`` is a GIF of the first frame alone. ``frames`` is ``None`` where too many are in the file."""
 
     data: bytes
     frames: int | None

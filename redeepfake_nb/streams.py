@@ -139,7 +139,7 @@ class Stream:
             why = (
                 "its index, the box moov, is missing: the recording or the download broke off before its end"
             )
-            step = "Copy or download it again. A broken recording can often be repaired by the camera that made it."
+            step = "Copy or download it again. The camera can often repair a recording that broke off."
         elif not self._film.cut and number is not None and 0 < number < 200:
             why = "its header cannot be used"
         elif self._format == "MP4" and not self._film.cut and "invalid data" in why:

@@ -40,8 +40,8 @@ MAX_PIXELS = 8192 * 4320
 MAX_SECONDS = 24 * 3600.0
 MAX_BYTES = 64 * 2**30
 TIME_LIMIT = 3600.0
-# Small files get little time, so that a few kilobytes of black 8K cannot keep a machine busy for an hour. Real
-# videos are decoded many times as fast.
+# Small files get little time, so that a few kilobytes of black 8K cannot keep a machine busy for an hour.
+# Real videos are decoded many times as fast.
 _SECONDS = 25.0
 _SECONDS_PER_MIB = 8.0
 _AFTER_DAMAGE = "decoded behind damaged pictures; parts of it may be wrong"

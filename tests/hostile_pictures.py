@@ -1,4 +1,4 @@
-"""Pictures that break careless readers, made here: name -> bytes. What should become of each stands in corpus.json.
+"""Pictures that break careless readers, made here: name -> bytes. corpus.json says what becomes of each.
 
 Where a case shows something, it shows :func:`scene`, which no turn, mirror or missing part leaves as it is.
 """
@@ -26,7 +26,7 @@ def case(name: str) -> Callable:
 
 
 def scene(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """(height, width, 3) uint8: dark at the top left, light at the bottom right, a bright patch on the left."""
+    """(height, width, 3) uint8: dark at the top left, light at the bottom right, a bright patch."""
     y, x = np.mgrid[:height, :width]
     image = np.stack([40 + 140 * x / width, 30 + 150 * y / height, 60 + 60 * (x + y) / (width + height)], -1)
     image[height // 8 : height // 3, width // 8 : width // 4] = (240, 230, 200)
@@ -420,12 +420,13 @@ for name, data in {
     "targa.png": bytes((0, 0, 2)) + bytes(9) + struct.pack("<HHBB", 4, 4, 24, 0) + bytes(48),
     "xpm.png": b'/* XPM */\nstatic char *a[] = {"1 1 1 1", "a c #000", "a"};\n',
     "script.png": b"#!/bin/sh\ntouch marker\n",
-    "svg_magick.png": b"push graphic-context\nviewbox 0 0 9 9\nfill 'url(https://127.0.0.1/x\"|touch marker\")'\n",
+    "svg_magick.png": b"push graphic-context\nviewbox 0 0 9 9\nfill 'url(https://x\"|touch marker\")'\n",
     "medical.jpg": bytes(128) + b"DICM" + bytes(100),
     "playlist.jpg": b"#EXTM3U\nhttp://127.0.0.1:18999/a.ts\n",
     "pointer.jpg": b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 28592\n",
     "model.png": b"\x89HDF\r\n\x1a\n" + bytes(100),
-    "pickle.png": b"\x80\x04\x95\x1e\0\0\0\0\0\0\0\x8c\x02os\x94\x8c\x06system\x94\x93\x94\x8c\x0ctouch marker\x94\x85\x94R\x94.",
+    "pickle.png": b"\x80\x04\x95\x1e\0\0\0\0\0\0\0\x8c\x02os\x94\x8c\x06system\x94\x93\x94"
+    b"\x8c\x0ctouch marker\x94\x85\x94R\x94.",
     "array.png": b"\x93NUMPY\x01\0v\0{'descr': '|O', 'fortran_order': False, 'shape': (1,)}" + bytes(60),
     "utf16.png": "﻿<html></html>".encode("utf-16-le"),
     "zeros.jpg": bytes(5000),

@@ -1,4 +1,4 @@
-"""Videos and playlists that break careless readers, made here: name -> bytes. See corpus.json for what should become.
+"""Videos and playlists that break careless readers, made here: name -> bytes. corpus.json has the outcomes.
 
 Where a case shows something, its pictures show their own numbers (:mod:`numbered_clips`).
 """
@@ -295,7 +295,7 @@ for name, text in {
     "subtitles.srt": "1\n00:00:01,000 --> 00:00:02,000\nHello\n",
     "subtitles.vtt": "WEBVTT\n\n00:01.000 --> 00:02.000\nHello\n",
     "manifest.ism": '<?xml version="1.0"?><SmoothStreamingMedia MajorVersion="2"/>',
-    "imf.cpl": '<?xml version="1.0"?><CompositionPlaylist xmlns="x"><Id>urn:uuid:1</Id></CompositionPlaylist>',
+    "imf.cpl": '<?xml version="1.0"?><CompositionPlaylist xmlns="x"><Id>1</Id></CompositionPlaylist>',
     "real.ram": f"rtsp://127.0.0.1:{PORT}/a.rm\n",
 }.items():
     CASES[name] = lambda text=text: text.encode()

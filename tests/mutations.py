@@ -1,4 +1,4 @@
-"""Damages a file in one of many ways, told by a seed: bits, bytes, cuts, splices, lies in headers and lengths."""
+"""Damages a file in one of many ways, told by a seed: bits, cuts, splices, lies in headers and lengths."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ def grid(image: np.ndarray) -> list[list[int]]:
     return [
         [
             round(float(grey[top : max(bottom, top + 1), left : max(right, left + 1)].mean()))
-            for left, right in zip(columns[:-1], columns[1:], strict=True)
+            for left, right in pairwise(columns)
         ]
-        for top, bottom in zip(rows[:-1], rows[1:], strict=True)
+        for top, bottom in pairwise(rows)
     ]
 
 

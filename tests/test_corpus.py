@@ -1,11 +1,12 @@
 """Every hostile file in a child process under 2 GB and 60 s, against corpus.json.
 
 No signal, no timeout, no exception that is not ours, no file left behind, nobody called over the network, and
-nothing wrong that does not say so: a whole picture shows what it should, a whole video shows its pictures in order.
+nothing wrong that does not say so: a whole picture shows what it should, a whole video shows its pictures in
+order.
 
-An entry of ``corpus.json`` states an outcome (``whole``, ``partial``, or the name of an error) and, as far as it goes,
-the notes, the number of frames, the size, and what the picture shows. ``either`` allows a second outcome where memory
-decides.
+An entry of ``corpus.json`` states an outcome (``whole``, ``partial``, or the name of an error) and, as far as it
+goes, the notes, the number of frames, the size, and what the picture shows. ``either`` allows a second outcome
+where memory decides.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ def check(ending: Ending, expected: dict, shown: dict[str, list[list[int]]]) -> 
 
 
 def named(group: str) -> list:
-    return [pytest.param(kind, name, id=f"{kind}-{name}") for kind in EXPECTED for name in EXPECTED[kind][group]]
+    return [
+        pytest.param(kind, name, id=f"{kind}-{name}") for kind in EXPECTED for name in EXPECTED[kind][group]
+    ]
 
 
 @pytest.fixture(scope="module")

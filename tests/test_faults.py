@@ -1,7 +1,7 @@
-"""What goes wrong around the files: a full disk, no permission, files that vanish, interrupts, too little memory.
+"""What goes wrong around the files: a full disk, no permission, files that vanish, interrupts, no memory.
 
-Every writer of the package gives a typed error then, or passes the interrupt on, and leaves nothing half-written: what
-stood there before still does.
+Every writer of the package gives a typed error then, or passes the interrupt on, and leaves nothing
+half-written: what stood there before still does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,17 @@ from hostile_pictures import png
 from numbered_clips import clip
 from sandbox import Sandbox
 
-from redeepfake_nb import analyze_image, analyze_video, cli, models, open_video, read_image, report, save_model, view
+from redeepfake_nb import (
+    analyze_image,
+    analyze_video,
+    cli,
+    models,
+    open_video,
+    read_image,
+    report,
+    save_model,
+    view,
+)
 from redeepfake_nb.errors import InputError, OutputError
 from redeepfake_nb.landmark_store import LandmarkStore
 from redeepfake_nb.practice import practice_faces
@@ -67,8 +77,8 @@ def writers(classifier, video_file) -> dict[str, Writer]:
 
 
 WRITERS = (
-    "picture report", "video report", "replaced report", "annotated video", "model", "samples", "practice faces",
-    "history", "landmarks",
+    "picture report", "video report", "replaced report", "annotated video", "model", "samples",
+    "practice faces", "history", "landmarks",
 )  # fmt: skip
 # These write several whole files, one after the other; those that were finished may stay.
 SEVERAL = {"samples", "practice faces"}

@@ -69,7 +69,9 @@ def test_boxes_by_hand():
 
 
 def test_pictures_that_lie_elsewhere():
-    assert walk(with_reference(b"url ", b"file:///etc/hostname\0")).elsewhere == "its data lie in another file"
+    assert (
+        walk(with_reference(b"url ", b"file:///etc/hostname\0")).elsewhere == "its data lie in another file"
+    )
     assert walk(with_reference(b"alis", bytes(60))).elsewhere == "its data lie in another file"
     assert walk(box(b"moov", box(b"rmra"))).elsewhere == "it only refers to other films"
     assert walk(box(b"moov", box(b"cmov"))).elsewhere == "its index is compressed"

@@ -95,7 +95,9 @@ def test_raw_files_are_named():
         decode_image(tiff(4, 4, bytes(16), extra=((50706, 1, 4, 1),)))
 
 
-@pytest.mark.parametrize("header", [b"P6 2 2 255\n", b"P6\n# a comment\n2 2\n255\n", b"P4 2 2\n", b"P1 2 2\n"])
+@pytest.mark.parametrize(
+    "header", [b"P6 2 2 255\n", b"P6\n# a comment\n2 2\n255\n", b"P4 2 2\n", b"P1 2 2\n"]
+)
 def test_headers_of_ppm(header):
     check_ppm(header + bytes(12))
 

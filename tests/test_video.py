@@ -691,7 +691,7 @@ def test_an_hour_in_constant_memory(shared):
 
 
 class _Erring:
-    """Stands for PyAV's container, whose ``demux`` ends with an IndexError where further streams turned up."""
+    """PyAV's container, whose ``demux`` ends with an IndexError where further streams turned up."""
 
     def __init__(self, container, packets: int) -> None:
         self._container, self._left = container, packets
@@ -710,7 +710,7 @@ class _Erring:
 
 @pytest.mark.parametrize(("kept", "at_the_end"), [(200, True), (40, False)])
 def test_a_stream_that_turns_up_late(monkeypatch, kept, at_the_end):
-    """Found by damaging packets of transport streams: PyAV counts the streams before it reads, and again after.
+    """Found by damaging transport streams: PyAV counts the streams before it reads, and again after.
 
     Behind the last packet nothing is lost. Were it ever raised before, the rest would be, and that is said.
     """
@@ -754,4 +754,4 @@ def test_an_index_that_is_missing_is_named(h264):
     start = h264.index(b"moov") - 4
     with pytest.raises(TruncatedMedia, match="the box moov, is missing") as caught:
         open_video(h264[:start])
-    assert "repaired" in caught.value.next_step
+    assert "repair" in caught.value.next_step
