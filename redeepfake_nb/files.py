@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from typing import BinaryIO
 
 from .errors import EmptyFile, InputError, MediaTooLarge, UnsupportedMedia
 
 MAX_BYTES = 256 * 2**20
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|data:", re.IGNORECASE)
 
 
 def read_file(path: str | os.PathLike, *, name: object = None, max_bytes: int = MAX_BYTES) -> bytes:
@@ -47,7 +49,7 @@ def open_file(
     """
     path = os.fsdecode(os.fspath(path))
     subject = name or path or "(empty path)"
-    if path.startswith(("http://", "https://", "ftp://", "data:")):
+    if _ADDRESS.match(path) and not os.path.lexists(path):
         raise InputError(
             "this is a web address, not a file", subject=subject, next_step="Download it and name the file."
         )

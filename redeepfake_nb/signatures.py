@@ -190,7 +190,8 @@ def describe(data: bytes) -> tuple[str, str]:
 # Playlists, lists of parts and edits, and addresses of streams; what they name is never opened.
 _PLAYLIST_STARTS = (
     "#extm3u", "[playlist]", "[reference]", "<asx", "<smil", "<playlist", "v=0", "file '", "# mpv edl",
-    "mplayer edl", "rtsp://", "rtmp://", "mms://", "http://", "https://", "avisource", "directshowsource", "ffmpegsource",
+    "mplayer edl", "rtsp://", "rtmp://", "mms://", "http://", "https://",
+    "avisource", "directshowsource", "ffmpegsource",
 )  # fmt: skip
 
 

@@ -4,9 +4,9 @@ No signal, no timeout, no exception that is not ours, no file left behind, nobod
 nothing wrong that does not say so: a whole picture shows what it should, a whole video shows its pictures in
 order.
 
-An entry of ``corpus.json`` states an outcome (``whole``, ``partial``, or the name of an error) and, as far as it
-goes, the notes, the number of frames, the size, and what the picture shows. ``either`` allows a second outcome
-where memory decides.
+An entry of ``corpus.json`` states an outcome (``whole``, ``partial``, or the name of an error) and, as far as
+it goes, notes, number of frames, size, and what the picture shows. ``either`` allows a second outcome where
+memory decides.
 """
 
 from __future__ import annotations
@@ -123,6 +123,50 @@ def test_the_list_is_complete(shared):
 def test_the_list_of_made_cases_is_complete():
     for kind, cases in MADE.items():
         assert set(EXPECTED[kind]["made"]) == set(cases)
+
+
+# ------------------------------------------------------------------ names that some readers take for more
+
+NAMES = (
+    "concat:{good}|{good}",
+    "subfile,,start,0,end,0,,:{good}",
+    "img%03d.jpg",
+    "*.mp4",
+    "file://{good}",
+    "http://127.0.0.1:{port}/a.mp4",
+    "rtsp://127.0.0.1:{port}/a",
+    "tcp://127.0.0.1:{port}",
+    "data:image/png;base64,iVBORw0KGgo=",
+    "pipe:0",
+    "-",
+    "|touch marker",
+    "$(touch marker).png",
+    "{good};touch marker",
+    "{good}\0.png",
+    "",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", EXPECTED)
+def test_a_path_is_nothing_but_a_path(sandbox, listener, tmp_path, kind, name):
+    good = tmp_path / "img001.jpg"
+    good.write_bytes(MADE[kind]["plain.png" if kind == "pictures" else "plain.mp4"]())
+    path = name.format(good=good, port=hostile_videos.PORT)
+    ending = sandbox.call(f"reading:{kind[:-1]}_by_path", path)
+    assert not ending.trouble
+    assert ending.value["outcome"] in ("InputError", "UnsupportedMedia")
+    assert not select.select([listener], [], [], 0)[0]
+
+
+@pytest.mark.parametrize("name", ["img%03d", "concat:a", "a;touch marker", "-rf", "a b\nc", "é\u202e", "*"])
+@pytest.mark.parametrize("kind", EXPECTED)
+def test_a_file_may_have_any_name(sandbox, tmp_path, kind, name):
+    path = tmp_path / name
+    path.write_bytes(MADE[kind]["plain.png" if kind == "pictures" else "plain.mp4"]())
+    ending = sandbox.call(f"reading:{kind[:-1]}", str(path))
+    assert not ending.trouble
+    assert ending.value["outcome"] == "whole"
 
 
 # ------------------------------------------------------------------ the sandbox itself

@@ -293,7 +293,7 @@ def test_only_regular_files(tmp_path):
         (tmp_path / "none.mp4", InputError, "no such file"),
         (tmp_path / "empty.mp4", EmptyFile, "0 bytes"),
         ("http://localhost/a.mp4", InputError, "web address"),
-        ("rtsp://localhost/a", InputError, "no such file"),
+        ("rtsp://localhost/a", InputError, "web address"),
         ("/dev/zero", UnsupportedMedia, "a device"),
         (b"", EmptyFile, "0 bytes"),
         (5, UnsupportedMedia, "a video cannot be read from an object of type int"),
@@ -737,7 +737,7 @@ def test_a_cutting_list_that_hides_pictures_is_said(h264):
         assert any("cutting list hides" in text for text in video.source.warnings)
 
 
-def test_small_files_get_little_time(h264, tmp_path):
+def test_small_files_get_little_time(h264, tmp_path, monkeypatch):
     with open_video(h264) as video:
         assert 25 < video._clock.limit < 26
     with open_video(h264, time_limit=100) as video:
@@ -745,9 +745,12 @@ def test_small_files_get_little_time(h264, tmp_path):
     path = tmp_path / "large.mp4"
     path.write_bytes(h264)
     with open(path, "ab") as file:
-        file.truncate(2**30)
+        file.truncate(8 * 2**20)
     with open_video(path) as video:
-        assert video._clock.limit == 3600
+        assert video._clock.limit == 25 + 8 * 8
+    monkeypatch.setattr("redeepfake_nb.video.TIME_LIMIT", 40.0)
+    with open_video(path) as video:
+        assert video._clock.limit == 40
 
 
 def test_an_index_that_is_missing_is_named(h264):
