@@ -193,12 +193,15 @@ def run_models(
     waiting = [list(seeds[i : i + _MODELS_AT_ONCE]) for i in range(0, len(seeds), _MODELS_AT_ONCE)]
     while waiting:
         batch = waiting.pop(0)
-        ending = sandbox.call("fuzzing:models", batch, str(now), seconds=60 + 5 * len(batch), memory=None)
+        now.unlink(missing_ok=True)
+        ending = sandbox.call("fuzzing:models", batch, str(now), seconds=180 + 5 * len(batch), memory=None)
         if not ending.trouble and ending.peak < 2048:
             outcomes.update(ending.value)
             continue
+        # Without a seed it did not even begin; then the first one stands for all.
         seed = int(now.read_text()) if now.is_file() else batch[0]
-        data = next(out.glob("damaged.*"), now).read_bytes()
+        newest = max(out.glob("damaged.*"), key=lambda path: path.stat().st_mtime, default=None)
+        data = newest.read_bytes() if newest is not None and now.is_file() else b""
         failures.append(_keep(out, "model", seed, ending, data))
         outcomes["broken"] += 1
         say(f"model {seed}: {(ending.trouble or f'{ending.peak:.0f} MB').strip().splitlines()[-1]}")

@@ -108,7 +108,11 @@ class Sandbox:
 
     def __exit__(self, *_: object) -> None:
         self._server.stdin.close()
-        self._server.wait(10)
+        try:
+            self._server.wait(30)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
         self._server.stdout.close()
 
 
