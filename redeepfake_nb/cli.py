@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import sys
@@ -36,7 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _failed("interrupted; files that were not finished have been removed.", 130)
     except OSError as error:
-        # Whoever reads the output has gone, or the disk that it goes to is full. Nothing more can be printed.
+        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT):
+            return _failed(f"the system reports: {error.strerror or error}", 1)
+        # Whoever reads it has gone, or the disk it goes to is full. Python would try again at exit.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _failed(f"the output cannot be written ({error.strerror or error})", 1)
