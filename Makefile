@@ -7,7 +7,7 @@ RECIPE ?= models/recipes/compact-cpu.toml
 OUT ?= runs/$(basename $(notdir $(RECIPE)))
 MARK := $(VENV)/.installed
 
-.PHONY: install lab test lint format bench train evaluate clean
+.PHONY: install lab test lint format bench load fuzz train evaluate clean
 
 install: $(MARK)
 
@@ -39,6 +39,19 @@ format: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+# Memory over thousands of calls, and threads against one; see docs/reliability.md.
+load: install
+	$(BIN)/python -m benchmarks.load
+
+# What breaks a promise is kept below build/fuzz with its seed.
+PICTURES ?= 10000
+VIDEOS ?= 2000
+MODELS ?= 500
+SEED ?= 0
+fuzz: install
+	$(BIN)/python -u tests/fuzzing.py --pictures $(PICTURES) --videos $(VIDEOS) --models $(MODELS) \
+		--first-seed $(SEED)
 
 # DATA: a CSV, a Kaggle deepfake-faces folder, or a folder with real/ and fake/.
 train: install

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import json
 import os
 import sys
@@ -24,13 +26,30 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options)
+        status = options.run(options)
+        sys.stdout.flush()  # at exit it would be too late to say that the disk is full
+        return status
     except RedeepfakeError as error:
-        print(f"redeepfake-nb: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UnknownChoice) else 1
+        return _failed(str(error), 2 if isinstance(error, UnknownChoice) else 1)
     except ValueError as error:
-        print(f"redeepfake-nb: {error}", file=sys.stderr)
-        return 2
+        return _failed(str(error), 2)
+    except MemoryError:
+        return _failed("there is not enough memory. Close other programs, or take a smaller file.", 1)
+    except KeyboardInterrupt:
+        return _failed("interrupted; files that were not finished have been removed.", 130)
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT):
+            return _failed(f"the system reports: {error.strerror or error}", 1)
+        # Whoever reads it has gone, or the disk it goes to is full. Python would try again at exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _failed(f"the output cannot be written ({error.strerror or error})", 1)
+
+
+def _failed(why: str, status: int) -> int:
+    with contextlib.suppress(OSError):
+        print(f"redeepfake-nb: {why}", file=sys.stderr)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:

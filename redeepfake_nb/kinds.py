@@ -6,7 +6,8 @@ import os
 import sys
 
 from .errors import RedeepfakeError
-from .files import open_file
+from .files import MAX_BYTES, open_file
+from .page_walks import is_animated
 from .signatures import picture_format, video_format
 
 
@@ -17,12 +18,10 @@ def is_video(path: str | os.PathLike) -> bool:
             kind = video_format(opened.read(4096))
             if kind == "GIF":
                 # Stills and moving pictures begin alike.
-                from PIL import Image
-
                 opened.seek(0)
-                return Image.open(opened).is_animated
+                return is_animated(opened.read(MAX_BYTES))
             return kind is not None
-    except (RedeepfakeError, OSError, ValueError, SyntaxError):
+    except (RedeepfakeError, OSError):
         return False  # the reader of pictures says what is wrong with it
 
 

@@ -68,6 +68,7 @@ def analyze_video(
     threshold: float | None = None,
     explain_top: int = 4,
     explain: str = "gradcam",
+    time_limit: float | None = None,
     progress: Progress | None = None,
     cancel: Cancel = None,
 ) -> VideoReport:
@@ -96,6 +97,8 @@ def analyze_video(
         How many of the strongest frames to keep and to explain; 0 for none.
     explain
         Method of :func:`redeepfake_nb.explain`.
+    time_limit
+        Seconds that reading the video may take; see :func:`redeepfake_nb.open_video`.
     progress
         Called as ``progress(done, total)`` after each frame, in the calling thread; the total is an estimate,
         or None where nothing is known.
@@ -127,7 +130,7 @@ def analyze_video(
     work = _Work(classifier, detector, margin, keep=explain_top)
     sampling = {"every": every} if every is not None else {"frames": frames}
     with (
-        open_video(source) as video,
+        open_video(source, time_limit=time_limit) as video,
         ThreadPoolExecutor(1) as scorer,
         ThreadPoolExecutor(_SEARCHERS) as searchers,
     ):
