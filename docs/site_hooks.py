@@ -1,7 +1,8 @@
-"""What MkDocs asks while it builds the site: pages that live elsewhere in the project, links, and the navigation.
+"""What MkDocs asks while it builds the site: pages that live elsewhere in the project, links, navigation.
 
-The model card, the notebooks and the pages at the top of the project are shown from their own files, so that nothing
-stands in two places. Links are written as they work between the files; here they are turned to the pages.
+The model card, the notebooks and the pages at the top of the project are shown from their own files, so that
+nothing stands in two places. Links are written as they work between the files; here they are turned to the
+pages.
 """
 
 from __future__ import annotations
@@ -28,9 +29,24 @@ OUTSIDE = {
 ORDER = {
     "Start": ["index.md", "quickstart.md", "faq.md"],
     "Notebooks": [],
-    "The model": ["model-card.md", "reliability.md", "trust.md", "models.md", "training.md", "experiments.md"],
+    "The model": [
+        "model-card.md",
+        "reliability.md",
+        "trust.md",
+        "models.md",
+        "training.md",
+        "experiments.md",
+    ],
     "Reference": ["api.md", "comparison.md"],
-    "Background": ["architecture.md", "performance.md", "cluster.md", "security.md", "contributing.md"],
+    "Background": [
+        "architecture.md",
+        "performance.md",
+        "cluster.md",
+        "security.md",
+        "contributing.md",
+        "releasing.md",
+        "changelog.md",
+    ],
 }
 TITLES = {"index.md": "What it is", "faq.md": "Questions", "model-card.md": "Model card"}
 # A link or picture: the text with its brackets, the target, the anchor.
@@ -59,7 +75,9 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         source = page.file.src_uri
     parts = _FENCE.split(markdown)
     return "".join(
-        part if part.startswith("```") else relinked(part, source, page.file.src_uri, config.repo_url)
+        part
+        if part.startswith("```")
+        else relinked(part, source, page.file.src_uri, config.extra["repository"])
         for part in parts
     )
 
@@ -87,8 +105,8 @@ def notebook_page(path: Path) -> str:
     """A notebook's words and code as a page, without outputs."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     where = (
-        f"*These are the words and the code of `notebooks/{path.name}`, which makes the pictures when it is run: "
-        f"`make lab NOTEBOOK=notebooks/{path.name}`.*"
+        f"*These are the words and the code of `notebooks/{path.name}`, which makes the pictures when it is "
+        f"run: `make lab NOTEBOOK=notebooks/{path.name}`.*"
     )
     parts = []
     for cell in cells:

@@ -1,4 +1,4 @@
-"""Make docs/images/inspector.png: the picture inspector in JupyterLab, with the project's own sample portrait.
+"""Make docs/images/inspector.png: the picture inspector in JupyterLab, with the sample portrait.
 
 Run by ``make screenshot``. Nothing is drawn or cut by hand: the picture is what a person sees.
 """
@@ -20,7 +20,6 @@ from jupyter_in_chromium import ANSWER, VIEWPORT, Notebook, browser, chromium, j
 SCREEN = {"width": VIEWPORT["width"], "height": 1400}
 # Time for the last picture to be painted after its text is there, in milliseconds.
 PAINTING = 3_000
-COLOURS = 256
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,19 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
             shot = inspector.screenshot()
             context.close()
     out.parent.mkdir(parents=True, exist_ok=True)
-    _write_small(shot, out)
-    print(f"{out}: {out.stat().st_size / 1e3:.0f} kB")
+    out.write_bytes(shot)
+    print(f"{out}: {len(shot) / 1e3:.0f} kB")
     return 0
-
-
-def _write_small(png: bytes, path: Path) -> None:
-    """The screenshot with a palette: a third of the bytes, and nobody sees the difference."""
-    import io
-
-    from PIL import Image
-
-    image = Image.open(io.BytesIO(png)).convert("RGB")
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(path, "PNG", optimize=True)
 
 
 if __name__ == "__main__":
