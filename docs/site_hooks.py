@@ -52,6 +52,8 @@ TITLES = {"index.md": "What it is", "faq.md": "Questions", "model-card.md": "Mod
 # A link or picture: the text with its brackets, the target, the anchor.
 LINK = re.compile(r"(!?\[[^\]\n]*\])\(([^)\s#]*)(#[^)\s]*)?\)")
 _FENCE = re.compile(r"^(```.*?^```)", re.MULTILINE | re.DOTALL)
+# A badge: a picture from elsewhere within a link.
+_BADGE = re.compile(r"\[!\[([^\]]*)\]\([^)]*\)\]\(([^)]*)\)")
 _ROLE = re.compile(r":(?:func|class|meth|mod|data|attr|exc):(?=<code>)")
 
 
@@ -102,7 +104,7 @@ def navigation(pages: list[str]) -> list[dict]:
 
 
 def notebook_page(path: Path) -> str:
-    """A notebook's words and code as a page, without outputs."""
+    """A notebook's words and code as a page, without outputs; badges are plain links."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     where = (
         f"*These are the words and the code of `notebooks/{path.name}`, which makes the pictures when it is "
@@ -110,7 +112,7 @@ def notebook_page(path: Path) -> str:
     )
     parts = []
     for cell in cells:
-        text = "".join(cell["source"])
+        text = _BADGE.sub(r"[\1](\2)", "".join(cell["source"]))
         parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
     return "\n\n".join([parts[0], where, *parts[1:]]) + "\n"
 

@@ -94,4 +94,4 @@ def test_analyze(installed) -> None:
     assert run.returncode == 0, run.stderr
     report = json.loads(run.stdout)
     assert report["verdict"]["label"] in ("fake", "real", "inconclusive")
-    assert len(report["predictions"]) == 1
+    assert len(report["faces"]) == 1
