@@ -50,7 +50,7 @@ ORDER = {
 }
 TITLES = {"index.md": "What it is", "faq.md": "Questions", "model-card.md": "Model card"}
 # A link or picture: the text with its brackets, the target, the anchor.
-LINK = re.compile(r"(!?\[[^\]\n]*\])\(([^)\s#]*)(#[^)\s]*)?\)")
+_LINK = re.compile(r"(!?\[[^\]\n]*\])\(([^)\s#]*)(#[^)\s]*)?\)")
 _FENCE = re.compile(r"^(```.*?^```)", re.MULTILINE | re.DOTALL)
 # A badge: a picture from elsewhere within a link.
 _BADGE = re.compile(r"\[!\[([^\]]*)\]\([^)]*\)\]\(([^)]*)\)")
@@ -137,7 +137,7 @@ def relinked(markdown: str, source: str, page: str, repository: str) -> str:
             return match[0]
         return f"{text}({posixpath.relpath(goal, posixpath.dirname(page) or '.')}{anchor})"
 
-    return LINK.sub(turned, markdown)
+    return _LINK.sub(turned, markdown)
 
 
 def _without_front_matter(text: str) -> str:
