@@ -36,8 +36,8 @@ GAP = (0.05, 0.02)
 SAME = 0.9
 # How many times the gap of random networks a network's gap must be.
 LEARNED = 2.0
-# Beyond this share of the whole effect at a third of the face the score hangs on nothing else.
-ALONE = 0.8
+# Share of the whole effect that the colder two thirds of a face may have where the score hangs on the rest.
+REST = 0.2
 
 
 @dataclass(frozen=True)
@@ -161,18 +161,8 @@ class Faithfulness:
 
     @property
     def alone(self) -> bool:
-        """Whether the score hangs on the hottest third of the face and on nothing else.
-
-        Without it at least 80 % of what the whole face adds to the neutral picture is gone, and with nothing
-        but it at least as much is there.
-        """
-        if not len(self.deletion):
-            return False
-        whole, none = self.deletion[0], self.insertion[0]
-        lost = whole - np.interp(1 / 3, self.shares, self.deletion)
-        there = np.interp(1 / 3, self.shares, self.insertion) - none
-        whole_effect = whole - none
-        return bool(whole_effect >= GAIN[0] and min(lost, there) >= ALONE * whole_effect)
+        """Whether the score hangs on the hottest third of the face and on nothing else; see :func:`alone`."""
+        return bool(len(self.deletion)) and alone(self.deletion, self.insertion)
 
     @property
     def headline(self) -> str:
@@ -241,6 +231,19 @@ class Faithfulness:
         }
 
 
+def alone(deletion: np.ndarray, insertion: np.ndarray) -> bool:
+    """Whether a score hangs on the hottest third of a face and on nothing else, by two curves of log-odds.
+
+    From there on neither curve may be further than a fifth of the whole effect from where it ends, on either
+    side, and the effect must be as large as a supported heatmap's gain.
+    """
+    none, whole = deletion[-1], deletion[0]
+    shares = np.linspace(0, 1, len(deletion))
+    late = np.concatenate([[1 / 3], shares[shares > 1 / 3]])
+    off = [np.abs(np.interp(late, shares, curve) - curve[-1]).max() for curve in (deletion, insertion)]
+    return bool(whole - none >= GAIN[0] and max(off) <= REST * (whole - none))
+
+
 def judge_heatmap(checked: Faithfulness, problem: str = "") -> tuple[Badge, tuple[str, ...]]:
     """The badge for the numbers of a check, and a sentence for each of them.
 
@@ -273,12 +276,12 @@ def judge_heatmap(checked: Faithfulness, problem: str = "") -> tuple[Badge, tupl
             f"(rank correlation {checked.reproduced:.2f}), so this one does not show it",
         )
     else:
-        same, alone = checked.randomised >= SAME, checked.alone
+        same, only = checked.randomised >= SAME, checked.alone
         build = ", which the network's build explains: the score hangs on this place alone"
         words = f"with random weights the heatmap's rank correlation with itself is {checked.randomised:.2f}"
         if same:
-            words += build if alone else ": it stays the same whatever the model has learned"
-        note(2 if same and not alone else 0, words)
+            words += build if only else ": it stays the same whatever the model has learned"
+        note(2 if same and not only else 0, words)
         widest = max(checked.random_network_gaps, default=0.0)
         unlearned = checked.gap < LEARNED * widest
         words = (
@@ -286,8 +289,8 @@ def judge_heatmap(checked: Faithfulness, problem: str = "") -> tuple[Badge, tupl
             f"this one {checked.gap:.2f}"
         )
         if unlearned:
-            words += build if alone else ": no more than a network that has learned nothing may"
-        note(2 if unlearned and not alone else 0, words)
+            words += build if only else ": no more than a network that has learned nothing may"
+        note(2 if unlearned and not only else 0, words)
     return BADGES[max(grades)], tuple(reasons)
 
 

@@ -16,7 +16,7 @@ from .preprocessing import face_pixels
 from .removal import Eraser, heat_on_input, neutral_pictures, on_cells, random_field, ranking
 from .scoring import Progress, probabilities
 from .stand_in import stand_in
-from .trust import GAIN, Faithfulness, Stage, area_of_p, judge_heatmap
+from .trust import GAIN, Faithfulness, Stage, alone, area_of_p, judge_heatmap
 
 # Partly random networks on the way from the output layer alone to all layers, and how often that way is gone.
 STAGES, CASCADES = 4, 3
@@ -87,8 +87,9 @@ def faithfulness(
 
     pairs = (random_maps + 1) // 2
     # Two of the batches hold the neutral pictures and the average drop.
-    batches = 2 + (1 + pairs) * Eraser.batches(2 * (steps - 1))
-    random_networks = CASCADES * (STAGES + 1 + Eraser.batches(2 * (steps - 1)))
+    curve = Eraser.batches(2 * (steps - 1))
+    batches = 2 + (1 + pairs) * curve
+    random_networks = CASCADES * (STAGES + 1 + curve)
     work = _Work(batches + 1 + random_networks, progress, stopper(cancel))
 
     values = _curves(classifier, explanation, heat, steps, pairs, seed, work)
@@ -122,19 +123,42 @@ class _Work:
 
 
 class _Face:
-    """One face before one classifier, whole and neutral."""
+    """One face before one classifier, whole and neutral.
 
-    def __init__(self, classifier: Classifier, explanation: Explanation, tick: Callable[[], None]) -> None:
+    The neutral picture is the blurred face or its mean colour, whichever says less for the target. Black and
+    white are no faces, and networks answer to them at random. They are taken only where the others do not
+    say much less than the face itself and the score then hangs on the heatmap's places alone: for models
+    of light.
+    """
+
+    def __init__(
+        self, classifier: Classifier, explanation: Explanation, cells: np.ndarray, tick: Callable[[], None]
+    ) -> None:
         pixels = face_pixels(explanation.prediction.face, classifier.preprocessing)
         self.eraser = Eraser(classifier, pixels, 1 if explanation.target == "fake" else -1, tick)
-        neutral = neutral_pictures(pixels)
-        self.whole, *empty = self.eraser.scores([pixels, *neutral.values()]).tolist()
-        chosen = _choice(self.whole, empty)
-        self.none, self.neutral = empty[chosen], list(neutral)[chosen]
-        self.eraser.neutral = neutral[self.neutral]
+        self._pictures = neutral_pictures(pixels)
+        self.whole, *self._empty = self.eraser.scores([pixels, *self._pictures.values()]).tolist()
+        self._cells = cells
+
+    def heatmap_curves(self, steps: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Deletion and insertion of the heatmap; chooses the neutral picture."""
+        order = ranking(self._cells, random_field(self._cells, rng))
+        mild, any_ = int(np.argmin(self._empty[:2])), int(np.argmin(self._empty))
+        if any_ != mild and self.whole - self._empty[mild] < 2 * GAIN[0]:
+            self._take(any_)
+            found = self.curves(order, steps)
+            if alone(*found):
+                return found
+        self._take(mild)
+        return self.curves(order, steps)
 
     def curves(self, order: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.eraser.curves(order, steps, (self.whole, self.none))
+        """Deletion and insertion in any order."""
+        return self.eraser.curves(order, steps, (self.whole, self._none))
+
+    def _take(self, chosen: int) -> None:
+        self.neutral, self._none = list(self._pictures)[chosen], self._empty[chosen]
+        self.eraser.neutral = self._pictures[self.neutral]
 
 
 def _curves(
@@ -148,9 +172,9 @@ def _curves(
 ) -> dict[str, Any]:
     """The heatmap's curves, those of random maps, and the average drop, by the record's names."""
     rng = np.random.default_rng(seed)
-    face = _Face(classifier, explanation, work.tick)
     cells = on_cells(heat)
-    deletion, insertion = face.curves(ranking(cells, random_field(cells, rng)), steps)
+    face = _Face(classifier, explanation, cells, work.tick)
+    deletion, insertion = face.heatmap_curves(steps, rng)
     random_deletion, random_insertion = [], []
     for _ in range(pairs):
         noise = random_field(cells, rng)
@@ -168,15 +192,6 @@ def _curves(
         "random_insertion": np.array(random_insertion),
         "average_drop": float(max(0.0, before - after) / before) if before > 0 else float("nan"),
     }
-
-
-def _choice(whole: float, empty: list[float]) -> int:
-    """Which neutral picture: the blurred face or its mean colour, whichever says less for the target.
-
-    Where neither says clearly less than the face itself, black and white may, to a model of light.
-    """
-    mild = int(np.argmin(empty[:2]))
-    return mild if whole - empty[mild] >= GAIN[0] else int(np.argmin(empty))
 
 
 def _sanity(
@@ -219,9 +234,8 @@ def _gap(
     if not np.ptp(cells) > 0:
         return 0.0
     try:
-        face = _Face(network, explanation, work.tick)
-        ties = random_field(cells, np.random.default_rng(seed))
-        deletion, insertion = face.curves(ranking(cells, ties), steps)
+        face = _Face(network, explanation, cells, work.tick)
+        deletion, insertion = face.heatmap_curves(steps, np.random.default_rng(seed))
     except UnsuitableModel:
         # It overflows.
         return 0.0

@@ -13,6 +13,8 @@ from redeepfake_nb.explanation import Explanation
 from redeepfake_nb.trust import Stage, judge_heatmap
 
 LOW, HIGH = -2.0, 2.0
+# All of the effect lies in the hottest quarter.
+HINGE = {"deletion": np.array([2.0, -2, -2, -2, -2]), "insertion": np.array([-2.0, 2, 2, 2, 2])}
 
 
 def record(*, lead: float = 2.0, beaten: int = 10, **changes: object) -> Faithfulness:
@@ -67,8 +69,9 @@ def test_numbers_by_hand() -> None:
         ({"reproduced": 0.85}, "not supported", "gives another heatmap"),
         ({"reproduced": float("nan")}, "not supported", "cannot be made again"),
         ({"stages": (Stage(1.0, (0.95, 0.97)),), "lead": 0.5}, "not supported", "stays the same whatever"),
-        ({"stages": (Stage(1.0, (0.95, 0.97)),)}, "supported", "which the network's build explains"),
-        ({"random_network_gaps": (0.1, 0.3)}, "supported", "up to 0.30"),
+        ({"stages": (Stage(1.0, (0.95, 0.97)),), **HINGE}, "supported", "which the network's build explains"),
+        ({"random_network_gaps": (0.1, 0.3), **HINGE}, "supported", "up to 0.30"),
+        ({"random_network_gaps": (0.1, 0.3), **HINGE}, "supported", "which the network's build explains"),
         ({"random_network_gaps": (0.1, 0.3), "lead": 0.5}, "not supported", "has learned nothing may"),
         ({"random_network_gaps": (0.05, -0.3), "lead": 0.5}, "supported", "up to 0.05"),
         ({"stages": (Stage(1.0, (0.95, 0.65)),), "lead": 0.5}, "supported", "is 0.80"),
@@ -90,10 +93,14 @@ def test_a_sure_score_that_stays_sure_is_no_evidence() -> None:
 
 
 def test_hanging_on_a_third_alone_needs_an_effect() -> None:
-    assert record().alone
+    gone = np.array([2.0, -2, -2, -2, -2])
+    assert record(deletion=gone, insertion=-gone).alone
     assert not record(lead=0.5).alone
-    small = record()
-    assert not record(deletion=small.deletion / 10, insertion=small.insertion / 10).alone
+    # An effect of 0.4 in log-odds is none; and places that speak the other way count too.
+    assert not record(deletion=gone / 10, insertion=-gone / 10).alone
+    beyond = np.array([2.0, -2, -3, -2, -2])
+    assert not record(deletion=beyond, insertion=-gone).alone
+    assert not record(deletion=gone, insertion=-beyond).alone
 
 
 def test_to_dict_is_plain_json() -> None:
