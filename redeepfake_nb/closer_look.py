@@ -78,6 +78,8 @@ class CloserLook:
                 self.picture,
             ]
         )
+        self._show_running(False)
+        self._show(None)
         self.offer(None, (), 0.5)
 
     # -------------------------------------------------------------- what the inspector tells
@@ -103,6 +105,8 @@ class CloserLook:
                 kept = {id(explanation) for explanation in found}
                 self.answers = {key: a for key, a in self.answers.items() if id(key[1]) in kept}
                 self.face.options = list(zip(names, range(len(names)), strict=True))
+                # After there was nothing to choose from, ipywidgets leaves it at nothing.
+                self.face.value = 0 if names else None
                 self.face.layout.display = "" if len(names) > 1 else "none"
                 if self._shown is not None and id(self._shown[1]) not in kept:
                     self._show(None)

@@ -50,6 +50,15 @@ class Explanation:
         """Whether nothing speaks for the target."""
         return self.peak <= 0
 
+    @property
+    def missed(self) -> bool:
+        """Whether the score speaks for the target and the method finds no place that does.
+
+        Grad-CAM averages gradients over the map. Where a network does not, as where it flattens its map, what
+        counts in one place may be averaged away, and an empty heatmap says nothing about the face.
+        """
+        return self.empty and self.prediction.label() == self.target
+
     @cached_property
     def regions(self) -> Regions:
         """The heatmap summed over the parts of the face; see :class:`Regions`."""
@@ -59,6 +68,8 @@ class Explanation:
     def title(self) -> str:
         """Method, target, layer and peak, for a figure's title."""
         peak = "no positive evidence" if self.empty else f"peak {self.peak:.3g}"
+        if self.missed:
+            peak = f"finds no place, though the score says {self.target}; try another method"
         return f"{self.method} for {self.target} at {self.layer}, {peak}"
 
 

@@ -235,7 +235,7 @@ def _draw_part(
         pixels = crop
     elif explanation.empty:
         pixels = crop if part == "overlay" else np.full_like(crop, 235)
-        draw_notice(ax, "no positive evidence")
+        draw_notice(ax, "not found by this method" if explanation.missed else "no positive evidence")
     elif part == "overlay":
         pixels = overlay(crop, explanation.heatmap, strength)
     else:

@@ -274,17 +274,25 @@ class Journal(JournalFile):
         ValueError
             The label is none of ``"real"``, ``"fake"`` and ``"skip"``.
         """
-        if label is not None and label not in LABELS:
-            raise ValueError(f"a label is one of {', '.join(LABELS)} or None, not {label!r}")
+        self.set_labels([(digest, label, path)])
+
+    def set_labels(self, labels: Iterable[tuple[str, str | None, str]]) -> None:
+        """Several at once, all or none: SHA-256, label and path; see :meth:`set_label`."""
+        labels = list(labels)
+        wrong = [label for _, label, _ in labels if label is not None and label not in LABELS]
+        if wrong:
+            raise ValueError(f"a label is one of {', '.join(LABELS)} or None, not {wrong[0]!r}")
+        now = _now()
         with self.transaction():
-            if label is None:
-                self._base.execute("DELETE FROM labels WHERE sha256 = ?", (digest,))
-            else:
-                self._base.execute(
-                    "INSERT INTO labels VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-                    "label = excluded.label, path = excluded.path, labelled_at = excluded.labelled_at",
-                    (digest, label, _name(path)[0], _now()),
-                )
+            for digest, label, path in labels:
+                if label is None:
+                    self._base.execute("DELETE FROM labels WHERE sha256 = ?", (digest,))
+                else:
+                    self._base.execute(
+                        "INSERT INTO labels VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                        "label = excluded.label, path = excluded.path, labelled_at = excluded.labelled_at",
+                        (digest, label, _name(path)[0], now),
+                    )
 
     def labels(self) -> dict[str, tuple[str, str, str]]:
         """SHA-256 -> label, path at that time, and when (UTC, ISO 8601)."""

@@ -55,7 +55,7 @@ def list_files(inputs: Inputs) -> list[str]:
         elif os.path.isdir(text):
             found.update(dict.fromkeys(_below(os.path.abspath(text))))
         elif text.lower().endswith(".csv"):
-            found.update(dict.fromkeys(_listed(Path(text))))
+            found.update(dict.fromkeys(name for name, _ in listed_rows(text)))
         else:
             found[os.path.abspath(text)] = None
     if not found:
@@ -88,25 +88,34 @@ def _below(folder: str) -> Iterator[str]:
             yield entry.path
 
 
-def _listed(path: Path) -> Iterator[str]:
+def listed_rows(path: str | os.PathLike) -> Iterator[tuple[str, dict[str, str]]]:
+    """The files that a CSV file lists, absolute, each with its row; column names in lower case.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or has no column ``path``, ``file`` or ``url``.
+    """
+    path = Path(path)
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
-            names = {(name or "").strip().lower(): name for name in rows.fieldnames or ()}
-            column = next((names[name] for name in _COLUMNS if name in names), None)
+            names = [(name or "").strip().lower() for name in rows.fieldnames or ()]
+            column = next((name for name in _COLUMNS if name in names), None)
             if column is None:
                 raise UnsupportedMedia(
                     "no column of it is called path, file or url",
                     subject=path,
                     next_step="Give the column that names the files one of these names.",
                 )
-            listed = [(row[column] or "").strip() for row in rows]
+            rows.fieldnames = names
+            listed = [{key: (row[key] or "").strip() for key in names} for row in rows]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"the list cannot be read ({getattr(error, 'strerror', None) or error})",
             subject=path,
             next_step="Check the path, and that it is a CSV file in UTF-8.",
         ) from error
-    for name in listed:
-        if name:
-            yield name if is_address(name) else os.path.abspath(path.parent / name)
+    for row in listed:
+        if name := row[column]:
+            yield name if is_address(name) else os.path.abspath(path.parent / name), row

@@ -12,13 +12,25 @@ from collections.abc import Iterable
 
 from .analysis import ImageReport
 from .errors import displayable
+from .journal_rows import FileResult
 from .models import Card
 from .moments import in_words, stretches
+from .review import Review
 from .verdict import Verdict, doubt
 from .video_report import Person, Sighting, VideoReport
 
 # The signs are those of the markers that view.py draws.
 SIGNS = {"fake": "◆", "real": "●", "inconclusive": "?"}
+
+# Of a review -> words.
+FIGURES = {
+    "auc": "AUC",
+    "accuracy": "accuracy at the threshold",
+    "precision": "precision: fakes among those called fake",
+    "recall": "recall: fakes that are called fake",
+    "log_loss": "log loss",
+    "ece": "calibration error (ECE)",
+}
 
 STYLE = """<style>
 .rdf { --rdf-fake: #D55E00; --rdf-real: #0072B2; --rdf-doubt: #767676; }
@@ -131,6 +143,47 @@ def _verdict(found: Verdict, notes: Iterable[str]) -> str:
         f'<div class="rdf-text rdf-verdict rdf-{found.label}" role="status">'
         f'<div class="rdf-headline">{SIGNS[found.label]} {text(found.headline)}</div>'
         f"<ul>{reasons}</ul>{quiet(*notes)}</div>"
+    )
+
+
+def file_outcome(row: FileResult) -> str:
+    """What the journal says of a file, without looking at it again."""
+    score = "" if row.score is None else f" P(fake) = {row.score:.2f} at threshold {row.threshold:.2f}."
+    if row.status == "failed":
+        words = [f"{row.cause}.", row.next_step]
+        return errors([f"{row.error}: {' '.join(filter(None, words))}"])
+    sign = f"{SIGNS[row.verdict]} {row.verdict}." if row.verdict else "Not looked at yet."
+    return f'<div class="rdf-text">{text(sign + score)}{quiet(row.reasons, f"Status: {row.status}.")}</div>'
+
+
+def figures(review: Review) -> str:
+    """What labelled files say of a model: figures with intervals, threshold, calibration, cautions."""
+    rows = []
+    for name, words in FIGURES.items():
+        metric = review.metrics[name]
+        span = "" if metric.low != metric.low else f"{metric.low:.3f} to {metric.high:.3f}"
+        rows.append(
+            f'<tr><td class="rdf-left">{text(words)}</td><td>{metric.value:.3f}</td><td>{span}</td></tr>'
+        )
+    fakes = int(review.y.sum())
+    lines = [
+        f"{len(review)} labelled files: {len(review) - fakes} real, {fakes} fake; {review.skipped} skipped."
+    ]
+    if review.point is not None:
+        lines.append(
+            f"Threshold {review.threshold:.3f}: {review.point.false_alarm_rate:.0%} of the real files and "
+            f"{review.point.hit_rate:.0%} of the fake ones reach it."
+        )
+    if review.calibration is not None:
+        fit = review.calibration
+        lines.append(
+            f"Calibrated on these files: temperature {fit.temperature:.2f}, shift {fit.shift:+.2f}. "
+            f"Log loss on files it was not fitted on: {fit.before:.3f} before, {fit.after:.3f} after."
+        )
+    items = "".join(f"<li>{text(line)}</li>" for line in (*lines, *review.cautions))
+    return (
+        f'{group("The model on the files you labelled")}<div class="rdf-text"><ul>{items}</ul></div>'
+        + _table("<figure|value|95 % interval", rows)
     )
 
 

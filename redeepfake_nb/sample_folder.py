@@ -18,6 +18,7 @@ from .errors import OutputError
 from .media import read_image
 from .sample_clip import encode, pictures
 from .samples import sample_image, sample_manipulated
+from .writing import csv_text, writing_into
 
 # Of twenty files: what they are. Everything else is a picture with a face.
 _KINDS = {3: "clip", 6: "copy", 9: "damaged", 12: "no face", 15: "damaged clip", 18: "empty"}
@@ -77,6 +78,26 @@ def write_sample_folder(folder: str | os.PathLike, count: int = 20, seed: int = 
             next_step="Choose a folder you may write to, on a disk with room.",
         ) from error
     return folder
+
+
+def write_sample_labels(folder: str | os.PathLike, path: str | os.PathLike) -> Path:
+    """Write what is known of a sample folder's pictures with a face: a CSV file with ``path`` and ``label``.
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    rows = [
+        {"path": str(file.absolute()), "label": ("real", "fake")[int(file.name[:4]) % 2]}
+        for file in sorted(Path(folder).glob("[0-9][0-9][0-9][0-9]-face.jpg"))
+    ]
+    path = Path(path)
+    with writing_into(path.parent) as workshop:
+        made = workshop / path.name
+        made.write_text(csv_text(["path", "label"], rows), encoding="utf-8", newline="")
+        made.replace(path)
+    return path
 
 
 def _content(

@@ -78,11 +78,14 @@ def faithfulness(
     heat = heat_on_input(explanation, classifier.preprocessing)
     cells = on_cells(heat)
     if explanation.empty or not np.ptp(cells) > 0:
-        why = (
-            f"nothing on this face speaks for {explanation.target}, so there is no heatmap to rely on"
-            if explanation.empty
-            else "the heatmap is even and names no place"
-        )
+        why = "the heatmap is even and names no place"
+        if explanation.missed:
+            why = (
+                f"the score says {explanation.target} and the method finds no place that does, so there is no "
+                "heatmap to rely on; another method, such as layercam, may"
+            )
+        elif explanation.empty:
+            why = f"nothing on this face speaks for {explanation.target}, so there is no heatmap to rely on"
         return Faithfulness(explanation, "not supported", (why,))
 
     pairs = (random_maps + 1) // 2

@@ -19,6 +19,7 @@ from typing import Any
 
 from . import media
 from .analysis import ImageReport, analyze_image
+from .batch_inspector import BatchInspector
 from .controls import DEFAULT, NO_METHOD, ImageControls, empty_upload
 from .errors import InputError, OutputError, displayable
 from .explanation import Explanation, Target, explain
@@ -27,7 +28,7 @@ from .models import Classifier
 from .prediction import Prediction
 from .video_inspector import VideoInspector
 
-__all__ = ["ImageInspector", "VideoInspector"]
+__all__ = ["BatchInspector", "ImageInspector", "VideoInspector"]
 
 # Frames are kept for as long as their results are shown, and a photo is 36 MB in memory.
 MAX_PICTURES = 32

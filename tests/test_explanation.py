@@ -100,6 +100,30 @@ def test_layercam_equals_hand_arithmetic(red_fake: Classifier, rng: np.random.Ge
     np.testing.assert_allclose(found.heatmap * found.peak, expected, atol=1e-6)
 
 
+def test_what_an_average_loses_is_said(rng: np.random.Generator) -> None:
+    """One place speaks for fake, all others a little against it: their mean gradient is negative."""
+    image = keras.Input((SIZE, SIZE, 3))
+    x = keras.layers.Rescaling(1 / 255, name="map")(image)
+    dense = keras.layers.Dense(1)
+    model = keras.Model(image, dense(keras.layers.Flatten()(x)))
+    slope = np.full((SIZE, SIZE, 3), -0.1, np.float32)
+    slope[2, 3] = 1
+    dense.set_weights([slope.reshape(-1, 1), np.float32([0])])
+    picture = np.zeros((SIZE, SIZE, 3), np.uint8)
+    picture[2, 3] = 255
+    classifier = small(model)
+    found = explained(classifier, face_of(picture))
+    assert found.prediction.logit == pytest.approx(3)
+    assert found.empty
+    assert found.missed
+    assert "finds no place, though the score says fake; try another method" in found.title
+    other = explained(classifier, face_of(picture), method="layercam")
+    assert not other.missed
+    assert np.unravel_index(other.heatmap.argmax(), (SIZE, SIZE)) == (2, 3)
+    # Nothing speaks for real here, and the score does not say so either.
+    assert not explained(classifier, face_of(picture), target="real").missed
+
+
 def test_gradcam_plus_plus_equals_hand_arithmetic(rng: np.random.Generator) -> None:
     """Equation 19 of the paper, its weights normalised over the places of positive gradient."""
     image = keras.Input((SIZE, SIZE, 3))
