@@ -121,7 +121,9 @@ def _build(config: dict[str, Any], held: int, subject: object, unsafe: bool) -> 
     import_keras()
     import keras
 
-    config = _with_simple_starts(config)
+    # A full .h5 model does not say where Keras keeps the outermost class.
+    home = "keras.src.models.functional" if config.get("class_name") == "Functional" else "keras"
+    config = {"module": home, "registered_name": None, **_with_simple_starts(config)}
     with _failures_named(subject), keras.StatelessScope(initialize_variables=False) as scope:
         model = keras.saving.deserialize_keras_object(config, safe_mode=not unsafe)
         if not isinstance(model, keras.Model):
@@ -161,7 +163,7 @@ def _failures_named(subject: object) -> Iterator[None]:
         if "unsafe" in str(error).lower():
             raise UnsafeModel(lines[0], subject=subject, next_step="Do not open it.") from error
         raise NotAModel(
-            f"Keras cannot load it ({lines[-1][:3000]})",
+            f"Keras cannot load it ({lines[-1][:200]})",
             subject=subject,
             next_step="Save it again with Keras 3, or check that the file is whole.",
         ) from error
