@@ -24,7 +24,7 @@ _LAYERS = """
     UpSampling1D UpSampling2D ZeroPadding1D ZeroPadding2D Cropping1D Cropping2D
     Add Subtract Multiply Average Maximum Minimum Concatenate Dot
     Attention AdditiveAttention MultiHeadAttention GroupQueryAttention GroupedQueryAttention
-    TimeDistributed Embedding LSTM GRU SimpleRNN Bidirectional
+    TimeDistributed Embedding
     Rescaling Normalization Resizing CenterCrop
     RandomFlip RandomRotation RandomZoom RandomContrast RandomBrightness RandomTranslation RandomCrop RandomShear
     RandomSaturation RandomHue RandomSharpness RandomGrayscale RandomInvert RandomErasing RandomPosterization
@@ -49,7 +49,7 @@ _OPERATIONS = """
     Softsign Softmax LogSoftmax SoftShrink HardShrink TanhShrink Squareplus Threshold
     MaxPool AveragePool AdaptiveAveragePool AdaptiveMaxPool Conv DepthwiseConv SeparableConv ConvTranspose
     BatchNorm LayerNorm RMSNorm Normalize DotProductAttention DepthToSpace SpaceToDepth
-    RGBToGrayscale RGBToHSV HSVToRGB Resize ExtractPatches PadImages CropImages GaussianBlur SobelEdges
+    RGBToGrayscale RGBToHSV HSVToRGB Resize ExtractPatches PadImages CropImages SobelEdges
     FFT FFT2 IFFT2 RFFT IRFFT Real Imag Angle
 """
 ALLOWED = frozenset(f"{_LAYERS} {_MODELS} {_SETTINGS} {_OPERATIONS}".split())

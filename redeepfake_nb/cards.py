@@ -15,6 +15,17 @@ Output = Literal["logit", "probability", "softmax"]
 PositiveClass = Literal["fake", "real"]
 
 
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(("name", "version", "architecture", "licence", "training_data"), str),
+    **dict.fromkeys(("sha256", "explain_layer", "converted_from"), (str, type(None))),
+    **dict.fromkeys(("temperature", "min_face", "min_sharpness"), (int, float, type(None))),
+    "threshold": (int, float),
+    "mirror": bool,
+    "metrics": Mapping,
+    "trusted": (list, tuple),
+}
+
+
 @dataclass(frozen=True)
 class Card:
     """What is known about a model besides its weights; the JSON sidecar holds it.
@@ -66,6 +77,9 @@ class Card:
     trusted: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for key, kinds in _KINDS.items():
+            if not isinstance(getattr(self, key), kinds):
+                raise ValueError(f"{key} cannot be {getattr(self, key)!r}")
         if self.output not in ("logit", "probability", "softmax"):
             raise ValueError(f"output must be logit, probability or softmax, not {self.output!r}")
         if self.positive_class not in ("fake", "real"):

@@ -107,7 +107,8 @@ def check_size(config: Any, subject: object) -> None:
     ------
     UnsafeModel
     """
-    parts = sum(isinstance(node.get("config"), dict) and "name" in node["config"] for node in objects(config))
+    named = (node for node in objects(config) if "Policy" not in str(node["class_name"]))
+    parts = sum(isinstance(node.get("config"), dict) and "name" in node["config"] for node in named)
     if parts > MAX_LAYERS:
         raise UnsafeModel(
             f"it has {parts:,} layers; the limit is {MAX_LAYERS:,}",
@@ -124,7 +125,11 @@ def _build(config: dict[str, Any], held: int, subject: object, unsafe: bool) -> 
     # A full .h5 model does not say where Keras keeps the outermost class.
     home = "keras.src.models.functional" if config.get("class_name") == "Functional" else "keras"
     config = {"module": home, "registered_name": None, **_with_simple_starts(config)}
-    with _failures_named(subject), _unborn_forgotten(), keras.StatelessScope(initialize_variables=False) as scope:
+    with (
+        _failures_named(subject),
+        _unborn_forgotten(),
+        keras.StatelessScope(initialize_variables=False) as scope,
+    ):
         model = keras.saving.deserialize_keras_object(config, safe_mode=not unsafe)
         if not isinstance(model, keras.Model):
             raise NotAModel(

@@ -116,7 +116,8 @@ def _regular_size(path: Path) -> int:
         status = os.stat(path)
     except (OSError, ValueError) as error:
         known = (FileNotFoundError, NotADirectoryError)
-        cause = "there is no such file" if isinstance(error, known) else f"it cannot be reached ({error})"
+        reason = getattr(error, "strerror", None) or error
+        cause = "there is no such file" if isinstance(error, known) else f"it cannot be reached ({reason})"
         raise ModelIncomplete(cause, subject=path, next_step="Check the path.") from error
     if stat.S_ISDIR(status.st_mode):
         raise NotAModel(
@@ -244,6 +245,8 @@ def opened_archive(path: Path) -> Iterator[zipfile.ZipFile]:
             if len(set(names)) < len(names):
                 raise _unsafe("it holds two files of the same name", path)
             for info in members:
+                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise NotImplementedError("a packing that Keras does not use")
                 if info.filename.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", info.filename):
                     raise _unsafe("a file in it has a name that leads out of it", path)
                 if stat.S_ISLNK(info.external_attr >> 16):

@@ -6,6 +6,9 @@ uncompiled model with one binary output.
 
 from __future__ import annotations
 
+import os
+import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -186,9 +189,15 @@ MODELS = {
 }
 
 
-def build(name: str, keras, seed: int = 0):
-    """A model of the list with weights away from their starting points, moving statistics included."""
+def build(name: str, keras):
+    """A model of the list with weights away from their starting points."""
     model = MODELS[name][0](keras)
+    settle(keras, model, MODELS[name][1])
+    return model
+
+
+def settle(keras, model, high: float, seed: int = 0) -> None:
+    """Weights away from their starting points, moving statistics included."""
     rng = np.random.default_rng(seed)
     new = []
     for weight in model.weights:
@@ -200,12 +209,11 @@ def build(name: str, keras, seed: int = 0):
             value = value + rng.normal(0, 0.1, value.shape)
         new.append(value.astype(weight.dtype.as_numpy_dtype))
     model.set_weights(new)
-    _settle(keras, model, pictures(model, MODELS[name][1], 8))
-    return model
+    _norms_settled(keras, model, pictures(model, high, 8))
 
 
-def _settle(keras, model, x: np.ndarray) -> None:
-    """Give every batch normalisation the statistics of real activations, so that the output depends on the input."""
+def _norms_settled(keras, model, x: np.ndarray) -> None:
+    """Batch normalisation with the statistics of real activations, so that the output depends on the input."""
     norms = [m for m in model.submodules if isinstance(m, keras.layers.BatchNormalization)]
     before = [(norm, norm.momentum, norm.trainable) for norm in norms]
     for norm in norms:
@@ -230,3 +238,50 @@ def compile_and_fit(keras, model, x: np.ndarray) -> None:
     model.compile(keras.optimizers.Adam(1e-5), "binary_crossentropy")
     y = np.zeros((len(x), units), np.float32)
     model.fit(x, y, verbose=0)
+
+
+def as_build_model(keras, size: int = 64):
+    """What ``redeepfake_nb.build_model("MobileNetV2")`` builds, in Keras 2."""
+    layers = keras.layers
+    image = keras.Input((size, size, 3))
+    x = layers.Rescaling(1 / 127.5, -1.0)(image)
+    trunk = keras.applications.MobileNetV2(include_top=False, weights=None, input_tensor=x)
+    x = layers.GlobalAveragePooling2D()(trunk.output)
+    x = layers.Dropout(0.4, name="head_dropout_0")(x)
+    x = layers.Dense(256, use_bias=False, name="head_dense_0")(x)
+    x = layers.BatchNormalization(name="head_norm_0")(x)
+    x = layers.Activation("relu", name="head_relu_0")(x)
+    return keras.Model(image, layers.Dense(1, name="logit")(layers.Dropout(0.4)(x)))
+
+
+def save_all(folder: str) -> None:
+    """Every model in every format, with pictures and outputs, as ``<name>.h5``, ``.keras``, ``.npz``."""
+    import tf_keras
+
+    trained = ("meso4", "sequential")
+    for name, (_, high) in MODELS.items():
+        tf_keras.backend.clear_session()
+        model = build(name, tf_keras)
+        x = pictures(model, high)
+        if name in trained:
+            compile_and_fit(tf_keras, model, x)
+        path = os.path.join(folder, name.replace(" ", "_"))
+        np.savez(path, x=x, y=np.asarray(model(x, training=False)))
+        model.save(f"{path}.h5")
+        if name != "operations":  # Keras 2.15 cannot write an ellipsis there
+            model.save(f"{path}.keras")
+        if name == "meso4":
+            model.save_weights(f"{path}.weights.h5")
+            model.save_weights(f"{path}.old_weights.h5")
+    tf_keras.backend.clear_session()
+    model = as_build_model(tf_keras)
+    settle(tf_keras, model, 255)
+    x, path = pictures(model, 255), os.path.join(folder, "build_model")
+    np.savez(path, x=x, y=np.asarray(model(x, training=False)))
+    model.save_weights(f"{path}.weights.h5")
+    model.save_weights(f"{path}.old_weights.h5")
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    save_all(sys.argv[1])
