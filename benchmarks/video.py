@@ -21,6 +21,8 @@ import numpy as np
 from redeepfake_nb import Card, Classifier, Preprocessing, analyze_video, build_model, load_model, open_video
 from redeepfake_nb.detection import HogDetector
 
+from .page import write_section
+
 CLIPS = Path(__file__).resolve().parents[2] / "shared" / "media"
 RUNS = 5
 
@@ -134,9 +136,11 @@ def _list(values: list[float]) -> str:
 def main(clips: list[str]) -> None:
     paths = clips or sorted(str(p) for p in CLIPS.glob("*.mp4"))
     reference = Classifier(build_model("EfficientNetB4"), Card(preprocessing=Preprocessing(input_size=224)))
+    lines = [__doc__.split("\n\n")[0], ""]
     for model_name, classifier in (("shipped model", load_model()), ("EfficientNetB4", reference)):
         for path in paths:
-            print("\n".join(table(f"{Path(path).name}, {model_name}", measure(path, classifier))), flush=True)
+            lines += table(f"{Path(path).name}, {model_name}", measure(path, classifier))
+            write_section("Videos", lines)  # after each, since all of them take the better part of an hour
 
 
 if __name__ == "__main__":

@@ -17,17 +17,22 @@ _HOMES = {
         "EmptyFile",
         "HashMismatch",
         "InputError",
+        "JournalError",
         "MediaTooLarge",
+        "MissingExtra",
         "ModelError",
         "ModelIncomplete",
         "NoVideoFrames",
         "NotAModel",
         "OutputError",
         "RedeepfakeError",
+        "TookTooLong",
         "TruncatedMedia",
+        "UnknownChoice",
         "UnsafeModel",
         "UnsuitableModel",
         "UnsupportedMedia",
+        "WorkerLost",
     ),
     "media": ("Frame", "Source", "read_image"),
     "video": ("Completeness", "Video", "open_video"),
@@ -36,13 +41,22 @@ _HOMES = {
     "architectures": ("Head", "build_model"),
     "models": ("Card", "Classifier", "load_model", "save_model"),
     "prediction": ("Prediction", "predict"),
+    "regions": ("Regions",),
     "explanation": ("Explanation", "explain"),
+    "comparison": ("MethodComparison", "compare_explanations"),
     "verdict": ("Verdict",),
     "analysis": ("ImageReport", "analyze_image"),
     "video_report": ("Person", "Sighting", "VideoReport"),
     "video_analysis": ("analyze_video",),
     "evaluation": ("Metrics", "evaluate"),
     "assessment": ("Assessment", "assess", "compare"),
+    "trust": ("Faithfulness",),
+    "trust_check": ("faithfulness",),
+    "stress": ("StressTest", "stress_test"),
+    "journal": ("Journal",),
+    "journal_rows": ("FileResult",),
+    "scan_result": ("ScanResult", "open_scan"),
+    "scanning": ("scan",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -65,29 +79,43 @@ if TYPE_CHECKING:
     from .analysis import ImageReport, analyze_image
     from .architectures import Head, build_model
     from .assessment import Assessment, assess, compare
+    from .comparison import MethodComparison, compare_explanations
     from .errors import (
         EmptyFile,
         HashMismatch,
         InputError,
+        JournalError,
         MediaTooLarge,
+        MissingExtra,
         ModelError,
         ModelIncomplete,
         NotAModel,
         NoVideoFrames,
         OutputError,
         RedeepfakeError,
+        TookTooLong,
         TruncatedMedia,
+        UnknownChoice,
         UnsafeModel,
         UnsuitableModel,
         UnsupportedMedia,
+        WorkerLost,
     )
     from .evaluation import Metrics, evaluate
     from .explanation import Explanation, explain
     from .faces import Detection, Detector, Face, find_faces
+    from .journal import Journal
+    from .journal_rows import FileResult
     from .media import Frame, Source, read_image
     from .models import Card, Classifier, load_model, save_model
     from .prediction import Prediction, predict
     from .preprocessing import Preprocessing, preprocess
+    from .regions import Regions
+    from .scan_result import ScanResult, open_scan
+    from .scanning import scan
+    from .stress import StressTest, stress_test
+    from .trust import Faithfulness
+    from .trust_check import faithfulness
     from .verdict import Verdict
     from .video import Completeness, Video, open_video
     from .video_analysis import analyze_video

@@ -14,9 +14,9 @@ from .errors import UnsafeModel
 
 _LAYERS = """
     InputLayer Activation Dense EinsumDense Identity Flatten Reshape Permute RepeatVector Masking
-    Conv1D Conv2D Conv1DTranspose Conv2DTranspose DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D
-    BatchNormalization LayerNormalization GroupNormalization RMSNormalization UnitNormalization
-    SpectralNormalization
+    Conv1D Conv2D Conv1DTranspose Conv2DTranspose DepthwiseConv1D DepthwiseConv2D SeparableConv1D
+    SeparableConv2D BatchNormalization LayerNormalization GroupNormalization RMSNormalization
+    UnitNormalization SpectralNormalization
     ReLU LeakyReLU PReLU ELU Softmax Dropout SpatialDropout1D SpatialDropout2D GaussianDropout GaussianNoise
     AlphaDropout ActivityRegularization
     MaxPooling1D MaxPooling2D AveragePooling1D AveragePooling2D GlobalMaxPooling1D GlobalMaxPooling2D
@@ -26,39 +26,68 @@ _LAYERS = """
     Attention AdditiveAttention MultiHeadAttention GroupQueryAttention GroupedQueryAttention
     TimeDistributed Embedding
     Rescaling Normalization Resizing CenterCrop
-    RandomFlip RandomRotation RandomZoom RandomContrast RandomBrightness RandomTranslation RandomCrop RandomShear
-    RandomSaturation RandomHue RandomSharpness RandomGrayscale RandomInvert RandomErasing RandomPosterization
-    RandomColorJitter RandomColorDegeneration RandomGaussianBlur RandomElasticTransform RandomPerspective
-    AutoContrast Equalization Solarization AugMix RandAugment LayerScale
+    RandomFlip RandomRotation RandomZoom RandomContrast RandomBrightness RandomTranslation RandomCrop
+    RandomShear RandomSaturation RandomHue RandomSharpness RandomGrayscale RandomInvert RandomErasing
+    RandomPosterization RandomColorJitter RandomColorDegeneration RandomGaussianBlur RandomElasticTransform
+    RandomPerspective AutoContrast Equalization Solarization AugMix RandAugment LayerScale
 """
 _MODELS = "Functional Sequential Model"
 _SETTINGS = """
     DTypePolicy FloatDTypePolicy DTypePolicyMap QuantizedDTypePolicy
     Zeros Ones Constant Identity Orthogonal RandomNormal RandomUniform TruncatedNormal VarianceScaling STFT
-    GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform IdentityInitializer OrthogonalInitializer
-    L1 L2 L1L2 OrthogonalRegularizer MaxNorm MinMaxNorm NonNeg UnitNorm
+    GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform IdentityInitializer
+    OrthogonalInitializer L1 L2 L1L2 OrthogonalRegularizer MaxNorm MinMaxNorm NonNeg UnitNorm
 """
 _OPERATIONS = """
-    Absolute Abs Add Subtract Multiply Divide TrueDivide DivideNoNan FloorDivide Power Negative Reciprocal Square Sqrt
-    Rsqrt Exp Exp2 Expm1 Log Log1p Log2 Log10 Sin Cos Tan Tanh Sinh Cosh Arctan Erf Sign Round Floor Ceil Mod
-    Maximum Minimum Clip Mean Sum Prod Max Min Amax Amin Var Std Moments Logsumexp Median
-    Concatenate Stack Split Reshape Ravel Squeeze ExpandDims Transpose Swapaxes Moveaxis Flip Roll Pad Tile Repeat
-    BroadcastTo GetItem Take Slice Unstack Copy Cast StopGradient Where Equal NotEqual Greater GreaterEqual Less
-    LessEqual LogicalAnd LogicalOr LogicalNot NanToNum Matmul Dot Einsum Tensordot ZerosLike OnesLike FullLike
-    Relu Relu6 LeakyRelu Elu Selu Celu Gelu Glu Sigmoid LogSigmoid HardSigmoid Silu HardSilu HardTanh Softplus
-    Softsign Softmax LogSoftmax SoftShrink HardShrink TanhShrink Squareplus Threshold
-    MaxPool AveragePool AdaptiveAveragePool AdaptiveMaxPool Conv DepthwiseConv SeparableConv ConvTranspose
-    BatchNorm LayerNorm RMSNorm Normalize DotProductAttention DepthToSpace SpaceToDepth
+    Absolute Abs Add Subtract Multiply Divide TrueDivide DivideNoNan FloorDivide Power Negative Reciprocal
+    Square Sqrt Rsqrt Exp Exp2 Expm1 Log Log1p Log2 Log10 Sin Cos Tan Tanh Sinh Cosh Arctan Erf Sign Round
+    Floor Ceil Mod Maximum Minimum Clip Mean Sum Prod Max Min Amax Amin Var Std Moments Logsumexp Median
+    Concatenate Stack Split Reshape Ravel Squeeze ExpandDims Transpose Swapaxes Moveaxis Flip Roll Pad Tile
+    Repeat BroadcastTo GetItem Take Slice Unstack Copy Cast StopGradient Where Equal NotEqual Greater
+    GreaterEqual Less LessEqual LogicalAnd LogicalOr LogicalNot NanToNum Matmul Dot Einsum Tensordot
+    ZerosLike OnesLike FullLike Relu Relu6 LeakyRelu Elu Selu Celu Gelu Glu Sigmoid LogSigmoid HardSigmoid
+    Silu HardSilu HardTanh Softplus Softsign Softmax LogSoftmax SoftShrink HardShrink TanhShrink Squareplus
+    Threshold MaxPool AveragePool AdaptiveAveragePool AdaptiveMaxPool Conv DepthwiseConv SeparableConv
+    ConvTranspose BatchNorm LayerNorm RMSNorm Normalize DotProductAttention DepthToSpace SpaceToDepth
     RGBToGrayscale RGBToHSV HSVToRGB Resize ExtractPatches PadImages CropImages SobelEdges
     FFT FFT2 IFFT2 RFFT IRFFT Real Imag Angle
 """
 ALLOWED = frozenset(f"{_LAYERS} {_MODELS} {_SETTINGS} {_OPERATIONS}".split())
 FUNCTIONS = frozenset(
-    """
-    linear relu relu6 leaky_relu elu selu celu gelu glu sigmoid log_sigmoid hard_sigmoid silu swish hard_silu
-    hard_swish hard_tanh tanh tanh_shrink softplus softsign softmax log_softmax soft_shrink hard_shrink squareplus
-    exponential mish threshold sparse_plus sparse_sigmoid sparsemax
-    """.split()
+    [
+        "linear",
+        "relu",
+        "relu6",
+        "leaky_relu",
+        "elu",
+        "selu",
+        "celu",
+        "gelu",
+        "glu",
+        "sigmoid",
+        "log_sigmoid",
+        "hard_sigmoid",
+        "silu",
+        "swish",
+        "hard_silu",
+        "hard_swish",
+        "hard_tanh",
+        "tanh",
+        "tanh_shrink",
+        "softplus",
+        "softsign",
+        "softmax",
+        "log_softmax",
+        "soft_shrink",
+        "hard_shrink",
+        "squareplus",
+        "exponential",
+        "mish",
+        "threshold",
+        "sparse_plus",
+        "sparse_sigmoid",
+        "sparsemax",
+    ]
 )
 # What else than classes Keras writes: places in the graph and plain values.
 _VALUES = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import bisect
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -17,9 +16,9 @@ import numpy as np
 
 from .errors import OutputError
 from .guard import DEMUXERS, Clock, GuardedInput, refuse
-from .video import open_input, open_video
+from .video import TIME_LIMIT, open_input, open_video
 from .video_report import Sighting, VideoReport
-from .writing import output_error
+from .writing import whole_file
 
 Progress = Callable[[int, int | None], None]
 
@@ -80,17 +79,9 @@ def annotate_video(
         raise OutputError(
             "the report does not know its video", subject=report.name, next_step="Give source=."
         )
-    part = None
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=".annotating-", suffix=".mp4", dir=out.parent)
-        os.close(descriptor)
-        part = Path(name)
-        _write(report, source, part, progress, cancel)
-        os.chmod(part, 0o644)  # mkstemp's files are for their owner only
-        os.replace(part, out)
-    except OSError as error:
-        raise output_error(error, out) from error
+        with whole_file(out) as part:
+            _write(report, source, part, progress, cancel)
     except av.FFmpegError as error:
         # What is read goes through open_video, which has words of its own; this is the encoder's.
         raise OutputError(
@@ -98,9 +89,6 @@ def annotate_video(
             subject=out,
             next_step="Try another folder, or update PyAV (`pip install -U av`).",
         ) from error
-    finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
     return out
 
 
@@ -108,7 +96,8 @@ def _write(
     report: VideoReport, source: Any, part: Path, progress: Progress | None, cancel: Callable[[], bool] | None
 ) -> None:
     tracks = Tracks(report)
-    with open_video(source) as video, contextlib.ExitStack() as stack:
+    # All pictures are wanted, whatever the file's size, and whoever asks for them may cancel.
+    with open_video(source, time_limit=TIME_LIMIT) as video, contextlib.ExitStack() as stack:
         report.check_same(video.source)
         sample = video.sample("all")
         # Even sides, which 4:2:0 needs; at most one row and column are lost.
@@ -200,7 +189,7 @@ def _sound(source: Any, video: Any, container: Any) -> Iterator[Callable[[float 
         try:
             inside = stack.enter_context(
                 av.open(
-                    GuardedInput(file, Clock(3600.0)),
+                    GuardedInput(file, Clock(TIME_LIMIT)),
                     format=DEMUXERS[video.source.format],
                     io_open=refuse,
                     metadata_errors="replace",

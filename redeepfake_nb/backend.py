@@ -18,7 +18,7 @@ def import_keras() -> None:
     if "keras" in sys.modules:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _standard_error_held_back():
+    with standard_error_held_back():
         import keras
 
         if keras.backend.backend() == "tensorflow":
@@ -29,7 +29,21 @@ def import_keras() -> None:
 
 
 @contextmanager
-def _standard_error_held_back() -> Iterator[None]:
+def dtype_policy(name: str) -> Iterator[None]:
+    """Let layers made in the block have this policy, such as ``"float32"`` or ``"mixed_bfloat16"``."""
+    import_keras()
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@contextmanager
+def standard_error_held_back() -> Iterator[None]:
     """Keep the process's standard error, native code's included, in a file; show it after an exception."""
     with tempfile.TemporaryFile() as kept:
         sys.stderr.flush()

@@ -10,8 +10,18 @@ from typing import Any
 
 from .errors import RedeepfakeError
 
+# An event that is set, or a function that says yes, when work is to stop.
+Cancel = threading.Event | Callable[[], bool] | None
+
 # Seconds between two movements of a bar, and between two sentences, which screen readers read out.
 _BAR_EVERY, _WORDS_EVERY = 0.2, 2.0
+
+
+def stopper(cancel: Cancel) -> Callable[[], bool]:
+    """Whether work is to stop, as a function whatever it was given as."""
+    if cancel is None:
+        return lambda: False
+    return cancel.is_set if isinstance(cancel, threading.Event) else cancel
 
 
 @dataclass

@@ -19,7 +19,7 @@ _KINDS: dict[str, Any] = {
     **dict.fromkeys(("name", "version", "architecture", "licence", "training_data"), str),
     **dict.fromkeys(("sha256", "explain_layer", "converted_from"), (str, type(None))),
     **dict.fromkeys(("temperature", "min_face", "min_sharpness"), (int, float, type(None))),
-    "threshold": (int, float),
+    **dict.fromkeys(("threshold", "shift"), (int, float)),
     "mirror": bool,
     "metrics": Mapping,
     "trusted": (list, tuple),
@@ -40,6 +40,9 @@ class Card:
     temperature
         Logits are divided by it before the sigmoid (Guo et al. 2017, "On Calibration of Modern Neural
         Networks"). ``None``: never calibrated.
+    shift
+        Added to logits, before they are divided (Platt 1999, "Probabilistic Outputs for Support Vector
+        Machines"); in units of the logit.
     threshold
         Cut on P(fake).
     mirror
@@ -53,8 +56,8 @@ class Card:
     converted_from
         SHA-256 of the file this one was made of, where it was converted.
     trusted
-        What in the file is beyond the lists in :mod:`redeepfake_nb.allowlist` and was loaded on a person's word.
-        ``load_model`` writes it anew, whatever a sidecar says.
+        What in the file is beyond the lists in :mod:`redeepfake_nb.allowlist` and was loaded on a person's
+        word. ``load_model`` writes it anew, whatever a sidecar says.
     """
 
     name: str = "unnamed"
@@ -65,6 +68,7 @@ class Card:
     output: Output = "logit"
     positive_class: PositiveClass = "fake"
     temperature: float | None = None
+    shift: float = 0.0
     threshold: float = 0.5
     explain_layer: str | None = None
     mirror: bool = False
@@ -86,6 +90,8 @@ class Card:
             raise ValueError(f"positive_class must be fake or real, not {self.positive_class!r}")
         if self.temperature is not None and not 0 < self.temperature < float("inf"):
             raise ValueError(f"temperature must be positive, not {self.temperature}")
+        if not abs(self.shift) < float("inf"):
+            raise ValueError(f"shift must be a finite number, not {self.shift}")
         if not 0 < self.threshold < 1:
             raise ValueError(f"threshold must lie between 0 and 1, not {self.threshold}")
         object.__setattr__(self, "trusted", tuple(str(name) for name in self.trusted))

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from .assessment import Assessment
-from .drawing import COLORS, FONT, LINES, LITERAL, WIDTH, Canvas, make_axes, printable
+from .drawing import COLORS, FONT, LINES, LITERAL, WIDTH, Canvas, make_axes, make_grid, printable
 from .errors import displayable
 from .evaluation import resampled_rows
 from .robustness import UNCHANGED
@@ -225,7 +224,7 @@ def plot_robustness(table: pd.DataFrame, ax: Canvas = None, *, figure: str = "au
     base = float(table.loc[table["change"] == UNCHANGED, figure].iloc[0])
     columns = min(4, max(len(changes), 1))
     rows = -(-len(changes) // columns)
-    axes = _grid(ax, (WIDTH * 1.15, 2.25 * rows + 0.4), rows, columns, sharey=True)
+    axes = make_grid(ax, (WIDTH * 1.15, 2.25 * rows + 0.4), rows, columns, sharey=True)
     name = {"auc": "AUC", "logit_shift": "mean shift of the logit", "flipped": "share of labels flipped"}
     for panel, change in zip(axes, changes, strict=False):
         part = table[table["change"] == change]
@@ -275,7 +274,7 @@ def plot_face_grid(
     chosen = np.random.default_rng(seed).permutation(len(assessment))[:count]
     columns = min(columns, len(chosen))
     rows = -(-len(chosen) // columns)
-    axes = _grid(ax, (WIDTH, WIDTH / 5 * 1.22 * rows + 0.5), rows, columns)
+    axes = make_grid(ax, (WIDTH, WIDTH / 5 * 1.22 * rows + 0.5), rows, columns)
     p, y, called = assessment.probabilities, assessment.y, assessment.called_fake
     for panel, i in zip(axes, chosen, strict=False):
         truth = "fake" if y[i] else "real"
@@ -295,20 +294,6 @@ def plot_face_grid(
     title = f"{len(chosen)} random faces, truth and score by {name}; threshold {assessment.threshold:.3f}"
     axes[0].figure.suptitle(title, fontsize=FONT + 1, **LITERAL)
     return axes[: len(chosen)]
-
-
-def _grid(ax: Canvas, size: tuple[float, float], rows: int, columns: int, **options: Any) -> np.ndarray:
-    """(rows * columns,) Axes."""
-    if isinstance(ax, Axes):
-        raise ValueError("this plot has several panels: give it a figure, or nothing")
-    if ax is None:
-        from matplotlib import pyplot
-
-        ax = pyplot.figure(layout="constrained")
-    if isinstance(ax, Figure):
-        ax.set_layout_engine("constrained")
-        ax.set_size_inches(size)
-    return ax.subplots(rows, columns, squeeze=False, **options).ravel()
 
 
 def _square(ax: Canvas, x: str, y: str) -> Axes:

@@ -1,19 +1,22 @@
-"""The command ``redeepfake-nb``: analyse files, look at the installation, train and judge a model."""
+"""The command ``redeepfake-nb``: analyse and scan files, check the installation, train and judge a model."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import json
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .errors import RedeepfakeError, displayable
+from .errors import RedeepfakeError, UnknownChoice, displayable
 
 if TYPE_CHECKING:
     from .analysis import ImageReport
     from .models import Classifier
+    from .scan_result import ScanResult
     from .video_report import VideoReport
 
 
@@ -23,13 +26,30 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     options = _parser().parse_args(arguments)
     try:
-        return options.run(options)
+        status = options.run(options)
+        sys.stdout.flush()  # at exit it would be too late to say that the disk is full
+        return status
     except RedeepfakeError as error:
-        print(f"redeepfake-nb: {error}", file=sys.stderr)
-        return 1
+        return _failed(str(error), 2 if isinstance(error, UnknownChoice) else 1)
     except ValueError as error:
-        print(f"redeepfake-nb: {error}", file=sys.stderr)
-        return 2
+        return _failed(str(error), 2)
+    except MemoryError:
+        return _failed("there is not enough memory. Close other programs, or take a smaller file.", 1)
+    except KeyboardInterrupt:
+        return _failed("interrupted; files that were not finished have been removed.", 130)
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT):
+            return _failed(f"the system reports: {error.strerror or error}", 1)
+        # Whoever reads it has gone, or the disk it goes to is full. Python would try again at exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _failed(f"the output cannot be written ({error.strerror or error})", 1)
+
+
+def _failed(why: str, status: int) -> int:
+    with contextlib.suppress(OSError):
+        print(f"redeepfake-nb: {why}", file=sys.stderr)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,10 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument("files", nargs="+", metavar="FILE")
     analyze.add_argument("--json", action="store_true", help="print one JSON object per line and file")
     analyze.add_argument("--save", metavar="DIR", help="write report, table and pictures below DIR")
-    analyze.add_argument("--model", metavar="PATH", help="a model file with its sidecar, or a name; default: ours")
+    analyze.add_argument(
+        "--model", metavar="PATH", help="a model file with its sidecar, or a name; default: ours"
+    )
     analyze.add_argument("--detector", default="hog", help="hog (default) or cnn")
     analyze.add_argument("--threshold", type=float, help="cut on P(fake), 0 to 1; default: the model's")
-    analyze.add_argument("--explain", metavar="METHOD", help="gradcam, gradcam++ or layercam")
+    analyze.add_argument(
+        "--explain", metavar="METHOD", help="gradcam, gradcam++, layercam, scorecam or saliency"
+    )
     analyze.add_argument(
         "--target", choices=("fake", "real"), default="fake", help="what pictures' heatmaps speak for"
     )
@@ -61,6 +85,28 @@ def _parser() -> argparse.ArgumentParser:
         "--annotate", metavar="OUT.mp4", help="write the video, the only file then, with boxes and scores"
     )
     analyze.set_defaults(run=_analyze)
+
+    scan = commands.add_parser("scan", help="score many files; goes on where it stopped")
+    scan.add_argument("inputs", nargs="+", metavar="FOLDER|LIST.csv|FILE")
+    scan.add_argument("--journal", default="results.sqlite", help="SQLite file; default: results.sqlite")
+    scan.add_argument("--csv", metavar="OUT.csv", help="write the table of results as CSV")
+    scan.add_argument("--parquet", metavar="OUT.parquet", help="write it as a Parquet file")
+    scan.add_argument("--model", metavar="PATH", help="a .keras file with its sidecar; default: ours")
+    scan.add_argument("--detector", default="hog", help="hog (default) or cnn")
+    scan.add_argument("--threshold", type=float, help="cut on P(fake), 0 to 1; default: the model's")
+    scan.add_argument(
+        "--frames",
+        type=_frames,
+        default=32,
+        metavar="N|all",
+        help="how many of a video to look at; default: 32",
+    )
+    where = scan.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, metavar="N", help="processes; default: as the machine allows")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, such as tcp://head:8786")
+    scan.add_argument("--time-limit", type=float, metavar="SECONDS", help="for one file; default: 1800")
+    scan.add_argument("--retry-failed", action="store_true", help="try files again that failed before")
+    scan.set_defaults(run=_scan)
 
     doctor = commands.add_parser("doctor", help="check the installation")
     doctor.set_defaults(run=_doctor)
@@ -101,7 +147,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.set_defaults(run=_evaluate)
 
     convert = commands.add_parser("convert", help="make a .keras file with a sidecar of another model")
-    convert.add_argument("model", metavar="OLD", help="a .keras or .h5 file, also of Keras 2, or a model's name")
+    convert.add_argument(
+        "model", metavar="OLD", help="a .keras or .h5 file, also of Keras 2, or a model's name"
+    )
     convert.add_argument("out", metavar="NEW.keras")
     convert.add_argument("--backbone", metavar="NAME", help="the network, for a file of weights alone")
     convert.add_argument("--positive-class", choices=("fake", "real"), help="what a high output means")
@@ -131,6 +179,8 @@ def _analyze(options: argparse.Namespace) -> int:
     for file in options.files:
         try:
             report, notes = _analyzed(file, classifier, options)
+        except UnknownChoice:
+            raise  # no other file would fare better
         except RedeepfakeError as error:
             failed += 1
             if options.json:
@@ -149,10 +199,12 @@ def _analyzed(
     file: str, classifier: Classifier, options: argparse.Namespace
 ) -> tuple[ImageReport | VideoReport, list[str]]:
     """A file's report, and what was written of it."""
+    from .kinds import is_video
+
     notes = []
     # Saved reports hold overlays, so saving asks for heatmaps.
     method = options.explain or ("gradcam" if options.save else None)
-    if _is_video(file):
+    if is_video(file):
         from .video_analysis import analyze_video
 
         report: Any = analyze_video(
@@ -188,25 +240,6 @@ def _analyzed(
     return report, notes
 
 
-def _is_video(file: str) -> bool:
-    """Whether the file's first bytes are those of moving pictures; False where it cannot be read."""
-    from .files import open_file
-    from .signatures import video_format
-
-    try:
-        with open_file(file, max_bytes=sys.maxsize) as opened:
-            kind = video_format(opened.read(4096))
-            if kind == "GIF":
-                # Stills and moving pictures begin alike.
-                from PIL import Image
-
-                opened.seek(0)
-                return Image.open(opened).is_animated
-            return kind is not None
-    except (RedeepfakeError, OSError, ValueError, SyntaxError):
-        return False  # the reader of pictures says what is wrong with it
-
-
 def _print(report: ImageReport | VideoReport, file: str, notes: list[str]) -> None:
     print(f"{displayable(file)}: {report.verdict.headline}")
     for reason in report.verdict.reasons:
@@ -239,6 +272,61 @@ def _persons(report: VideoReport) -> list[str]:
         f"frames reach the threshold: {in_words(stretches(report, person))}"
         for person in report.persons
     ]
+
+
+def _scan(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from .scanning import TIME_LIMIT, scan
+    from .sites import connect
+
+    client = connect(options.scheduler) if options.scheduler else None
+    try:
+        with tqdm(unit="file", disable=None) as bar:
+
+            def progress(done: int, total: int | None) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            result = scan(
+                options.inputs,
+                options.journal,
+                options.model,
+                executor=client,
+                workers=options.workers,
+                frames=options.frames,
+                detector=options.detector,
+                threshold=options.threshold,
+                time_limit=TIME_LIMIT if options.time_limit is None else options.time_limit,
+                retry_failed=options.retry_failed,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        print(
+            f"stopped; what was done is kept in {displayable(options.journal)}, and the same command goes on",
+            file=sys.stderr,
+        )
+        return 130
+    finally:
+        if client is not None:
+            client.close()
+    for line in _table(result):
+        print(line)
+    for out, write in ((options.csv, result.to_csv), (options.parquet, result.to_parquet)):
+        if out:
+            print(f"table: {displayable(write(out))}")
+    return 1 if result.counts["failed"] else 0
+
+
+def _table(result: ScanResult) -> list[str]:
+    """What came of a scan, a line for each kind of outcome."""
+    lines = [f"{displayable(result.journal)}: {sum(result.counts.values())} files"]
+    for row in result.summary().itertuples():
+        kind = row.error if row.status == "failed" else row.verdict if row.status != "no face" else None
+        name = f"{row.status}: {kind}" if isinstance(kind, str) else row.status
+        copies = f"  ({row.duplicates} with the same bytes as another)" if row.duplicates else ""
+        lines.append(f"  {name:<24} {row.files:>7}{copies}")
+    return lines
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -311,7 +399,9 @@ def _convert(options: argparse.Namespace) -> int:
     print(f"model: {displayable(done.path)}")
     print(f"sidecar: {displayable(done.path.with_suffix('.json'))}")
     low, high = done.logits.min(), done.logits.max()
-    print(f"check: logits of {len(done.logits)} probe pictures, {low:.4f} to {high:.4f}, as read and as saved")
+    print(
+        f"check: logits of {len(done.logits)} probe pictures, {low:.4f} to {high:.4f}, as read and as saved"
+    )
     print(f"       differ by at most {done.difference:.2g}")
     if done.card.trusted:
         print(f"trusted beyond the lists: {', '.join(done.card.trusted)}")

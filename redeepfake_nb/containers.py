@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _MAX_PROFILE = 4 * 2**20
+# Far above what programs write: a photo of 256 MB has some 30,000 parts.
+_MAX_PARTS = 200_000
 
 
 class Damaged(ValueError):
@@ -86,13 +88,19 @@ def srgb_like(profile: bytes) -> bool:
 
 @dataclass(frozen=True)
 class Jpeg:
-    """What the walk through a JPEG found. ``data`` is the file with only what decoding needs."""
+    """What the walk through a JPEG found. ``data`` is the file with only what decoding needs.
+
+    ``refined`` says whether the scans of a progressive file bring all they announced down to the last bit.
+    """
 
     data: bytes
     width: int
     height: int
     precision: int
     huffman: bool
+    progressive: bool
+    scans: int
+    refined: bool
     scan_bytes: int
     exif: bytes | None
     profile: bytes | None
@@ -100,9 +108,11 @@ class Jpeg:
 
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _HUFFMAN_SOF = frozenset({0xC0, 0xC1, 0xC2})
+_PROGRESSIVE_SOF = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _SOS, _EOI, _APP0, _APP1, _APP2, _APP14, _COM = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEE, 0xFE
 # Inside entropy-coded data FF is followed by 00 (an escape), D0 to D7 (restart) or FF (fill).
 _MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 
 
 def clean_jpeg(data: bytes) -> Jpeg:
@@ -118,21 +128,18 @@ def clean_jpeg(data: bytes) -> Jpeg:
     frame: tuple[int, int, int, int] | None = None
     exif: bytes | None = None
     profile: list[bytes] = []
-    scan_bytes = 0
+    scan_bytes = scans = 0
+    missing_bits: dict[tuple[int, int], int] = {}
     pos = 2
-    while True:
-        pos = data.find(b"\xff", pos)
-        while 0 <= pos < len(data) - 1 and data[pos + 1] == 0xFF:
-            pos += 1
-        if pos < 0 or pos + 2 > len(data):
+    for _ in range(_MAX_PARTS):
+        found = _MARKER.search(data, pos)
+        if found is None:
             raise Damaged("it ends before the picture does" if frame else "it ends before the picture begins")
+        pos = found.start()
         marker = data[pos + 1]
         if marker == _EOI:
             kept.append(data[pos : pos + 2])
             break
-        if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:
-            pos += 2
-            continue
         length = int.from_bytes(data[pos + 2 : pos + 4], "big")
         end = pos + 2 + length
         if length < 2 or end > len(data):
@@ -157,7 +164,11 @@ def clean_jpeg(data: bytes) -> Jpeg:
                 raise Damaged("it ends before the picture does")
             kept.append(data[pos : found.start()])
             scan_bytes += found.start() - pos
+            scans += 1
+            _note_scan(body, missing_bits)
             pos = found.start()
+    else:
+        raise Damaged("it has too many parts")
     if frame is None or not scan_bytes:
         raise Damaged("there is no picture in it")
     sof, precision, height, width = frame
@@ -167,10 +178,24 @@ def clean_jpeg(data: bytes) -> Jpeg:
         height,
         precision,
         sof in _HUFFMAN_SOF,
+        sof in _PROGRESSIVE_SOF,
+        scans,
+        not any(missing_bits.values()),
         scan_bytes,
         exif,
         b"".join(profile) or None,
     )
+
+
+def _note_scan(body: bytes, missing_bits: dict[tuple[int, int], int]) -> None:
+    """How many low bits of each component's coefficients are still to come after a scan (T.81, G.1.1.1)."""
+    count = body[0] if body else 0
+    if len(body) < 2 * count + 4:
+        raise Damaged("the header of a scan is wrong")
+    first, last, bits = body[2 * count + 1 : 2 * count + 4]
+    for component in body[1 : 2 * count + 1 : 2]:
+        for coefficient in range(first, min(last, 63) + 1):
+            missing_bits[component, coefficient] = bits & 15
 
 
 def jpeg_with_more_data(clean: bytes) -> bytes:
@@ -195,6 +220,8 @@ class Png:
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_NEEDED = frozenset({b"IHDR", b"PLTE", b"IDAT", b"tRNS"})
+# How ImageMagick stored EXIF data before PNG had a place for them; browsers do not read it.
+_OLD_EXIF = (b"Raw profile type exif\0", b"Raw profile type APP1\0")
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 
@@ -221,7 +248,9 @@ def clean_png(data: bytes, check_size: Callable[[int, int], None]) -> Png:
     exif = profile = None
     frames, seen_data, complete = 1, False, False
     pos = len(_PNG_SIGNATURE)
-    while pos + 8 <= len(data):
+    for _ in range(_MAX_PARTS):
+        if pos + 8 > len(data):
+            break
         length, kind = struct.unpack_from(">I4s", data, pos)
         body, end = view[pos + 8 : pos + 8 + length], pos + 12 + length
         if len(kept) == 1 and kind != b"IHDR":
@@ -251,7 +280,11 @@ def clean_png(data: bytes, check_size: Callable[[int, int], None]) -> Png:
             profile = _png_profile(bytes(body))
         elif kind == b"acTL" and length >= 4:
             frames = int.from_bytes(body[:4], "big")
+        elif kind in (b"tEXt", b"zTXt") and bytes(body[:24]).startswith(_OLD_EXIF):
+            notes.append("EXIF data stored as text ignored; the picture may lie on its side")
         pos = end
+    else:
+        raise Damaged("it has too many parts")
     if not seen_data:
         raise Damaged("there is no picture in it")
     if not complete:

@@ -11,8 +11,9 @@ import ipywidgets as ipw
 
 from . import markup
 from .analysis import ImageReport
-from .explanation import METHODS, Explanation
+from .explanation import Explanation
 from .faces import detector_names
+from .methods import METHODS
 from .models import Classifier
 
 DEFAULT = "default"
@@ -70,6 +71,7 @@ class Controls:
         self.captions: list[ipw.HTML] = []
         self.panes: list[ipw.Image] = []
         self.maps = ipw.VBox([])
+        self.closer = ipw.VBox([])  # for the panel of questions about a heatmap
 
     def _add_model_and_faces(
         self,
@@ -132,6 +134,30 @@ class Controls:
         )
         self.again = button("Analyse again", f"Analyse the same {what} with these settings", "refresh")
         self.again.disabled = True
+
+    def _add_heatmaps(
+        self, others: Sequence[tuple[str, str]], method: str, target: str, strength: float
+    ) -> None:
+        """How heatmaps are made and shown; ``others`` are choices besides the methods, words and value."""
+        methods = [*others, *((words, name) for name, words in METHODS.items())]
+        self.method = hint(
+            ipw.Dropdown(options=methods, value=method, description="Method", layout=WIDE, style=STYLE),
+            "How the heatmaps are computed",
+        )
+        self.target = hint(
+            ipw.Dropdown(
+                options=[("what speaks for fake", "fake"), ("what speaks for real", "real")],
+                value=target,
+                description="Shows",
+                layout=WIDE,
+                style=STYLE,
+            ),
+            "What the warm places of the heatmap speak for",
+        )
+        self.strength = hint(
+            ipw.FloatSlider(value=strength, min=0.0, max=1.0, step=0.05, description="Overlay", **SLIDER),
+            "How strongly the heatmap covers the face; nothing is computed anew",
+        )
 
     def _add_saving(self, folder: str, what: str) -> None:
         """Folder, *Save* and *Clear*."""
@@ -248,27 +274,7 @@ class ImageControls(Controls):
 
         self._add_model_and_faces(model, models, detector, margin, threshold, "pictures")
 
-        self.method = hint(
-            ipw.Dropdown(
-                options=[NO_METHOD, *METHODS], value=method, description="Method", layout=WIDE, style=STYLE
-            ),
-            "How the heatmap is computed",
-        )
-        self.target = hint(
-            ipw.Dropdown(
-                options=[("what speaks for fake", "fake"), ("what speaks for real", "real")],
-                value=target,
-                description="Shows",
-                layout=WIDE,
-                style=STYLE,
-            ),
-            "What the warm places of the heatmap speak for",
-        )
-        self.strength = hint(
-            ipw.FloatSlider(value=strength, min=0.0, max=1.0, step=0.05, description="Overlay", **SLIDER),
-            "How strongly the heatmap covers the face; nothing is computed anew",
-        )
-
+        self._add_heatmaps([(NO_METHOD, NO_METHOD)], method, target, strength)
         self._add_saving(folder, "pictures")
         self.picture = hint(
             ipw.Dropdown(options=[], description="Picture", layout={"flex": "1 1 auto", "width": "auto"}),
@@ -297,7 +303,7 @@ class ImageControls(Controls):
             ("Save", self.folder, ipw.HBox([self.keep, self.forget]), self.saved),
         ]
         main = [self.status, self.progress, self.choice, self.verdict, self.image, self.table]
-        main += [self.face, self.maps, self.log]
+        main += [self.face, self.maps, self.closer, self.log]
         return self._two_columns(groups, main)
 
     # -------------------------------------------------------------- showing

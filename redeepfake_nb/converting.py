@@ -74,7 +74,10 @@ def probe(classifier: Classifier) -> np.ndarray:
     rng = np.random.default_rng(0)
     ramp = np.linspace(0, 1, size)
     pictures = [np.full((size, size, 3), level) for level in (0.0, 0.5, 1.0)]
-    pictures += [np.broadcast_to(ramp[:, None, None], (size, size, 3)), np.repeat(ramp[None, :, None], size, 0)]
+    pictures += [
+        np.broadcast_to(ramp[:, None, None], (size, size, 3)),
+        np.repeat(ramp[None, :, None], size, 0),
+    ]
     pictures += [rng.random((size, size, 3)) for _ in range(PROBES - len(pictures))]
     batch = np.stack([np.broadcast_to(picture, (size, size, 3)) for picture in pictures])
     return (low + (high - low) * batch).astype(np.float32)

@@ -17,7 +17,6 @@ Choices, the same for every format:
 from __future__ import annotations
 
 import io
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -34,10 +33,17 @@ from .containers import (
     webp_size,
 )
 from .errors import EmptyFile, MediaTooLarge, RedeepfakeError, TruncatedMedia, UnsupportedMedia
+from .files import out_of_memory
+from .page_walks import check_ppm, clean_gif, walk_tiff
 from .signatures import describe, picture_format
 
 MAX_PIXELS = 64_000_000
 _STRIP_PIXELS = 4_000_000
+# A progressive JPEG has about ten scans. Each costs a pass over all pixels, and next to no bytes.
+_MAX_SCANS = 100
+_MAX_SCANNED = 1_000_000_000
+# Numbers written out as text are slow to read, and nobody keeps large pictures so.
+_MAX_TEXT_BYTES = 16 * 2**20
 _AGAIN = "Get the file again from where it came from."
 _CONVERT = "Open it in another program and save it as PNG."
 
@@ -86,6 +92,7 @@ class _Reading:
     format: str
     max_pixels: int
     orientation: int = 1
+    progressive: bool = False
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
@@ -122,8 +129,12 @@ class _Reading:
         if profile and not srgb_like(profile):
             self.note("embedded colour profile ignored; colours may be slightly off")
 
-    def count(self, pictures: int, kind: str = "pictures") -> None:
-        if pictures > 1:
+    def count(self, pictures: int | None, kind: str = "pictures", *, damaged: bool = False) -> None:
+        if damaged:
+            self.note(f"first of several {kind} in the file, some of them damaged")
+        elif pictures is None:
+            self.note(f"first of very many {kind} in the file")
+        elif pictures > 1:
             self.note(f"first of {pictures} {kind} in the file")
 
     def damaged(self, why: str) -> TruncatedMedia:
@@ -197,11 +208,7 @@ def decode_image(
     except RedeepfakeError:
         raise
     except MemoryError as error:
-        raise MediaTooLarge(
-            "there is not enough memory to decode it",
-            subject=name,
-            next_step="Make the picture smaller first.",
-        ) from error
+        raise out_of_memory("decode", name) from error
     except NotImplementedError as error:
         raise reading.unsupported(_cause(error)) from error
     except Exception as error:
@@ -224,7 +231,8 @@ def _decode(reading: _Reading) -> np.ndarray:
             picture.load()
             reading.check_size(*picture.size)
             pixels = _to_rgb(picture, reading)
-            if reading.format == "JPEG" and _ends_grey(pixels) and not _complete(reading, pixels):
+            doubtful = reading.format == "JPEG" and (reading.progressive or _ends_grey(pixels))
+            if doubtful and not _complete(reading, pixels):
                 raise reading.damaged("picture data are missing at the end")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         # Only where max_pixels was raised, or Pillow's own limit was lowered.
@@ -253,6 +261,15 @@ def _open_jpeg(reading: _Reading):
     # Huffman coding spends at least one bit on each 8 x 8 block, so less data than that is a lie about size.
     if jpeg.huffman and 8 * jpeg.scan_bytes < (jpeg.width // 8) * (jpeg.height // 8):
         raise reading.damaged(f"too little data for {jpeg.width} x {jpeg.height} pixels")
+    if jpeg.scans > _MAX_SCANS or jpeg.scans * jpeg.width * jpeg.height > _MAX_SCANNED:
+        raise MediaTooLarge(
+            f"its {jpeg.width} x {jpeg.height} pixels are coded in {jpeg.scans} passes",
+            subject=reading.name,
+            next_step=_CONVERT,
+        )
+    reading.progressive = jpeg.progressive
+    if jpeg.progressive and not jpeg.refined:
+        reading.note("its last scans are missing: fine detail may be lost")
     reading.read_exif(jpeg.exif)
     reading.read_profile(jpeg.profile)
     reading.data = jpeg.data
@@ -265,7 +282,7 @@ def _ends_grey(pixels: np.ndarray) -> bool:
 
 
 def _complete(reading: _Reading, pixels: np.ndarray) -> bool:
-    """Whether a JPEG with a mid-grey corner really ends in mid-grey.
+    """Whether a JPEG that ends in mid-grey, or a progressive one, has all its data.
 
     libjpeg fills silently where the data end early. More data behind the last byte change nothing in a
     complete picture, since the decoder stops after the last block; in a short one they turn up as content.
@@ -310,29 +327,30 @@ def _open_webp(reading: _Reading):
 def _open_gif(reading: _Reading):
     from PIL.GifImagePlugin import GifImageFile
 
-    width, height = struct.unpack_from("<HH", reading.data, 6)
-    reading.check_size(width, height)
-    picture = GifImageFile(io.BytesIO(reading.data))
-    reading.check_size(*picture.size)
     try:
-        reading.count(picture.n_frames, "frames")
-    except Exception:
-        # A later frame is damaged; only the first one is wanted.
-        reading.note("first of several frames in the file, some of them damaged")
-        picture = GifImageFile(io.BytesIO(reading.data))
-    return picture
+        gif = clean_gif(reading.data, reading.check_size)
+    except Damaged as error:
+        raise reading.damaged(str(error)) from error
+    reading.count(gif.frames, "frames", damaged=gif.damaged)
+    return GifImageFile(io.BytesIO(gif.data))
 
 
 def _open_tiff(reading: _Reading):
     from PIL.TiffImagePlugin import TiffImageFile
 
+    try:
+        tiff = walk_tiff(reading.data)
+    except Damaged as error:
+        raise reading.damaged(str(error)) from error
+    if tiff.preview:
+        raise UnsupportedMedia(
+            f"this is {tiff.preview}, which is not read as a picture",
+            subject=reading.name,
+            next_step="Develop it in a photo program and save it as JPEG or PNG.",
+        )
+    reading.count(tiff.pages, "pages", damaged=tiff.damaged)
     picture = TiffImageFile(io.BytesIO(reading.data))
     reading.check_size(*picture.size)
-    try:
-        reading.count(picture.n_frames, "pages")
-    except Exception:
-        reading.note("first of several pages in the file, some of them damaged")
-        picture = TiffImageFile(io.BytesIO(reading.data))
     reading.read_profile(picture.info.get("icc_profile"))
     return picture  # Pillow itself turns a TIFF upright while loading it.
 
@@ -346,6 +364,16 @@ def _open_bmp(reading: _Reading):
 def _open_ppm(reading: _Reading):
     from PIL.PpmImagePlugin import PpmImageFile
 
+    try:
+        check_ppm(reading.data)
+    except Damaged as error:
+        raise reading.damaged(str(error)) from error
+    if reading.data[1:2] in b"123" and len(reading.data) > _MAX_TEXT_BYTES:
+        raise MediaTooLarge(
+            f"it is written out as text of {len(reading.data) / 2**20:.0f} MiB",
+            subject=reading.name,
+            next_step=_CONVERT,
+        )
     return PpmImageFile(io.BytesIO(reading.data))
 
 

@@ -9,30 +9,22 @@ pictures off as whole ones.
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from numbers import Real
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 
-from .errors import RedeepfakeError
+from .dlib_models import LOCK, cnn_detector, hog_detector, load_dlib, shape_predictor
 
 Box = tuple[int, int, int, int]
 
 # Two boxes are the same face if they overlap this much: intersection over union, or over the smaller box.
 SAME_FACE_IOU = 0.4
 SAME_FACE_INSIDE = 0.7
-
-# dlib's objects are not documented as thread-safe and do not release the interpreter lock while they
-# work, so one lock around them costs no speed.
-_DLIB_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -106,15 +98,32 @@ class HogDetector:
             scale = _pyramid_scale(image.shape[0] * image.shape[1], budget)
             if scale <= searched:
                 continue
-            found = [d for d in merge(found + self._at(image, scale)) if self._holds(image, d, looked_at)]
+            found = self.confirmed(image, merge(found + self._at(image, scale)), looked_at)
             searched = scale
             if found and min(min(_sides(d.box)) for d in found) * scale >= 2 * self.window:
                 break
         return found
 
-    def _holds(self, image: np.ndarray, detection: Detection, looked_at: list) -> bool:
-        """Whether a detection is sure, or the CNN agrees. A place is looked at once: levels repeat them."""
-        if not self.confirm or detection.confidence >= self.weak:
+    def confirmed(
+        self, image: np.ndarray, detections: Sequence[Detection], looked_at: list[tuple[Detection, bool]]
+    ) -> list[Detection]:
+        """Those detections that are sure, or that the CNN agrees with; all of them without ``confirm``.
+
+        Parameters
+        ----------
+        image
+            (H, W, 3) uint8 RGB.
+        detections
+            Found in it.
+        looked_at
+            Places whose answer is known already, since levels and frames repeat them; new ones are added.
+        """
+        return [d for d in detections if not self.confirm or self._holds(image, d, looked_at)]
+
+    def _holds(
+        self, image: np.ndarray, detection: Detection, looked_at: list[tuple[Detection, bool]]
+    ) -> bool:
+        if detection.confidence >= self.weak:
             return True
         for other, agreed in looked_at:
             if box_iou([other.box], [detection.box])[0, 0] >= 0.7:
@@ -127,8 +136,7 @@ class HogDetector:
         # Asking dlib itself for the doubling gives exactly face_recognition's boxes.
         doubled = scale == 2
         level = np.ascontiguousarray(image) if doubled else _resized(image, scale)
-        with _DLIB_LOCK:
-            rects, confidences, _ = _hog().run(level, int(doubled), 0.0)
+        rects, confidences, _ = hog_detector().run(level, int(doubled), 0.0)
         factor = 1.0 if doubled else 1 / scale
         return [_detection(r, c, factor) for r, c in zip(rects, confidences, strict=True)]
 
@@ -153,8 +161,8 @@ class CnnDetector:
             if scale <= searched or min(image.shape[:2]) * scale < self.smallest:
                 continue
             level = _resized(image, scale)
-            with _DLIB_LOCK:
-                found = [_detection(f.rect, f.confidence, 1 / scale) for f in _cnn()(level, 0)]
+            with LOCK:
+                found = [_detection(f.rect, f.confidence, 1 / scale) for f in cnn_detector()(level, 0)]
             if found:
                 return found
             searched = scale
@@ -284,8 +292,8 @@ def _cnn_agrees(image: np.ndarray, box: Sequence[float]) -> bool:
     if min(right - left, bottom - top) * scale < CnnDetector.smallest:
         return False
     part = _resized(image[top:bottom, left:right], scale)
-    with _DLIB_LOCK:
-        seen = [_detection(f.rect, f.confidence, 1 / scale).box for f in _cnn()(part, 0)]
+    with LOCK:
+        seen = [_detection(f.rect, f.confidence, 1 / scale).box for f in cnn_detector()(part, 0)]
     offset = np.array([left, top, left, top])
     return any(box_iou([np.add(other, offset)], [box])[0, 0] >= 0.3 for other in seen)
 
@@ -314,52 +322,10 @@ def find_landmarks(image: np.ndarray, boxes: Sequence[Box]) -> list[np.ndarray]:
     if not boxes:
         return []
     image = np.ascontiguousarray(image)
-    with _DLIB_LOCK:
-        predict, rectangle = _shape_predictor(), _dlib().rectangle
+    with LOCK:
+        predict, rectangle = shape_predictor(), load_dlib().rectangle
         shapes = [predict(image, rectangle(*box)).parts() for box in boxes]
     return [np.array([(p.x, p.y) for p in shape], dtype=np.float32) for shape in shapes]
-
-
-# The next three are called with the lock held, so that two threads do not both load a model.
-@cache
-def _hog():
-    return _dlib().get_frontal_face_detector()
-
-
-@cache
-def _cnn():
-    return _dlib().cnn_face_detection_model_v1(_model_file("mmod_human_face_detector.dat"))
-
-
-@cache
-def _shape_predictor():
-    return _dlib().shape_predictor(_model_file("shape_predictor_68_face_landmarks.dat"))
-
-
-def _dlib():
-    try:
-        import dlib
-    except ImportError as error:
-        raise RedeepfakeError(
-            f"it cannot be imported ({error})",
-            subject="dlib",
-            next_step="Run: pip install dlib-bin. Or pass find_faces a detector of your own.",
-        ) from error
-    return dlib
-
-
-def _model_file(name: str) -> str:
-    """Path of a model file, found without importing its package, which would need pkg_resources."""
-    spec = importlib.util.find_spec("face_recognition_models")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(folder, "models", name)
-        if path.is_file():
-            return str(path)
-    raise RedeepfakeError(
-        f"{name} is not installed",
-        subject="face_recognition_models",
-        next_step="Run: pip install face_recognition_models.",
-    )
 
 
 def _sides(box: Sequence[float]) -> tuple[float, float]:

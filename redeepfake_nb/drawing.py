@@ -27,7 +27,14 @@ FONT = 9.0
 LITERAL = {"parse_math": False, "usetex": False}
 
 
-def make_axes(ax: Canvas, size: tuple[float, float], columns: int = 1) -> tuple[Any, bool]:
+def shade_doubt(ax: Axes, threshold: float, reach: float, *, upwards: bool) -> None:
+    """Shade the scores so near to the threshold that they decide nothing, along the axis of P(fake)."""
+    span = ax.axhspan if upwards else ax.axvspan
+    low, high = max(threshold - reach, 0), min(threshold + reach, 1)
+    span(low, high, color=COLORS["inconclusive"], alpha=0.22, lw=0)
+
+
+def make_axes(ax: Canvas, size: tuple[float, float], columns: int = 1, rows: int = 1) -> tuple[Any, bool]:
     """What to draw on, and whether its figure has the size in inches that was asked for."""
     if isinstance(ax, Axes):
         return ax, False
@@ -35,11 +42,25 @@ def make_axes(ax: Canvas, size: tuple[float, float], columns: int = 1) -> tuple[
         # Here, because importing pyplot chooses a backend.
         from matplotlib import pyplot
 
-        return pyplot.subplots(1, columns, figsize=size, layout="constrained")[1], True
+        return pyplot.subplots(rows, columns, figsize=size, layout="constrained")[1], True
     if isinstance(ax, Figure):
         ax.set_layout_engine("constrained")
         ax.set_size_inches(size)
-    return ax.subplots(1, columns), isinstance(ax, Figure)
+    return ax.subplots(rows, columns), isinstance(ax, Figure)
+
+
+def make_grid(ax: Canvas, size: tuple[float, float], rows: int, columns: int, **options: Any) -> np.ndarray:
+    """(rows * columns,) Axes for a plot of several panels; single Axes raise ValueError."""
+    if isinstance(ax, Axes):
+        raise ValueError("this plot has several panels: give it a figure, or nothing")
+    if ax is None:
+        from matplotlib import pyplot
+
+        ax = pyplot.figure(layout="constrained")
+    if isinstance(ax, Figure):
+        ax.set_layout_engine("constrained")
+        ax.set_size_inches(size)
+    return ax.subplots(rows, columns, squeeze=False, **options).ravel()
 
 
 def fitted(width: int, height: int) -> tuple[float, float]:

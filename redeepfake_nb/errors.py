@@ -111,5 +111,25 @@ class HashMismatch(ModelError):
     """The file's SHA-256 is not the one that was expected."""
 
 
+class UnknownChoice(RedeepfakeError, ValueError):
+    """A name among arguments that stands for nothing: a method, a target, a layer without a map."""
+
+
 class OutputError(RedeepfakeError):
     """Something could not be written."""
+
+
+class JournalError(RedeepfakeError):
+    """A journal of scans that cannot be used: foreign, newer, damaged, or in use."""
+
+
+class WorkerLost(InputError):
+    """The process that read the file ended in the middle of it."""
+
+
+class TookTooLong(InputError):
+    """Not done within the time limit."""
+
+
+class MissingExtra(RedeepfakeError):
+    """A package is needed that only an extra of this one brings."""

@@ -1,32 +1,20 @@
-"""Where on the face the evidence lies: class activation maps of the logit, through tf-keras-vis."""
+"""Where on the face the evidence lies: heatmaps of the logit, laid on the crop's own pixels."""
 
 from __future__ import annotations
 
-import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cached_property
 
 import cv2
 import numpy as np
 
-from .graphs import is_cut
+from .methods import METHODS, SplitNetwork, Target, checked_choice, default_layer
 from .models import Classifier
 from .prediction import Prediction
 from .preprocessing import frame_to_input, preprocess
-
-if TYPE_CHECKING:
-    import keras
-
-Target = Literal["fake", "real"]
-# Name -> class of tf-keras-vis. Grad-CAM: Selvaraju et al. 2017. Grad-CAM++: Chattopadhay et al. 2018, whose
-# weights count positive gradients only. Layer-CAM: Jiang et al. 2021.
-METHODS = {
-    "gradcam": ("tf_keras_vis.gradcam", "Gradcam"),
-    "gradcam++": ("tf_keras_vis.gradcam_plus_plus", "GradcamPlusPlus"),
-    "layercam": ("tf_keras_vis.layercam", "Layercam"),
-}
+from .regions import Regions, sum_regions
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +50,11 @@ class Explanation:
         """Whether nothing speaks for the target."""
         return self.peak <= 0
 
+    @cached_property
+    def regions(self) -> Regions:
+        """The heatmap summed over the parts of the face; see :class:`Regions`."""
+        return sum_regions(self.heatmap, self.prediction.face, self.margin, self.target)
+
     @property
     def title(self) -> str:
         """Method, target, layer and peak, for a figure's title."""
@@ -78,9 +71,29 @@ def explain(
 ) -> Explanation | list[Explanation]:
     """Explain scores.
 
-    The logit is explained, not the probability, whose gradient vanishes where the model is sure.
-    Gradients are taken by tf-keras-vis on the part of the network behind ``layer``; the part before it
-    runs once, compiled.
+    The logit is explained, not the probability, whose gradient vanishes where the model is sure. Where a
+    model scores a face with its mirror image, so is the explanation: the mean of both, cut at 0 afterwards.
+
+    ``"gradcam"``
+        Maps weighed by their mean gradient (Selvaraju et al. 2017). Where the network behind the layer is but
+        an average and a linear output, the map accounts for all of the score.
+    ``"gradcam++"``
+        The same with weights that count positive gradients only (Chattopadhay et al. 2018).
+    ``"layercam"``
+        Each place weighed by its own positive gradient (Jiang et al. 2021); for early layers, too.
+    ``"scorecam"``
+        No gradients: a map's weight is what the picture, seen through that map as a mask over black, adds to
+        the logit of a black picture (Wang et al. 2020). Weights keep their sign and go through no softmax, so
+        that what speaks for the other side is not counted. Only the maps that vary most over the face are
+        tried, :data:`redeepfake_nb.methods.MAPS_TRIED` of them.
+    ``"saliency"``
+        The pixels' own gradient (Simonyan et al. 2014), averaged over noisy copies (SmoothGrad, Smilkov et
+        al. 2017; the same noise each time), times how far the pixel is above black, summed over the colours:
+        the part of the logit that a pixel accounts for to first order, averaged to at most 32 x 32 cells.
+        Dark places get little by construction. At another layer, the same of its map.
+
+    Gradients are taken by tf-keras-vis on the part of the network behind ``layer``; both parts are compiled
+    once for each model and layer.
 
     Parameters
     ----------
@@ -89,11 +102,12 @@ def explain(
     predictions
         One prediction, or several of any size.
     method
-        ``"gradcam"``, ``"gradcam++"`` or ``"layercam"``.
+        One of the above.
     target
         ``"fake"`` asks what speaks for manipulation, ``"real"`` what speaks against it.
     layer
-        A layer with a map (height, width, channels). Default: ``classifier.explain_layer``.
+        A layer with a map (height, width, channels). Default: ``classifier.explain_layer``, for saliency the
+        picture. The title says which it was.
 
     Returns
     -------
@@ -102,22 +116,24 @@ def explain(
 
     Raises
     ------
+    UnknownChoice
+        Unknown method, target or layer, or a layer without a map; also a ``ValueError``.
+    UnsuitableModel
+        No layer is named and the model has none that all of the evidence crosses.
     ValueError
-        Unknown method, target or layer, or a layer without a map.
+        The map holds values that are not finite.
     """
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
-    if target not in ("fake", "real"):
-        raise ValueError(f'target must be "fake" or "real", not {target!r}')
+    checked_choice("method", method, METHODS)
+    checked_choice("target", target, ("fake", "real"))
     one = isinstance(predictions, Prediction)
     chosen = [predictions] if one else list(predictions)
-    visualiser = _visualiser(classifier, layer or classifier.explain_layer)
+    split = split_network(classifier, layer or default_layer(classifier, method))
     found: list[Explanation] = []
     if chosen:
         batch = preprocess([p.face for p in chosen], classifier.preprocessing)
-        maps = visualiser.maps(batch, method, target)
+        maps = split.maps(batch, method, target)
         found = [
-            _explanation(classifier, p, m, method, target, visualiser.layer)
+            _explanation(classifier, p, m, method, target, split.layer)
             for p, m in zip(chosen, maps, strict=True)
         ]
     return found[0] if one else found
@@ -152,115 +168,12 @@ def _explanation(
     return Explanation(prediction, heatmap, method, target, layer, peak, margin)
 
 
-class _Visualiser:
-    """The two halves of a model at one layer, and tf-keras-vis on the second.
-
-    tf-keras-vis makes a new Keras model at each call and runs it layer by layer. Given the whole network
-    that is slow and leaks; given a model of three layers, whose last is the compiled rest of the
-    network, it costs next to nothing.
-    """
-
-    def __init__(self, classifier: Classifier, layer: str) -> None:
-        import keras
-        import tensorflow as tf
-
-        # Not the classifier itself: the cache below lets go of a classifier that nobody else holds.
-        model = classifier.keras_model
-        names = [item.name for item in model.layers]
-        if layer not in names:
-            raise ValueError(f"there is no layer {layer!r}; the last ones are {', '.join(names[-8:])}")
-        features = model.get_layer(layer).output
-        if not hasattr(features, "shape") or len(features.shape) != 4:
-            raise ValueError(f"layer {layer!r} has no map of height, width and channels")
-        self.layer = layer
-        self._mirror = classifier.card.mirror
-        size = classifier.preprocessing.input_size
-        image = tf.TensorSpec((None, size, size, 3), tf.float32)
-        trunk = keras.Model(model.inputs, features)
-        self._trunk = tf.function(
-            lambda x: trunk(x, training=False), input_signature=[image], autograph=False
-        )
-
-        # Where paths lead around the layer, the rest of the network still needs the picture.
-        self._needs_image = not is_cut(model, layer)
-        self._head = _compiled_rest(model, features, self._needs_image, image)
-        self._methods: dict[str, Any] = {}
-
-    def maps(self, batch: np.ndarray, method: str, target: Target) -> np.ndarray:
-        """(N, h, w) float32 raw class activation maps, not negative."""
-        import tensorflow as tf
-
-        sign = 1.0 if target == "fake" else -1.0
-        # Cut at 0 below, after both sides of the face were added up.
-        options: dict[str, Any] = {"activation_modifier": None}
-        if method == "gradcam++":
-            # Their weight is 0 in any case, but their denominator can be, too, and 0 * inf is not a number.
-            options["gradient_modifier"] = tf.nn.relu
-
-        def score(logit):
-            # Grad-CAM++ multiplies by exp(score), which is infinite from 89 on and cancels in the heatmap. As
-            # only the gradient counts otherwise, the score may be 0.
-            return sign * (logit[:, 0] - tf.stop_gradient(logit[:, 0]))
-
-        def cam(pixels: np.ndarray) -> np.ndarray:
-            features = self._trunk(tf.constant(pixels))
-            found = self._method(method)(
-                score,
-                [features, tf.constant(pixels)] if self._needs_image else features,
-                penultimate_layer="explained",
-                seek_penultimate_conv_layer=False,
-                expand_cam=False,
-                normalize_cam=False,
-                **options,
-            )
-            return np.asarray(found, np.float32)
-
-        found = cam(batch)
-        if self._mirror:
-            # The score is the mean over both sides, and so is its explanation.
-            found = (found + cam(batch[:, :, ::-1])[:, :, ::-1]) / 2
-        return np.maximum(found, 0)
-
-    def _method(self, method: str) -> Any:
-        if method not in self._methods:
-            module, name = METHODS[method]
-            with warnings.catch_warnings():
-                # tf-keras-vis 0.8.7 imports from a namespace that SciPy has marked as deprecated.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                visualisation = getattr(__import__(module, fromlist=[name]), name)
-            self._methods[method] = visualisation(self._head, clone=False)
-        return self._methods[method]
+_networks: weakref.WeakKeyDictionary[Classifier, dict[str, SplitNetwork]] = weakref.WeakKeyDictionary()
 
 
-def _compiled_rest(model: keras.Model, features, needs_image: bool, image) -> keras.Model:
-    """Keras model: features (and picture) -> layer ``explained`` -> the rest of the network -> logit."""
-    import keras
-    import tensorflow as tf
-
-    inputs = [features, *model.inputs] if needs_image else [features]
-    rest = keras.Model(inputs, model.outputs[0])
-    specs = [tf.TensorSpec(features.shape, tf.float32)] + ([image] if needs_image else [])
-    run: Callable = tf.function(
-        lambda *tensors: rest(list(tensors) if needs_image else tensors[0], training=False),
-        input_signature=specs,
-        autograph=False,
-    )
-
-    class Rest(keras.layers.Layer):
-        def call(self, *tensors):
-            return run(*tensors)
-
-    heads = [keras.Input(t.shape[1:], dtype="float32") for t in inputs]
-    explained = keras.layers.Identity(name="explained")(heads[0])
-    return keras.Model(heads, Rest(dtype="float32")(explained, *heads[1:]))
-
-
-_visualisers: weakref.WeakKeyDictionary[Classifier, dict[str, _Visualiser]] = weakref.WeakKeyDictionary()
-
-
-def _visualiser(classifier: Classifier, layer: str) -> _Visualiser:
-    """Built once for each model and layer."""
-    known = _visualisers.setdefault(classifier, {})
+def split_network(classifier: Classifier, layer: str) -> SplitNetwork:
+    """The classifier's network at a layer, built once for each and kept as long as the classifier."""
+    known = _networks.setdefault(classifier, {})
     if layer not in known:
-        known[layer] = _Visualiser(classifier, layer)
+        known[layer] = SplitNetwork(classifier, layer)
     return known[layer]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from .robustness import robustness
 from .scoring import group_column, probabilities, score_all
 from .slices import plain_rows, span_in_words
 from .training import TrainingResult, readable_faces, train
+from .writing import whole_file
 
 if TYPE_CHECKING:
     import keras
@@ -204,9 +204,8 @@ def publish(
         },
     )
     save_model(Classifier(model, card), path)
-    part = path.with_suffix(".md.part")
-    part.write_text(card_text(card, found.metrics, grouped=grouped), encoding="utf-8")
-    os.replace(part, path.with_suffix(".md"))
+    with whole_file(path.with_suffix(".md")) as part:
+        part.write_text(card_text(card, found.metrics, grouped=grouped), encoding="utf-8")
     return path
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 
 import cv2
@@ -39,6 +39,7 @@ __all__ = [
     "box_iou",
     "crop_brightness",
     "crop_sharpness",
+    "cut_out",
     "detector_name",
     "detector_names",
     "find_faces",
@@ -158,6 +159,16 @@ class Face:
         """The pixels of :meth:`crop_box`, (H, W, 3) uint8 RGB, a contiguous copy that may be changed."""
         left, top, right, bottom = self.crop_box(margin)
         return self.frame.image[top:bottom, left:right].copy()
+
+
+def cut_out(face: Face, margin: float) -> Face:
+    """The same face on a copy of its surroundings, so that the whole frame can be let go or changed."""
+    left, top, right, bottom = face.crop_box(margin)
+    frame = face.frame
+    part = Frame(frame.image[top:bottom, left:right].copy(), frame.index, frame.timestamp, frame.source)
+    box = tuple(v - o for v, o in zip(face.box, (left, top, left, top), strict=True))
+    points = None if face.landmarks is None else face.landmarks - (left, top)
+    return replace(face, frame=part, box=box, landmarks=points)
 
 
 def find_faces(

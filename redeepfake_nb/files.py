@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from typing import BinaryIO
 
 from .errors import EmptyFile, InputError, MediaTooLarge, UnsupportedMedia
 
 MAX_BYTES = 256 * 2**20
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://|data:", re.IGNORECASE)
 
 
 def read_file(path: str | os.PathLike, *, name: object = None, max_bytes: int = MAX_BYTES) -> bytes:
@@ -28,9 +30,7 @@ def read_file(path: str | os.PathLike, *, name: object = None, max_bytes: int = 
         except OSError as error:
             raise _unreadable(error, subject) from error
         except MemoryError as error:
-            raise MediaTooLarge(
-                "there is not enough memory to read it", subject=subject, next_step="Make it smaller first."
-            ) from error
+            raise out_of_memory("read", subject) from error
     check_bytes(len(data), max_bytes, subject)
     if not data:
         raise empty(subject)
@@ -49,7 +49,7 @@ def open_file(
     """
     path = os.fsdecode(os.fspath(path))
     subject = name or path or "(empty path)"
-    if path.startswith(("http://", "https://", "ftp://", "data:")):
+    if _ADDRESS.match(path) and not os.path.lexists(path):
         raise InputError(
             "this is a web address, not a file", subject=subject, next_step="Download it and name the file."
         )
@@ -69,6 +69,13 @@ def open_file(
         file.close()
         raise
     return file
+
+
+def out_of_memory(doing: str, subject: object) -> MediaTooLarge:
+    """The error for what does not fit into memory; ``doing`` is "read", "decode" or "open"."""
+    return MediaTooLarge(
+        f"there is not enough memory to {doing} it", subject=subject, next_step="Make it smaller first."
+    )
 
 
 def empty(subject: object) -> EmptyFile:

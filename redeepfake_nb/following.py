@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import detection
 from .detection import Box
+from .dlib_models import LOCK, load_dlib
 
 
 def follow(before: np.ndarray, after: np.ndarray, box: Box) -> tuple[tuple[float, ...], float]:
@@ -28,8 +28,8 @@ def follow(before: np.ndarray, after: np.ndarray, box: Box) -> tuple[tuple[float
     strength : float
         Peak to side-lobe ratio of the correlation; under about 7 the patch is hidden or lost.
     """
-    with detection._DLIB_LOCK:
-        library = detection._dlib()
+    with LOCK:
+        library = load_dlib()
         tracker = library.correlation_tracker()
         left, top, right, bottom = (int(v) for v in box)
         # dlib's right and bottom are inclusive.

@@ -10,12 +10,22 @@ from .errors import UnsuitableModel
 if TYPE_CHECKING:
     import keras
 
-# For one face. EfficientNetB7 at 600 px makes maps of 17 million numbers with 40 thousand million multiplications.
+# For one face. EfficientNetB7 at 600 px makes maps of 17 million numbers with 40 thousand million
+# multiplications.
 MAX_MAP = 2**25
 MAX_WORK = 2**37
 MAX_TOKENS = 4096
 # Multiply their inputs with one another, not with weights.
-_PRODUCTS = {"Dot", "Matmul", "Einsum", "Tensordot", "Conv", "DepthwiseConv", "SeparableConv", "ConvTranspose"}
+_PRODUCTS = {
+    "Dot",
+    "Matmul",
+    "Einsum",
+    "Tensordot",
+    "Conv",
+    "DepthwiseConv",
+    "SeparableConv",
+    "ConvTranspose",
+}
 
 
 def check_cost(model: keras.Model, subject: object) -> None:

@@ -96,7 +96,15 @@ def flatten(model: keras.Model, input_size: int | None = None) -> keras.Model:
     for layer, twin in copies.values():
         if getattr(layer, "weights", None):
             twin.set_weights(layer.get_weights())
+            settle(twin)
     return flat
+
+
+def settle(layer: keras.layers.Layer) -> None:
+    """To be called on a layer with new weights: Normalization computes with values that follow from them."""
+    for part in layer._flatten_layers():
+        if hasattr(part, "finalize_state") and part._trainable_variables + part._non_trainable_variables:
+            part.finalize_state()
 
 
 def _subclassed(model: keras.Model) -> UnsuitableModel:
@@ -118,7 +126,7 @@ def _input_name(tensor) -> str:
 
 
 def output_of(model: keras.Model) -> Output:
-    """What a model's last activation makes of its output: ``"probability"``, ``"softmax"``, else ``"logit"``."""
+    """What a model's last activation makes of its output: probability, softmax, or the logit itself."""
     import keras
 
     last = model

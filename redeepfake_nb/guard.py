@@ -67,16 +67,22 @@ class Clock:
 
 
 class GuardedInput:
-    """What FFmpeg reads from: a file object that looks at the clock, and stays open when FFmpeg closes."""
+    """What FFmpeg reads from: a file object that looks at the clock, and stays open when FFmpeg closes.
+
+    ``ended`` says whether it was read to its end.
+    """
 
     def __init__(self, file: BinaryIO, clock: Clock) -> None:
         self._file = file
         self._clock = clock
+        self.ended = False
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int) -> bytes:
         self._clock.check()
-        return self._file.read(size)
+        data = self._file.read(size)
+        self.ended = self.ended or len(data) < size
+        return data
 
 
 class Outside(OSError):

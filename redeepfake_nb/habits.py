@@ -1,7 +1,8 @@
-"""What a model without a sidecar was probably fed, read from its configuration: for a question, never for a score.
+"""What a model without a sidecar was probably fed, read from its configuration: for a question, never for a
+score.
 
-The file states its input's size, whether it rescales pixels itself, and its last activation. It does not state
-the colour order, nor which class a high output means.
+The file states its input's size, whether it rescales pixels itself, and its last activation. It does not
+state the colour order, nor which class a high output means.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def ask(path: Path, config: dict[str, Any] | None, architecture: object) -> Mode
             f'input_size={likely.size or "..."}, color_order="RGB", value_range=({low:g}, {high:g})), '
             f'output="{likely.output}", positive_class="fake" or "real"), since {"; ".join(likely.reasons)}. '
             "Not in the file, so ask its author: "
-            'the colour order ("BGR" is usual where OpenCV read the pictures) and which class a high output means.'
+            'the colour order ("BGR" is usual where OpenCV read the pictures) '
+            "and which class a high output means."
         ),
     )
 

@@ -1,7 +1,7 @@
 """HDF5 files of strangers, read for their arrays alone.
 
-HDF5 can point out of itself: links to other files, arrays kept in other files, filters loaded from plugins. It
-can also claim terabytes. A file is walked once before any array is read, and refused for such things.
+HDF5 can point out of itself: links to other files, arrays kept in other files, filters loaded from plugins.
+It can also claim terabytes. A file is walked once before any array is read, and refused for such things.
 """
 
 from __future__ import annotations

@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 
 import ipywidgets as ipw
 
-from .controls import DEFAULT, Controls
+from . import media
+from .closer_look import CloserLook
+from .controls import DEFAULT, Controls, empty_upload
 from .errors import InputError, ModelError, OutputError, RedeepfakeError, displayable
 from .models import Classifier, default_classifier, load_model
 
@@ -48,6 +50,8 @@ class Inspector:
         own_threshold: bool,
     ) -> None:
         self.controls = controls
+        self.closer = CloserLook()
+        controls.closer.children = [self.closer.root]
         self._recorded: list[tuple[str, str, Exception]] = []  # place, message, error
         # Of each thread its own: what one thread changes quietly must not swallow another's callbacks.
         self._here = threading.local()
@@ -73,6 +77,15 @@ class Inspector:
         # Not display(self.widget): its plain text, which is saved with the notebook, quotes what is shown.
         view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
         display({"text/plain": repr(self), "application/vnd.jupyter.widget-view+json": view}, raw=True)
+
+    def _take_upload(self) -> list[Any]:
+        """What the person chose; the control's copy of it is let go of at once."""
+        upload = self.controls.upload
+        try:
+            return media.uploads(upload.value) if upload.value else []
+        finally:
+            with self._silence():
+                empty_upload(upload)
 
     def _on(self, control: ipw.Widget, work: Callable[[], Any], place: str) -> None:
         """Do ``work`` when a button is pressed or a value changes; its errors are shown at ``place``."""

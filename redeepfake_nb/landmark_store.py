@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import zipfile
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 
 from .datasets import LabelledFaces
 from .detection import find_landmarks
+from .writing import whole_file
 
 # Points may lie this far outside a crop, as a share of its longer side: dlib's boxes cut off some chins.
 _OUTSIDE = 0.15
@@ -84,16 +84,13 @@ class LandmarkStore:
         if self.path is None or len(points) == self._saved:
             return
         nothing = np.full((68, 2), np.nan, np.float32)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_suffix(".part")
-        with open(part, "wb") as file:
+        with whole_file(self.path) as part, open(part, "wb") as file:
             np.savez(
                 file,
                 set=np.array(self._set),
                 files=np.array(list(points)),
                 points=np.stack([nothing if p is None else p for p in points.values()]),
             )
-        os.replace(part, self.path)
         self._saved = len(points)
 
     def _read(self) -> None:

@@ -10,7 +10,8 @@ from .allowlist import FUNCTIONS, refusal
 from .errors import NotAModel
 
 _CONV = (
-    "filters kernel_size strides padding data_format dilation_rate groups activation use_bias depth_multiplier"
+    "filters kernel_size strides padding data_format dilation_rate groups activation use_bias "
+    "depth_multiplier"
 )
 _POOL = "pool_size strides padding data_format"
 _GLOBAL = "data_format keepdims"
@@ -82,7 +83,12 @@ _DROPPED = re.compile(
     r"sparse|ragged|optional|shared_object_id|implementation|input_dtype"
 )
 # Settings that have no counterpart, with the values at which they do nothing.
-_NEUTRAL = {"renorm": (False, None), "virtual_batch_size": (None,), "adjustment": (None,), "groups": (1, None)}
+_NEUTRAL = {
+    "renorm": (False, None),
+    "virtual_batch_size": (None,),
+    "adjustment": (None,),
+    "groups": (1, None),
+}
 _DTYPES = {"float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16"}
 # Keras 2 computes another curve under this name than Keras 3.
 _RENAMED = {"hard_sigmoid"}

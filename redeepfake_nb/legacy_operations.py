@@ -1,7 +1,7 @@
 """TensorFlow operations inside Keras 2 graphs -> Keras 3 layers and operations, as plain JSON.
 
-A Keras 2 file names a function (``math.add``) and TensorFlow would look it up and call it. Here a short list of
-harmless ones is written as what Keras 3 has for it; any other is refused by name.
+A Keras 2 file names a function (``math.add``) and TensorFlow would look it up and call it. Here a short list
+of harmless ones is written as what Keras 3 has for it; any other is refused by name.
 """
 
 from __future__ import annotations
@@ -150,9 +150,7 @@ def translate_operation(
         (height, width), method = options["size"], options.get("method", "bilinear")
         if options.get("antialias") or options.get("preserve_aspect_ratio"):
             raise refusal("tf.image.resize with antialias", "cannot be translated from Keras 2", subject)
-        return _layer(
-            "Resizing", name, {"height": height, "width": width, "interpolation": method}, first
-        )
+        return _layer("Resizing", name, {"height": height, "width": width, "interpolation": method}, first)
     if short in _PASSED_ON or (short == "cast" and str(options.get("dtype")).startswith("float")):
         return _layer("Activation", name, {"activation": "linear"}, first)
     if function == "__operators__.getitem":

@@ -14,7 +14,7 @@ from .analysis import ImageReport
 from .errors import displayable
 from .models import Card
 from .moments import in_words, stretches
-from .verdict import NEAR, NEAR_UNCALIBRATED, Verdict
+from .verdict import Verdict, doubt
 from .video_report import Person, Sighting, VideoReport
 
 # The signs are those of the markers that view.py draws.
@@ -206,7 +206,7 @@ def _sighting_row(sighting: Sighting, threshold: float, temperature: float | Non
 
 
 def _bar(probability: float, label: str, threshold: float, temperature: float | None) -> str:
-    near = NEAR if temperature else NEAR_UNCALIBRATED
+    near = doubt(temperature)
     low, high = max(threshold - near, 0), min(threshold + near, 1)
     title = text(
         f"P(fake) {probability:.2f}, threshold {threshold:.2f}, in doubt from {low:.2f} to {high:.2f}"

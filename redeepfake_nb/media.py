@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from .decoding import MAX_PIXELS, decode_image
-from .errors import EmptyFile, MediaTooLarge, UnsupportedMedia, displayable
-from .files import MAX_BYTES, check_bytes, read_file
+from .errors import EmptyFile, MediaTooLarge, TruncatedMedia, UnsupportedMedia, displayable
+from .files import MAX_BYTES, check_bytes, out_of_memory, read_file
 
 __all__ = [
     "MAX_BYTES",
@@ -170,10 +170,13 @@ def read_image(
     if data is None:
         data = read_file(source, name=name, max_bytes=max_bytes)
     check_bytes(memoryview(data).nbytes, max_bytes, subject)
-    data = bytes(data)
-    pixels, kind, notes = decode_image(data, name=subject, max_pixels=max_pixels)
-    origin = Source(name or label, hashlib.sha256(data).hexdigest(), kind, len(data), notes)
-    return Frame(pixels, source=origin)
+    try:
+        data = bytes(data)
+        pixels, kind, notes = decode_image(data, name=subject, max_pixels=max_pixels)
+        origin = Source(name or label, hashlib.sha256(data).hexdigest(), kind, len(data), notes)
+        return Frame(pixels, source=origin)
+    except MemoryError as error:
+        raise out_of_memory("read", subject) from error
 
 
 def content(
@@ -266,7 +269,15 @@ def _one_upload(item: Any) -> Upload:
     content = item["content"]
     if not isinstance(content, (bytes, bytearray, memoryview)):
         raise _not_an_upload(item)
-    return Upload(str(name or "upload"), bytes(content))
+    name, arrived = str(name or "upload"), memoryview(content).nbytes
+    size = item.get("size", metadata.get("size") if isinstance(metadata, Mapping) else None)
+    if isinstance(size, int) and size > arrived:
+        raise TruncatedMedia(
+            f"only {arrived:,} of its {size:,} bytes were uploaded",
+            subject=name,
+            next_step="Upload it again; large files are better named by their path.",
+        )
+    return Upload(name, bytes(content))
 
 
 def _not_an_upload(value: Any) -> UnsupportedMedia:

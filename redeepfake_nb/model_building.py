@@ -1,7 +1,7 @@
 """A file that was looked through -> a Keras model with its weights, within limits.
 
-A configuration may ask for any amount of memory, so a graph is first built without allocating its weights, and
-only what the file really holds is given a place.
+A configuration may ask for any amount of memory, so a graph is first built without allocating its weights,
+and only what the file really holds is given a place.
 """
 
 from __future__ import annotations
@@ -159,8 +159,8 @@ def _build(config: dict[str, Any], held: int, subject: object, unsafe: bool) -> 
 def _unborn_forgotten() -> Iterator[None]:
     """After a failure, take the weights that were to be allocated off Keras's list.
 
-    Keras would make room for them at the next occasion. The list is private; tests/test_model_building.py holds
-    that nothing is left in it.
+    Keras would make room for them at the next occasion. The list is private; tests/test_model_building.py
+    holds that nothing is left in it.
     """
     from keras.src.backend.common import global_state
 

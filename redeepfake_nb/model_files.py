@@ -1,7 +1,7 @@
 """What a model file is, before Keras sees it.
 
-The file is recognised by its first bytes and its configuration is read as plain JSON; :mod:`.allowlist` judges
-what that names, :mod:`.hdf5_store` looks through the arrays.
+The file is recognised by its first bytes and its configuration is read as plain JSON; :mod:`.allowlist`
+judges what that names, :mod:`.hdf5_store` looks through the arrays.
 
 The last step of saving is here as well: packing the file, and moving it and its sidecar to their places.
 """

@@ -117,7 +117,7 @@ class Classifier:
             raise ValueError("a batch holds values that are not finite")
         if len(batch) == 0:
             return np.zeros(0, np.float32)
-        scores = np.asarray(self._score(batch), np.float32)
+        scores = np.asarray(self._score(batch), np.float32) + np.float32(self.card.shift)
         if not np.isfinite(scores).all():
             raise UnsuitableModel(
                 f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not finite",
@@ -216,11 +216,11 @@ def load_model(
     output
         Overrides the sidecar. Where neither says it, it is read from the model's last activation.
     architecture
-        For files that hold weights alone: a name that :func:`redeepfake_nb.build_model` knows, ``"Meso4"``, or
-        a Keras 3 model to be filled. A sidecar's ``architecture`` serves as well.
+        For files that hold weights alone: a name that :func:`redeepfake_nb.build_model` knows, ``"Meso4"``,
+        or a Keras 3 model to be filled. A sidecar's ``architecture`` serves as well.
     trust
-        Load what is beyond the lists in :mod:`redeepfake_nb.allowlist` too: code in the file (Lambda) then RUNS,
-        with all your rights. Needs ``sha256``; stands in every report.
+        Load what is beyond the lists in :mod:`redeepfake_nb.allowlist` too: code in the file (Lambda) then
+        RUNS, with all your rights. Needs ``sha256``; stands in every report.
     sha256
         What the file must hash to.
 
@@ -238,11 +238,9 @@ def load_model(
         It loads, but is no binary face classifier.
     """
     if isinstance(name_or_path, str) and name_or_path in NAMED:
-        named = NAMED[name_or_path]
-        _check_hash(named.sha256, sha256, name_or_path, "the call")
-        path, sha256 = converted(named, _convert), None
-    else:
-        path = default_model_path() if name_or_path is None else Path(name_or_path)
+        _check_hash(NAMED[name_or_path].sha256, sha256, name_or_path, "the call")
+        sha256 = None
+    path = model_path(name_or_path)
     described = describe(path)
     digest = sha256_of(path)
     card = read_sidecar(path)
@@ -308,6 +306,28 @@ def _convert(original: Path, card: Card, destination: Path) -> None:
     """A file that needs translating -> one of ours, so that translating is done once."""
     read = read_model(original, describe(original))
     save_model(Classifier(read.model, replace(card, converted_from=sha256_of(original))), destination)
+
+
+def read_card(name_or_path: str | Path | None = None) -> Card:
+    """The card of a model with its file's SHA-256; the model itself is not loaded.
+
+    ``name_or_path`` and the errors are those of :func:`load_model`, as far as they can be told from outside.
+    """
+    path = model_path(name_or_path)
+    described = describe(path)
+    digest = sha256_of(path)
+    card = read_sidecar(path)
+    if card is None:
+        raise ask(path, described.config, None)
+    _check_hash(digest, card.sha256, path, "its sidecar")
+    return replace(card, sha256=digest)
+
+
+def model_path(name_or_path: str | Path | None) -> Path:
+    """The file of a path, of a name of :mod:`redeepfake_nb.named_models`, or of the model that ships."""
+    if isinstance(name_or_path, str) and name_or_path in NAMED:
+        return converted(NAMED[name_or_path], _convert)
+    return default_model_path() if name_or_path is None else Path(name_or_path)
 
 
 @lru_cache(maxsize=1)

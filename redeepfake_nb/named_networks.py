@@ -63,7 +63,7 @@ def meso4(input_size: int = 256) -> keras.Model:
 
 
 def _head(path: Path) -> Head:
-    """The head that ``build_model`` had put on a backbone. Its dense layers are the only ones without a bias."""
+    """The head that ``build_model`` put on a backbone: its dense layers are the only ones without a bias."""
     with open_store(path) as store:
         shapes = store.shapes
     if any(name.startswith("layers/") for name in shapes):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .architectures import build_model
-from .backend import import_keras
+from .backend import dtype_policy
 from .datasets import batches
 from .errors import ModelIncomplete, RedeepfakeError, displayable
 from .recipes import Recipe, Stage
@@ -57,16 +57,11 @@ def build(recipe: Recipe, size: int, weights: str | None, mixed: bool) -> keras.
 
     ``mixed`` computes in bfloat16, with weights and logit in float32.
     """
-    import_keras()
-    import keras
+    with dtype_policy("mixed_bfloat16" if mixed else "float32"):
+        import keras
 
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16" if mixed else "float32")
-    try:
         keras.utils.set_random_seed(recipe.seed)
         return build_model(recipe.backbone, head=recipe.head, input_size=size, weights=weights)
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def begin(recipe: Recipe, size: int) -> tuple[keras.Model, str]:

@@ -17,9 +17,10 @@ import numpy as np
 from .augmentation import Augmentation, apply, draw
 from .blending import self_blend
 from .datasets import LabelledFaces, read_faces
-from .errors import OutputError, RedeepfakeError
+from .errors import RedeepfakeError
 from .faces import Face, find_faces
 from .samples import PORTRAIT_NAME, sample_image
+from .writing import whole_file
 
 # Side of the stored pictures in pixels, as in the Kaggle set.
 SIDE = 224
@@ -69,27 +70,19 @@ def practice_faces(folder: str | os.PathLike, count: int = 60, seed: int = 0) ->
         raise ValueError(f"count is a number of pairs from 1 to 9999, not {count}")
     folder, face = Path(folder), _portrait_face()
     rows = []
-    try:
-        (folder / "faces_224").mkdir(parents=True, exist_ok=True)
-        for i in range(count):
-            # A generator for each pair: a larger set begins with the pictures of a smaller one.
-            rng = np.random.default_rng([seed, i])
-            real, fake, width = _pair(face, rng)
-            original = f"practice{i:04d}r"
-            for name, label, image in ((original, "REAL", real), (f"practice{i:04d}f", "FAKE", fake)):
-                (folder / "faces_224" / f"{name}.jpg").write_bytes(_jpeg(image))
-                source = f"{original}.mp4" if label == "FAKE" else ""
-                rows.append((f"{name}.mp4", width, width, label, source))
-        table = folder / "metadata.csv"
-        part = table.with_suffix(".part")
+    for i in range(count):
+        # A generator for each pair: a larger set begins with the pictures of a smaller one.
+        rng = np.random.default_rng([seed, i])
+        real, fake, width = _pair(face, rng)
+        original = f"practice{i:04d}r"
+        for name, label, image in ((original, "REAL", real), (f"practice{i:04d}f", "FAKE", fake)):
+            with whole_file(folder / "faces_224" / f"{name}.jpg") as part:
+                part.write_bytes(_jpeg(image))
+            source = f"{original}.mp4" if label == "FAKE" else ""
+            rows.append((f"{name}.mp4", width, width, label, source))
+    table = folder / "metadata.csv"
+    with whole_file(table) as part:
         part.write_text(_csv(rows), encoding="utf-8")
-        os.replace(part, table)
-    except OSError as error:
-        raise OutputError(
-            f"the practice faces cannot be written ({error.strerror or error})",
-            subject=folder,
-            next_step="Choose a folder you may write to, on a disk with room.",
-        ) from error
     return read_faces(folder)
 
 

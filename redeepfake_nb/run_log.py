@@ -17,17 +17,16 @@ from functools import cache
 from pathlib import Path
 from types import TracebackType
 
+from .writing import whole_file
+
 
 def write_history(path: Path, history: list[dict]) -> None:
     """One line per evaluation, replaced in one move. Lines may lack columns that later ones have."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".csv.part")
     columns = list(dict.fromkeys(name for line in history for name in line))
-    with open(part, "w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=columns)
         writer.writeheader()
         writer.writerows(history)
-    os.replace(part, path)
 
 
 class ProgressBar:

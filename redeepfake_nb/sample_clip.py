@@ -1,16 +1,18 @@
 """A short clip to try things on, made here: the portrait filmed by a slow camera, manipulated in the middle.
 
 Six seconds of the picture in :mod:`redeepfake_nb.samples`. In :data:`MANIPULATED` seconds the face is
-self-blended, the same way in every frame: softer than its surroundings and of another skin colour, as many
-face swaps are. The blend was chosen for its looks. Whether a model sees it is for the model to show;
-:func:`describe_detection` puts that in words.
+self-blended, the same way in every frame: softer than its surroundings and a little paler, as after a face
+swap by a network of low resolution. It was chosen among blends that the model that ships does see, so that
+there is something to look at. It says nothing about how often that model is right: of 150 blends of this
+portrait, drawn at the same strength, it scores 19 % at 0.50 or more. What a model makes of the clip,
+:func:`describe_detection` puts in words.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import cache
 
@@ -32,8 +34,8 @@ SIZE = (480, 300)  # width, height
 # From the first to before the second, in seconds.
 MANIPULATED = (2.0, 4.0)
 
-# Of the blend: twice the paper's strength, and the first blend that anybody sees and might yet believe.
-_STRENGTH, _SEED = 2.0, 29
+# Of the blend: twice the paper's strength, and a draw that anybody sees and might yet believe.
+_STRENGTH, _SEED = 2.0, 15
 # A difference of mean P(fake) worth a word.
 _RISE = 0.1
 # The camera's view as a share of the picture's width, and how far it swings around its middle.
@@ -106,13 +108,18 @@ def _summed_up(hits: float, alarms: float, rise: float) -> str:
 
 @cache
 def _file() -> bytes:
+    return encode(pictures())
+
+
+def encode(images: Iterable[np.ndarray]) -> bytes:
+    """Pictures of :data:`SIZE`, (300, 480, 3) uint8 RGB, as an MP4 file, :data:`RATE` a second."""
     out = io.BytesIO()
     with av.open(out, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=RATE, options={"crf": _QUALITY, "preset": "veryfast"})
         stream.width, stream.height = SIZE
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, RATE)
-        for number, pixels in enumerate(pictures()):
+        for number, pixels in enumerate(images):
             picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             picture.pts, picture.time_base = number, Fraction(1, RATE)
             container.mux(stream.encode(picture))

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import io
 import os
-import tempfile
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from .blending import self_blend
-from .errors import OutputError, RedeepfakeError
+from .errors import RedeepfakeError
 from .faces import find_faces
 from .media import Frame, Upload, read_image
+from .writing import whole_file
 
 PORTRAIT_NAME = "sample-portrait.png"
 MANIPULATED_NAME = "sample-manipulated.png"
@@ -68,28 +68,10 @@ def write_samples(folder: str | os.PathLike) -> list[Path]:
     """
     folder = Path(folder)
     files = {PORTRAIT_NAME: _portrait_file(), MANIPULATED_NAME: _manipulated_file(0)}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return [_replace(folder / name, data) for name, data in files.items()]
-    except OSError as error:
-        raise OutputError(
-            f"the samples cannot be written ({error.strerror or error})",
-            subject=folder,
-            next_step="Choose a folder you may write to, on a disk with room.",
-        ) from error
-
-
-def _replace(path: Path, data: bytes) -> Path:
-    handle, part = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with open(handle, "wb") as file:
-            file.write(data)
-        os.chmod(part, 0o644)  # mkstemp's files are for their owner only
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
-    return path
+    for name, data in files.items():
+        with whole_file(folder / name) as part:
+            part.write_bytes(data)
+    return [folder / name for name in files]
 
 
 def _portrait() -> np.ndarray:

@@ -47,17 +47,24 @@ def wanted_pictures(stream: Stream, ranks: Sequence[int], damaged: set[int]) -> 
     failed: set[int] = set()
     run: Iterator[tuple[int, av.VideoFrame, bool]] | None = None
     latest: Picture | None = None  # the newest one that was not given
+    # Pictures that nothing builds upon are left out, until a wanted one turns out to be damaged: what is
+    # shown in its place must be what would be shown if all were decoded.
+    few = 2 * len(ranks) < len(stream.table)
+    only: set[int] | None = {int(rank) for rank in ranks} if few else None
     place = 0
     while place < len(ranks):
         want = int(ranks[place])
         key = _key(stream, want, failed)
         if run is None or (key is not None and stream.table.key(key).place - stream.fed > _WORTH_SEEKING):
-            run = stream.pictures(None if key is None else stream.table.key(key), damaged)
+            run = stream.pictures(None if key is None else stream.table.key(key), damaged, only)
             latest = None
         try:
             while latest is None or latest.rank < want:
                 candidate = Picture(*next(run))
                 if candidate.rank > want:
+                    if only is not None:
+                        only = run = latest = None
+                        break
                     if latest is not None:
                         yield latest
                     # Targets that only damaged pictures would have met are passed.
@@ -71,9 +78,14 @@ def wanted_pictures(stream: Stream, ranks: Sequence[int], damaged: set[int]) -> 
             run = latest = None
             continue
         except StopIteration:
+            if only is not None:
+                only = run = latest = None
+                continue
             if latest is not None:
                 yield latest
             return
+        if run is None:
+            continue
         if place < len(ranks) and latest.rank == ranks[place]:
             yield latest
             latest = None

@@ -43,7 +43,7 @@ _VIDEO = "Use analyze_video() or open_video() for videos."
 _ARCHIVE = "Unpack it and name a picture inside."
 _PLAYLIST = "Download the video itself; playlists are not followed."
 _WRONG = "Check that the right file was chosen."
-_DOWNLOAD = "Download the picture itself; this is what a browser got instead."
+DOWNLOAD = "Download the picture itself; this is what a browser got instead."
 
 # Everything else that people hand over by mistake: (offset, bytes, what it is, what to do).
 _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
@@ -73,7 +73,22 @@ _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"FUJIFILM", "a camera raw file", _CONVERT),
     (8, b"CR\x02\x00", "a camera raw file", _CONVERT),
     (0, b"\x00\x00\x01\x00", "an icon", _CONVERT),
+    (0, b"\x00\x00\x02\x00", "a mouse pointer", _CONVERT),
+    (0, b"icns", "an icon", _CONVERT),
+    (0, b"gimp xcf", "a GIMP document", _CONVERT),
+    (0, b"DDS ", "a texture (DDS)", _CONVERT),
+    (0, b"qoif", "a QOI picture", _CONVERT),
+    (0, b"II\xbc", "a JPEG XR picture", _CONVERT),
+    (0, b"#?RADIANCE", "a Radiance HDR picture", _CONVERT),
+    (128, b"DICM", "a medical picture (DICOM)", _CONVERT),
+    (0, b"\x8aMNG", "an MNG animation", _CONVERT),
+    (4, b"ftypcrx", "a camera raw file", _CONVERT),
     (0, b"%!PS", "a PostScript document", _CONVERT),
+    (0, b"\xc5\xd0\xd3\xc6", "a PostScript document", _CONVERT),
+    (0, b"\x06\x0e\x2b\x34", "an MXF video", _CONVERT),
+    (0, b"nut/multimedia container", "a NUT video", _CONVERT),
+    (0, b".RMF", "a RealMedia video", _CONVERT),
+    *((0, start + b"WS", "a Flash film", _CONVERT) for start in (b"F", b"C", b"Z")),
     (0, b"PK\x03\x04", "a zip archive (or a document or model stored as one)", _ARCHIVE),
     (0, b"PK\x05\x06", "an empty zip archive", _WRONG),
     (0, b"\x1f\x8b", "a gzip archive", _ARCHIVE),
@@ -161,6 +176,8 @@ def describe(data: bytes) -> tuple[str, str]:
         return ("an AVI video", _VIDEO) if data[8:11] == b"AVI" else ("a RIFF file", _WRONG)
     if data[:1] == b"\x47" and data[188:189] == b"\x47":
         return "an MPEG transport stream", _VIDEO
+    if b"%PDF-" in data[:1024]:
+        return "a PDF document", "Export the picture from it as PNG or JPEG."
     head = data[:512]
     if not head.strip(b"\x00"):
         return "a file that begins with zero bytes only", "Copy or download it again; that went wrong."
@@ -168,6 +185,14 @@ def describe(data: bytes) -> tuple[str, str]:
     if text is not None:
         return _describe_text(text)
     return "a file of a kind unknown here", _CONVERT
+
+
+# Playlists, lists of parts and edits, and addresses of streams; what they name is never opened.
+_PLAYLIST_STARTS = (
+    "#extm3u", "[playlist]", "[reference]", "<asx", "<smil", "<playlist", "v=0", "file '", "# mpv edl",
+    "mplayer edl", "rtsp://", "rtmp://", "mms://", "http://", "https://",
+    "avisource", "directshowsource", "ffmpegsource",
+)  # fmt: skip
 
 
 def _as_text(head: bytes) -> str | None:
@@ -188,13 +213,17 @@ def _describe_text(text: str) -> tuple[str, str]:
     if start.startswith("<svg") or (start.startswith("<?xml") and "<svg" in start):
         return "an SVG drawing", _CONVERT
     if start.startswith(("<!doctype html", "<html", "<head", "<body", "<script")):
-        return "a web page (HTML)", _DOWNLOAD
+        return "a web page (HTML)", DOWNLOAD
     if start.startswith("<mpd") or (start.startswith("<?xml") and "<mpd" in start):
         return "a video playlist (DASH)", _PLAYLIST
-    if start.startswith(("#extm3u", "[playlist]", "<asx", "<smil", "v=0")):
+    if start.startswith(_PLAYLIST_STARTS) or (start.startswith("<?xml") and "<playlist" in start):
         return "a video playlist", _PLAYLIST
+    if start.startswith(";ffmetadata"):
+        return "a list of chapters and titles (FFmpeg metadata)", _WRONG
+    if start.startswith("push graphic-context"):
+        return "a drawing in text (MVG)", _CONVERT
     if start.startswith("<?xml"):
-        return "an XML file", _DOWNLOAD
+        return "an XML file", DOWNLOAD
     if start.startswith(("{", "[")):
         return "a text file, perhaps JSON", _WRONG
     if start.startswith("data:image"):

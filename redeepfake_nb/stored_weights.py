@@ -1,8 +1,8 @@
 """Arrays of an HDF5 file -> the weights of a Keras 3 model, each in its place or not at all.
 
 Three layouts are known. Full ``.h5`` models and old weights files name arrays by layer and variable
-(``dense/kernel:0``). ``.keras`` files and ``.weights.h5`` files number them, in groups named by class; Keras 3
-reads its own, and those of Keras 2.15 are read here. A model is filled completely or refused.
+(``dense/kernel:0``). ``.keras`` files and ``.weights.h5`` files number them, in groups named by class; Keras
+3 reads its own, and those of Keras 2.15 are read here. A model is filled completely or refused.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import NotAModel
+from .graphs import settle
 from .hdf5_store import Store
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def fill_by_name(model: keras.Model, store: Store, names: Mapping[str, str] | No
             keys.pop(found)
             unused.discard(f"{place}/{found}")
             _assign(variable, store, f"{place}/{found}")
-        _settle(layer)
+        settle(layer)
     if unused:
         raise _misfit(f"its graph has no place for {min(unused)}", store)
 
@@ -94,7 +95,7 @@ def fill_by_place(model: keras.Model, places: dict[tuple[str, ...], str], store:
         for i, variable in enumerate(layer.weights):
             _assign(variable, store, f"{place}/vars/{i}")
             used.add(f"{place}/vars/{i}")
-        _settle(layer)
+        settle(layer)
     left = [name for name in store.shapes if name not in used and not name.startswith(("optimizer", "loss"))]
     left = [name for name in left if "generator" not in name and store.shapes[name]]
     if left:
@@ -130,20 +131,14 @@ def leaf_variables(layer: Any) -> list[tuple[Any, Any]]:
     return found
 
 
-def _settle(layer: Any) -> None:
-    """Normalization keeps values that follow from its weights."""
-    for part in layer._flatten_layers():
-        if hasattr(part, "finalize_state") and part._trainable_variables + part._non_trainable_variables:
-            part.finalize_state()
-
-
 def _assign(variable: Any, store: Store, name: str) -> None:
     shape = store.shapes.get(name)
     if shape is None:
         raise _misfit(f"the weight {variable.path} ({name}) is not in the file", store)
     if tuple(shape) != tuple(variable.shape):
         raise _misfit(
-            f"the weight {variable.path} has the shape {tuple(shape)}, the graph wants {tuple(variable.shape)}",
+            f"the weight {variable.path} has the shape {tuple(shape)}, "
+            f"the graph wants {tuple(variable.shape)}",
             store,
         )
     value = store.read(name)

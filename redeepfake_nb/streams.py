@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
@@ -13,14 +14,16 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 
-from .errors import MediaTooLarge, NoVideoFrames, TruncatedMedia, UnsupportedMedia
+from .disposable import disposable_test
+from .errors import InputError, MediaTooLarge, NoVideoFrames, TruncatedMedia, UnsupportedMedia
+from .film_walks import walk_film
 from .guard import DECODERS, DEMUXERS, ONE_TO_ONE, Clock, GuardedInput, OutOfTime, Outside, refuse
 from .packet_table import KEY, NO_STAMP, SHOWN, Key, PacketTable
 
 _MAX_PACKETS = 20_000_000
 _MAX_STREAMS = 64
-# From this size on several threads decode faster than one.
-_THREADED_PIXELS = 640 * 480
+# From this size on several threads decode faster than one; beyond 4K each would hold 53 MB and more.
+_THREADED_PIXELS = range(640 * 480, 4096 * 2304 + 1)
 _THREADS = 4
 _RETRIES = 3
 _AGAIN = "Get the file again from where it came from."
@@ -69,6 +72,13 @@ class Stream:
         self.fed = self.decoded = 0
         self._hurt = False
         with clock:
+            self._film = walk_film(file, format)
+            if self._film.elsewhere:
+                raise UnsupportedMedia(
+                    f"{self._film.elsewhere}, which is not read here",
+                    subject=subject,
+                    next_step="Save it as one self-contained MP4 first.",
+                )
             self._open()
             try:
                 self.claimed = self._stream.frames or None
@@ -97,8 +107,9 @@ class Stream:
         if not self._edits:
             options["ignore_editlist"] = "1"
         try:
+            self._input = GuardedInput(self._file, self._clock)
             self._container = av.open(
-                GuardedInput(self._file, self._clock),
+                self._input,
                 format=DEMUXERS[self._format],
                 options=options,
                 metadata_errors="replace",
@@ -111,18 +122,33 @@ class Stream:
         except OutOfTime:
             raise
         except (av.FFmpegError, ValueError, UnicodeError) as error:
-            raise self._damaged(cause(error)) from error
+            raise self._not_opened(error) from error
         except BaseException:
             self.close()
             raise
 
-    def _damaged(self, why: str) -> TruncatedMedia:
-        if self._format == "MP4" and "invalid data" in why.lower():
-            why = "its index cannot be read; it is damaged or the end of the file is missing"
+    def _not_opened(self, error: Exception) -> InputError:
+        number = getattr(error, "errno", None)
+        if number == errno.ENOMEM:
+            return MediaTooLarge(
+                "it asks for more memory or more streams than are allowed",
+                subject=self._subject,
+                next_step=_CONVERT,
+            )
+        why, step = self._film.cut or cause(error), _AGAIN
+        if not self._film.index:
+            why = (
+                "its index, the box moov, is missing: the recording or the download broke off before its end"
+            )
+            step = "Copy or download it again. The camera can often repair a recording that broke off."
+        elif not self._film.cut and number is not None and 0 < number < 200:
+            why = "its header cannot be used"
+        elif self._format == "MP4" and not self._film.cut and "invalid data" in why:
+            why = "its index cannot be read"
         return TruncatedMedia(
             f"it begins like {self._format} but is damaged or breaks off ({why})",
             subject=self._subject,
-            next_step=_AGAIN,
+            next_step=step,
         )
 
     def _choose(self) -> Any:
@@ -149,7 +175,7 @@ class Stream:
         for other in self._container.streams:
             if other is not stream:
                 other.discard = av.stream.Discard.all
-        threaded = context.width * context.height >= _THREADED_PIXELS
+        threaded = context.width * context.height in _THREADED_PIXELS
         context.thread_type = "AUTO" if threaded else "SLICE"
         context.thread_count = min(_THREADS, _cpus()) if threaded else 1
         # The decoder's own limit counts padding too; it stops streams that grow later on.
@@ -237,7 +263,7 @@ class Stream:
         It is also ignored to find out whether pictures are missing or were cut away on purpose.
         """
         found, table = self.table.packets, self.table
-        hides_most = found > 2 and len(table) * 2 < found
+        hides_most = (found > 2 and len(table) * 2 < found) or (found <= 2 and (self.claimed or 0) > 10)
         short = self.claimed is not None and self._format == "MP4" and found < self.claimed
         if not hides_most and not short:
             return
@@ -249,7 +275,8 @@ class Stream:
             self.notes.append("the file's cutting list would leave next to nothing and is ignored")
             return
         if self.table.packets == self.claimed:
-            self.claimed = found  # the rest was cut away
+            self.notes.append(f"its cutting list hides {self.claimed - found} of its {self.claimed} pictures")
+            self.claimed = found
         self._edits = True
         self.table, self.corrupt_packets, self.first_error = table, corrupt, error
         self._open()
@@ -271,7 +298,7 @@ class Stream:
         if not known and duration and duration - table.duration > max(1.0, 0.05 * duration):
             said = f"the header claims {duration:.4g} s, the file holds {table.duration:.4g} s"
             return duration, said
-        return duration, None
+        return duration, self._film.cut or None
 
     # -- packets and pictures
 
@@ -286,7 +313,10 @@ class Stream:
                         yield packet
                 return
             except IndexError:
-                return  # PyAV, behind the last packet of a file in which further streams turned up
+                # PyAV, behind the last packet of a file in which further streams turned up.
+                if not self._input.ended:
+                    self.note_error("the file is damaged (a stream turned up that was not announced)")
+                return
             except av.FFmpegError as error:
                 failures += 1
                 self.note_error(f"the file is damaged ({cause(error)})")
@@ -296,7 +326,9 @@ class Stream:
         if self.first_error is None:
             self.first_error = text
 
-    def pictures(self, key: Key | None, damaged: set[int]) -> Iterator[tuple[int, av.VideoFrame, bool]]:
+    def pictures(
+        self, key: Key | None, damaged: set[int], only: Container[int] | None = None
+    ) -> Iterator[tuple[int, av.VideoFrame, bool]]:
         """(rank, picture, whether it builds upon damaged ones) of what can be decoded, in order.
 
         Parameters
@@ -305,6 +337,8 @@ class Stream:
             Where to begin; ``None`` for the start of the file.
         damaged
             Ranks of pictures that cannot be decoded are added, those that can are taken out.
+        only
+            Ranks that are wanted. Of the others those that no picture builds upon may be left out.
 
         Raises
         ------
@@ -320,10 +354,15 @@ class Stream:
         rank = -1 if key is None else int(np.searchsorted(table.stamps, key.stamp)) - 1
         counts = table.trusted and self._stream.codec_context.name in ONE_TO_ONE
         begun, doubtful = key is None, False
+        skip, skipped = self._skipper(only), set()
         while True:
             with self._clock:
                 self._clock.check()
                 packet = next(packets, None)
+                if packet is not None and begun and (passed := skip(packet)) is not None:
+                    self.fed += 1
+                    skipped.add(passed)
+                    continue
                 decoded = self._decode(packet, key, rank, damaged)
             self.decoded += len(decoded)
             for picture in decoded:
@@ -337,7 +376,7 @@ class Stream:
                 if found is None or found <= rank:
                     continue
                 if counts and not picture.interlaced_frame:
-                    self._missing(range(rank + 1, found), damaged)
+                    self._missing(range(rank + 1, found), damaged, skipped)
                 rank = found
                 if picture.is_corrupt:
                     self._missing(range(rank, rank + 1), damaged)
@@ -349,7 +388,23 @@ class Stream:
             if packet is None:
                 break
         if counts:
-            self._missing(range(rank + 1, len(table)), damaged)
+            self._missing(range(rank + 1, len(table)), damaged, skipped)
+
+    def _skipper(self, only: Container[int] | None) -> Callable[[Any], int | None]:
+        """Packet -> the rank of its picture if it need not be decoded."""
+        context = self._stream.codec_context
+        disposable = disposable_test(context.name, context.extradata)
+        stamps = self.table.stamps
+        # Where two pictures bear one stamp, a packet does not say which of them it holds.
+        told_apart = self.table.trusted and bool(np.all(stamps[1:] > stamps[:-1]))
+        if only is None or disposable is None or not told_apart:
+            return lambda packet: None
+
+        def rank_to_skip(packet: Any) -> int | None:
+            rank = self.table.rank(packet.pts, -1)
+            return rank if rank is not None and rank not in only and disposable(memoryview(packet)) else None
+
+        return rank_to_skip
 
     def _decode(self, packet: Any, key: Key | None, rank: int, damaged: set[int]) -> list[av.VideoFrame]:
         if packet is not None:
@@ -365,11 +420,18 @@ class Stream:
                 if self.table.trusted and packet is not None:
                     known = self.table.rank(packet.pts, -1)
                     place = rank + 1 if known is None else known
-                self._missing(range(place, place + 1), damaged, cause(error))
+                self._missing(range(place, place + 1), damaged, why=cause(error))
             return []
 
-    def _missing(self, ranks: range, damaged: set[int], why: str = "its data are damaged") -> None:
-        if len(ranks):
+    def _missing(
+        self,
+        expected: range,
+        damaged: set[int],
+        skipped: Container[int] = (),
+        why: str = "its data are damaged",
+    ) -> None:
+        ranks = [rank for rank in expected if rank not in skipped]
+        if ranks:
             self._hurt = True
             damaged.update(ranks)
             times = self.table.times

@@ -22,11 +22,12 @@ MOVED = 0.7
 GROWN = 1.6
 # Seconds of video: after a longer absence a face begins a new track; a face that no detector sees is followed
 # by its pattern for at most this long; frames further apart than this are each searched as a whole; and so is
-# one frame in this time, since people enter.
+# one frame in this time, since people enter. A place that held no face is not looked at again for this long.
 MAX_GAP = 2.0
 BRIDGE = 1.0
 APART = 0.5
 REFRESH = 1.0
+NO_FACE = 3.0
 # Correlation of two frames' thumbnails under which the scene has changed.
 CUT = 0.6
 # Peak to side-lobe ratio (Bolme et al., "Visual Object Tracking using Adaptive Correlation Filters", CVPR
@@ -72,11 +73,13 @@ class FaceFinder:
         self, detector: str | Callable[[np.ndarray], Iterable] = "hog", *, refresh: float = REFRESH
     ) -> None:
         self.near = detector == "hog" or isinstance(detector, HogDetector)
-        if detector == "hog":
-            self._search = HogDetector((_COARSE,))
+        ours = detector == "hog"
+        if ours:
+            # What it is not sure of is looked at again only where no face is known to be.
+            self._search = HogDetector((_COARSE,), confirm=False)
         else:
             self._search = get_detector(detector) if isinstance(detector, str) else detector
-        self._fine = HogDetector((_FINE,)) if detector == "hog" else None
+        self._fine = HogDetector((_FINE,)) if ours else None
         self.refresh = refresh
         self.counts = {"whole": 0, "near": 0, "fine": 0, "followed": 0}
         self._tracks: list[_Track] = []
@@ -87,26 +90,59 @@ class FaceFinder:
         self._searched = -np.inf
         self._fine_at = -np.inf
         self._fine_pause = APART
+        self._planned = (-np.inf, -np.inf)
+        self._no_face: list[tuple[float, Detection]] = []
 
-    def __call__(self, image: np.ndarray, timestamp: float) -> list[Found]:
-        """The faces of the next frame, (H, W, 3) uint8 RGB, shown at ``timestamp`` seconds."""
+    def due(self, timestamp: float) -> bool:
+        """Whether the frame shown at ``timestamp`` will be searched as a whole whatever is seen until then.
+
+        To be asked once for every frame, in order. The answer depends on the times alone, so a search that is
+        begun early on its account changes no result.
+        """
+        searched, previous = self._planned
+        whole = timestamp - searched >= self.refresh or timestamp - previous > APART
+        self._planned = (timestamp if whole else searched, timestamp)
+        return self.near and whole
+
+    def search(self, image: np.ndarray) -> list[Detection]:
+        """The search of a whole frame, for :meth:`__call__`. May run in any thread, several at a time."""
+        name = getattr(self._search, "name", "detector")
+        return checked_detections(self._search(image), image.shape[1], image.shape[0], name)
+
+    def __call__(
+        self, image: np.ndarray, timestamp: float, searched: list[Detection] | None = None
+    ) -> list[Found]:
+        """The faces of the next frame.
+
+        Parameters
+        ----------
+        image
+            (H, W, 3) uint8 RGB.
+        timestamp
+            Seconds at which it is shown.
+        searched
+            What :meth:`search` found in it, where that was asked already.
+        """
         thumbnail = _thumbnail(image)
         cut = self._thumbnail is not None and scene_changed(self._thumbnail, thumbnail)
         if cut or (self._previous is not None and self._previous.shape != image.shape):
-            self._tracks, self._fine_pause = [], APART
+            self._tracks, self._no_face, self._fine_pause = [], [], APART
             self._previous = None
         known = [t for t in self._tracks if timestamp - t.updated <= MAX_GAP]
-        detections = self._detect(image, timestamp, known)
+        detections = self._detect(image, timestamp, known, searched)
         found = self._assign(image, timestamp, known, detections)
         self._previous, self._thumbnail, self._time = image, thumbnail, timestamp
         return found
 
     # -- detection
 
-    def _detect(self, image: np.ndarray, timestamp: float, known: list[_Track]) -> list[Detection]:
+    def _detect(
+        self, image: np.ndarray, timestamp: float, known: list[_Track], searched: list[Detection] | None
+    ) -> list[Detection]:
         height, width = image.shape[:2]
         whole = (
             not self.near
+            or searched is not None
             or not known
             or timestamp - self._searched >= self.refresh
             or timestamp - self._time > APART
@@ -119,8 +155,8 @@ class FaceFinder:
         if whole:
             self.counts["whole"] += 1
             self._searched = timestamp
-            name = getattr(self._search, "name", "detector")
-            found = merge(found + checked_detections(self._search(image), width, height, name))
+            seen = self.search(image) if searched is None else searched
+            found = merge(found + self._confirmed(image, timestamp, known, seen))
             if self.near:
                 lost = [t for t in known if _best(t.box, found, timestamp - t.updated) is None]
                 again = [self._look_near(image, t.box) for t in lost]
@@ -133,6 +169,19 @@ class FaceFinder:
             found = self._fine(image)
             self._fine_pause = APART if found else min(2 * self._fine_pause, 32 * APART)
         return checked_detections(found, width, height, "hog") if found else []
+
+    def _confirmed(
+        self, image: np.ndarray, timestamp: float, known: list[_Track], seen: list[Detection]
+    ) -> list[Detection]:
+        """Without what looks like a face to HOG alone. A place is not looked at twice within a short time."""
+        if self._fine is None:
+            return seen
+        self._no_face = [(time, d) for time, d in self._no_face if timestamp - time < NO_FACE]
+        answers = [(Detection(t.box), True) for t in known] + [(d, False) for _, d in self._no_face]
+        before = len(answers)
+        confirmed = self._fine.confirmed(image, seen, answers)
+        self._no_face += [(timestamp, d) for d, agreed in answers[before:] if not agreed]
+        return confirmed
 
     def _look_near(self, image: np.ndarray, box: Box) -> Detection | None:
         """The face at or beside ``box``, searched for on the part of the frame around it."""

@@ -7,7 +7,6 @@ on the recipe and the faces alone, so that a resumed one ends like an unbroken o
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from .network_start import begin, build, compile_stage, measure_batchnorm
 from .preprocessing import Preprocessing
 from .recipes import Recipe, Stage
 from .run_log import ScalarLog, write_history
+from .writing import whole_file
 
 if TYPE_CHECKING:
     import keras
@@ -151,7 +151,6 @@ class Run:
 
     def save(self) -> None:
         """Write everything a resumed run needs into one file, replaced in one move."""
-        self.out.mkdir(parents=True, exist_ok=True)
         arrays = {f"model_{i}": w for i, w in enumerate(self.model.get_weights())}
         arrays |= {f"average_{i}": w for i, w in enumerate(self.average)}
         arrays |= {f"optimizer_{i}": _array(v) for i, v in enumerate(self.model.optimizer.variables)}
@@ -167,10 +166,8 @@ class Run:
             "averaged": self.averaged,
             "history": self.history,
         }
-        part = self.checkpoint.with_suffix(".part")
-        with open(part, "wb") as file:
+        with whole_file(self.checkpoint) as part, open(part, "wb") as file:
             np.savez(file, state=np.array(json.dumps(state)), **arrays)
-        os.replace(part, self.checkpoint)
         self.landmarks.save()
 
     def restore(self) -> bool:

@@ -36,6 +36,11 @@ FEW_FRAMES = 5
 DISAGREE = 0.3
 
 
+def doubt(temperature: float | None) -> float:
+    """How near to the threshold a score decides nothing, for a model of this calibration temperature."""
+    return NEAR if temperature else NEAR_UNCALIBRATED
+
+
 @dataclass(frozen=True)
 class Verdict:
     """A label at a threshold, and why. ``reasons`` are whole phrases for a person to read."""
@@ -67,7 +72,7 @@ def doubts(prediction: Prediction, card: Card, threshold: float) -> tuple[str, .
         found.append(f"small face ({face.size} px, the model needs {smallest})")
     if card.min_sharpness and face.sharpness is not None and face.sharpness < card.min_sharpness:
         found.append(f"blurred face (sharpness {face.sharpness:.0f} under {card.min_sharpness:.0f})")
-    band = NEAR if card.temperature else NEAR_UNCALIBRATED
+    band = doubt(card.temperature)
     if abs(prediction.probability - threshold) < band:
         found.append(f"score within {band:.2f} of the threshold")
     return tuple(found)
@@ -150,7 +155,7 @@ def judge_person(
         found.append(f"small face ({size:.0f} px in most frames, the model needs {smallest})")
     if card.min_sharpness and (value := _median(sharpness)) < card.min_sharpness:
         found.append(f"blurred face (sharpness {value:.0f} under {card.min_sharpness:.0f} in most frames)")
-    band = NEAR if card.temperature else NEAR_UNCALIBRATED
+    band = doubt(card.temperature)
     if abs(probability - threshold) < band:
         found.append(f"score within {band:.2f} of the threshold")
     against = over if probability < threshold else seen - over

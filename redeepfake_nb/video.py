@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -25,12 +26,19 @@ import av
 
 from .completeness import Completeness
 from .conversion import Converter, notes, rotation
-from .errors import MediaTooLarge, NoVideoFrames, RedeepfakeError, TruncatedMedia, UnsupportedMedia
-from .files import check_bytes, empty, open_file
+from .errors import (
+    InputError,
+    MediaTooLarge,
+    NoVideoFrames,
+    RedeepfakeError,
+    TruncatedMedia,
+    UnsupportedMedia,
+)
+from .files import check_bytes, empty, open_file, out_of_memory
 from .guard import Clock, OutOfTime
 from .media import Frame, Source, content
 from .sampling import wanted_pictures
-from .signatures import describe, is_audio, picture_format, video_format
+from .signatures import DOWNLOAD, describe, is_audio, picture_format, video_format
 from .streams import Stream, cause
 
 __all__ = ["Completeness", "Sample", "Video", "open_video"]
@@ -39,6 +47,10 @@ MAX_PIXELS = 8192 * 4320
 MAX_SECONDS = 24 * 3600.0
 MAX_BYTES = 64 * 2**30
 TIME_LIMIT = 3600.0
+# Small files get little time, so that a few kilobytes of black 8K cannot keep a machine busy for an hour.
+# Real videos are decoded many times as fast.
+_SECONDS = 25.0
+_SECONDS_PER_MIB = 8.0
 _AFTER_DAMAGE = "decoded behind damaged pictures; parts of it may be wrong"
 
 
@@ -49,7 +61,7 @@ def open_video(
     max_pixels: int = MAX_PIXELS,
     max_seconds: float = MAX_SECONDS,
     max_bytes: int = MAX_BYTES,
-    time_limit: float = TIME_LIMIT,
+    time_limit: float | None = None,
 ) -> Video:
     """Open a video: go through its packets and decode its first picture.
 
@@ -67,8 +79,8 @@ def open_video(
     max_bytes
         Largest file.
     time_limit
-        Seconds that demuxing and decoding may take in all, an hour by default. Later on it ends a sample
-        early, which ``completeness`` says.
+        Seconds that demuxing and decoding may take in all. By default 25 and another 8 for each MiB of the
+        file, at most an hour. Later on it ends a sample early, which ``completeness`` says.
 
     Returns
     -------
@@ -84,6 +96,10 @@ def open_video(
     """
     file, label, subject = open_input(source, name=name, max_bytes=max_bytes)
     try:
+        if time_limit is None:
+            size = file.seek(0, io.SEEK_END) / 2**20
+            time_limit = min(_SECONDS + _SECONDS_PER_MIB * size, TIME_LIMIT)
+            file.seek(0)
         return Video(file, label, subject, max_pixels, max_seconds, Clock(time_limit))
     except OutOfTime:
         file.close()
@@ -92,6 +108,9 @@ def open_video(
             subject=subject,
             next_step="Cut it into shorter videos, or raise time_limit.",
         ) from None
+    except MemoryError as error:
+        file.close()
+        raise out_of_memory("open", subject) from error
     except OSError as error:
         file.close()
         raise TruncatedMedia(
@@ -142,6 +161,8 @@ def _identify(file: BinaryIO, subject: object) -> str:
     what, step = describe(head)
     if step.startswith("Convert"):
         step = "Convert it to MP4 (H.264) first."
+    elif step == DOWNLOAD:
+        step = DOWNLOAD.replace("picture", "video")
     raise UnsupportedMedia(f"this is {what}, which is not read as a video", subject=subject, next_step=step)
 
 
@@ -249,6 +270,13 @@ class Video:
         digest = hashlib.file_digest(self._file, "sha256").hexdigest()
         return digest, self._file.seek(0, io.SEEK_END)
 
+    def _shrunk(self) -> bool:
+        """Whether the file has less in it than when it was opened."""
+        try:
+            return os.fstat(self._file.fileno()).st_size < self.source.size_bytes
+        except (OSError, ValueError):
+            return False  # bytes in memory
+
     def __enter__(self) -> Video:
         return self
 
@@ -300,15 +328,21 @@ class Video:
 
         Raises
         ------
+        InputError
+            It ends before ``start``.
         ValueError
             An option out of range, or the video is closed.
         """
         table = self._stream.table
-        end = table.duration if end is None else min(end, table.duration)
-        if not (0 <= start < end):
-            raise ValueError(
-                f"start {start} and end {end} leave nothing of the video's {table.duration:.3f} s"
+        if not 0 <= start < (math.inf if end is None else end):
+            raise ValueError(f"start must be 0 or more and lie before end, not {start} with end {end}")
+        if start >= table.duration:
+            raise InputError(
+                f"it lasts {table.duration:.2f} s, so nothing of it begins at {start:g} s",
+                subject=self._subject,
+                next_step="Choose an earlier start.",
             )
+        end = table.duration if end is None else min(end, table.duration)
         if every is not None and frames is not None:
             raise ValueError("give frames or every, not both")
         if every is not None:
@@ -420,6 +454,8 @@ class Sample(Iterator[Frame]):
                     frame = self._frame(rank, picture, doubtful)
                 yield frame
             self.finished = True
+            if self._video._shrunk():
+                self.first_error = "the file became shorter while it was read"
         except OutOfTime:
             self.first_error = f"decoding took longer than {self._video._clock.limit:g} s"
         except RedeepfakeError as error:

@@ -1,17 +1,19 @@
 """A video -> a report: decode, find and follow faces, score them in batches, tell persons apart, judge.
 
-Three things go on at a time: PyAV decodes ahead in a thread of its own, faces are searched in the calling
-thread, and batches across frames and persons are scored in a third. Of a frame only its faces with their
-surroundings wait for a score; afterwards pixels stay only for the few that become evidence or a portrait, so
-memory does not grow with the video.
+Four things go on at a time: PyAV decodes ahead in a thread of its own, frames that will be searched as a
+whole are searched ahead in others, faces are followed in the calling thread, and batches across frames and
+persons are scored in one more. Of a frame only its faces with their surroundings wait for a score; afterwards
+pixels stay only for the few that become evidence or a portrait, so memory does not grow with the video.
 """
 
 from __future__ import annotations
 
 import heapq
+import os
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,10 +24,11 @@ from typing import Any, Literal
 import numpy as np
 
 from .aggregation import DEFAULT, aggregate
+from .background import Cancel, stopper
 from .detection import find_landmarks
 from .embedding import embed_faces
 from .explanation import explain as explain_predictions
-from .faces import Box, Detector, Face, crop_sharpness, detector_name
+from .faces import Box, Detector, Face, crop_sharpness, cut_out, detector_name
 from .media import Frame
 from .models import Classifier, default_classifier
 from .persons import group_tracks
@@ -37,8 +40,10 @@ from .video_report import Sighting, VideoReport
 
 Progress = Callable[[int, int | None], None]
 
-_BATCH = 16
-_AHEAD = 4
+_BATCH = 8
+# Frames decoded, and searched, before they are looked at. Each keeps its pixels meanwhile.
+_AHEAD = 2
+_SEARCHERS = min(os.cpu_count() or 1, 4)
 # A track is looked at for its identity this often, in seconds of video, and this many times at most; beyond
 # this distance from its former looks it has jumped to somebody else.
 _IDENTIFY_EVERY = 1.0
@@ -63,8 +68,9 @@ def analyze_video(
     threshold: float | None = None,
     explain_top: int = 4,
     explain: str = "gradcam",
+    time_limit: float | None = None,
     progress: Progress | None = None,
-    cancel: threading.Event | Callable[[], bool] | None = None,
+    cancel: Cancel = None,
 ) -> VideoReport:
     """Analyse a video.
 
@@ -91,6 +97,8 @@ def analyze_video(
         How many of the strongest frames to keep and to explain; 0 for none.
     explain
         Method of :func:`redeepfake_nb.explain`.
+    time_limit
+        Seconds that reading the video may take; see :func:`redeepfake_nb.open_video`.
     progress
         Called as ``progress(done, total)`` after each frame, in the calling thread; the total is an estimate,
         or None where nothing is known.
@@ -118,24 +126,28 @@ def analyze_video(
     if explain_top < 0:
         raise ValueError(f"explain_top must be 0 or more, not {explain_top}")
     began = time.perf_counter()
-    stop = _stopper(cancel)
+    stop = stopper(cancel)
     work = _Work(classifier, detector, margin, keep=explain_top)
     sampling = {"every": every} if every is not None else {"frames": frames}
-    with open_video(source) as video, ThreadPoolExecutor(1) as scorer:
+    with (
+        open_video(source, time_limit=time_limit) as video,
+        ThreadPoolExecutor(1) as scorer,
+        ThreadPoolExecutor(_SEARCHERS) as searchers,
+    ):
         sample = video.sample(**sampling, start=start, end=end)
         with _ahead(sample) as stream:
-            for frame in stream:
+            for frame, search in _searched_ahead(stream, work.finder, searchers):
                 if stop():
                     work.cancelled = True
                     break
-                work.look(frame, scorer)
+                work.look(frame, search, scorer)
                 if progress is not None:
                     progress(len(work.times), sample.expected)
         work.flush(scorer)
         completeness = video.completeness
         timing = {"scan": round(time.perf_counter() - began, 4)}
         persons = group_tracks(work.embeddings, work.together)
-        evidence = [_of_person(p, persons) for p in work.evidence()]
+        evidence = [_with_landmarks(_of_person(p, persons)) for p in work.evidence()]
         explanations = explain_predictions(classifier, evidence, explain) if evidence else []
         timing["total"] = round(time.perf_counter() - began, 4)
         return VideoReport(
@@ -202,11 +214,11 @@ class _Work:
         self._portraits: dict[int, tuple[float, Prediction]] = {}
         self._order = count()
 
-    def look(self, frame: Frame, scorer: ThreadPoolExecutor) -> None:
+    def look(self, frame: Frame, search: Future | None, scorer: ThreadPoolExecutor) -> None:
         """Find, name and queue the faces of one frame."""
         self.times.append(frame.timestamp)
         self.frame_size = self.frame_size or (frame.width, frame.height)
-        found = self.finder(frame.image, frame.timestamp)
+        found = self.finder(frame.image, frame.timestamp, search and search.result())
         faces = [self._face(frame, f) for f in found]
         self.together.append([face.track for face in faces])
         self._waiting += [_Waiting(face, f.box, f.bridged) for face, f in zip(faces, found, strict=True)]
@@ -237,7 +249,7 @@ class _Work:
             detector=detector_name(self.detector),
         )
         margin = self.classifier.preprocessing.margin if self.margin is None else self.margin
-        return _cut_out(face, max(_SURROUNDINGS, margin))
+        return cut_out(face, max(_SURROUNDINGS, margin))
 
     def _identify(self, frame: Frame, landmarks: np.ndarray, track: int) -> int:
         """Remember how the face looks; a track that shows somebody else from here on gets a new number."""
@@ -318,20 +330,26 @@ def _of_person(prediction: Prediction, persons: dict[int, int]) -> Prediction:
     return replace(prediction, face=replace(face, person=persons[face.track]))
 
 
-def _cut_out(face: Face, margin: float) -> Face:
-    """The same face on a copy of its surroundings, so that the whole frame can be let go."""
-    left, top, right, bottom = face.crop_box(margin)
-    frame = face.frame
-    part = Frame(frame.image[top:bottom, left:right].copy(), frame.index, frame.timestamp, frame.source)
-    box = tuple(v - o for v, o in zip(face.box, (left, top, left, top), strict=True))
-    points = None if face.landmarks is None else face.landmarks - (left, top)
-    return replace(face, frame=part, box=box, landmarks=points)
+def _with_landmarks(prediction: Prediction) -> Prediction:
+    """Where they were not needed before: to tell the parts of a face that is shown."""
+    face = prediction.face
+    if face.landmarks is not None:
+        return prediction
+    (points,) = find_landmarks(face.frame.image, [face.box])
+    return replace(prediction, face=replace(face, landmarks=points))
 
 
-def _stopper(cancel: threading.Event | Callable[[], bool] | None) -> Callable[[], bool]:
-    if cancel is None:
-        return lambda: False
-    return cancel.is_set if isinstance(cancel, threading.Event) else cancel
+def _searched_ahead(
+    frames: Iterable[Frame], finder: FaceFinder, searchers: ThreadPoolExecutor
+) -> Iterator[tuple[Frame, Future | None]]:
+    """Each frame with the search of it, begun early, where it is certain to be searched as a whole."""
+    waiting: deque[tuple[Frame, Future | None]] = deque()
+    for frame in frames:
+        due = finder.due(frame.timestamp)
+        waiting.append((frame, searchers.submit(finder.search, frame.image) if due else None))
+        if len(waiting) > _SEARCHERS:
+            yield waiting.popleft()
+    yield from waiting
 
 
 @contextmanager

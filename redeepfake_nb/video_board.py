@@ -11,7 +11,7 @@ from .controls import MAX_MAPS
 from .errors import InputError, ModelError, OutputError
 from .inspecting import Inspector
 from .models import Classifier
-from .video_controls import VideoControls
+from .video_controls import VideoControls, whose
 from .video_report import VideoReport
 from .viewing import Viewing
 
@@ -47,7 +47,8 @@ class VideoBoard(Inspector):
         on(c.threshold, self._move_threshold, "model")
         on(c.reset, self._reset_threshold, "model")
         on(c.aggregation, self._judge_again, "model")
-        on(c.method, self._explain_again, "heatmap")
+        for control in (c.method, c.target):
+            on(control, self._explain_again, "heatmap")
         on(c.strength, self._show_heat, "heatmap")
         on(c.moment, self._choose_moment, "frames")
         on(c.back, lambda: self._step(-1), "frames")
@@ -64,7 +65,7 @@ class VideoBoard(Inspector):
     def _explain_again(self) -> None:
         self._forget("heatmap")
         if self._viewing is not None:
-            self._viewing.explain_evidence(self.controls.method.value)
+            self._viewing.explain_evidence(self.controls.method.value, self.controls.target.value)
         self._show_heat()
 
     def _choose_moment(self) -> None:
@@ -113,5 +114,8 @@ class VideoBoard(Inspector):
         self._show_moment_heat()
 
     def _show_moment_heat(self) -> None:
-        viewing, method = self._viewing, self.controls.method.value
-        self.controls.show_maps(() if viewing is None else viewing.heatmaps(method, MAX_MAPS))
+        viewing, c = self._viewing, self.controls
+        found = () if viewing is None else viewing.heatmaps(c.method.value, c.target.value, MAX_MAPS)
+        c.show_maps(found)
+        classifier = None if viewing is None else viewing.classifier
+        self.closer.offer(classifier, [(whose(e).lower(), e) for e in found], c.threshold.value)

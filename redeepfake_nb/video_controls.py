@@ -15,8 +15,8 @@ import numpy as np
 from . import markup
 from .aggregation import STRATEGIES
 from .annotation import draw_tracks
-from .controls import SLIDER, STYLE, WIDE, Controls, button, hint, show_png
-from .explanation import METHODS, Explanation
+from .controls import STYLE, WIDE, Controls, button, hint, show_png
+from .explanation import Explanation
 from .media import Frame
 from .video_report import Sighting, VideoReport
 
@@ -24,6 +24,7 @@ ACCEPTED = "video/*,.mkv,.gif,.ts,.mts"
 PLACES = ("video", "frames", "model", "faces", "heatmap", "save")
 # Longest side of the frame that is shown. What is judged and explained is always the whole frame.
 MAX_SHOWN = 1280
+_DAY = 86_400.0
 _SAMPLINGS = (("a number of frames", "frames"), ("a frame every", "every"), ("all frames", "all"))
 _AGGREGATIONS = {
     "mean_logit": "mean logit",
@@ -41,7 +42,7 @@ class VideoControls(Controls):
     ----------
     model, models
         What the model box says at first, and what it suggests.
-    frames, every, detector, margin, threshold, aggregation, method, strength, folder
+    frames, every, start, end, detector, margin, threshold, aggregation, method, target, strength, folder
         First values, see :class:`redeepfake_nb.widgets.VideoInspector`.
     """
 
@@ -52,11 +53,14 @@ class VideoControls(Controls):
         *,
         frames: int | Literal["all"],
         every: float | None,
+        start: float,
+        end: float | None,
         detector: str,
         margin: float | None,
         threshold: float | None,
         aggregation: str,
         method: str,
+        target: str,
         strength: float,
         folder: str,
     ) -> None:
@@ -92,7 +96,7 @@ class VideoControls(Controls):
             ipw.BoundedFloatText(
                 value=0.5 if every is None else every,
                 min=0.001,
-                max=86_400.0,
+                max=_DAY,
                 step=0.1,
                 description="Seconds",
                 **box,
@@ -100,24 +104,26 @@ class VideoControls(Controls):
             "Seconds between the frames that are looked at",
         )
 
+        self.start = hint(
+            ipw.BoundedFloatText(value=start, max=_DAY, step=1.0, description="From, s", **box),
+            "Where in the video to begin",
+        )
+        self.end = hint(
+            ipw.BoundedFloatText(value=end or 0.0, max=_DAY, step=1.0, description="To, s", **box),
+            "Where in the video to stop; 0 is its end",
+        )
+
         self._add_model_and_faces(model, models, detector, margin, threshold, "video")
         self.aggregation = hint(
             ipw.Dropdown(
                 options=[(_AGGREGATIONS.get(name, name), name) for name in STRATEGIES],
                 value=aggregation,
-                description="Frames to 1",
+                description="Summed up",
                 **box,
             ),
             "How the scores of a person's frames become one. Nothing is computed anew",
         )
-        self.method = hint(
-            ipw.Dropdown(options=list(METHODS), value=method, description="Method", **box),
-            "How the heatmaps are computed",
-        )
-        self.strength = hint(
-            ipw.FloatSlider(value=strength, min=0.0, max=1.0, step=0.05, description="Overlay", **SLIDER),
-            "How strongly the heatmap covers the face; nothing is computed anew",
-        )
+        self._add_heatmaps([], method, target, strength)
         self._add_saving(folder, "the video")
         self.annotated = hint(
             ipw.Checkbox(value=False, description="With annotated video", indent=False, layout=WIDE),
@@ -157,10 +163,10 @@ class VideoControls(Controls):
         limit = markup.quiet("Uploads up to about 10 MB; larger ones by path:")
         groups = [
             ("Video", self.upload, self.sample, ipw.HTML(limit), self.path, self.open),
-            ("Frames", self.sampling, self.frames, self.every),
+            ("Frames", self.sampling, self.frames, self.every, self.start, self.end),
             ("Model", self.model, self.model_facts, self.threshold, self.reset, self.aggregation),
             ("Faces", self.detector, self.own_margin, self.margin, self.again),
-            ("Heatmap", self.method, self.strength),
+            ("Heatmap", self.method, self.target, self.strength),
             ("Save", self.folder, self.annotated, ipw.HBox([self.keep, self.forget]), self.saved),
         ]
         main = [
@@ -173,6 +179,7 @@ class VideoControls(Controls):
             self.frame,
             self.moment_table,
             self.maps,
+            self.closer,
             self.persons_caption,
             self.persons,
             self.persons_table,
@@ -253,11 +260,12 @@ class VideoControls(Controls):
 
         strength = self.strength.value
         self.fill_maps(
-            [(_whose(e), view.to_png(view.plot_explanation, e, strength=strength)) for e in explanations]
+            [(whose(e), view.to_png(view.plot_explanation, e, strength=strength)) for e in explanations]
         )
 
 
-def _whose(explanation: Explanation) -> str:
+def whose(explanation: Explanation) -> str:
+    """``Person 1``."""
     person = explanation.prediction.face.person
     return "Face" if person is None else f"Person {person + 1}"
 

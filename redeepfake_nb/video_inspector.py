@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from . import media
 from .aggregation import DEFAULT as DEFAULT_AGGREGATION
 from .background import Background, Job, Pace
 from .controls import DEFAULT, empty_upload
 from .errors import InputError, OutputError, displayable
+from .explanation import Target
 from .inspecting import counted, model_name
 from .models import Classifier
 from .video_analysis import analyze_video
@@ -46,6 +46,8 @@ class VideoInspector(VideoBoard):
         How many frames to look at, or ``"all"``. Ignored where ``every`` is given.
     every
         Seconds between frames.
+    start, end
+        Seconds; only this part is looked at. ``None``: to the end of the video.
     detector
         A name that :func:`redeepfake_nb.find_faces` knows.
     margin
@@ -56,6 +58,8 @@ class VideoInspector(VideoBoard):
         A name in :data:`redeepfake_nb.aggregation.STRATEGIES`.
     method
         One of ``"gradcam"``, ``"gradcam++"``, ``"layercam"``.
+    target
+        What heatmaps speak for, ``"fake"`` or ``"real"``.
     strength
         Of the overlay, 0 to 1.
     top
@@ -75,11 +79,14 @@ class VideoInspector(VideoBoard):
         *,
         frames: int | Literal["all"] = 32,
         every: float | None = None,
+        start: float = 0.0,
+        end: float | None = None,
         detector: str = "hog",
         margin: float | None = None,
         threshold: float | None = None,
         aggregation: str = DEFAULT_AGGREGATION,
         method: str = "gradcam",
+        target: Target = "fake",
         strength: float = 0.5,
         top: int = 4,
         folder: str | os.PathLike = "results",
@@ -94,11 +101,14 @@ class VideoInspector(VideoBoard):
             list(dict.fromkeys([name, DEFAULT])),
             frames=frames,
             every=every,
+            start=start,
+            end=end,
             detector=detector,
             margin=margin,
             threshold=threshold,
             aggregation=aggregation,
             method=method,
+            target=target,
             strength=strength,
             folder=os.fspath(folder),
         )
@@ -245,6 +255,12 @@ class VideoInspector(VideoBoard):
         sampling, detector, margin, _ = settings
         if not job.dropped:
             c.say("Opening the video …")
+        if sampling["end"] is not None and sampling["end"] <= sampling["start"]:
+            raise InputError(
+                f"{sampling['end']:g} s does not come after {sampling['start']:g} s",
+                subject="the part to look at",
+                next_step="Choose other seconds under Frames; as the second one, 0 means the end.",
+            )
         report = analyze_video(
             source,
             classifier,
@@ -271,8 +287,8 @@ class VideoInspector(VideoBoard):
                 return None
             # They may have been moved in the meantime.
             viewing.judge(c.threshold.value, c.aggregation.value)
-            if report.evidence and report.settings["explain"] != c.method.value:
-                viewing.explain_evidence(c.method.value)
+            if report.evidence and (report.settings["explain"], "fake") != (c.method.value, c.target.value):
+                viewing.explain_evidence(c.method.value, c.target.value)
             self._viewing, self._settings = viewing, settings
             self._show()
             self._mark_stale()
@@ -321,9 +337,10 @@ class VideoInspector(VideoBoard):
         """Sampling, detector, margin and model: what results depend on."""
         c = self.controls
         kind = c.sampling.value
-        sampling = {"frames": "all" if kind == "all" else c.frames.value}
+        sampling: dict[str, Any] = {"frames": "all" if kind == "all" else c.frames.value}
         if kind == "every":
             sampling = {"every": c.every.value}
+        sampling |= {"start": c.start.value, "end": c.end.value or None}
         margin = None if c.own_margin.value else c.margin.value
         return sampling, c.detector.value, margin, c.model.value.strip() or DEFAULT
 
@@ -333,26 +350,19 @@ class VideoInspector(VideoBoard):
         c, on = self.controls, self._on
         super()._connect()
         c.cancel.on_click(lambda _: self.cancel())  # without the lock
-        on(c.upload, self._take_upload, "video")
+        on(c.upload, self._open_upload, "video")
         on(c.open, self._open_path, "video")
         on(c.sample, self._open_sample, "video")
         on(c.sampling, self._change_sampling, "frames")
-        for control in (c.frames, c.every, c.detector, c.own_margin, c.margin):
+        for control in (c.frames, c.every, c.start, c.end, c.detector, c.own_margin, c.margin):
             on(control, self._mark_stale, "faces")
         on(c.again, self._analyze_again, "faces")
         on(c.keep, self._start_saving, "save")
         on(c.forget, self.clear, "save")
 
-    def _take_upload(self) -> None:
-        upload = self.controls.upload
-        if not upload.value:
-            return
-        try:
-            found = media.uploads(upload.value)
-        finally:
-            with self._silence():
-                empty_upload(upload)
-        self.start(found[-1])
+    def _open_upload(self) -> None:
+        if found := self._take_upload():
+            self.start(found[-1])
 
     def _open_path(self) -> None:
         self._forget("video")

@@ -21,11 +21,12 @@ from .drawing import (
     draw_title,
     make_axes,
     printable,
+    shade_doubt,
     wrapped,
 )
 from .errors import displayable
 from .heat import overlay
-from .verdict import NEAR, NEAR_UNCALIBRATED
+from .verdict import doubt
 from .video_report import Person, VideoReport
 
 # Okabe and Ito's colours that stand for nothing else here, each with a line style of its own.
@@ -66,10 +67,7 @@ def plot_timeline(report: VideoReport, ax: Canvas = None, *, moment: float | Non
     ax, own = make_axes(ax, (WIDTH, 3.6))
     end = max(report.duration or 0.0, float(report.frame_times.max(initial=0.0)))
     threshold = report.threshold
-    band = NEAR if report.card.temperature else NEAR_UNCALIBRATED
-    ax.axhspan(
-        max(threshold - band, 0), min(threshold + band, 1), color=COLORS["inconclusive"], alpha=0.2, lw=0
-    )
+    shade_doubt(ax, threshold, doubt(report.card.temperature), upwards=True)
     ax.axhline(threshold, color="0.25", lw=1.0, ls=":")
     ax.annotate(
         f"threshold {threshold:.2f}",
@@ -204,7 +202,7 @@ def plot_suspicious_frames(
     """
     if not report.evidence:
         return _nothing(ax, "no frame was kept")
-    axes = _grid(ax, len(report.evidence), columns, lines=4)
+    axes = _grid(ax, len(report.evidence), columns, lines=5)
     for i, (axis, prediction) in enumerate(zip(axes, report.evidence, strict=True)):
         face = prediction.face
         explanation = report.explanations[i] if report.explanations else None

@@ -16,22 +16,20 @@ never the only sign: labels also differ in line style or marker. The colours are
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from .analysis import ImageReport
+from .comparison import MethodComparison
 from .drawing import (
     COLORS,
     FONT,
-    HEIGHT,
     LINES,
     LITERAL,
     MARKERS,
@@ -46,30 +44,35 @@ from .drawing import (
     make_axes,
     points_per_pixel,
     printable,
+    shade_doubt,
     shrunk,
     wrapped,
 )
 from .errors import displayable
 from .explanation import Explanation
-from .heat import HEAT, checked_strength, heat_colors, overlay
+from .explanation_view import PARTS, plot_comparison, plot_explanation, plot_regions
+from .heat import HEAT, checked_strength, overlay
 from .label_layout import place_labels
-from .verdict import NEAR, NEAR_UNCALIBRATED
+from .trust_view import plot_faithfulness, plot_stress
+from .verdict import doubt
 from .video_view import plot_persons, plot_suspicious_frames, plot_timeline
 
 __all__ = [
     "HEAT",
     "PARTS",
     "overlay",
+    "plot_comparison",
     "plot_explanation",
     "plot_faces",
+    "plot_faithfulness",
     "plot_persons",
     "plot_probabilities",
+    "plot_regions",
+    "plot_stress",
     "plot_suspicious_frames",
     "plot_timeline",
     "to_png",
 ]
-
-PARTS = ("crop", "overlay", "heatmap")
 
 
 def plot_faces(report: ImageReport, ax: Canvas = None, *, strength: float = 0.0) -> Axes:
@@ -136,55 +139,6 @@ def plot_faces(report: ImageReport, ax: Canvas = None, *, strength: float = 0.0)
     return ax
 
 
-def plot_explanation(
-    explanation: Explanation, ax: Canvas = None, *, strength: float = 0.5, parts: Sequence[str] = PARTS
-) -> Axes | np.ndarray:
-    """A face crop, the heatmap over it, and the heatmap alone.
-
-    Where nothing on the face speaks for the target, this is said and no heat is drawn.
-
-    Parameters
-    ----------
-    explanation
-        From :func:`redeepfake_nb.explain`.
-    ax
-        A Figure or SubFigure to fill, or None for a new pyplot figure. On Axes the overlay alone is drawn.
-    strength
-        0..1, see :func:`overlay`.
-    parts
-        Any of ``"crop"``, ``"overlay"`` and ``"heatmap"``, from left to right.
-
-    Returns
-    -------
-    matplotlib.axes.Axes or numpy.ndarray
-        An array with one Axes per part; a single Axes where there is one part only.
-
-    Raises
-    ------
-    ValueError
-        No part or an unknown one, or a strength outside 0..1.
-    """
-    strength = checked_strength(strength)
-    chosen = ("overlay",) if isinstance(ax, Axes) else tuple(parts)
-    if not chosen or not set(chosen) <= set(PARTS):
-        raise ValueError(f"parts are some of {', '.join(PARTS)}, not {parts!r}")
-    crop = explanation.prediction.face.crop(explanation.margin)
-    title = printable(f"P(fake) {explanation.prediction.probability:.2f}; {explanation.title}")
-    width = max(WIDTH * len(chosen) / 3, 4.5)
-    height = min(width / len(chosen) * crop.shape[0] / crop.shape[1], HEIGHT)
-    axes, own = make_axes(ax, (width, height + 0.6), len(chosen))
-    if len(chosen) == 1:
-        _draw_part(axes, explanation, crop, chosen[0], strength)
-        draw_title(axes, title, width if own else None)
-        return axes
-    for part, axis in zip(chosen, axes, strict=True):
-        _draw_part(axis, explanation, crop, part, strength)
-        name = f"overlay, strength {strength:.2f}" if part == "overlay" else part
-        axis.set_title(name, fontsize=FONT)
-    axes[0].figure.suptitle(wrapped(title, width), fontsize=FONT + 1, **LITERAL)
-    return axes
-
-
 def plot_probabilities(report: ImageReport, ax: Canvas = None) -> Axes:
     """P(fake) of every face beside the threshold and the band in which a score decides nothing.
 
@@ -243,7 +197,11 @@ def plot_probabilities(report: ImageReport, ax: Canvas = None) -> Axes:
 
 
 def to_png(
-    plot: Callable[..., Any], record: ImageReport | Explanation, *, dpi: float = 100, **options: Any
+    plot: Callable[..., Any],
+    record: ImageReport | Explanation | MethodComparison,
+    *,
+    dpi: float = 100,
+    **options: Any,
 ) -> bytes:
     """Draw a record without pyplot, as a PNG that says nothing of the program or machine that made it.
 
@@ -315,31 +273,11 @@ def _legend(ax: Axes, labels: list[str], doubtful: bool, threshold: float, form:
     )
 
 
-def _draw_part(ax: Axes, explanation: Explanation, crop: np.ndarray, part: str, strength: float) -> None:
-    """One of the pictures of :func:`plot_explanation`."""
-    height, width = crop.shape[:2]
-    if part == "crop":
-        pixels = crop
-    elif explanation.empty:
-        pixels = crop if part == "overlay" else np.full_like(crop, 235)
-        draw_notice(ax, "no positive evidence")
-    elif part == "overlay":
-        pixels = overlay(crop, explanation.heatmap, strength)
-    else:
-        pixels = np.rint(heat_colors(explanation.heatmap)).astype(np.uint8)
-        bar = ax.figure.colorbar(ScalarMappable(Normalize(0, 1), HEAT), ax=ax, fraction=0.05, pad=0.03)
-        bar.set_label("share of peak", fontsize=FONT)
-        bar.ax.tick_params(labelsize=FONT - 1)
-    draw_picture(ax, pixels, width, height)
-
-
 def _draw_threshold(ax: Axes, report: ImageReport) -> None:
     """The threshold with its words above the axes, and the band of doubt around it."""
     threshold = report.threshold
-    band = NEAR if report.card.temperature else NEAR_UNCALIBRATED
-    ax.axvspan(
-        max(threshold - band, 0), min(threshold + band, 1), color=COLORS["inconclusive"], alpha=0.25, lw=0
-    )
+    band = doubt(report.card.temperature)
+    shade_doubt(ax, threshold, band, upwards=False)
     ax.axvline(threshold, color="0.25", lw=1.2, ls=":")
     ax.annotate(
         f"threshold {threshold:.2f}, in doubt within {band:.2f}",

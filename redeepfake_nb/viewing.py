@@ -9,7 +9,7 @@ import numpy as np
 
 from .detection import find_landmarks
 from .errors import InputError
-from .explanation import Explanation, explain
+from .explanation import Explanation, Target, explain
 from .faces import Face
 from .media import Frame
 from .models import Classifier
@@ -81,11 +81,14 @@ def predictions_at(report: VideoReport, frame: Frame, classifier: Classifier) ->
         The one that made the report.
     """
     found = []
-    for s in report.nearest(frame.timestamp):
+    seen = report.nearest(frame.timestamp)
+    # Not for the score, which is known, but to tell the parts of the face.
+    landmarks = find_landmarks(frame.image, [s.box for s in seen])
+    for s, points in zip(seen, landmarks, strict=True):
         face = Face(
             frame,
             s.box,
-            None,
+            points,
             s.confidence,
             report.settings.get("margin"),
             s.sharpness,
@@ -93,9 +96,6 @@ def predictions_at(report: VideoReport, frame: Frame, classifier: Classifier) ->
             person=s.person,
             detector=report.settings.get("detector"),
         )
-        if classifier.preprocessing.align:
-            (landmarks,) = find_landmarks(frame.image, [s.box])
-            face = replace(face, landmarks=landmarks)
         found.append(Prediction(face, s.logit, s.temperature, classifier.threshold))
     return sorted(found, key=lambda p: -p.face.size)
 
@@ -112,16 +112,18 @@ class Viewing:
         The chosen frame, where it could be decoded.
     predictions : list of Prediction
         Its faces, largest first.
+    classifier : Classifier
+        The one that made the report.
     """
 
     def __init__(self, report: VideoReport, classifier: Classifier) -> None:
         self.report = report
         self.frame: Frame | None = None
         self.predictions: list[Prediction] = []
-        self._classifier = classifier
+        self.classifier = classifier
         self._reader = FrameReader(report)
         self._heatmaps = {
-            (p, e.method): e for p, e in zip(report.evidence, report.explanations, strict=False)
+            (p, e.method, e.target): e for p, e in zip(report.evidence, report.explanations, strict=False)
         }
         self.time: float | None = None
         if report.evidence:
@@ -156,7 +158,7 @@ class Viewing:
         self.predictions = []
         if self.time is not None:
             self.frame = self._reader.frame(self.time)
-            self.predictions = predictions_at(self.report, self.frame, self._classifier)
+            self.predictions = predictions_at(self.report, self.frame, self.classifier)
         # Each heatmap holds its frame, and there may be thousands.
         wanted = {*self.predictions, *self.report.evidence}
         self._heatmaps = {key: e for key, e in self._heatmaps.items() if key[0] in wanted}
@@ -165,22 +167,22 @@ class Viewing:
         """State the report at another threshold and under another aggregation."""
         self.report = self.report.at_threshold(threshold).aggregated(aggregation)
 
-    def heatmaps(self, method: str, most: int) -> list[Explanation]:
+    def heatmaps(self, method: str, target: Target, most: int) -> list[Explanation]:
         """Of the frame's largest faces; each is computed once."""
-        return self._explained(self.predictions[:most], method)
+        return self._explained(self.predictions[:most], method, target)
 
-    def explain_evidence(self, method: str) -> None:
+    def explain_evidence(self, method: str, target: Target) -> None:
         """Give the report's strongest frames heatmaps by this method."""
-        found = self._explained(list(self.report.evidence), method)
+        found = self._explained(list(self.report.evidence), method, target)
         settings = {**self.report.settings, "explain": method if found else None}
         self.report = replace(self.report, explanations=tuple(found), settings=settings)
 
-    def _explained(self, predictions: list[Prediction], method: str) -> list[Explanation]:
-        missing = [p for p in predictions if (p, method) not in self._heatmaps]
+    def _explained(self, predictions: list[Prediction], method: str, target: Target) -> list[Explanation]:
+        missing = [p for p in predictions if (p, method, target) not in self._heatmaps]
         if missing:
-            made = explain(self._classifier, missing, method)
-            self._heatmaps.update({(p, method): e for p, e in zip(missing, made, strict=True)})
-        return [self._heatmaps[p, method] for p in predictions]
+            made = explain(self.classifier, missing, method, target)
+            self._heatmaps.update({(p, method, target): e for p, e in zip(missing, made, strict=True)})
+        return [self._heatmaps[p, method, target] for p in predictions]
 
     def close(self) -> None:
         """Let go of the file."""

@@ -248,7 +248,7 @@ class ImageInspector(Inspector):
     def _connect(self) -> None:
         c = self.controls
         on = self._on
-        on(c.upload, self._take_upload, "pictures")
+        on(c.upload, self._open_upload, "pictures")
         on(c.open, self._open_paths, "pictures")
         on(c.sample, self._open_samples, "pictures")
         on(c.model, self._load_chosen, "model")
@@ -267,16 +267,9 @@ class ImageInspector(Inspector):
         on(c.keep, self.save, "save")
         on(c.forget, self.clear, "save")
 
-    def _take_upload(self) -> None:
-        upload = self.controls.upload
-        if not upload.value:
-            return
-        try:
-            found = media.uploads(upload.value)
-        finally:
-            with self._silence():
-                empty_upload(upload)
-        self.analyze(found)
+    def _open_upload(self) -> None:
+        if found := self._take_upload():
+            self.analyze(found)
 
     def _open_paths(self) -> None:
         self._forget("pictures")
@@ -294,6 +287,7 @@ class ImageInspector(Inspector):
     def _judge_again(self) -> None:
         self.result = [report.at_threshold(self.controls.threshold.value) for report in self.result]
         self.controls.show_report(self._current())
+        self.closer.judge(self.controls.threshold.value)
         self._mark_stale()
 
     def _explain_again(self) -> None:
@@ -341,7 +335,10 @@ class ImageInspector(Inspector):
 
     def _show_maps(self) -> None:
         report = self._current()
-        self.controls.show_maps(() if report is None else report.explanations)
+        found = () if report is None else report.explanations
+        self.controls.show_maps(found)
+        named = [(f"face {i + 1}", explanation) for i, explanation in enumerate(found)]
+        self.closer.offer(self._used, named, self.controls.threshold.value)
 
     def _summary(self) -> str:
         if self._settings is None:

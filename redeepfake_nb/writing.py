@@ -34,6 +34,7 @@ _FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
 _CAUSES = {
     errno.ENOSPC: ("the disk is full", "Free some space or choose another folder."),
     errno.EDQUOT: ("the disk quota is used up", "Free some space or choose another folder."),
+    errno.EFBIG: ("a file may not become that large there", "Choose a folder on another disk."),
     errno.EACCES: ("writing there is not allowed", "Choose a folder that you may write to."),
     errno.EPERM: ("writing there is not allowed", "Choose a folder that you may write to."),
     errno.EROFS: ("the file system is read-only", "Choose a folder that you may write to."),
@@ -100,6 +101,33 @@ def writing_into(folder: Path) -> Iterator[Path]:
     finally:
         if workshop is not None:
             shutil.rmtree(workshop, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path``, of the same ending, that takes its place when all is written.
+
+    After an error nothing is left of it, and what stood at ``path`` before still stands there.
+
+    Raises
+    ------
+    OutputError
+        The system cannot write it.
+    """
+    part = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        part = Path(name)
+        yield part
+        os.chmod(part, 0o644)  # mkstemp's files are for their owner only
+        os.replace(part, path)
+    except OSError as error:
+        raise output_error(error, path) from error
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
 
 
 def output_error(error: OSError, subject: object) -> OutputError:

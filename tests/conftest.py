@@ -62,3 +62,32 @@ def classifier():
         threshold=0.6,
     )
     return Classifier(model, card)
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory):
+    """16 training and 8 val "faces" of 64 px: coarse noise is real, the same noise blurred is fake."""
+    import cv2
+    import pandas as pd
+    from PIL import Image
+
+    from redeepfake_nb.datasets import LabelledFaces
+
+    folder, rows = tmp_path_factory.mktemp("faces"), []
+    for i in range(12):
+        noise = np.random.default_rng(i).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        real = cv2.resize(noise, (64, 64), interpolation=cv2.INTER_NEAREST)
+        for label, image in (("REAL", real), ("FAKE", cv2.GaussianBlur(real, (0, 0), 3))):
+            name = f"{i}-{label}.png"
+            Image.fromarray(image).save(folder / name)
+            rows.append((name, label, f"v{i}", i, "train" if i < 8 else "val", 60 + i))
+    columns = ["file", "label", "original", "identity", "split", "original_width"]
+    return LabelledFaces(pd.DataFrame(rows, columns=columns), folder)
+
+
+@pytest.fixture(scope="session")
+def smoke(root: Path):
+    """The recipe of the smoke run."""
+    from redeepfake_nb.recipes import Recipe
+
+    return Recipe.read(root / "models" / "recipes" / "smoke.toml")

@@ -1,4 +1,4 @@
-"""Model files that mean harm or make no sense, each with the error it must give; none may run code or fill memory."""
+"""Model files that mean harm or make no sense, each with the error it must give."""
 
 from __future__ import annotations
 
@@ -373,7 +373,9 @@ def terabytes_that_are_not_there(folder: Path) -> Path:
 @case("UnsafeModel")
 def zeros_packed_small(folder: Path) -> Path:
     def change(file: h5py.File) -> None:
-        file.create_dataset("model_weights/packed", data=np.zeros(2**24, "f4"), compression="gzip", chunks=(2**20,))
+        file.create_dataset(
+            "model_weights/packed", data=np.zeros(2**24, "f4"), compression="gzip", chunks=(2**20,)
+        )
 
     return hdf5(folder, "packed", change)
 
@@ -456,14 +458,20 @@ def _datasets(group: h5py.Group) -> list[str]:
 
 @case("UnsafeModel")
 def lambda_layer(folder: Path) -> Path:
-    code = {"class_name": "__lambda__", "config": {"code": marker_code(folder), "defaults": None, "closure": None}}
+    code = {
+        "class_name": "__lambda__",
+        "config": {"code": marker_code(folder), "defaults": None, "closure": None},
+    }
     config = {"name": "conv", "function": code}
     return with_layer(folder, "lambda", class_name="Lambda", config=config)
 
 
 @case("UnsafeModel")
 def lambda_as_activation(folder: Path) -> Path:
-    code = {"class_name": "__lambda__", "config": {"code": marker_code(folder), "defaults": None, "closure": None}}
+    code = {
+        "class_name": "__lambda__",
+        "config": {"code": marker_code(folder), "defaults": None, "closure": None},
+    }
     return with_setting(folder, "activation", activation=code)
 
 
@@ -567,7 +575,11 @@ def padding_beyond_memory(folder: Path) -> Path:
         layers = parts["config.json"]["config"]["layers"]
         mean = layer_of(parts, "mean")
         pad = copy.deepcopy(mean)
-        pad.update(class_name="ZeroPadding2D", name="pad", config={"name": "pad", "padding": [[20000, 0], [20000, 0]]})
+        pad.update(
+            class_name="ZeroPadding2D",
+            name="pad",
+            config={"name": "pad", "padding": [[20000, 0], [20000, 0]]},
+        )
         pad.pop("build_config", None)
         mean["inbound_nodes"][0]["args"][0]["config"]["keras_history"][0] = "pad"
         layers.append(pad)
@@ -606,7 +618,11 @@ def models_in_models(folder: Path) -> Path:
     def change(parts: dict) -> None:
         inner = parts["config.json"]
         for i in range(300):
-            inner = {"module": "keras", "class_name": "Sequential", "config": {"name": f"s{i}", "layers": [inner]}}
+            inner = {
+                "module": "keras",
+                "class_name": "Sequential",
+                "config": {"name": f"s{i}", "layers": [inner]},
+            }
         parts["config.json"] = inner
 
     return archive(folder, "russian", change)
@@ -619,7 +635,9 @@ def brackets(folder: Path) -> Path:
 
 @case("NotAModel")
 def not_json(folder: Path) -> Path:
-    return archive(folder, "yaml", lambda parts: parts.update({"config.json": b"class_name: !!python/object:os.system"}))
+    return archive(
+        folder, "yaml", lambda parts: parts.update({"config.json": b"class_name: !!python/object:os.system"})
+    )
 
 
 @case("NotAModel")

@@ -1,7 +1,7 @@
 """Models as people made them with Keras 2, for tests: built by ``tf_keras``, saved in its formats.
 
-Every builder takes the module that holds Keras 2 (``tf_keras``, or ``tf.keras`` of TensorFlow 2.15) and gives an
-uncompiled model with one binary output.
+Every builder takes the module that holds Keras 2 (``tf_keras``, or ``tf.keras`` of TensorFlow 2.15) and
+gives an uncompiled model with one binary output.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ def settle(keras, model, high: float, seed: int = 0) -> None:
 
 
 def _norms_settled(keras, model, x: np.ndarray) -> None:
-    """Batch normalisation with the statistics of real activations, so that the output depends on the input."""
+    """Batch normalisation with real activations' statistics, so that the output depends on the input."""
     norms = [m for m in model.submodules if isinstance(m, keras.layers.BatchNormalization)]
     before = [(norm, norm.momentum, norm.trainable) for norm in norms]
     for norm in norms:

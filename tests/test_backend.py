@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from redeepfake_nb.backend import _standard_error_held_back, import_keras
+from redeepfake_nb.backend import import_keras, standard_error_held_back
 
 
 def fresh(code: str, *path: Path) -> subprocess.CompletedProcess:
@@ -71,7 +71,7 @@ def test_a_chosen_log_level_stays(tmp_path: Path) -> None:
 
 
 def test_standard_error_is_held_back_and_comes_back(capfd: pytest.CaptureFixture[str]) -> None:
-    with _standard_error_held_back():
+    with standard_error_held_back():
         write_error("greeting\n")
     write_error("after\n")
     assert capfd.readouterr().err == "after\n"
@@ -82,7 +82,7 @@ def test_what_was_held_back_is_shown_after_an_exception(
     error: type[BaseException], capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fails() -> None:
-        with _standard_error_held_back():
+        with standard_error_held_back():
             write_error("cause\n")
             raise error
 
@@ -95,7 +95,7 @@ def test_what_was_held_back_is_shown_after_an_exception(
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files through /proc")
 def test_no_file_stays_open() -> None:
     def held() -> None:
-        with _standard_error_held_back():
+        with standard_error_held_back():
             pass
 
     before = len(os.listdir("/proc/self/fd"))

@@ -12,8 +12,9 @@ from grey_faces import grey_faces
 from PIL import Image
 
 from redeepfake_nb import Classifier, analyze_image, analyze_video, doctor, open_video, save_model
-from redeepfake_nb.cli import _is_video, main
+from redeepfake_nb.cli import main
 from redeepfake_nb.doctor import Finding, examine
+from redeepfake_nb.kinds import is_video
 from redeepfake_nb.sample_clip import sample_clip
 from redeepfake_nb.samples import write_samples
 
@@ -148,8 +149,8 @@ def test_what_counts_as_a_video(video: Path, portrait: Path, tmp_path: Path) -> 
     with open(large, "wb") as file:  # larger than any picture may be, most of it a hole
         file.write(sample_clip()[:1000])
         file.truncate(300 * 2**20)
-    assert [_is_video(str(p)) for p in (video, moving, large)] == [True] * 3
-    assert [_is_video(str(p)) for p in (portrait, still, tmp_path / "absent", tmp_path)] == [False] * 4
+    assert [is_video(str(p)) for p in (video, moving, large)] == [True] * 3
+    assert [is_video(str(p)) for p in (portrait, still, tmp_path / "absent", tmp_path)] == [False] * 4
 
 
 @pytest.mark.parametrize(
@@ -230,3 +231,60 @@ def test_doctor_says_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert "ImportError: libdlib.so is not there" in out
     assert out.endswith("2 problems found\n")
     assert all(finding.ok or finding.step for finding in examine())
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, portrait: Path) -> Path:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(portrait.read_bytes())
+    Image.new("RGB", (64, 64)).save(folder / "nobody.png")
+    return folder
+
+
+def test_scan_prints_a_summary_and_writes_a_table(
+    model: str, mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    journal, out = tmp_path / "j.sqlite", tmp_path / "out.csv"
+    options = ["--journal", str(journal), "--model", model, "--workers", "0", "--csv", str(out)]
+    assert main(["scan", str(mixed), *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{journal}: 3 files"
+    assert lines[1].startswith("  done: ")
+    assert lines[1].endswith("      2  (1 with the same bytes as another)")
+    assert lines[2].split() == ["no", "face", "1"]
+    assert lines[3] == f"table: {out}"
+    assert len(out.read_text().splitlines()) == 4
+
+    (mixed / "empty.jpg").write_bytes(b"")
+    assert main(["scan", str(mixed), *options]) == 1
+    assert "  failed: EmptyFile              1" in capsys.readouterr().out
+
+
+def test_scan_says_what_is_wrong(
+    model: str, mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    common = ["scan", str(mixed), "--model", model, "--workers", "0"]
+    (tmp_path / "notes").write_text("mine")
+    assert main([*common, "--journal", str(tmp_path / "notes")]) == 1
+    assert "no journal of redeepfake_nb" in capsys.readouterr().err
+    assert main([*common, "--journal", str(tmp_path / "j"), "--detector", "magic"]) == 2
+    assert main(["scan", str(tmp_path / "absent.csv"), "--journal", str(tmp_path / "j")]) == 1
+    assert "the list cannot be read" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*common, "--scheduler", "tcp://head:8786"])
+
+
+def test_scan_stops_at_an_interrupt_and_says_how_to_go_on(
+    model: str, mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("redeepfake_nb.outcomes.find_faces", lambda *_, **__: interrupted())
+    options = ["--journal", str(tmp_path / "j"), "--model", model, "--workers", "0"]
+    assert main(["scan", str(mixed), *options]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert main(["scan", str(mixed), *options]) == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from redeepfake_nb import analyze_video, load_model, sample_clip
 from redeepfake_nb.recipes import Recipe
 
 
@@ -44,3 +45,11 @@ def test_card_and_readme_say_the_same_figures(root: Path, sidecar: dict) -> None
         assert f"| {label} | {value['value']:.3f} | {value['low']:.3f} to {value['high']:.3f} |" in readme
     for failure in sidecar["metrics"]["known_failures"]:
         assert f"* {failure}\n" in card
+
+
+def test_the_manipulated_middle_of_the_sample_clip_is_found() -> None:
+    """Notebook 02 shows it; the clip was chosen so."""
+    report = analyze_video(sample_clip.sample_video(), load_model(), frames=18, explain_top=0)
+    (person,) = report.persons
+    over = [s.timestamp for s in person.sightings if s.probability >= report.threshold]
+    assert over == [t for t in report.frame_times if sample_clip.is_manipulated(t)]

@@ -140,7 +140,7 @@ def test_dlib_is_given_contiguous_arrays_only(view, monkeypatch):
         def parts(self):
             return []
 
-    for load in ("_hog", "_cnn", "_shape_predictor"):
+    for load in ("hog_detector", "cnn_detector", "shape_predictor"):
         monkeypatch.setattr(detection, load, Recorder)
     image = view(np.zeros((300, 400, 3), dtype=np.uint8))
     for levels in ((4 * image.size,), (image.size / 3, image.size)):  # doubled; shrunk, then enlarged
@@ -154,7 +154,9 @@ def test_dlib_is_given_contiguous_arrays_only(view, monkeypatch):
 
 def test_small_pictures_are_enlarged_for_the_cnn_and_large_ones_shrunk(monkeypatch):
     sizes = []
-    monkeypatch.setattr(detection, "_cnn", lambda: lambda image, times: sizes.append(image.shape[:2]) or [])
+    monkeypatch.setattr(
+        detection, "cnn_detector", lambda: lambda image, times: sizes.append(image.shape[:2]) or []
+    )
     CnnDetector()(np.zeros((60, 80, 3), dtype=np.uint8))
     CnnDetector()(np.zeros((3000, 4000, 3), dtype=np.uint8))
     assert sizes[:2] == [(60, 80), (120, 160)]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from redeepfake_nb import ModelIncomplete, NotAModel, find_faces
-from redeepfake_nb.dlib_weights import FaceNetwork, _Stream, model_path, read_face_network
+from redeepfake_nb.dlib_models import model_file
+from redeepfake_nb.dlib_weights import FILE_NAME, FaceNetwork, _Stream, read_face_network
 from redeepfake_nb.face_network import face_embedding_model
 from redeepfake_nb.samples import sample_image
 
@@ -54,7 +55,7 @@ def test_contents(network: FaceNetwork) -> None:
 def test_embedding_equals_dlibs(network: FaceNetwork, rng: np.random.Generator) -> None:
     face = cv2.resize(find_faces(sample_image())[0].crop(0.2), (150, 150))
     noise = rng.integers(0, 256, (150, 150, 3), dtype=np.uint8)
-    reference = dlib.face_recognition_model_v1(str(model_path()))
+    reference = dlib.face_recognition_model_v1(model_file(FILE_NAME))
     expected = [np.array(reference.compute_face_descriptor(x)) for x in (face, noise)]
     found = face_embedding_model(network).predict_on_batch(np.stack([face, noise]).astype(np.float32))
     np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -67,6 +68,6 @@ def test_other_files(tmp_path: Path) -> None:
     (tmp_path / "other.dat").write_bytes(b"hello")
     with pytest.raises(NotAModel, match="no RGB input"):
         read_face_network(tmp_path / "other.dat")
-    (tmp_path / "half.dat").write_bytes(model_path().read_bytes()[:5_000_000])
+    (tmp_path / "half.dat").write_bytes(Path(model_file(FILE_NAME)).read_bytes()[:5_000_000])
     with pytest.raises(NotAModel, match="not dlib's face recognition network"):
         read_face_network(tmp_path / "half.dat")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from redeepfake_nb import embedding
 from redeepfake_nb.detection import find_landmarks
 from redeepfake_nb.embedding import embed_faces
 from redeepfake_nb.samples import sample_image
@@ -17,8 +18,6 @@ def test_equal_to_face_recognition() -> None:
     points = find_landmarks(image, [box])
     (mine,) = embed_faces(image, points)
     assert mine.shape == (128,)
-    from redeepfake_nb.face_network import face_embedding_model  # noqa: F401  (keeps Keras out of the timing)
-
     face_recognition = pytest.importorskip("face_recognition")
     left, top, right, bottom = box
     (theirs,) = face_recognition.face_encodings(image, [(top, right, bottom, left)], model="large")
@@ -31,6 +30,23 @@ def test_a_little_light_is_the_same_person() -> None:
     points = find_landmarks(image, [(187, 77, 277, 167)])
     one, other = embed_faces(image, points)[0], embed_faces(darker, points)[0]
     assert np.linalg.norm(one - other) < 0.2
+
+
+def test_many_faces_are_one_batch_and_the_precision_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    image = sample_image().image
+    (points,) = find_landmarks(image, [(187, 77, 277, 167)])
+    (alone,) = embed_faces(image, [points])
+    embedding._network.cache_clear()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        both = embed_faces(image, [points, points + 3])
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy("float32")
+    np.testing.assert_allclose(both[0], alone, atol=1e-6)
+    assert np.linalg.norm(both[1] - alone) > 1e-3
 
 
 def test_nobody() -> None:

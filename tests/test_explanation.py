@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 
-from redeepfake_nb import Card, Classifier, Face, Frame, Prediction, Preprocessing, explain, predict
-from redeepfake_nb.explanation import METHODS, _visualiser, _visualisers
+from redeepfake_nb import (
+    Card,
+    Classifier,
+    Face,
+    Frame,
+    Prediction,
+    Preprocessing,
+    UnknownChoice,
+    explain,
+    predict,
+)
+from redeepfake_nb.explanation import Explanation, _networks, split_network
+from redeepfake_nb.methods import METHODS, default_layer
 
 SIZE = 8
 
@@ -50,6 +62,19 @@ def red_fake() -> Classifier:
 
 def explained(classifier: Classifier, face: Face, **options: object):
     return explain(classifier, predict(classifier, [face])[0], **options)
+
+
+def with_landmarks(found: Explanation) -> Prediction:
+    """The same prediction for a face with landmarks, wherever they lie."""
+    points = np.random.default_rng(0).uniform(0, SIZE, (68, 2))
+    return replace(found.prediction, face=replace(found.prediction.face, landmarks=points))
+
+
+def reddish(rng: np.random.Generator, size: tuple[int, int] = (SIZE, SIZE)) -> np.ndarray:
+    """More red than green, so that both targets have some evidence by every method."""
+    image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    image[..., 1] //= 4
+    return image
 
 
 def coloured(rng: np.random.Generator) -> np.ndarray:
@@ -104,29 +129,95 @@ def test_planted_evidence_is_found(red_fake: Classifier, method: str, place: tup
     assert np.count_nonzero(heatmap > 0.01) == 1
 
 
+@pytest.mark.parametrize("mirror", [False, True])
 @pytest.mark.parametrize("method", METHODS)
-def test_contract(red_fake: Classifier, method: str, rng: np.random.Generator) -> None:
-    """What every method promises: shape, dtype, range, and an untouched input."""
-    image = rng.integers(0, 256, (13, 11, 3), dtype=np.uint8)
-    face = face_of(image)
-    found = explained(red_fake, face, method=method)
-    assert found.heatmap.shape == (13, 11)
-    assert found.heatmap.dtype == np.float32
-    assert found.heatmap.min() >= 0
-    assert found.heatmap.max() <= 1
-    assert (found.method, found.target, found.layer) == (method, "fake", "conv")
-    np.testing.assert_array_equal(face.frame.image, image)
+class TestContract:
+    """What every method promises, with and without a model that also scores the mirror image."""
 
+    @pytest.fixture
+    def model(self, mirror: bool) -> Classifier:
+        return small(two_channel_model((2.0, -3.0)), mirror=mirror)
 
-@pytest.mark.parametrize("method", METHODS)
-def test_no_positive_evidence_is_said(red_fake: Classifier, method: str) -> None:
-    green = np.zeros((SIZE, SIZE, 3), np.uint8)
-    green[..., 1] = 200
-    found = explained(red_fake, face_of(green), method=method)
-    assert found.empty
-    assert found.peak == 0
-    assert not found.heatmap.any()
-    assert found.title == f"{method} for fake at conv, no positive evidence"
+    def test_record(self, model: Classifier, method: str, rng: np.random.Generator) -> None:
+        """Shape, dtype, range, names, and an untouched input."""
+        image = reddish(rng, (13, 11))
+        face = face_of(image)
+        found = explained(model, face, method=method)
+        assert found.heatmap.shape == (13, 11)
+        assert found.heatmap.dtype == np.float32
+        assert found.heatmap.min() >= 0
+        assert found.heatmap.max() <= 1
+        assert found.peak > 0
+        assert (found.method, found.target, found.layer) == (method, "fake", default_layer(model, method))
+        np.testing.assert_array_equal(face.frame.image, image)
+
+    def test_no_positive_evidence_is_said(self, model: Classifier, method: str) -> None:
+        green = np.zeros((SIZE, SIZE, 3), np.uint8)
+        green[..., 1] = np.arange(100, 164).reshape(SIZE, SIZE)
+        found = explained(model, face_of(green), method=method)
+        assert found.empty
+        assert found.peak == 0
+        assert not found.heatmap.any()
+        assert found.title == f"{method} for fake at {found.layer}, no positive evidence"
+        assert "no positive evidence" in replace(found, prediction=with_landmarks(found)).regions.sentence
+        assert not explained(model, face_of(green), method=method, target="real").empty
+
+    def test_a_model_that_says_nothing(self, method: str, mirror: bool, rng: np.random.Generator) -> None:
+        dumb = small(two_channel_model((0.0, 0.0)), mirror=mirror)
+        assert all(
+            explained(dumb, face_of(coloured(rng)), method=method, target=t).empty for t in ("fake", "real")
+        )
+
+    @pytest.mark.parametrize("level", [0, 255])
+    def test_even_picture(self, model: Classifier, method: str, level: int) -> None:
+        """With all red at 255 the red channel adds exactly 2, where Grad-CAM++ has a pole for real."""
+        image = np.zeros((SIZE, SIZE, 3), np.uint8)
+        image[..., 0] = level
+        found = {t: explained(model, face_of(image), method=method, target=t) for t in ("fake", "real")}
+        assert found["fake"].empty == (level == 0)
+        assert found["real"].empty
+        np.testing.assert_allclose(found["fake"].heatmap, float(level > 0), atol=1e-5)
+
+    def test_negating_the_model_swaps_the_targets(
+        self, model: Classifier, method: str, mirror: bool, rng: np.random.Generator
+    ) -> None:
+        negated = small(two_channel_model((-2.0, 3.0)), mirror=mirror)
+        face = face_of(coloured(rng))
+        for one, other in (("fake", "real"), ("real", "fake")):
+            a, b = (
+                explained(model, face, method=method, target=one),
+                explained(negated, face, method=method, target=other),
+            )
+            assert a.peak == pytest.approx(b.peak, rel=1e-5)
+            np.testing.assert_allclose(a.heatmap, b.heatmap, atol=1e-5)
+
+    def test_several_faces_equal_each_alone(
+        self, model: Classifier, method: str, rng: np.random.Generator
+    ) -> None:
+        predictions = predict(model, [face_of(coloured(rng)) for _ in range(3)])
+        together = explain(model, predictions, method)
+        assert [e.prediction for e in together] == predictions
+        for prediction, found in zip(predictions, together, strict=True):
+            alone = explain(model, prediction, method)
+            np.testing.assert_allclose(found.heatmap, alone.heatmap, atol=1e-5)
+            assert found.peak == pytest.approx(alone.peak, rel=1e-5)
+        assert explain(model, [], method) == []
+
+    def test_the_same_face_has_the_same_heatmap(
+        self, model: Classifier, method: str, rng: np.random.Generator
+    ) -> None:
+        face = face_of(coloured(rng))
+        one, other = (explained(model, face, method=method).heatmap for _ in range(2))
+        np.testing.assert_array_equal(one, other)
+
+    def test_a_named_layer_is_the_one_shown(
+        self, model: Classifier, method: str, rng: np.random.Generator
+    ) -> None:
+        picture = model.keras_model.inputs[0]._keras_history.operation.name
+        for layer in ("conv", picture):
+            found = explained(model, face_of(reddish(rng)), method=method, layer=layer)
+            assert found.layer == layer
+            assert f"at {layer}, peak" in found.title
 
 
 def test_title_states_method_target_layer_and_peak(red_fake: Classifier) -> None:
@@ -150,18 +241,33 @@ def test_heatmap_lies_on_the_crop_with_its_margin() -> None:
     assert 10 <= left + column < 14
 
 
-def test_nested_and_flat_models_have_the_same_heatmap(rng: np.random.Generator) -> None:
-    image = keras.Input((16, 16, 3))
-    x = keras.layers.Conv2D(4, 3, activation="relu", padding="same", name="inner_conv")(image)
-    x = keras.layers.Conv2D(3, 3, activation="relu", name="last_map")(x)
-    backbone = keras.Model(image, x, name="backbone")
-    head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1)]
-    nested = keras.Sequential([keras.Input((16, 16, 3)), backbone, *head])
-    flat = keras.Model(image, head[1](head[0](backbone.layers[-1].output)))
-    face = face_of(rng.integers(0, 256, (16, 16, 3)))
-    one, other = (explained(small(m, 16), face, layer="last_map") for m in (nested, flat))
-    assert one.peak == pytest.approx(other.peak, rel=1e-5)
-    np.testing.assert_allclose(one.heatmap, other.heatmap, atol=1e-5)
+@pytest.mark.parametrize("method", METHODS)
+def test_sequential_nested_and_flat_models_have_the_same_heatmap(
+    method: str, rng: np.random.Generator
+) -> None:
+    size = (16, 16, 3)
+    image = keras.Input(size)
+    first = keras.layers.Conv2D(
+        4, 3, activation="relu", padding="same", name="inner_conv", bias_initializer="ones"
+    )
+    last = keras.layers.Conv2D(3, 3, activation="relu", name="last_map", bias_initializer="ones")
+    positive = keras.initializers.RandomUniform(0, 1, seed=0)
+    head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1, kernel_initializer=positive)]
+    backbone = keras.Model(image, last(first(image)), name="backbone")
+    outer = keras.Input(size)
+    models = [
+        keras.Model(image, head[1](head[0](backbone.layers[-1].output))),
+        keras.Sequential([keras.Input(size), first, last, *head]),
+        keras.Sequential([keras.Input(size), backbone, *head]),
+        keras.Model(outer, head[1](head[0](backbone(outer)))),
+    ]
+    face = face_of(rng.integers(0, 256, size))
+    for layer in (None, "inner_conv", "last_map"):
+        flat, *others = (explained(small(m, 16), face, method=method, layer=layer) for m in models)
+        assert not flat.empty
+        for other in others:
+            assert other.peak == pytest.approx(flat.peak, rel=1e-4)
+            np.testing.assert_allclose(other.heatmap, flat.heatmap, atol=1e-4)
 
 
 def test_a_layer_that_paths_lead_around(rng: np.random.Generator) -> None:
@@ -233,18 +339,6 @@ def test_both_sides_are_added_before_they_are_cut(rng: np.random.Generator) -> N
     assert explained(small(model, mirror=True), face).peak == pytest.approx(0, abs=1e-5)
 
 
-def test_several_faces_equal_each_alone(red_fake: Classifier, rng: np.random.Generator) -> None:
-    faces = [face_of(coloured(rng)) for _ in range(3)]
-    predictions = predict(red_fake, faces)
-    together = explain(red_fake, predictions)
-    assert [e.prediction for e in together] == predictions
-    for prediction, found in zip(predictions, together, strict=True):
-        alone = explain(red_fake, prediction)
-        np.testing.assert_allclose(found.heatmap, alone.heatmap, atol=1e-5)
-        assert found.peak == pytest.approx(alone.peak, rel=1e-5)
-    assert explain(red_fake, []) == []
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_the_logit_is_explained_not_the_probability(method: str) -> None:
     """A sure model's sigmoid is flat; its heatmap must neither fade nor overflow."""
@@ -256,33 +350,22 @@ def test_the_logit_is_explained_not_the_probability(method: str) -> None:
     assert sure.heatmap.argmax() == 3 * SIZE + 3
 
 
-@pytest.mark.parametrize("target", ["fake", "real"])
-@pytest.mark.parametrize("level", [0, 255])
-@pytest.mark.parametrize("method", METHODS)
-def test_even_pictures_give_finite_maps(red_fake: Classifier, method: str, level: int, target: str) -> None:
-    """With all red at 255 the red channel adds exactly 2, where Grad-CAM++ has a pole for real."""
-    image = np.zeros((SIZE, SIZE, 3), np.uint8)
-    image[..., 0] = level
-    assert explained(red_fake, face_of(image), method=method, target=target).empty == (
-        level == 0 or target == "real"
-    )
-
-
 def test_maps_that_are_not_finite_are_refused(red_fake: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     prediction = predict(red_fake, [patch_face(0, 0)])[0]
     raw = np.full((1, SIZE, SIZE), np.nan, np.float32)
-    monkeypatch.setattr(_visualiser(red_fake, "conv"), "maps", lambda *_: raw)
+    monkeypatch.setattr(split_network(red_fake, "conv"), "maps", lambda *_: raw)
     with pytest.raises(ValueError, match="not finite"):
         explain(red_fake, prediction)
 
 
-def test_visualiser_is_built_once_and_never_retraces(
-    red_fake: Classifier, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("method", METHODS)
+def test_network_is_split_once_and_never_retraces(
+    red_fake: Classifier, method: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Keras layers run as Python only while a graph is traced; afterwards the compiled graph runs."""
 
     def call(count: int) -> None:
-        explain(red_fake, predict(red_fake, [face_of(coloured(rng)) for _ in range(count)]))
+        explain(red_fake, predict(red_fake, [face_of(coloured(rng)) for _ in range(count)]), method)
 
     traced: list[str] = []
 
@@ -295,36 +378,39 @@ def test_visualiser_is_built_once_and_never_retraces(
 
     for kind in (keras.layers.Conv2D, keras.layers.GlobalAveragePooling2D, keras.layers.Dense):
         spied(kind, kind.call)
-    monkeypatch.delitem(_visualisers, red_fake, raising=False)
+    monkeypatch.delitem(_networks, red_fake, raising=False)
     call(1)
     assert {"conv", "logit"} <= set(traced)
-    visualiser = _visualiser(red_fake, "conv")
+    network = split_network(red_fake, default_layer(red_fake, method))
     traced.clear()
     for count in [1, 2, 3, 4] * 5:
         call(count)
     assert traced == []
-    assert _visualiser(red_fake, "conv") is visualiser
+    assert split_network(red_fake, default_layer(red_fake, method)) is network
 
 
-def test_visualiser_goes_with_its_classifier() -> None:
+def test_network_goes_with_its_classifier() -> None:
     classifier = small(two_channel_model((1.0, 0.0)))
     explained(classifier, patch_face(1, 1))
-    visualiser = weakref.ref(_visualiser(classifier, "conv"))
+    network = weakref.ref(split_network(classifier, "conv"))
     del classifier
     gc.collect()
-    assert visualiser() is None
+    assert network() is None
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"method": "magic"}, "unknown method 'magic'; there are gradcam"),
-        ({"target": "both"}, '"fake" or "real"'),
+        ({"method": "gradcm"}, "Did you mean 'gradcam'"),
+        ({"target": "both"}, "unknown target 'both'; there are fake, real"),
         ({"layer": "nowhere"}, "no layer 'nowhere'"),
-        ({"layer": "logit"}, "no map"),
+        ({"layer": "logit"}, "no map .* such as .*conv"),
     ],
 )
 def test_bad_arguments(red_fake: Classifier, options: dict, message: str) -> None:
     prediction = Prediction(patch_face(0, 0), 0.0)
-    with pytest.raises(ValueError, match=message):
-        explain(red_fake, prediction, **options)
+    for method in [options["method"]] if "method" in options else METHODS:
+        with pytest.raises(UnknownChoice, match=message) as caught:
+            explain(red_fake, prediction, **{"method": method, **options})
+        assert isinstance(caught.value, ValueError)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from redeepfake_nb import detection
+from redeepfake_nb import detection, dlib_models
 from redeepfake_nb.errors import InputError, RedeepfakeError
 from redeepfake_nb.faces import (
     Detection,
@@ -46,6 +46,13 @@ def scene(height: int, width: int, *portraits: tuple[float, int, int]) -> np.nda
         part = cv2.resize(head, None, fx=scale, fy=scale, interpolation=method)
         image[y : y + part.shape[0], x : x + part.shape[1]] = part
     return image
+
+
+def forget_dlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let dlib's models be loaded anew."""
+    monkeypatch.setattr(dlib_models, "_LOCAL", threading.local())
+    for load in (dlib_models.cnn_detector, dlib_models.shape_predictor):
+        load.cache_clear()
 
 
 # --- the record --------------------------------------------------------------------------------------
@@ -288,8 +295,7 @@ def test_a_registered_detector_is_found_by_its_name(monkeypatch):
 
 
 def test_without_dlib_built_in_detectors_say_what_to_do_and_others_go_on(monkeypatch):
-    for load in (detection._hog, detection._cnn, detection._shape_predictor):
-        load.cache_clear()
+    forget_dlib(monkeypatch)
     monkeypatch.setitem(sys.modules, "dlib", None)
     for name in ("hog", "cnn"):
         with pytest.raises(RedeepfakeError, match="pip install dlib-bin"):
@@ -299,18 +305,17 @@ def test_without_dlib_built_in_detectors_say_what_to_do_and_others_go_on(monkeyp
 
 
 def test_without_the_model_files_the_message_says_what_to_do(monkeypatch):
-    detection._shape_predictor.cache_clear()
-    monkeypatch.setattr(detection.importlib.util, "find_spec", lambda name: None)
+    forget_dlib(monkeypatch)
+    monkeypatch.setattr(dlib_models, "find_spec", lambda name: None)
     with pytest.raises(RedeepfakeError, match="pip install face_recognition_models"):
         find_faces(astronaut())
 
 
-def test_threads_share_one_detector():
+def test_threads_share_one_predictor_and_have_detectors_of_their_own(monkeypatch):
     image = scene(300, 400, (90, 20, 20))
     expected = [f.box for f in find_faces(image)]
     assert len(expected) == 1
-    for load in (detection._hog, detection._shape_predictor):
-        load.cache_clear()
+    forget_dlib(monkeypatch)
     seen = []
     threads = [
         threading.Thread(target=lambda: seen.append([f.box for f in find_faces(image)])) for _ in range(4)
@@ -320,7 +325,7 @@ def test_threads_share_one_detector():
     for thread in threads:
         thread.join()
     assert seen == [expected] * 4
-    assert detection._shape_predictor.cache_info().misses == 1
+    assert dlib_models.shape_predictor.cache_info().misses == 1
 
 
 def test_importing_loads_no_heavy_library_and_finding_leaves_pillow_alone():

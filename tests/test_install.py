@@ -49,7 +49,7 @@ def test_constraints_lie_within_the_ranges(root: Path, project: dict) -> None:
         assert match, f"not a plain pin: {line}"
         pinned[canonicalize_name(match[1])] = Version(match[2])
     extras = project["optional-dependencies"]
-    for line in [*project["dependencies"], *extras["lab"], *extras["dev"]]:
+    for line in [*project["dependencies"], *(line for lines in extras.values() for line in lines)]:
         requirement = Requirement(line)
         assert pinned[canonicalize_name(requirement.name)] in requirement.specifier
 

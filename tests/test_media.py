@@ -204,6 +204,15 @@ def test_uploads_of_both_kinds():
             uploads(wrong)
 
 
+def test_an_upload_that_broke_off():
+    data = encoded(COLOURS, "BMP")
+    eight = {"name": "a.bmp", "size": len(data), "content": memoryview(data)[:-5]}
+    seven = {"a.bmp": {"metadata": {"name": "a.bmp", "size": len(data)}, "content": data[:-5]}}
+    for upload in (eight, seven):
+        with pytest.raises(TruncatedMedia, match=f"only {len(data) - 5} of its {len(data)} bytes"):
+            read_image(upload)
+
+
 def test_uploads_take_a_real_widget_value():
     widgets = pytest.importorskip("ipywidgets")
     widget = widgets.FileUpload()

@@ -1,4 +1,4 @@
-"""A name becomes a model: found or downloaded once, checked, converted, kept; nothing is left of a failure."""
+"""A name becomes a model: found or downloaded once, checked, converted, kept; failures leave nothing."""
 
 from __future__ import annotations
 
@@ -267,7 +267,8 @@ def test_two_processes_at_once(known: Named, server: Server, original: bytes, ca
         from pathlib import Path
         from redeepfake_nb import named_models
         from redeepfake_nb.cards import Card
-        named = named_models.Named("tiny-v1", ({known.urls[0]!r},), {known.size}, {known.sha256!r}, ".h5", Card())
+        url, size, digest = {known.urls[0]!r}, {known.size}, {known.sha256!r}
+        named = named_models.Named("tiny-v1", (url,), size, digest, ".h5", Card())
         def convert(original, card, path):
             path.write_bytes(original.read_bytes())
             path.with_suffix(".json").write_text('{{"converted_from": "{known.sha256}"}}')

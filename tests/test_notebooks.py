@@ -16,7 +16,7 @@ from redeepfake_nb.models import default_model_path, save_model
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
 # Fewest pictures that a run shows.
-FIGURES = {"01_image.ipynb": 5, "02_video.ipynb": 3, "04_evaluate.ipynb": 8}
+FIGURES = {"01_image.ipynb": 5, "02_video.ipynb": 3, "03_explain.ipynb": 8, "04_evaluate.ipynb": 8}
 
 each = pytest.mark.parametrize("name", NOTEBOOKS)
 # Keras 3 says this under NumPy 2 while it saves a model.

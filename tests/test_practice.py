@@ -67,5 +67,5 @@ def test_what_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="1 to 9999, not 0"):
         practice_faces(tmp_path, count=0)
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="a part of the path is a file"):
         practice_faces(tmp_path / "file" / "below", count=1)

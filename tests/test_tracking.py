@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from redeepfake_nb import detection
 from redeepfake_nb.detection import Detection
 from redeepfake_nb.samples import sample_image
 from redeepfake_nb.tracking import FaceFinder, Found, match, scene_changed
@@ -128,6 +129,32 @@ def test_a_real_face_is_found_beside_its_last_place() -> None:
     assert centre[1] - centre[0] == pytest.approx(12, abs=12)
     # The part searched moves with the face, and HOG's cells with it, so boxes may differ by a few pixels.
     assert np.abs(np.subtract(third[0].box, second[0].box)).max() <= 8
+
+
+def test_searching_ahead_changes_nothing() -> None:
+    """Frames that are due by their times alone are the ones searched as a whole; begun early or not."""
+    picture = sample_image().image
+    frames = [(0.04 * i, np.ascontiguousarray(np.roll(picture, i, axis=1))) for i in range(30)]
+    frames += [(3.0, frames[-1][1]), (3.04, frames[-1][1])]
+    plain, ahead = FaceFinder(), FaceFinder()
+    due = [ahead.due(time) for time, _ in frames]
+    assert [i for i, d in enumerate(due) if d] == [0, 25, 30]
+    for (time, image), whole in zip(frames, due, strict=True):
+        assert plain(image, time) == ahead(image, time, ahead.search(image) if whole else None)
+    assert plain.counts == ahead.counts
+    assert plain.counts["whole"] == 3
+    assert not FaceFinder(Script()).due(0.0)  # strangers' detectors may not be safe in two threads
+
+
+def test_a_place_without_a_face_is_not_looked_at_closely_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    finder, looked = FaceFinder(), []
+    weak = [Detection((20, 20, 90, 90), 0.1)]
+    monkeypatch.setattr(finder, "search", lambda image: weak)
+    monkeypatch.setattr(finder._fine, "_at", lambda image, scale: [])
+    monkeypatch.setattr(detection, "_cnn_agrees", lambda image, box: looked.append(box) or False)
+    for i in range(8):
+        assert finder(SCENE, 0.6 * i) == []
+    assert len(looked) == 2  # at 0 s and again after 3 s
 
 
 def test_empty_scenes_are_searched_finely_ever_more_rarely() -> None:

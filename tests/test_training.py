@@ -9,12 +9,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import keras
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 from test_blending import face_points
 
 from redeepfake_nb import Head, build_model, landmark_store, load_model, network_start, training
@@ -22,26 +20,6 @@ from redeepfake_nb.datasets import LabelledFaces
 from redeepfake_nb.export import About, export, round_to_half, train_and_export
 from redeepfake_nb.recipes import Recipe, Stage
 from redeepfake_nb.training import train
-
-
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> LabelledFaces:
-    """16 training and 8 val "faces" of 64 px: coarse noise is real, the same noise blurred is fake."""
-    folder, rows = tmp_path_factory.mktemp("faces"), []
-    for i in range(12):
-        noise = np.random.default_rng(i).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-        real = cv2.resize(noise, (64, 64), interpolation=cv2.INTER_NEAREST)
-        for label, image in (("REAL", real), ("FAKE", cv2.GaussianBlur(real, (0, 0), 3))):
-            name = f"{i}-{label}.png"
-            Image.fromarray(image).save(folder / name)
-            rows.append((name, label, f"v{i}", i, "train" if i < 8 else "val", 60 + i))
-    columns = ["file", "label", "original", "identity", "split", "original_width"]
-    return LabelledFaces(pd.DataFrame(rows, columns=columns), folder)
-
-
-@pytest.fixture(scope="module")
-def smoke(root: Path) -> Recipe:
-    return Recipe.read(root / "models" / "recipes" / "smoke.toml")
 
 
 @pytest.fixture(scope="module")

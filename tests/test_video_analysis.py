@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import threading
 
-import av
 import numpy as np
 import pytest
+from small_clips import LEFT, RATE, RIGHT, clip
 
 from redeepfake_nb import Classifier, InputError, analyze_video, find_faces, open_video, predict
 from redeepfake_nb.detection import Detection
 from redeepfake_nb.samples import sample_image
-
-RATE = 10
-LEFT, RIGHT = (20, 30, 68, 78), (100, 30, 148, 78)
-
-
-def clip(pictures: list[np.ndarray]) -> bytes:
-    """A lossless video of these pictures, ten a second."""
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="matroska") as container:
-        stream = container.add_stream("ffv1", rate=RATE)
-        height, width = pictures[0].shape[:2]
-        stream.width, stream.height, stream.pix_fmt = width, height, "bgr0"
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
-    return buffer.getvalue()
 
 
 def texture(seed: int, low: int, high: int, cells: tuple[int, int], side: int) -> np.ndarray:
@@ -104,7 +87,7 @@ def test_sampling_and_parts(two_people: bytes, classifier: Classifier) -> None:
     part = analyze_video(two_people, every=0.5, start=1.0, end=2.2, **options)
     assert part.frame_times == pytest.approx([1.0, 1.5, 2.0])
     assert part.settings["frames"] is None
-    with pytest.raises(ValueError, match="leave nothing"):
+    with pytest.raises(InputError, match="nothing of it begins at 9 s"):
         analyze_video(two_people, start=9.0, **options)
 
 

@@ -24,6 +24,18 @@ from redeepfake_nb.widgets import VideoInspector
 SECONDS = 60  # to wait for what takes one
 
 
+class Gate(threading.Event):
+    """An event that tells whether somebody has come to wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.reached.set()
+        return super().wait(timeout)
+
+
 @pytest.fixture(autouse=True)
 def seen(monkeypatch) -> list[threading.Event]:
     """A detector called "squares"; while the list holds an event, it waits for it at every frame."""
@@ -137,6 +149,23 @@ def test_sampling(classifier, video, sampling, times, quick):
     inspector.clear()
 
 
+def test_a_part_of_the_video(classifier, video, quick):
+    inspector = VideoInspector(classifier, detector="squares", every=0.5, start=1.0, end=2.0)
+    c = inspector.controls
+    assert inspector.analyze(video).frame_times == pytest.approx([1.0, 1.5])
+    c.end.value = 0.0  # to the end of it
+    assert "Analyse again" in c.status.value
+    c.again.click()
+    assert inspector.wait(SECONDS)
+    assert inspector.result.frame_times == pytest.approx([1.0, 1.5, 2.0, 2.5])
+    for start, end, words in ((2.0, 1.0, "1 s does not come after 2 s"), (9.0, 0.0, "it lasts 3.00 s")):
+        c.start.value, c.end.value = start, end
+        inspector.start(video)
+        assert inspector.wait(SECONDS)
+        assert words in c.notes["video"].value
+    inspector.clear()
+
+
 def test_settings_reach_the_report(classifier, video, quick):
     inspector = VideoInspector(
         classifier,
@@ -165,10 +194,11 @@ def test_settings_reach_the_report(classifier, video, quick):
 
 
 def test_the_page_stays_usable_and_cancel_keeps_what_was_done(inspector, video, seen, quick):
-    gate = threading.Event()
+    gate = Gate()
     seen.append(gate)
     c = inspector.controls
     inspector.start(video)
+    assert gate.reached.wait(SECONDS)
     assert inspector.running
     assert not inspector.wait(0.05)
     assert (c.cancel.layout.display, c.cancel.disabled, c.upload.disabled) == ("", False, True)
@@ -421,6 +451,19 @@ def test_heatmaps_are_computed_once_for_each_method(inspector, video, counted, q
     for _ in range(3):
         c.back.click()
     assert len(inspector._viewing._heatmaps) <= 2 * 4 + 2
+
+
+def test_heatmaps_speak_for_either_side(inspector, video, counted):
+    inspector.analyze(video)
+    c = inspector.controls
+    for_fake = c.panes[0].value
+    c.target.value = "real"
+    assert {e.target for e in inspector.result.explanations} == {"real"}
+    assert c.panes[0].value != for_fake
+    before = counted["explain"]
+    c.target.value = "fake"  # known already
+    assert counted["explain"] == before
+    assert c.panes[0].value == for_fake
 
 
 def test_other_settings_make_the_result_stale_until_analysed_again(inspector, video, counted, quick):

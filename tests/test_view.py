@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
@@ -12,12 +13,14 @@ import pytest
 
 mpl.use("Agg")
 
+from hand_made_face import hand_made
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 from PIL import Image
 
 from redeepfake_nb import view
 from redeepfake_nb.analysis import ImageReport
+from redeepfake_nb.comparison import MethodComparison, rank_correlations
 from redeepfake_nb.drawing import COLORS, LINES
 from redeepfake_nb.explanation import Explanation
 from redeepfake_nb.faces import Face
@@ -335,6 +338,106 @@ def test_explanation_refuses_parts(parts, figure):
         view.plot_explanation(make_report([1.0], heat=True).explanations[0], figure, parts=parts)
 
 
+@pytest.fixture(scope="module")
+def landmarked():
+    """An explanation of a face with landmarks: all heat on its left half."""
+    frame = Frame(np.full((200, 200, 3), 128, np.uint8))
+    prediction = Prediction(Face(frame, (0, 0, 200, 200), hand_made()), 1.0, 1.0)
+    heat = np.zeros((200, 200), np.float32)
+    heat[:, :100] = 1
+    return Explanation(prediction, heat, "gradcam", "fake", "conv", 0.5, 0.0)
+
+
+def test_outlines_on_demand(landmarked, figure):
+    plain = view.plot_explanation(landmarked, Figure())
+    assert not any(ax.collections for ax in plain)
+    axes = view.plot_explanation(landmarked, figure, regions=True)
+    assert [len(ax.collections) for ax in axes] == [0, 7, 7]
+    assert landmarked.regions.sentence.replace(" ", "") in figure.get_suptitle().replace("\n", "").replace(
+        " ", ""
+    )
+    assert (axes[1].get_xlim(), axes[1].get_ylim()) == (plain[1].get_xlim(), plain[1].get_ylim())
+
+
+def test_outlines_without_landmarks_are_a_reason(figure):
+    axes = view.plot_explanation(make_report([1.0], heat=True).explanations[0], figure, regions=True)
+    assert not any(ax.collections for ax in axes)
+    assert "No landmarks were found" in figure.get_suptitle()
+
+
+# plot_regions
+
+
+def test_regions_are_bars_of_evidence_beside_area(landmarked, figure):
+    ax = view.plot_regions(landmarked, figure)
+    table = landmarked.regions.table
+    assert [t.get_text() for t in ax.get_yticklabels()] == list(table["region"])
+    widths = [bar.get_width() for bar in boxes_of(ax)]
+    np.testing.assert_allclose(widths, [*table["evidence"] * 100, *table["area"] * 100])
+    assert texts(ax) == [f"{ratio:.1f} x" for ratio in table["ratio"]]
+    assert "gradcam for fake at conv, peak 0.5" in ax.get_title()
+
+
+def test_regions_of_an_empty_heatmap(landmarked, figure):
+    empty = replace(landmarked, heatmap=landmarked.heatmap * 0, peak=0.0)
+    ax = view.plot_regions(empty, figure)
+    assert not any(texts(ax))
+    assert "no positive evidence" in ax.get_title()
+
+
+def test_regions_without_landmarks_say_why(figure):
+    ax = view.plot_regions(make_report([1.0], heat=True).explanations[0], figure)
+    assert "No landmarks were found" in texts(ax)[0].replace("\n", " ")
+    assert not boxes_of(ax)
+
+
+# plot_comparison
+
+
+@pytest.fixture(scope="module")
+def comparison(landmarked):
+    """Three methods, the last of which found nothing."""
+    others = [
+        replace(landmarked, method="saliency", heatmap=landmarked.heatmap[:, ::-1]),
+        replace(landmarked, method="layercam", heatmap=landmarked.heatmap * 0, peak=0.0),
+    ]
+    found = (landmarked, *others)
+    agreement = rank_correlations([e.heatmap for e in found])
+    return MethodComparison(found, (0.012, 2.0, 0.1), agreement, {"saliency": {"deletion": 0.25}})
+
+
+def test_comparison_shows_crop_methods_and_agreement(comparison, figure):
+    axes = view.plot_comparison(comparison, figure, strength=0.5)
+    titles = [ax.get_title().split("\n") for ax in axes]
+    assert [t[0] for t in titles] == [
+        "crop",
+        "Grad-CAM",
+        "SmoothGrad saliency",
+        "Layer-CAM",
+        "rank correlation,",
+    ]
+    assert titles[1][1] == "peak 0.5, 12 ms"
+    assert (titles[2][1], titles[2][-1]) == ("peak 0.5, 2.0 s", "deletion 0.25")
+    assert titles[3][1] == "no evidence, 100 ms"
+    crop = comparison.prediction.face.crop(0.0)
+    heat = comparison.explanations[1].heatmap
+    assert (axes[2].images[0].get_array() == view.overlay(crop, heat, 0.5)).all()
+    assert texts(axes[3]) == ["no positive evidence"]
+    values = comparison.agreement
+    assert values[0, 1] < -0.8
+    assert (
+        texts(axes[4])
+        == ["1.00", f"{values[0, 1]:.2f}", "none", f"{values[0, 1]:.2f}", "1.00"] + ["none"] * 4
+    )
+
+
+def test_comparison_on_given_axes_is_the_agreement(comparison, figure):
+    left, right = figure.subplots(1, 2)
+    assert view.plot_comparison(comparison, right) is right
+    assert not left.images
+    assert len(right.images) == 1
+
+
 # plot_probabilities
 
 
@@ -382,6 +485,7 @@ def all_plots():
         (view.plot_faces, lambda report: report),
         (view.plot_probabilities, lambda report: report),
         (view.plot_explanation, lambda report: report.explanations[0]),
+        (view.plot_regions, lambda report: report.explanations[0]),
     ]
 
 

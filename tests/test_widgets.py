@@ -361,7 +361,7 @@ def test_uploads_of_ipywidgets_7(inspector, quick):
     upload = Upload7(data=[png()], metadata=[metadata], _counter=1)
     upload.set_trait("value", {"a.png": {"metadata": metadata, "content": png()}})
     inspector.controls.upload = upload
-    inspector._take_upload()
+    inspector._open_upload()
     assert [r.name for r in inspector.result] == ["a.png"]
     assert (upload.data, upload.metadata, upload._counter, upload.value) == ([], [], 0, {})
     empty_upload(upload)  # nothing to do, no error

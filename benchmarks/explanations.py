@@ -1,0 +1,123 @@
+"""Explanations: times beside a bare forward pass, memory they leave behind, what their limits change.
+
+Run by ``python -m benchmarks.explanations``, or by ``make bench``, which writes it into docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from redeepfake_nb import Classifier, explain, find_faces, load_model, methods, predict, preprocess
+from redeepfake_nb.comparison import rank_correlations
+from redeepfake_nb.samples import sample_image, sample_manipulated
+
+from .measure import Ratio, compared
+from .page import write_section
+
+EXPLANATIONS = 300
+SLOW = ("scorecam", "saliency")
+
+
+def ratios(classifier: Classifier) -> Iterator[Ratio]:
+    """Every method against a bare forward pass, on one face; Grad-CAM on eight, too."""
+    face = find_faces(sample_image())[0]
+    for method, count in [("gradcam", 8), *((method, 1) for method in methods.METHODS)]:
+        predictions = predict(classifier, [face] * count)
+        batch = preprocess([face] * count, classifier.preprocessing)
+        name = methods.METHODS[method]
+        faces = "one face" if count == 1 else f"{count} faces"
+        yield compared(
+            f"{name} of {faces} / bare forward pass of {faces}",
+            (name, lambda p=predictions, m=method: explain(classifier, p, m)),
+            ("forward", lambda b=batch: classifier.logits(b)),
+            runs=3 if method in SLOW else 9,
+        )
+
+
+def growth(method: str, count: int = EXPLANATIONS) -> float:
+    """MB by which a process grows over ``count`` explanations of one face, after a quarter as many to warm
+    up.
+
+    Measured in a process of its own: a leak would else fit into what other methods have given back.
+    """
+    command = [sys.executable, "-m", "benchmarks.explanations", method, str(count)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def growth_here(method: str, count: int) -> float:
+    """The same in this process."""
+    classifier = load_model()
+    prediction = predict(classifier, find_faces(sample_image())[:1])[0]
+
+    def run(times: int) -> float:
+        for _ in range(times):
+            explain(classifier, prediction, method)
+        gc.collect()
+        return resident()
+
+    before = run(count // 4)
+    return run(count) - before
+
+
+def resident() -> float:
+    """MB of memory that the process holds now, or held at most where the system does not say."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+    except OSError:
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def limits(classifier: Classifier, name: str, method: str, values: Sequence[int]) -> list[tuple[int, float]]:
+    """Rank correlation of a method's heatmap under each limit with that under the first."""
+    prediction = predict(classifier, find_faces(sample_manipulated())[:1])[0]
+    kept, heatmaps = getattr(methods, name), []
+    try:
+        for value in values:
+            setattr(methods, name, value)
+            heatmaps.append(explain(classifier, prediction, method).heatmap)
+    finally:
+        setattr(methods, name, kept)
+    return list(zip(values, rank_correlations(heatmaps)[0].tolist(), strict=True))
+
+
+def section(classifier: Classifier) -> Iterator[str]:
+    """Lines of Markdown, as they are measured."""
+    yield from ("| ratio | median | range | pairs |", "|---|---|---|---|")
+    for ratio in ratios(classifier):
+        yield ratio.row()
+    yield from ("", "| method | explanations | memory grew by |", "|---|---|---|")
+    for method, words in methods.METHODS.items():
+        # Slow methods run the same compiled halves many times in each explanation.
+        count = 20 if method in SLOW else EXPLANATIONS
+        yield f"| {words} | {count} | {growth(method, count):.1f} MB |"
+    yield from (
+        "",
+        "How far heatmaps change with the limits of the two slow methods, on the manipulated sample:",
+    )
+    for words, name, method, values in (
+        ("Score-CAM, maps tried", "MAPS_TRIED", "scorecam", (512, 256, 128, 64, 32)),
+        ("SmoothGrad, noisy copies", "NOISY_COPIES", "saliency", (64, 32, 16, 8)),
+    ):
+        yield from ("", f"| {words} | rank correlation with {values[0]} |", "|---|---|")
+        yield from (f"| {v} | {r:.2f} |" for v, r in limits(classifier, name, method, values)[1:])
+    yield ""
+
+
+def main(arguments: list[str]) -> None:
+    if arguments:
+        print(growth_here(arguments[0], int(arguments[1])))
+        return
+    write_section("Explanations", list(section(load_model())))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

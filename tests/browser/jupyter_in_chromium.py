@@ -1,0 +1,160 @@
+"""A real JupyterLab server and a real Chromium, and what a person does in them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+# A laptop's screen.
+VIEWPORT = {"width": 1366, "height": 768}
+# Milliseconds. Loading the page, starting a kernel; running a notebook; an answer of a widget.
+LOADING, RUNNING, ANSWER = 90_000, 300_000, 60_000
+# Cells outside the window stay in the page, so that they can be looked at.
+_SETTINGS = {
+    "@jupyterlab/notebook-extension": ("tracker", {"windowingMode": "none"}),
+    "@jupyterlab/apputils-extension": ("notification", {"fetchNews": "false"}),
+}
+
+
+def chromium() -> str | None:
+    """Path of an installed Chromium or Chrome."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
+@contextlib.contextmanager
+def jupyter_lab(folder: Path, scratch: Path) -> Iterator[str]:
+    """The address of a server over ``folder``, its token included as ``{base}?token=...``'s parts.
+
+    Nothing of the person's own configuration is read or written: that lies in ``scratch``.
+    """
+    settings = scratch / "settings"
+    for package, (name, values) in _SETTINGS.items():
+        (settings / package).mkdir(parents=True)
+        (settings / package / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
+    token = secrets.token_hex(8)
+    environment = os.environ | {
+        "JUPYTER_CONFIG_DIR": str(scratch / "config"),
+        "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
+        "JUPYTER_DATA_DIR": str(scratch / "data"),
+        "JUPYTERLAB_SETTINGS_DIR": str(settings),
+        "JUPYTERLAB_WORKSPACES_DIR": str(scratch / "workspaces"),
+    }
+    options = {
+        "ServerApp.ip": "127.0.0.1",
+        "ServerApp.port": "0",
+        "ServerApp.open_browser": "False",
+        "ServerApp.allow_root": "True",
+        "ServerApp.root_dir": str(folder),
+        "IdentityProvider.token": token,
+    }
+    arguments = [f"--{name}={value}" for name, value in options.items()]
+    log = (scratch / "server.log").open("wb")
+    server = subprocess.Popen(
+        [sys.executable, "-m", "jupyterlab", *arguments],
+        env=environment,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        yield f"{_address(server, scratch / 'runtime')}|{token}"
+    finally:
+        server.terminate()
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+        log.close()
+
+
+def _address(server: subprocess.Popen, runtime: Path) -> str:
+    until = time.monotonic() + LOADING / 1000
+    while time.monotonic() < until:
+        for file in runtime.glob("jpserver-*.json"):
+            with contextlib.suppress(json.JSONDecodeError):
+                return json.loads(file.read_text())["url"].rstrip("/")
+        if server.poll() is not None:
+            break
+        time.sleep(0.2)
+    raise RuntimeError(f"JupyterLab did not start; see {runtime.parent / 'server.log'}")
+
+
+@contextlib.contextmanager
+def browser() -> Iterator[Browser]:
+    """Chromium without a window."""
+    with sync_playwright() as playwright:
+        made = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+class Notebook:
+    """An open notebook in a page.
+
+    Parameters
+    ----------
+    page
+        Of the browser.
+    server
+        What :func:`jupyter_lab` gave.
+    name
+        Of a notebook in the server's folder.
+    """
+
+    def __init__(self, page: Page, server: str, name: str) -> None:
+        self.page, self.name = page, name
+        base, token = server.split("|")
+        page.goto(f"{base}/lab/tree/{name}?token={token}&reset", timeout=LOADING)
+        self.panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+        self.panel.wait_for(timeout=LOADING)
+        # Cells that are run before the kernel is there bring up a question which kernel is meant.
+        page.locator("#jp-main-statusbar", has_text="| Idle").wait_for(timeout=LOADING)
+
+    def _menu(self, menu: str, item: str) -> None:
+        self.page.get_by_role("menuitem", name=menu, exact=True).first.click()
+        self.page.locator(".lm-Menu-itemLabel", has_text=item).first.click()
+
+    def run_all(self) -> None:
+        """Run every cell, and wait until the last one has an output number."""
+        self._menu("Run", "Run All Cells")
+        last = self.panel.locator(".jp-CodeCell .jp-InputArea-prompt").last
+        until = time.monotonic() + RUNNING / 1000
+        while not (last.text_content() or "").strip("[]: ").isdigit():
+            if time.monotonic() > until:
+                raise TimeoutError(f"{self.name} did not run to its end")
+            self.page.wait_for_timeout(300)
+        errors = self.panel.locator('[data-mime-type="application/vnd.jupyter.stderr"]').all_inner_texts()
+        if errors:
+            raise AssertionError(f"written to standard error: {errors}")
+
+    def save(self) -> None:
+        """Save it to its file."""
+        self._menu("File", "Save Notebook")
+        self.page.wait_for_timeout(1500)
+
+    def inspector(self) -> Locator:
+        """The panel of widgets, scrolled to."""
+        root = self.panel.locator(".rdf").last
+        root.wait_for(timeout=ANSWER)
+        root.scroll_into_view_if_needed()
+        return root
+
+
+def upload(page: Page, inspector: Locator, file: Path) -> None:
+    """Choose a file by the upload control, as a person does."""
+    with page.expect_file_chooser() as chooser:
+        inspector.locator("button.widget-upload, .widget-upload button").first.click()
+    chooser.value.set_files(str(file))

@@ -1,0 +1,59 @@
+"""Make docs/images/inspector.png: the picture inspector in JupyterLab, with the sample portrait.
+
+Run by ``make screenshot``. Nothing is drawn or cut by hand: the picture is what a person sees.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
+
+from jupyter_in_chromium import ANSWER, VIEWPORT, Notebook, browser, chromium, jupyter_lab, upload  # noqa: E402
+
+# A laptop's width; high enough that the whole inspector is in the picture.
+SCREEN = {"width": VIEWPORT["width"], "height": 1400}
+# Time for the last picture to be painted after its text is there, in milliseconds.
+PAINTING = 3_000
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Open the notebook, run it, upload the portrait, and photograph the panel."""
+    from redeepfake_nb.samples import PORTRAIT_NAME, write_samples
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images" / "inspector.png")
+    out = parser.parse_args(arguments).out
+    if chromium() is None:
+        print("no Chromium is installed; Debian's package `chromium` is one", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory() as name:
+        folder, scratch = Path(name, "notebooks"), Path(name, "jupyter")
+        folder.mkdir()
+        scratch.mkdir()
+        shutil.copy(ROOT / "notebooks" / "01_image.ipynb", folder)
+        write_samples(folder)
+        with jupyter_lab(folder, scratch) as server, browser() as chrome:
+            context = chrome.new_context(viewport=SCREEN)
+            notebook = Notebook(context.new_page(), server, "01_image.ipynb")
+            notebook.run_all()
+            inspector = notebook.inspector()
+            upload(notebook.page, inspector, folder / PORTRAIT_NAME)
+            inspector.get_by_text("(threshold 0.50)").first.wait_for(timeout=ANSWER)
+            notebook.page.wait_for_timeout(PAINTING)
+            inspector.scroll_into_view_if_needed()
+            shot = inspector.screenshot()
+            context.close()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(shot)
+    print(f"{out}: {len(shot) / 1e3:.0f} kB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""The inspectors in a real JupyterLab, used as a person uses them: Run All, upload, sliders, cancel, save."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+from jupyter_in_chromium import ANSWER, Notebook, upload
+
+HOSTILE = """<img src=x onerror="window.harmed=1">&lt;script&gt;window.harmed=1.png"""
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from PIL import Image
+
+    from redeepfake_nb.samples import sample_image
+
+    path = tmp_path_factory.mktemp("uploads") / HOSTILE
+    Image.fromarray(sample_image().image).save(path, "PNG")
+    return path
+
+
+def saved(notebook: Notebook, folder: Path) -> str:
+    notebook.save()
+    return (folder / notebook.name).read_text()
+
+
+def test_a_picture(opened, lab, picture: Path) -> None:
+    notebook = opened("01_image.ipynb")
+    page = notebook.page
+    notebook.run_all()
+    inspector = notebook.inspector()
+    upload(page, inspector, picture)
+    inspector.get_by_text("(threshold 0.50)").first.wait_for(timeout=ANSWER)
+    assert "window.harmed=1.png" in inspector.inner_text()
+    # The threshold moves the judgement, by keyboard.
+    threshold = inspector.get_by_role("slider").first
+    threshold.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    inspector.get_by_text("(threshold 0.47)").first.wait_for(timeout=ANSWER)
+    assert inspector.locator("img").count() > 0
+    # A file's name is text, whatever it looks like.
+    assert page.evaluate("window.harmed") is None
+    assert inspector.locator('img[src="x"]').count() == 0
+    # Neither the upload nor what is on the screen is in the file.
+    text = saved(notebook, lab[1])
+    start = base64.b64encode(picture.read_bytes()[:3000]).decode()[:2000]
+    assert start not in text
+    assert "window.harmed" not in text
+    assert "widgets" not in json.loads(text)["metadata"]
+    inspector.get_by_role("button", name="Clear").click()
+    inspector.get_by_text("Cleared").wait_for(timeout=ANSWER)
+    assert "window.harmed" not in inspector.inner_text()
+
+
+def test_a_video(opened, lab, tmp_path: Path) -> None:
+    from redeepfake_nb.sample_clip import sample_clip
+
+    clip = tmp_path / "<b onmouseover=alert(1)>clip.mp4"
+    clip.write_bytes(sample_clip())
+    notebook = opened("02_video.ipynb")
+    page = notebook.page
+    notebook.run_all()
+    inspector = notebook.inspector()
+    upload(page, inspector, clip)
+    inspector.get_by_text(re.compile(r"\d+ frames analysed")).wait_for(timeout=ANSWER)
+    text = inspector.inner_text()
+    assert "onmouseover=alert(1)" in text
+    assert inspector.locator("b[onmouseover]").count() == 0
+    moment = inspector.get_by_text(re.compile(r"Frame \d+ at")).first
+    first = moment.inner_text()
+    inspector.get_by_role("button", name="Next").click()
+    page.wait_for_function(
+        "([panel, old]) => !panel.innerText.includes(old)",
+        arg=[inspector.element_handle(), first],
+        timeout=ANSWER,
+    )
+    # A long analysis is cancelled; what was done stays.
+    inspector.get_by_label("Look at").select_option("all frames")
+    inspector.get_by_role("button", name="Analyse again").click()
+    inspector.get_by_text(re.compile(r"Frame \d+ of \d+")).wait_for(timeout=ANSWER)
+    inspector.get_by_role("button", name="Cancel").click()
+    inspector.get_by_text(re.compile(r"Stopped after \d+ frames?")).wait_for(timeout=ANSWER)
+    inspector.get_by_text(re.compile(r"P\(fake\) 0\.\d\d over")).wait_for(timeout=ANSWER)
+    text = saved(notebook, lab[1])
+    assert "onmouseover" not in text
+    assert base64.b64encode(clip.read_bytes()[:3000]).decode()[:2000] not in text

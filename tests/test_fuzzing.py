@@ -1,0 +1,47 @@
+"""A small share of what ``make fuzz`` does, with seeds of its own."""
+
+from __future__ import annotations
+
+import fuzzing
+import pytest
+from mutations import mutated
+from sandbox import Sandbox
+
+FIRST = 1_000_000
+
+
+def test_a_seed_gives_the_same_bytes():
+    data = bytes(range(256)) * 4
+    assert mutated(data, 7) == mutated(data, 7) != mutated(data, 8)
+    assert len({mutated(data, seed) for seed in range(100)}) > 95
+    assert mutated(b"", 3) == b""
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with Sandbox("fuzzing") as server:
+        yield server
+
+
+@pytest.mark.parametrize(("kind", "count"), [("picture", 150), ("video", 60)])
+def test_damaged_media(sandbox, tmp_path, kind, count):
+    outcomes, failures = fuzzing.run_media(sandbox, kind, range(FIRST, FIRST + count), tmp_path)
+    assert not failures
+    # Some are harmless and some are not, or the mutations do nothing.
+    assert outcomes["TruncatedMedia"] > 0
+    assert outcomes["whole"] + outcomes["noted"] > 0
+
+
+def test_damaged_models(sandbox, tmp_path):
+    outcomes, failures = fuzzing.run_models(sandbox, range(FIRST, FIRST + 12), tmp_path)
+    assert not failures
+    assert sum(outcomes.values()) == 12
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_breaks_is_kept_with_its_seed(sandbox, tmp_path):
+    ending = sandbox.call("misbehaving:crash")
+    failure = fuzzing._keep(tmp_path / "fuzz", "picture", 5, ending, b"data")
+    assert (failure.kind, failure.seed) == ("picture", 5)
+    assert (tmp_path / "fuzz" / "picture-5.bin").read_bytes() == b"data"
+    assert "SIGSEGV" in (tmp_path / "fuzz" / "picture-5.txt").read_text()
