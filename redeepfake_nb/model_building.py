@@ -20,7 +20,7 @@ from .errors import NotAModel, RedeepfakeError, UnsafeModel
 from .hdf5_store import open_store
 from .legacy import translate
 from .model_files import Description, unpack_weights
-from .stored_weights import count, fill_by_name, fill_by_place, fill_in_keras_3
+from .stored_weights import count, fill_by_name, fill_by_place, fill_in_keras_3, names_in_order
 
 if TYPE_CHECKING:
     import keras
@@ -88,7 +88,7 @@ def fill_weights(model: keras.Model, path: Path) -> None:
     """
     with open_store(path) as store:
         if "layer_names" in store.file.attrs:
-            fill_by_name(model, store)
+            fill_by_name(model, store, names_in_order(model, store))
             return
         if path.name.endswith(".weights.h5"):
             fill_in_keras_3(model, path, store)

@@ -60,6 +60,22 @@ def fill_by_name(model: keras.Model, store: Store, names: Mapping[str, str] | No
         raise _misfit(f"its graph has no place for {min(unused)}", store)
 
 
+def names_in_order(model: keras.Model, store: Store) -> dict[str, str]:
+    """Layers' names -> those of a weights file, where Keras has numbered the layers otherwise.
+
+    A network that is built anew may begin with ``conv2d_4``, by what was built before it in this process. Then
+    layers with weights are taken in their order, as Keras 2 did.
+    """
+    wanted = [layer.name for layer in model.layers if leaf_variables(layer)]
+    stored = [
+        str(name.decode() if isinstance(name, bytes) else name) for name in store.file.attrs["layer_names"]
+    ]
+    stored = [name for name in stored if store.below(name)]
+    if set(wanted) == set(stored) or len(wanted) != len(stored):
+        return {}
+    return dict(zip(wanted, stored, strict=True))
+
+
 def _named(keys: dict[str, list[str]], owner: str, variable: Any, alone: bool) -> str | None:
     """The array that bears a variable's name: as much of its path as tells it apart."""
     path = variable.path.split("/")

@@ -185,7 +185,7 @@ def test_weights_alone_of_keras_2(old_files: Path, name: str, layout: str) -> No
     if name == "meso4":
         # Compared as probabilities: near 0 and 1 a logit of a float32 has few digits left.
         found = 1 / (1 + np.exp(-found.astype(np.float64)))
-    np.testing.assert_allclose(found, reference["y"][:, 0], atol=1e-5)
+    np.testing.assert_allclose(found, reference["y"][:, 0], atol=1e-5 if name == "meso4" else 1e-4)
     assert loaded.card.architecture == architecture
 
 
