@@ -42,7 +42,8 @@ def ratios(classifier: Classifier) -> Iterator[Ratio]:
 
 
 def growth(method: str, count: int = EXPLANATIONS) -> float:
-    """MB by which a process grows over ``count`` explanations of one face, after a quarter as many to warm up.
+    """MB by which a process grows over ``count`` explanations of one face, after a quarter as many to warm
+    up.
 
     Measured in a process of its own: a leak would else fit into what other methods have given back.
     """

@@ -168,6 +168,7 @@ def model_to_dict(card: Card) -> dict[str, Any]:
         "sha256": card.sha256,
         "calibrated": card.temperature is not None,
         "temperature": card.temperature,
+        "trusted": list(card.trusted),
         "preprocessing": card.preprocessing.to_dict(),
     }
 

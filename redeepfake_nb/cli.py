@@ -63,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument("files", nargs="+", metavar="FILE")
     analyze.add_argument("--json", action="store_true", help="print one JSON object per line and file")
     analyze.add_argument("--save", metavar="DIR", help="write report, table and pictures below DIR")
-    analyze.add_argument("--model", metavar="PATH", help="a .keras file with its sidecar; default: ours")
+    analyze.add_argument(
+        "--model", metavar="PATH", help="a model file with its sidecar, or a name; default: ours"
+    )
     analyze.add_argument("--detector", default="hog", help="hog (default) or cnn")
     analyze.add_argument("--threshold", type=float, help="cut on P(fake), 0 to 1; default: the model's")
     analyze.add_argument(
@@ -143,6 +145,22 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("--out", required=True, metavar="DIR", help="folder for tables and charts")
     evaluate.set_defaults(run=_evaluate)
+
+    convert = commands.add_parser("convert", help="make a .keras file with a sidecar of another model")
+    convert.add_argument(
+        "model", metavar="OLD", help="a .keras or .h5 file, also of Keras 2, or a model's name"
+    )
+    convert.add_argument("out", metavar="NEW.keras")
+    convert.add_argument("--backbone", metavar="NAME", help="the network, for a file of weights alone")
+    convert.add_argument("--positive-class", choices=("fake", "real"), help="what a high output means")
+    convert.add_argument("--output", choices=("logit", "probability", "softmax"))
+    convert.add_argument("--input-size", type=int, metavar="PIXELS")
+    convert.add_argument("--color-order", choices=("RGB", "BGR"))
+    convert.add_argument("--value-range", type=float, nargs=2, metavar=("LOW", "HIGH"))
+    convert.add_argument("--margin", type=float, default=0.0, help="around the face's box; default: none")
+    convert.add_argument("--trust", action="store_true", help="run code in the file; needs --sha256")
+    convert.add_argument("--sha256", help="what the old file must hash to")
+    convert.set_defaults(run=_convert)
     return parser
 
 
@@ -228,6 +246,8 @@ def _print(report: ImageReport | VideoReport, file: str, notes: list[str]) -> No
         print(f"  - {reason}")
     for line in _persons(report) if hasattr(report, "persons") else _faces(report):
         print(f"  {line}")
+    if report.card.trusted:
+        print(f"  the model was loaded on trust: it contains {', '.join(report.card.trusted)}")
     for note in notes:
         print(f"  {note}")
 
@@ -351,6 +371,40 @@ def _train(options: argparse.Namespace) -> int:
 
         path = train_and_export(recipe, faces, options.out, progress=progress)
     print(f"model, sidecar and card: {path}")
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from .converting import convert_model
+    from .preprocessing import Preprocessing
+
+    said = (options.input_size, options.color_order, options.value_range)
+    preprocessing = None
+    # All three or none: what is left out would be a guess.
+    if all(said):
+        size, order, (low, high) = said
+        preprocessing = Preprocessing(size, order, (low, high), options.margin)
+    elif any(said):
+        raise ValueError("--input-size, --color-order and --value-range belong together")
+    done = convert_model(
+        options.model,
+        options.out,
+        preprocessing=preprocessing,
+        positive_class=options.positive_class,
+        output=options.output,
+        architecture=options.backbone,
+        trust=options.trust,
+        sha256=options.sha256,
+    )
+    print(f"model: {displayable(done.path)}")
+    print(f"sidecar: {displayable(done.path.with_suffix('.json'))}")
+    low, high = done.logits.min(), done.logits.max()
+    print(
+        f"check: logits of {len(done.logits)} probe pictures, {low:.4f} to {high:.4f}, as read and as saved"
+    )
+    print(f"       differ by at most {done.difference:.2g}")
+    if done.card.trusted:
+        print(f"trusted beyond the lists: {', '.join(done.card.trusted)}")
     return 0
 
 

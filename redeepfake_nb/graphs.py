@@ -12,13 +12,15 @@ from .errors import UnsuitableModel
 if TYPE_CHECKING:
     import keras
 
+    from .cards import Output
 
-def flatten(model: keras.Model) -> keras.Model:
+
+def flatten(model: keras.Model, input_size: int | None = None) -> keras.Model:
     """The same function without models inside models, made of copies of the layers with the same weights.
 
     Grad-CAM needs gradients with respect to a layer's output inside the graph; a nested model hides
     its layers behind one node. Where an inner and an outer layer share a name, the inner one is called
-    ``<inner model>_<layer>``.
+    ``<inner model>_<layer>``. Where the input's sides are open, ``input_size`` sets them.
 
     Raises
     ------
@@ -43,7 +45,12 @@ def flatten(model: keras.Model) -> keras.Model:
             taken.add(name)
             if "name" in config:
                 config["name"] = name
-            copies[id(layer)] = layer, layer.__class__.from_config(config)
+            if isinstance(layer, keras.layers.Lambda):
+                # Only in models that a person has vouched for; from_config would ask again.
+                kept = {key: config[key] for key in ("name", "arguments") if key in config}
+                copies[id(layer)] = layer, keras.layers.Lambda(layer.function, **kept)
+            else:
+                copies[id(layer)] = layer, layer.__class__.from_config(config)
         return copies[id(layer)][1]
 
     def lay(node: keras.Model, inputs, path: str):
@@ -66,7 +73,9 @@ def flatten(model: keras.Model) -> keras.Model:
     known = getattr(model, "inputs", None) if getattr(model, "built", False) else None
     if not known:
         raise _subclassed(model)
-    inputs = [keras.Input(t.shape[1:], dtype=t.dtype, name=_input_name(t)) for t in known]
+    inputs = [
+        keras.Input(_sides_set(t.shape[1:], input_size), dtype=t.dtype, name=_input_name(t)) for t in known
+    ]
     if len(inputs) != 1:
         raise UnsuitableModel(
             f"it has {len(inputs)} inputs, not one",
@@ -87,7 +96,15 @@ def flatten(model: keras.Model) -> keras.Model:
     for layer, twin in copies.values():
         if getattr(layer, "weights", None):
             twin.set_weights(layer.get_weights())
+            settle(twin)
     return flat
+
+
+def settle(layer: keras.layers.Layer) -> None:
+    """To be called on a layer with new weights: Normalization computes with values that follow from them."""
+    for part in layer._flatten_layers():
+        if hasattr(part, "finalize_state") and part._trainable_variables + part._non_trainable_variables:
+            part.finalize_state()
 
 
 def _subclassed(model: keras.Model) -> UnsuitableModel:
@@ -98,11 +115,36 @@ def _subclassed(model: keras.Model) -> UnsuitableModel:
     )
 
 
+def _sides_set(shape: tuple, size: int | None) -> tuple:
+    if len(shape) != 3:
+        return shape
+    return tuple(size if side is None else side for side in shape[:2]) + tuple(shape[2:])
+
+
 def _input_name(tensor) -> str:
     return tensor.name.split(":")[0] if tensor.name else "face"
 
 
-def as_logit_model(model: keras.Model, output: str, positive_class: str) -> keras.Model:
+def output_of(model: keras.Model) -> Output:
+    """What a model's last activation makes of its output: probability, softmax, or the logit itself."""
+    import keras
+
+    last = model
+    while isinstance(last, keras.Model):
+        last = last.outputs[0]._keras_history.operation
+    endings: dict[str, Output] = {"sigmoid": "probability", "softmax": "softmax"}
+    return endings.get(_activation(last), "logit")
+
+
+def _activation(last) -> str:
+    """Name of the activation that an operation ends in; its own name if it has none."""
+    own = getattr(last, "activation", None)
+    return type(last).__name__.lower() if own is None else getattr(own, "__name__", type(own).__name__)
+
+
+def as_logit_model(
+    model: keras.Model, output: str, positive_class: str, input_size: int | None = None
+) -> keras.Model:
     """Flat model with one logit per face, positive meaning fake: (N, H, W, 3) -> (N, 1).
 
     A sigmoid or softmax at the end is taken off rather than inverted: the logit of a probability
@@ -115,6 +157,8 @@ def as_logit_model(model: keras.Model, output: str, positive_class: str) -> kera
         is the positive class).
     positive_class
         ``"fake"`` or ``"real"``.
+    input_size
+        Side of the input in pixels, for a model that leaves it open.
 
     Raises
     ------
@@ -124,7 +168,7 @@ def as_logit_model(model: keras.Model, output: str, positive_class: str) -> kera
     import keras
 
     layers = keras.layers
-    flat = flatten(model)
+    flat = flatten(model, input_size)
     width = 2 if output == "softmax" else 1
     shape = flat.outputs[0].shape
     if len(shape) != 2 or shape[-1] != width:
@@ -136,7 +180,7 @@ def as_logit_model(model: keras.Model, output: str, positive_class: str) -> kera
     # Not layers[-1]: what ends a graph may be an operation such as keras.ops.sigmoid, which is no layer.
     last = flat.outputs[0]._keras_history.operation
     own = getattr(last, "activation", None)
-    activation = type(last).__name__.lower() if own is None else getattr(own, "__name__", type(own).__name__)
+    activation = _activation(last)
     expected = {"logit": "linear", "probability": "sigmoid", "softmax": "softmax"}[output]
     out = flat.outputs[0]
     if output == "logit":

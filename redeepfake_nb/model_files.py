@@ -1,8 +1,7 @@
-"""Looks into a model file before Keras does.
+"""What a model file is, before Keras sees it.
 
-A Keras file is a program: its config names classes and functions that loading will look up and call. Here
-the file is recognised by its first bytes, its config is read as plain JSON, and every class in it must be on
-a list of Keras's own layers. What is not on the list is refused by name.
+The file is recognised by its first bytes and its configuration is read as plain JSON; :mod:`.allowlist`
+judges what that names, :mod:`.hdf5_store` looks through the arrays.
 
 The last step of saving is here as well: packing the file, and moving it and its sidecar to their places.
 """
@@ -12,52 +11,57 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .errors import ModelIncomplete, NotAModel, UnsafeModel
+from .hdf5_store import MAX_TEXT, open_store, read_text, too_long
 
-MAX_CONFIG_BYTES = 32 * 2**20
-MAX_UNPACKED_BYTES = 4 * 2**30
+MAX_CONFIG_BYTES = MAX_TEXT
+MAX_UNPACKED_BYTES = 2 * 2**30
+MAX_NESTING = 200
+WEIGHTS = "model.weights.h5"
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-# Layers that run code which stands in the file, or that read other files.
-_FORBIDDEN_CLASSES = {
-    "FlaxLayer",
-    "IndexLookup",
-    "IntegerLookup",
-    "JaxLayer",
-    "Lambda",
-    "StringLookup",
-    "TFSMLayer",
-    "TextVectorization",
-    "TorchModuleWrapper",
-}
-# What else than classes Keras writes: places in the graph and plain values.
-_VALUES = {
-    "__keras_tensor__",
-    "__tensor__",
-    "__numpy__",
-    "__tuple__",
-    "__slice__",
-    "__ellipsis__",
-    "__bytes__",
-}
-# Names that Keras's reader of HDF5 files hands on to TensorFlow.
-_DECODED = {"CompositeTensor", "TensorShape", "TypeSpec"}
-# A dot would reach into a module that is not on the list below: keras + config.set_floatx.
-_CLASS_NAME = re.compile(r"[A-Z]\w*")
-_ALLOWED_MODULES = re.compile(
-    r"keras|keras\.(src\.)?("
-    r"layers|models|initializers|regularizers|constraints|activations|dtype_policies|"
-    r"ops\.(numpy|nn|core|math|image))(\.\w+)*"
-)
 _ENDINGS = {"keras": (".keras",), "hdf5": (".h5", ".hdf5")}
 
+Format = Literal["keras", "hdf5"]
 
-def model_format(path: Path) -> str:
+
+@dataclass(frozen=True)
+class Description:
+    """What a file says of its model.
+
+    Parameters
+    ----------
+    config
+        The graph as plain JSON, without losses, metrics and optimizers; None for weights alone.
+    format
+        ``"keras"`` (a zip archive) or ``"hdf5"``.
+    keras_version
+        As the file states it; empty where it does not.
+    """
+
+    config: dict[str, Any] | None
+    format: Format
+    keras_version: str = ""
+
+    @property
+    def legacy(self) -> bool:
+        """Whether Keras before 3 has written it."""
+        if re.fullmatch(r"\d+\..*", self.keras_version):
+            return int(self.keras_version.split(".")[0]) < 3
+        text = json.dumps(self.config)
+        return '"batch_input_shape"' in text or '"keras.src.engine' in text
+
+
+def model_format(path: Path) -> Format:
     """``"keras"`` (a zip archive) or ``"hdf5"``, from the file's first bytes.
 
     Raises
@@ -67,14 +71,7 @@ def model_format(path: Path) -> str:
     NotAModel
         It is something else, which the message names, or its ending belongs to the other format.
     """
-    if path.is_dir():
-        raise NotAModel(
-            "this is a folder, perhaps a SavedModel, which can run code",
-            subject=path,
-            next_step="Save the model as a .keras file and load that.",
-        )
-    if not path.is_file():
-        raise ModelIncomplete("there is no such file", subject=path, next_step="Check the path.")
+    size = _regular_size(path)
     try:
         with open(path, "rb") as file:
             head = file.read(512)
@@ -82,7 +79,8 @@ def model_format(path: Path) -> str:
         raise ModelIncomplete(
             f"the file cannot be read ({error.strerror})", subject=path, next_step="Check its permissions."
         ) from error
-    for found, magic in (("keras", b"PK\x03\x04"), ("hdf5", _HDF5_MAGIC)):
+    formats: tuple[tuple[Format, bytes], ...] = (("keras", b"PK\x03\x04"), ("hdf5", _HDF5_MAGIC))
+    for found, magic in formats:
         if head.startswith(magic):
             # Keras goes by the ending. A file can be both formats at once, and the half that was checked
             # must be the half that is loaded.
@@ -93,7 +91,6 @@ def model_format(path: Path) -> str:
                     next_step=f"If you trust where it came from, rename it to end in {_ENDINGS[found][0]}.",
                 )
             return found
-    size = path.stat().st_size
     if head.startswith(b"version https://git-lfs"):
         cause, step = (
             f"this is a Git LFS pointer, {size} bytes, not the model",
@@ -103,60 +100,166 @@ def model_format(path: Path) -> str:
         cause, step = "the file is empty", "Copy or download it again."
     elif head.lstrip()[:1] == b"<":
         cause, step = "this is a web page, not a model", "Download the file itself, not the page about it."
+    elif head[:1] == b"\x80" or path.suffix in (".pkl", ".pickle", ".pt", ".pth", ".joblib"):
+        cause, step = (
+            "this looks like a pickle, which runs code when it is loaded",
+            "Ask for a .keras or .h5 file.",
+        )
     else:
         cause, step = "this is neither a .keras archive nor an HDF5 file", "Save the model with Keras 3."
     raise NotAModel(cause, subject=path, next_step=step)
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """The model's configuration as plain JSON; nothing is executed.
+def _regular_size(path: Path) -> int:
+    """Bytes of a regular file; a pipe is not opened, since that would wait for its writer."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError) as error:
+        known = (FileNotFoundError, NotADirectoryError)
+        reason = getattr(error, "strerror", None) or error
+        cause = "there is no such file" if isinstance(error, known) else f"it cannot be reached ({reason})"
+        raise ModelIncomplete(cause, subject=path, next_step="Check the path.") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise NotAModel(
+            "this is a folder, perhaps a SavedModel, which can run code",
+            subject=path,
+            next_step="Save the model as a .keras file and load that.",
+        )
+    if not stat.S_ISREG(status.st_mode):
+        raise NotAModel(
+            "this is a pipe or a device, not a file", subject=path, next_step="Name a .keras or .h5 file."
+        )
+    return status.st_size
+
+
+def describe(path: Path) -> Description:
+    """What a model file is and the graph it holds, as plain JSON; nothing is executed.
 
     Raises
     ------
     NotAModel, ModelIncomplete
-        No configuration in it, or a damaged archive.
+        No model, or a damaged file.
     UnsafeModel
-        The archive claims to unpack to more than a model needs.
+        It claims to be more than a model needs, or refers to other files.
     """
-    archive = model_format(path) == "keras"
-    text = _config_of_archive(path) if archive else _config_of_hdf5(path)
-    try:
-        config = json.loads(text)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise NotAModel(
-            "its configuration is damaged", subject=path, next_step="Save the model again."
-        ) from error
+    found = model_format(path)
+    if found == "keras":
+        with opened_archive(path) as archive:
+            text: bytes | str = read_member(archive, "config.json", path)
+            version = ""
+            if "metadata.json" in archive.namelist():
+                metadata = _json(read_member(archive, "metadata.json", path), path)
+                version = str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
+    else:
+        with open_store(path) as store:
+            if is_weights_only(set(store.file), set(store.file.attrs)):
+                return Description(None, "hdf5", _version(store.file.attrs))
+            text, version = read_text(store, "model_config"), _version(store.file.attrs)
+    config = _json(text, path)
     if not isinstance(config, dict):
         raise NotAModel("its configuration is no object", subject=path, next_step="Save the model again.")
-    if archive:
-        # Losses, metrics and optimiser of an archive are not loaded with it, so they may be anything.
-        config.pop("compile_config", None)
+    # Losses, metrics and optimizers are not loaded, so they may be anything.
+    return Description(_without_compiling(config), found, version)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The graph of a model file as plain JSON; see :func:`describe`.
+
+    Raises
+    ------
+    ModelIncomplete
+        It holds weights alone; and as :func:`describe`.
+    """
+    config = describe(path).config
+    if config is None:
+        raise ModelIncomplete(
+            "there are weights in it but no architecture",
+            subject=path,
+            next_step='Say what it is: load_model(path, architecture="EfficientNetB4", ...).',
+        )
     return config
 
 
-def _config_of_archive(path: Path) -> bytes:
+def is_weights_only(names: set[str], attributes: set[str]) -> bool:
+    """Whether an HDF5 file with these entries holds weights without an architecture."""
+    if "model_config" in attributes:
+        return False
+    return "layer_names" in attributes or bool(names & {"layers", "_layer_checkpoint_dependencies"})
+
+
+def _version(attributes: Any) -> str:
+    value = attributes.get("keras_version", "") if "keras_version" in attributes else ""
+    value = value.decode("ascii", "replace") if isinstance(value, bytes) else value
+    return value[:40] if isinstance(value, str) else ""
+
+
+def _json(text: bytes | str, subject: object) -> Any:
+    try:
+        value = json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise NotAModel(
+            "its configuration is damaged", subject=subject, next_step="Save the model again."
+        ) from error
+    waiting = [(value, 0)]
+    while waiting:
+        node, depth = waiting.pop()
+        if depth > MAX_NESTING:
+            raise UnsafeModel(
+                "its configuration is nested deeper than any real one",
+                subject=subject,
+                next_step="Do not open it.",
+            )
+        if isinstance(node, (dict, list)):
+            parts = node.values() if isinstance(node, dict) else node
+            waiting.extend((part, depth + 1) for part in parts)
+    return value
+
+
+def _without_compiling(node: Any) -> Any:
+    if isinstance(node, dict):
+        drop = {"compile_config"} if "class_name" in node else set()
+        return {key: _without_compiling(value) for key, value in node.items() if key not in drop}
+    return [_without_compiling(value) for value in node] if isinstance(node, list) else node
+
+
+@contextmanager
+def opened_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """A .keras archive, looked through.
+
+    Raises
+    ------
+    UnsafeModel
+        It unpacks to more than a model needs, or its members' names lead out of it.
+    NotAModel
+        It is damaged, or nothing that Keras has saved.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {info.filename: info for info in archive.infolist()}
-            if sum(info.file_size for info in members.values()) > MAX_UNPACKED_BYTES:
-                raise UnsafeModel(
-                    f"it unpacks to more than {MAX_UNPACKED_BYTES >> 30} GB",
-                    subject=path,
-                    next_step="Do not open it.",
-                )
-            if "config.json" not in members:
+            members = archive.infolist()
+            unpacked = sum(info.file_size for info in members)
+            if unpacked > MAX_UNPACKED_BYTES:
+                raise _unsafe(f"it unpacks to more than {MAX_UNPACKED_BYTES >> 30} GB", path)
+            if unpacked > 40 * path.stat().st_size + 16 * 2**20:
+                raise _unsafe("it unpacks to far more than its own size", path)
+            names = [info.filename for info in members]
+            if len(set(names)) < len(names):
+                raise _unsafe("it holds two files of the same name", path)
+            for info in members:
+                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise NotImplementedError("a packing that Keras does not use")
+                if info.filename.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", info.filename):
+                    raise _unsafe("a file in it has a name that leads out of it", path)
+                if stat.S_ISLNK(info.external_attr >> 16):
+                    raise _unsafe("it holds a link", path)
+            if "config.json" not in names:
                 raise NotAModel(
                     "this is a zip archive without a Keras configuration",
                     subject=path,
                     next_step="Name a file that Keras has saved.",
                 )
-            if members["config.json"].file_size > MAX_CONFIG_BYTES:
-                raise UnsafeModel(
-                    "its configuration is larger than any real one", subject=path, next_step="Do not open it."
-                )
-            return archive.read("config.json")
+            yield archive
     # An encrypted member is a RuntimeError, an unknown compression a NotImplementedError.
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
         raise NotAModel(
             f"the archive is damaged or cut short ({error})",
             subject=path,
@@ -164,76 +267,41 @@ def _config_of_archive(path: Path) -> bytes:
         ) from error
 
 
-def _config_of_hdf5(path: Path) -> bytes | str:
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            text = file.attrs.get("model_config")
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        raise NotAModel(
-            "the HDF5 file is damaged or cut short", subject=path, next_step="Copy or download it again."
-        ) from error
-    if text is None:
-        raise ModelIncomplete(
-            "there are weights in it but no architecture",
-            subject=path,
-            next_step="Build the model with build_model(...), call its load_weights, then save_model.",
-        )
-    return text
-
-
-def check_config(config: dict[str, Any], subject: object) -> None:
-    """Refuse a configuration that names anything but Keras's own layers and settings.
+def read_member(archive: zipfile.ZipFile, name: str, subject: object) -> bytes:
+    """A small member of an archive.
 
     Raises
     ------
     UnsafeModel
-        With the first offending class named.
+        It is larger than any real one.
     """
-    for node in _objects(config):
-        name, module, registered = (node.get(key) for key in ("class_name", "module", "registered_name"))
-        shown = str(name) if module is None else f"{module}.{name}"
-        if not isinstance(name, str):
-            _refuse(shown, "is no name", subject)
-        if name in _FORBIDDEN_CLASSES:
-            _refuse(shown, "can run code or read files", subject)
-        if name in _VALUES:
-            continue
-        if name == "function":
-            function = str(node.get("config"))
-            shown = f"the function {module}.{function}"
-            known = module in ("keras.activations", "keras.ops") and function.isidentifier()
-            names = (None, name, function)
-        else:
-            known = _CLASS_NAME.fullmatch(name) is not None and name not in _DECODED
-            known = known and (module is None or _ALLOWED_MODULES.fullmatch(str(module)) is not None)
-            names = (None, name)
-        if registered not in names:
-            _refuse(str(registered), "is its author's own class", subject)
-        if not known:
-            _refuse(shown, "is not a part of Keras that a model is made of", subject)
+    if archive.getinfo(name).file_size > MAX_CONFIG_BYTES:
+        raise too_long(subject)
+    return archive.read(name)
 
 
-def _objects(node: Any) -> Iterator[dict[str, Any]]:
-    """Every serialised object (a dict with ``class_name``) in a configuration."""
-    waiting = [node]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            if "class_name" in node:
-                yield node
-            waiting.extend(node.values())
-        elif isinstance(node, list):
-            waiting.extend(node)
+def unpack_weights(path: Path, folder: Path) -> Path:
+    """The weights of a .keras archive as a file of their own in ``folder``.
+
+    Raises
+    ------
+    ModelIncomplete
+        There are none in it; and as :func:`opened_archive`.
+    """
+    with opened_archive(path) as archive:
+        if WEIGHTS not in archive.namelist():
+            raise ModelIncomplete(
+                "there is an architecture in it but no weights",
+                subject=path,
+                next_step="Save the model again.",
+            )
+        with archive.open(WEIGHTS) as packed, open(folder / WEIGHTS, "wb") as file:
+            shutil.copyfileobj(packed, file, 2**20)
+    return folder / WEIGHTS
 
 
-def _refuse(name: str, why: str, subject: object) -> None:
-    raise UnsafeModel(
-        f"it contains {name}, which {why}",
-        subject=subject,
-        next_step="Ask its author for a model made of plain Keras layers.",
-    )
+def _unsafe(cause: str, subject: object) -> UnsafeModel:
+    return UnsafeModel(cause, subject=subject, next_step="Do not open it.")
 
 
 def replace_both(weights: Path, path: Path, sidecar: Path, sidecar_path: Path) -> None:

@@ -1,111 +1,33 @@
-"""Models and the habits they were trained with: weights file + JSON sidecar <-> :class:`Classifier`."""
+"""Model files and the habits beside them <-> :class:`Classifier`, one logit that means fake."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import tempfile
-import warnings
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .backend import import_keras
-from .errors import HashMismatch, ModelIncomplete, NotAModel, OutputError, UnsafeModel, UnsuitableModel
-from .graphs import as_logit_model, spatial_cut_layer
-from .model_files import check_config, deflate, model_format, read_config, replace_both
+from .cards import Card, Output, PositiveClass, read_sidecar, sidecar_of
+from .errors import HashMismatch, ModelIncomplete, OutputError, UnsafeModel, UnsuitableModel
+from .graph_cost import check_cost
+from .graphs import as_logit_model, output_of, spatial_cut_layer
+from .habits import ask
+from .model_building import Read, fill_weights, read_model
+from .model_files import deflate, describe, replace_both
+from .named_models import NAMED, converted
+from .named_networks import build_named
 from .preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import keras
 
-Output = Literal["logit", "probability", "softmax"]
-PositiveClass = Literal["fake", "real"]
 _PACKAGE = Path(__file__).resolve().parent
-
-
-@dataclass(frozen=True)
-class Card:
-    """What is known about a model besides its weights; the JSON sidecar holds it.
-
-    Parameters
-    ----------
-    positive_class
-        What a high output means.
-    output
-        What the last layer gives: a ``logit``, a sigmoid ``probability``, or a two-way ``softmax`` whose
-        second column is the positive class.
-    temperature
-        Logits are divided by it before the sigmoid (Guo et al. 2017, "On Calibration of Modern Neural
-        Networks"). ``None``: never calibrated.
-    threshold
-        Cut on P(fake).
-    mirror
-        Whether a face's logit is the mean of its own and its mirror image's.
-    min_face
-        Shorter side in pixels below which faces were rare in training.
-    min_sharpness
-        Sharpness below which faces were rare in training; see ``Face.sharpness``.
-    metrics
-        Measured figures, each with its split and interval, as plain JSON.
-    """
-
-    name: str = "unnamed"
-    version: str = "0"
-    architecture: str = "unknown"
-    sha256: str | None = None
-    preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    output: Output = "logit"
-    positive_class: PositiveClass = "fake"
-    temperature: float | None = None
-    threshold: float = 0.5
-    explain_layer: str | None = None
-    mirror: bool = False
-    min_face: int | None = None
-    min_sharpness: float | None = None
-    licence: str = "unknown"
-    training_data: str = "unknown"
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.output not in ("logit", "probability", "softmax"):
-            raise ValueError(f"output must be logit, probability or softmax, not {self.output!r}")
-        if self.positive_class not in ("fake", "real"):
-            raise ValueError(f"positive_class must be fake or real, not {self.positive_class!r}")
-        if self.temperature is not None and not 0 < self.temperature < float("inf"):
-            raise ValueError(f"temperature must be positive, not {self.temperature}")
-        if not 0 < self.threshold < 1:
-            raise ValueError(f"threshold must lie between 0 and 1, not {self.threshold}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
-        values = asdict(self)
-        values["preprocessing"] = self.preprocessing.to_dict()
-        values["metrics"] = dict(self.metrics)
-        return values
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Card:
-        """Inverse of :meth:`to_dict`.
-
-        Raises
-        ------
-        ValueError
-            An unknown key or a value out of range.
-        """
-        if not isinstance(values, Mapping):
-            raise ValueError(f"a card is an object with named values, not {type(values).__name__}")
-        unknown = set(values) - set(cls.__dataclass_fields__)
-        if unknown:
-            raise ValueError(f"unknown keys: {', '.join(sorted(unknown))}")
-        values = dict(values)
-        if "preprocessing" in values:
-            values["preprocessing"] = Preprocessing.from_dict(values["preprocessing"])
-        return cls(**values)
 
 
 class Classifier:
@@ -133,9 +55,10 @@ class Classifier:
         self.threshold = self.card.threshold
         self.temperature = self.card.temperature
         self.sha256 = self.card.sha256
-        self.keras_model = as_logit_model(model, self.card.output, self.card.positive_class)
-        self._check_input()
         size = self.preprocessing.input_size
+        self.keras_model = as_logit_model(model, self.card.output, self.card.positive_class, size)
+        self._check_input()
+        check_cost(self.keras_model, self.name)
         # One signature with an open batch axis: one trace for every batch size.
         self._score = tf.function(
             self._forward,
@@ -194,7 +117,7 @@ class Classifier:
             raise ValueError("a batch holds values that are not finite")
         if len(batch) == 0:
             return np.zeros(0, np.float32)
-        scores = np.asarray(self._score(batch), np.float32)
+        scores = np.asarray(self._score(batch), np.float32) + np.float32(self.card.shift)
         if not np.isfinite(scores).all():
             raise UnsuitableModel(
                 f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not finite",
@@ -230,7 +153,17 @@ class Classifier:
         low, high = self.preprocessing.value_range
         size = self.preprocessing.input_size
         probe = np.random.default_rng(0).uniform(low, high, (2, size, size, 3)).astype(np.float32)
-        self.logits(probe)
+        try:
+            self.logits(probe)
+        except (UnsuitableModel, MemoryError):
+            raise
+        except Exception as error:  # the backend raises whatever its operations raise
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise UnsuitableModel(
+                f"it cannot be run on a trial picture ({lines[0][:200]})",
+                subject=self.name,
+                next_step="Check its input and its data format; channels must come last.",
+            ) from error
 
 
 # ------------------------------------------------------------------ files
@@ -266,6 +199,8 @@ def load_model(
     preprocessing: Preprocessing | None = None,
     positive_class: PositiveClass | None = None,
     output: Output | None = None,
+    architecture: str | keras.Model | None = None,
+    trust: bool = False,
     sha256: str | None = None,
 ) -> Classifier:
     """Load a model with its habits.
@@ -273,41 +208,104 @@ def load_model(
     Parameters
     ----------
     name_or_path
-        A ``.keras`` or Keras 3 ``.h5`` file; ``None`` for the model that ships. The sidecar is the file
-        with the same name that ends in ``.json``.
-    preprocessing, positive_class, output
-        Override the sidecar; without a sidecar ``preprocessing`` and ``positive_class`` must be given.
+        A ``.keras`` or ``.h5`` file of Keras 3 or Keras 2; a name such as ``"redeepfake-v1.3"``, which is
+        downloaded once (:mod:`redeepfake_nb.named_models`); ``None`` for the model that ships. The sidecar is
+        the file with the same name that ends in ``.json``.
+    preprocessing, positive_class
+        Override the sidecar; must be given where there is none.
+    output
+        Overrides the sidecar. Where neither says it, it is read from the model's last activation.
+    architecture
+        For files that hold weights alone: a name that :func:`redeepfake_nb.build_model` knows, ``"Meso4"``,
+        or a Keras 3 model to be filled. A sidecar's ``architecture`` serves as well.
+    trust
+        Load what is beyond the lists in :mod:`redeepfake_nb.allowlist` too: code in the file (Lambda) then
+        RUNS, with all your rights. Needs ``sha256``; stands in every report.
     sha256
         What the file must hash to.
 
     Raises
     ------
     ModelIncomplete
-        No such file, or no sidecar and the model's habits are not given.
+        No such file, or the model's habits or architecture are not known; the message says what to give.
     NotAModel
-        Something else under that name.
+        Something else under that name, or a damaged file.
     UnsafeModel
-        It asks for code.
+        It asks for code, other files, or more memory than a model needs.
     HashMismatch
         The file is not the one the sidecar or ``sha256`` speaks of.
     UnsuitableModel
         It loads, but is no binary face classifier.
     """
-    path = default_model_path() if name_or_path is None else Path(name_or_path)
-    model_format(path)
+    if isinstance(name_or_path, str) and name_or_path in NAMED:
+        _check_hash(NAMED[name_or_path].sha256, sha256, name_or_path, "the call")
+        sha256 = None
+    path = model_path(name_or_path)
+    described = describe(path)
     digest = sha256_of(path)
-    config = read_config(path)
-    card = _read_card(path, config, preprocessing, positive_class)
-    _check_digest(path, digest, card, sha256)
+    card = read_sidecar(path)
+    _check_hash(digest, sha256, path, "the call")
+    _check_hash(digest, card.sha256 if card else None, path, "its sidecar")
+    if trust and sha256 is None:
+        raise UnsafeModel(
+            "trust=True needs the SHA-256 of the file you trust",
+            subject=path,
+            next_step="Get it from the model's author and give it: load_model(..., trust=True, sha256=...).",
+        )
+    if isinstance(architecture, str) or (architecture is None and described.config is None and card):
+        # A card says more than the name: "EfficientNetB4, 17,000,000 weights".
+        architecture = (architecture or card.architecture).split(",")[0].strip()
+    if card is None:
+        if preprocessing is None or positive_class is None:
+            raise ask(path, described.config, architecture)
+        card = Card(name=path.stem, preprocessing=preprocessing, positive_class=positive_class)
+        said = output is not None
+    else:
+        said = True
     changes: dict[str, Any] = {"sha256": digest}
-    if preprocessing is not None:
-        changes["preprocessing"] = preprocessing
-    if positive_class is not None:
-        changes["positive_class"] = positive_class
-    if output is not None:
-        changes["output"] = output
-    check_config(config, path)
-    return Classifier(_load_keras(path), replace(card, **changes))
+    for key, value in (
+        ("preprocessing", preprocessing), ("positive_class", positive_class), ("output", output)
+    ):  # fmt: skip
+        if value is not None:
+            changes[key] = value
+    card = replace(card, **changes)
+    if described.config is not None:
+        if architecture is not None:
+            raise ValueError(f"{path.name} has an architecture of its own; leave architecture out")
+        read = read_model(path, described, trust)
+    else:
+        read = _filled(path, architecture, card.preprocessing.input_size)
+        if isinstance(architecture, str):
+            card = replace(card, architecture=architecture)
+    if not said:
+        card = replace(card, output=output_of(read.model))
+    return Classifier(read.model, replace(card, trusted=read.trusted))
+
+
+def _filled(path: Path, architecture: str | keras.Model | None, input_size: int) -> Read:
+    """A network of that name, or the given one, with the weights of a file."""
+    if architecture is None or architecture == "unknown":
+        raise ask(path, None, None)
+    model = architecture
+    if isinstance(architecture, str):
+        model = build_named(architecture, path, input_size)
+    fill_weights(model, path)
+    return Read(model)
+
+
+def _check_hash(digest: str, expected: str | None, subject: object, source: str) -> None:
+    if expected and expected.lower() != digest:
+        raise HashMismatch(
+            f"its SHA-256 is {digest[:12]}…, but {source} says {expected[:12]}…",
+            subject=subject,
+            next_step="Copy the file and its sidecar again from where they came.",
+        )
+
+
+def _convert(original: Path, card: Card, destination: Path) -> None:
+    """A file that needs translating -> one of ours, so that translating is done once."""
+    read = read_model(original, describe(original))
+    save_model(Classifier(read.model, replace(card, converted_from=sha256_of(original))), destination)
 
 
 def read_card(name_or_path: str | Path | None = None) -> Card:
@@ -315,94 +313,27 @@ def read_card(name_or_path: str | Path | None = None) -> Card:
 
     ``name_or_path`` and the errors are those of :func:`load_model`, as far as they can be told from outside.
     """
-    path = default_model_path() if name_or_path is None else Path(name_or_path)
-    model_format(path)
+    path = model_path(name_or_path)
+    described = describe(path)
     digest = sha256_of(path)
-    card = _read_card(path, read_config(path), None, None)
-    _check_digest(path, digest, card)
+    card = read_sidecar(path)
+    if card is None:
+        raise ask(path, described.config, None)
+    _check_hash(digest, card.sha256, path, "its sidecar")
     return replace(card, sha256=digest)
 
 
-def _check_digest(path: Path, digest: str, card: Card, sha256: str | None = None) -> None:
-    for expected, source in ((sha256, "the call"), (card.sha256, "its sidecar")):
-        if expected and expected.lower() != digest:
-            raise HashMismatch(
-                f"its SHA-256 is {digest[:12]}…, but {source} says {expected[:12]}…",
-                subject=path,
-                next_step="Copy the file and its sidecar again from where they came.",
-            )
+def model_path(name_or_path: str | Path | None) -> Path:
+    """The file of a path, of a name of :mod:`redeepfake_nb.named_models`, or of the model that ships."""
+    if isinstance(name_or_path, str) and name_or_path in NAMED:
+        return converted(NAMED[name_or_path], _convert)
+    return default_model_path() if name_or_path is None else Path(name_or_path)
 
 
 @lru_cache(maxsize=1)
 def default_classifier() -> Classifier:
     """The model that ships, loaded once per process."""
     return load_model()
-
-
-def _read_card(
-    path: Path,
-    config: dict[str, Any],
-    preprocessing: Preprocessing | None,
-    positive_class: PositiveClass | None,
-) -> Card:
-    sidecar = path.with_suffix(".json")
-    if sidecar.is_file():
-        try:
-            values = json.loads(sidecar.read_text(encoding="utf-8"))
-            card = Card.from_dict(values)
-            missing = [key for key in ("preprocessing", "output", "positive_class") if key not in values]
-            if missing:
-                raise ValueError(f"it does not say {', '.join(missing)}")
-            return card
-        except (ValueError, TypeError, OSError) as error:
-            raise ModelIncomplete(
-                f"the sidecar cannot be read: {error}", subject=sidecar, next_step="Correct or replace it."
-            ) from error
-    if preprocessing is None or positive_class is None:
-        size = _input_size(config)
-        likely = f"input_size={size}" if size else "input_size=..."
-        raise ModelIncomplete(
-            "it has no sidecar, so its colour order, value range and the meaning of its output are unknown",
-            subject=path,
-            next_step=(
-                f"Say them: load_model(path, preprocessing=Preprocessing({likely}, color_order=..., "
-                'value_range=(..., ...)), positive_class="fake" or "real", output=...).'
-            ),
-        )
-    return Card(name=path.stem, preprocessing=preprocessing, positive_class=positive_class)
-
-
-def _input_size(config: Mapping[str, Any]) -> int | None:
-    """The side of the input as the configuration states it."""
-    text = json.dumps(config)
-    for key in ('"batch_shape": [', '"batch_input_shape": ['):
-        at = text.find(key)
-        if at >= 0:
-            sides = text[at + len(key) :].split("]")[0].split(",")
-            if len(sides) == 4 and sides[1].strip().isdigit():
-                return int(sides[1])
-    return None
-
-
-def _load_keras(path: Path) -> keras.Model:
-    import_keras()
-    import keras
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except MemoryError:
-        raise
-    except Exception as error:  # Keras raises whatever its layers raise
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        if "unsafe" in str(error).lower():
-            raise UnsafeModel(lines[0], subject=path, next_step="Do not open it.") from error
-        raise NotAModel(
-            f"Keras cannot load it ({lines[0][:200]})",
-            subject=path,
-            next_step="Save it again with Keras 3, or check that the file is whole.",
-        ) from error
 
 
 def save_model(classifier: Classifier, path: str | Path) -> Path:
@@ -432,9 +363,9 @@ def save_model(classifier: Classifier, path: str | Path) -> Path:
             classifier.keras_model.save(weights)
             deflate(weights)
             card = replace(card, sha256=sha256_of(weights))
-            sidecar = Path(folder) / path.with_suffix(".json").name
+            sidecar = Path(folder) / sidecar_of(path).name
             sidecar.write_text(json.dumps(card.to_dict(), indent=2) + "\n", encoding="utf-8")
-            replace_both(weights, path, sidecar, path.with_suffix(".json"))
+            replace_both(weights, path, sidecar, sidecar_of(path))
     except OSError as error:
         raise OutputError(
             f"the model cannot be written ({error.strerror or error})",

@@ -33,7 +33,7 @@ from .faces import Detector
 from .fingerprints import Fingerprint, Known
 from .journal import Entry, Journal, ScanRecord
 from .listing import Inputs, list_files
-from .models import Card, Classifier, default_classifier, load_model, read_card, save_model
+from .models import Card, Classifier, default_classifier, load_model, model_path, read_card, save_model
 from .outcomes import FileScorer, Outcome, ScanSettings
 from .scan_result import ScanResult
 from .sites import DaskCluster, Foreign, Here, Machine, Site, is_dask, machine_size
@@ -209,7 +209,7 @@ def _site(
 def _model_file(classifier: Any, needed: bool) -> Iterator[tuple[str | None, str]]:
     """Path and SHA-256 of a file that holds the model; a classifier in memory is written for the while."""
     if not isinstance(classifier, Classifier):
-        path = None if classifier is None else os.path.abspath(classifier)
+        path = None if classifier is None else os.path.abspath(model_path(classifier))
         yield path, read_card(path).sha256
     elif not needed:
         yield None, ""

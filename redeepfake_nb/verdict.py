@@ -108,8 +108,7 @@ def judge(predictions: Sequence[Prediction], card: Card, threshold: float) -> Ve
     for i, found in unclear.items():
         who = "" if len(predictions) == 1 else f"face {i + 1}: "
         reasons += [who + doubt for doubt in found]
-    if card.temperature is None:
-        reasons.append("the model was never calibrated, so its probabilities are only scores")
+    reasons += _about(card)
 
     if any(p in over and not unclear[i] for i, p in enumerate(predictions)):
         label: VerdictLabel = "fake"
@@ -162,8 +161,7 @@ def judge_person(
     against = over if probability < threshold else seen - over
     if seen > 1 and against > DISAGREE * seen:
         found.append(f"frames disagree ({against} of {seen} say the opposite)")
-    if card.temperature is None:
-        reasons.append("the model was never calibrated, so its probabilities are only scores")
+    reasons += _about(card)
     label: VerdictLabel = "fake" if probability >= threshold else "real"
     return Verdict("inconclusive" if found else label, (*reasons, *found), threshold)
 
@@ -194,6 +192,16 @@ def judge_video(persons: Sequence[tuple[str, Verdict]], missing: Sequence[str], 
     else:
         label = "real"
     return Verdict(label, tuple(reasons), threshold)
+
+
+def _about(card: Card) -> list[str]:
+    """What speaks against the model itself; it does not change the label."""
+    found = []
+    if card.temperature is None:
+        found.append("the model was never calibrated, so its probabilities are only scores")
+    if card.trusted:
+        found.append(f"the model was loaded on trust: it contains {', '.join(card.trusted)}")
+    return found
 
 
 def _median(values: Sequence[float]) -> float:

@@ -226,3 +226,14 @@ def test_a_layer_used_twice_is_no_cut() -> None:
 def test_without_a_map_there_is_no_cut() -> None:
     with pytest.raises(UnsuitableModel, match="no layer with a map"):
         spatial_cut_layer(ending_in(layers.Dense(1)))
+
+
+def test_statistics_of_normalization_are_kept() -> None:
+    """(x - 2) / 3 by statistics that were adapted, (y - 1) / 2 by given ones."""
+    adapted = keras.layers.Normalization()
+    adapted.adapt(np.repeat(np.float32([-1, 5]), 12).reshape(2, 2, 2, 3))
+    image = keras.Input((2, 2, 3))
+    x = keras.layers.Normalization(mean=1.0, variance=4.0)(adapted(image))
+    flat = flatten(keras.Model(image, keras.layers.GlobalAveragePooling2D()(x)))
+    found = np.asarray(flat(np.full((1, 2, 2, 3), 11, np.float32)))
+    np.testing.assert_allclose(found, np.full((1, 3), ((11 - 2) / 3 - 1) / 2), rtol=1e-5)

@@ -269,7 +269,7 @@ def test_a_cut_file(saved: Path) -> None:
 def test_weights_alone(tmp_path: Path) -> None:
     path = tmp_path / "model.weights.h5"
     tiny().save_weights(path)
-    with pytest.raises(ModelIncomplete, match="no architecture"):
+    with pytest.raises(ModelIncomplete, match="without an architecture"):
         load_model(path, **HABITS)
 
 
