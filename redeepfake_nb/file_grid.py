@@ -14,6 +14,8 @@ from .journal_rows import FileResult
 # Rows that a browser is given at once: a second's work for a slow one. The others are a page away.
 MOST = 1000
 _SHOWN = 10
+# By itself itables leaves rows out of larger tables.
+_UNLIMITED = {"maxBytes": 0, "maxRows": 0, "maxColumns": 0}
 
 
 def frame_of(rows: Sequence[FileResult], root: str = "") -> pd.DataFrame:
@@ -52,17 +54,19 @@ class FileGrid:
             select=True,
             selected_rows=[],
             showIndex=False,
-            # All that was given is shown; the limit of bytes would leave rows out silently.
-            maxBytes=0,
-            maxRows=0,
-            maxColumns=0,
+            **_UNLIMITED,
             pageLength=_SHOWN,
             lengthMenu=[10, 25, 50, 100],
             order=[],
             classes="display compact nowrap",
             style="width:100%;table-layout:auto",
             scrollX=True,
-            pagingType="simple_numbers",
+            layout={
+                "topStart": "pageLength",
+                "topEnd": "search",
+                "bottomStart": "info",
+                "bottomEnd": {"paging": {"type": "simple_numbers"}},
+            },
             text_in_header_can_be_selected=False,
         )
         self.widget.observe(self._selected, "selected_rows")
@@ -89,7 +93,7 @@ class FileGrid:
     def _update(self, marked: Sequence[int]) -> None:
         self._quiet = True
         try:
-            self.widget.update(frame_of(self.rows, self._root), selected_rows=list(marked))
+            self.widget.update(frame_of(self.rows, self._root), selected_rows=list(marked), **_UNLIMITED)
         finally:
             self._quiet = False
 

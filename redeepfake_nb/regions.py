@@ -115,7 +115,8 @@ class Regions:
         if self.reason is not None:
             return self.reason
         if not self.evidence.any():
-            return f"Nothing in this crop speaks for {self.target}: there is no positive evidence."
+            where = f"No place in this crop was found to speak for {self.target}"
+            return f"{where}: there is no positive evidence."
         evidence = "positive evidence" if self.target == "fake" else f"evidence for {self.target}"
         name = self.strongest
         if name is None:

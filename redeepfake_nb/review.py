@@ -295,10 +295,13 @@ def calibrated(classifier: Classifier, review: Review, name: str) -> Classifier:
             next_step=f"Label at least {FEWEST} real and {FEWEST} fake files.",
         )
     old = classifier.card
-    z = float(_log_odds(np.array(review.threshold)))
-    raw = z * (old.temperature or 1.0) - old.shift
+    # The threshold moves with the scores, halfway between the same two files.
+    z, cut = _log_odds(review.p), float(_log_odds(np.array(review.threshold)))
+    over, under = z[review.p >= review.threshold], z[review.p < review.threshold]
+    if len(over) and len(under):
+        cut = float(over.min() + under.max()) / 2
+    raw = cut * (old.temperature or 1.0) - old.shift
     moved = 1 / (1 + np.exp(-(raw + fit.shift) / fit.temperature))
-    # The threshold moves with the scores, so that it cuts between the same files.
     card = replace(
         old,
         name=name,

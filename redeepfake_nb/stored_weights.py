@@ -63,8 +63,8 @@ def fill_by_name(model: keras.Model, store: Store, names: Mapping[str, str] | No
 def names_in_order(model: keras.Model, store: Store) -> dict[str, str]:
     """Layers' names -> those of a weights file, where Keras has numbered the layers otherwise.
 
-    A network that is built anew may begin with ``conv2d_4``, by what was built before it in this process. Then
-    layers with weights are taken in their order, as Keras 2 did.
+    A network that is built anew may begin with ``conv2d_4``, by what was built before it in this process.
+    Then layers with weights are taken in their order, as Keras 2 did.
     """
     wanted = [layer.name for layer in model.layers if leaf_variables(layer)]
     stored = [

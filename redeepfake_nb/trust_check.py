@@ -81,8 +81,8 @@ def faithfulness(
         why = "the heatmap is even and names no place"
         if explanation.missed:
             why = (
-                f"the score says {explanation.target} and the method finds no place that does, so there is no "
-                "heatmap to rely on; another method, such as layercam, may"
+                f"the score says {explanation.target} and the method finds no place that does, so there is "
+                "no heatmap to rely on; another method, such as layercam, may"
             )
         elif explanation.empty:
             why = f"nothing on this face speaks for {explanation.target}, so there is no heatmap to rely on"

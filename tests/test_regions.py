@@ -166,7 +166,9 @@ def test_even_evidence_names_no_place() -> None:
 
 def test_an_empty_heatmap_names_no_place() -> None:
     found = sum_regions(np.zeros((SIZE, SIZE)), face_with(hand_made()), 0.0)
-    assert found.sentence == "Nothing in this crop speaks for fake: there is no positive evidence."
+    assert (
+        found.sentence == "No place in this crop was found to speak for fake: there is no positive evidence."
+    )
     assert (found.table["evidence"] == 0).all()
     assert found.strongest is None
 
