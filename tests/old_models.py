@@ -209,7 +209,9 @@ def settle(keras, model, high: float, seed: int = 0) -> None:
             value = value + rng.normal(0, 0.1, value.shape)
         new.append(value.astype(weight.dtype.as_numpy_dtype))
     model.set_weights(new)
-    _norms_settled(keras, model, pictures(model, high, 8))
+    x = pictures(model, high, 8)
+    _norms_settled(keras, model, x)
+    _head_settled(keras, model, x)
 
 
 def _norms_settled(keras, model, x: np.ndarray) -> None:
@@ -219,11 +221,24 @@ def _norms_settled(keras, model, x: np.ndarray) -> None:
     for norm in norms:
         norm.momentum, norm.trainable = 0.0, True
     # A backbone called with training=False keeps to inference whatever it is told; go through its layers.
-    for part in [model, *(layer for layer in model.submodules if isinstance(layer, keras.Model))]:
-        if part.input_shape == model.input_shape:
-            part(x, training=True)
+    model(x, training=True)
+    for part in model.layers:
+        if isinstance(part, keras.Model):
+            eaten = part.get_input_at(-1)
+            part(keras.Model(model.input, eaten)(x, training=False), training=True)
     for norm, momentum, trainable in before:
         norm.momentum, norm.trainable = momentum, trainable
+
+
+def _head_settled(keras, model, x: np.ndarray) -> None:
+    """The last dense layer's outputs around zero, a unit apart: a deep random network says the same of all."""
+    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)][-1]
+    kernel, *bias = dense.get_weights()
+    if not bias:
+        return
+    z = np.asarray(keras.Model(model.input, dense.input)(x, training=False), np.float64) @ kernel + bias[0]
+    scale = 1 / z.std(axis=0)
+    dense.set_weights([kernel * scale, (bias[0] - z.mean(axis=0)) * scale])
 
 
 def pictures(model, high: float, count: int = 3) -> np.ndarray:
@@ -261,6 +276,7 @@ def save_all(folder: str) -> None:
     trained = ("meso4", "sequential")
     for name, (_, high) in MODELS.items():
         tf_keras.backend.clear_session()
+        tf_keras.utils.set_random_seed(0)
         model = build(name, tf_keras)
         x = pictures(model, high)
         if name in trained:
@@ -274,6 +290,7 @@ def save_all(folder: str) -> None:
             model.save_weights(f"{path}.weights.h5")
             model.save_weights(f"{path}.old_weights.h5")
     tf_keras.backend.clear_session()
+    tf_keras.utils.set_random_seed(0)
     model = as_build_model(tf_keras)
     settle(tf_keras, model, 255)
     x, path = pictures(model, 255), os.path.join(folder, "build_model")
