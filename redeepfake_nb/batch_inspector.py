@@ -16,9 +16,9 @@ from .background import Background, Job, Pace
 from .batch_board import BatchBoard
 from .batch_controls import BatchControls
 from .controls import DEFAULT
-from .errors import InputError, JournalError, MissingExtra, OutputError
+from .errors import InputError, JournalError, MissingExtra, ModelError, OutputError
 from .faces import Detector
-from .inspecting import Inspector, counted, expand_paths, model_name
+from .inspecting import counted, expand_paths, model_name
 from .journal import Journal
 from .models import Classifier
 from .scan_result import ScanResult, open_scan
@@ -69,7 +69,7 @@ class BatchInspector(BatchBoard):
         The widgets, by name.
     """
 
-    places = ((JournalError, "files"), *Inspector.places)
+    places = ((JournalError, "files"), (ModelError, "model"), (OutputError, "save"))
 
     def __init__(
         self,

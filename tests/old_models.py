@@ -231,7 +231,7 @@ def _norms_settled(keras, model, x: np.ndarray) -> None:
 
 
 def _head_settled(keras, model, x: np.ndarray) -> None:
-    """The last dense layer's outputs around zero, a unit apart: a deep random network says the same of all."""
+    """The last dense layer's outputs around zero and apart: a deep random network says the same of all."""
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)][-1]
     kernel, *bias = dense.get_weights()
     if not bias:

@@ -93,3 +93,50 @@ def test_a_video(opened, lab, tmp_path: Path) -> None:
     text = saved(notebook, lab[1])
     assert "onmouseover" not in text
     assert base64.b64encode(clip.read_bytes()[:3000]).decode()[:2000] not in text
+
+
+def test_many_files(opened, lab) -> None:
+    """The panel's sample folder scanned, a row clicked, labels given by keys."""
+    folder = lab[1]
+    notebook = opened("06_batch.ipynb")
+    page = notebook.page
+    notebook.run_all()
+    inspector = notebook.inspector()
+    # Beside the notebook's own files one whose name is markup.
+    files = folder / "sample-files"
+    hostile = files / f"{HOSTILE}"
+    hostile.write_bytes(next(files.glob("*manipulated*.png"), next(files.glob("*.png"))).read_bytes())
+    box = inspector.get_by_label("Files")
+    box.fill(str(files))
+    box.blur()
+    inspector.get_by_role("button", name="Scan").click()
+    inspector.get_by_text(re.compile(r"\d+ files in \d+ s")).wait_for(timeout=ANSWER)
+    inspector.get_by_label("Show").select_option("scored, without a label")
+    inspector.get_by_label("Order").select_option("highest P(fake) first")
+    rows = inspector.locator("table.dataTable tbody tr")
+    rows.first.wait_for(timeout=ANSWER)
+    assert page.evaluate("window.harmed") is None
+    rows.first.locator("td").first.click()
+    inspector.get_by_text("Not labelled yet.").wait_for(timeout=ANSWER)
+    inspector.locator("img").first.wait_for(timeout=ANSWER)
+    name = inspector.locator(".rdf-text b").first
+    before = name.inner_text()
+    keys = inspector.get_by_role("group", name=re.compile("Click here"))
+    keys.click()
+    page.keyboard.press("f")
+    page.wait_for_function(
+        "([panel, old]) => panel.querySelector('.rdf-text b').innerText !== old",
+        arg=[inspector.element_handle(), before],
+        timeout=ANSWER,
+    )
+    page.keyboard.press("b")
+    inspector.get_by_text("Labelled fake.").wait_for(timeout=ANSWER)
+    assert name.inner_text() == before
+    inspector.get_by_label("Path has").fill("window.harmed")
+    inspector.get_by_label("Path has").blur()
+    inspector.get_by_label("Show").select_option("all files")
+    inspector.locator("table.dataTable tbody td", has_text="window.harmed").first.wait_for(timeout=ANSWER)
+    assert inspector.locator('img[src="x"]').count() == 0
+    assert page.evaluate("window.harmed") is None
+    text = saved(notebook, folder)
+    assert "window.harmed" not in text
