@@ -124,6 +124,11 @@ class BatchControls(Controls):
         )
         self.calibrate.disabled = True
         self._add_saving(folder, "what is shown")
+        self.page = button(
+            "Save report",
+            "Write report.html into the folder: the highest and the most doubtful scores, with heatmaps",
+            "file-text",
+        )
         self.keep.tooltip = "Write the table as CSV and, where pyarrow is there, as Parquet into the folder"
         self.forget.tooltip = "Forget what is shown, here and in the browser. The journal stays as it is"
 
@@ -203,7 +208,7 @@ class BatchControls(Controls):
             ("Model", self.model, self.model_facts, self.threshold, self.reset),
             ("Faces", self.detector, self.own_margin, self.margin, self.frames),
             ("Figures by your labels", self.false_alarm, self.judge, self.own, self.calibrate),
-            ("Save", self.folder, ipw.HBox([self.keep, self.forget]), self.saved),
+            ("Save", self.folder, ipw.HBox([self.keep, self.forget]), self.page, self.saved),
         ]
         wrap = {"flex_flow": "row wrap", "align_items": "center"}
         main = [
@@ -236,7 +241,7 @@ class BatchControls(Controls):
         """What can be pressed while a scan goes on, and what cannot."""
         self.cancel.layout.display = "" if running else "none"
         self.cancel.disabled = not running
-        for control in (self.start, self.open, self.sample, self.journal):
+        for control in (self.start, self.open, self.sample, self.journal, self.page):
             control.disabled = running
 
     def show_summary(self, result: ScanResult | None) -> None:

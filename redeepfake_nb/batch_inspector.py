@@ -18,6 +18,7 @@ from .batch_controls import BatchControls
 from .controls import DEFAULT
 from .errors import InputError, JournalError, MissingExtra, ModelError, OutputError
 from .faces import Detector
+from .html_report import html
 from .inspecting import counted, expand_paths, model_name
 from .journal import Journal
 from .models import Classifier
@@ -231,6 +232,8 @@ class BatchInspector(BatchBoard):
             self._record(job.error, job.place)
             c.say("That did not work; see the message beside the control.")
         else:
+            if isinstance(job.value, Path):
+                c.show_saved(f"Saved {job.value}.")
             c.say(self._summary())
 
     # -------------------------------------------------------------- figures, files
@@ -300,6 +303,43 @@ class BatchInspector(BatchBoard):
         c.show_saved(f"Saved {names} in {where}.{note}")
         return made
 
+    def save_report(self, path: str | os.PathLike | None = None) -> Path:
+        """Write a page on the scan and wait for it; see :func:`redeepfake_nb.report.html`.
+
+        Parameters
+        ----------
+        path
+            Default: ``report.html`` in the folder of the box.
+        """
+        return self._background.outcome(self._begin_report(path))
+
+    def _begin_report(self, path: str | os.PathLike | None = None) -> Job:
+        self._forget("save")
+        self.controls.show_saved("")
+        result = self.result
+        if result is None:
+            raise OutputError("there is nothing to save yet", next_step="Scan files or open a journal first.")
+        out = self._folder() / "report.html" if path is None else Path(path).expanduser()
+
+        def write(job: Job) -> Path:
+            c = self.controls
+            c.say("Looking at files again for the report …")
+            pace = Pace(job, "File", c.count, c.say)
+            return html(
+                result,
+                out,
+                classifier=self._classifier(),
+                detector=self._own_detector,
+                progress=pace,
+                cancel=job.cancel,
+            )
+
+        job = self._background.begin("save", write)
+        self.controls.show_running(True)
+        if job.over.is_set():
+            self.controls.show_running(False)
+        return job
+
     # -------------------------------------------------------------- what the controls do
 
     def _connect(self) -> None:
@@ -316,6 +356,7 @@ class BatchInspector(BatchBoard):
         on(c.judge, self.judge, "figures")
         on(c.calibrate, self.save_calibrated, "figures")
         on(c.keep, self.save, "save")
+        on(c.page, self._begin_report, "save")
         on(c.forget, self.clear, "save")
 
     def _start_named(self) -> None:

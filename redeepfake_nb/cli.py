@@ -91,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     scan.add_argument("--journal", default="results.sqlite", help="SQLite file; default: results.sqlite")
     scan.add_argument("--csv", metavar="OUT.csv", help="write the table of results as CSV")
     scan.add_argument("--parquet", metavar="OUT.parquet", help="write it as a Parquet file")
+    scan.add_argument(
+        "--report", metavar="R.html", help="write a page with the highest and the most doubtful scores"
+    )
     scan.add_argument("--model", metavar="PATH", help="a .keras file with its sidecar; default: ours")
     scan.add_argument("--detector", default="hog", help="hog (default) or cnn")
     scan.add_argument("--threshold", type=float, help="cut on P(fake), 0 to 1; default: the model's")
@@ -315,7 +318,26 @@ def _scan(options: argparse.Namespace) -> int:
     for out, write in ((options.csv, result.to_csv), (options.parquet, result.to_parquet)):
         if out:
             print(f"table: {displayable(write(out))}")
+    if options.report:
+        _report(options, result)
     return 1 if result.counts["failed"] else 0
+
+
+def _report(options: argparse.Namespace, result: ScanResult) -> None:
+    """The page on a scan, with a bar for the files that are looked at again."""
+    from tqdm import tqdm
+
+    from .html_report import html
+    from .models import load_model
+
+    with tqdm(unit="file", desc="looking again", disable=None) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        made = html(result, options.report, classifier=load_model(options.model), progress=progress)
+    print(f"report: {displayable(made)}")
 
 
 def _table(result: ScanResult) -> list[str]:

@@ -1,7 +1,7 @@
 """Reports on pictures and videos -> files: JSON, CSV and pictures in a folder of their own.
 
 A folder appears whole or not at all, and names from strangers stay text in it; see
-:mod:`redeepfake_nb.writing`. ``annotate_video`` can be had from here too.
+:mod:`redeepfake_nb.writing`. ``annotate_video`` and ``html`` can be had from here too.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ from .writing import (
 
 if TYPE_CHECKING:
     from .annotation import annotate_video
+    from .html_report import html
 
-__all__ = ["annotate_video", "escape_cell", "safe_name", "save", "save_all", "to_csv", "to_json"]
+__all__ = ["annotate_video", "escape_cell", "html", "safe_name", "save", "save_all", "to_csv", "to_json"]
 
 # What save() and the video inspector write, and so all that a folder may hold which overwrite=True replaces.
 _OURS = re.compile(
@@ -50,6 +51,11 @@ def __getattr__(name: str) -> Any:
         from .annotation import annotate_video
 
         return annotate_video
+    # Likewise without templates, pictures and scans.
+    if name == "html":
+        from .html_report import html
+
+        return html
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

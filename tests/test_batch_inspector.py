@@ -440,6 +440,20 @@ def test_tables_are_saved(inspector: BatchInspector, files: Path, tmp_path: Path
     assert "results.csv" in inspector.controls.saved.value
 
 
+def test_a_report_is_saved(inspector: BatchInspector, files: Path, tmp_path: Path) -> None:
+    inspector.controls.page.click()
+    assert "first" in str(inspector.errors[0])
+    inspector.scan(files)
+    inspector.controls.page.click()
+    assert inspector.wait(SECONDS)
+    assert inspector.errors == []
+    assert "report.html" in inspector.controls.saved.value
+    assert not inspector.controls.page.disabled
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "05.png" in page
+    assert inspector.save_report(tmp_path / "other.html") == tmp_path / "other.html"
+
+
 # ------------------------------------------------------------------ what is kept
 
 

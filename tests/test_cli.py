@@ -262,6 +262,18 @@ def test_scan_prints_a_summary_and_writes_a_table(
     assert "  failed: EmptyFile              1" in capsys.readouterr().out
 
 
+def test_scan_writes_a_page(model: str, mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    page = tmp_path / "out" / "r.html"
+    options = ["--journal", str(tmp_path / "j"), "--model", model, "--workers", "0", "--report", str(page)]
+    assert main(["scan", str(mixed), *options]) == 0
+    assert f"report: {page}" in capsys.readouterr().out
+    text = page.read_text()
+    assert "3 files were scanned" in text
+    assert "data:image/png;base64," in text
+    assert main(["scan", str(mixed), *options[:-1], str(mixed / "a.png" / "r.html")]) == 1
+    assert "there is a file of that name" in capsys.readouterr().err
+
+
 def test_scan_says_what_is_wrong(
     model: str, mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

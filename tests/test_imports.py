@@ -124,10 +124,12 @@ ORDER = [
     "view",
     "charts",
     "review_view",
+    "markup",
+    "page_parts",
+    "html_report",
     "annotation",
     "report",
     "judging",
-    "markup",
     "controls",
     "closer_look",
     "video_controls",
@@ -201,6 +203,7 @@ KNOWN_BY = {
     "distributed": {"sites", "scanning"},
     "fsspec": {"fingerprints"},
     "sqlite3": {"journal_file"},
+    "jinja2": {"export", "html_report"},
     "face_recognition": set(),
 }
 

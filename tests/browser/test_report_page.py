@@ -1,0 +1,52 @@
+"""The page that reports become, opened from the disk in a real browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from redeepfake_nb import Classifier, report, scan
+
+NAME = """<img src=x onerror="window.harmed=1"><script>window.harmed=1<!--.png"""
+
+
+def test_the_page(chrome, classifier: Classifier, tmp_path: Path) -> None:
+    from scan_helpers import folder, square, write
+
+    files = folder(tmp_path / "files", 3)
+    write(files / "x.png", 230).rename(files / NAME)
+    (files / f"empty{NAME}").touch()
+    result = scan(files, tmp_path / "j.sqlite", classifier, workers=0, detector=square)
+    out = report.html(result, tmp_path / "r.html", classifier=classifier, detector=square, check=1)
+
+    page = chrome.new_page(viewport={"width": 390, "height": 800})
+    asked: list[str] = []
+    complaints: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto(out.as_uri())
+    try:
+        assert page.evaluate("window.harmed") is None
+        assert [address for address in asked if not address.startswith("data:")] == [out.as_uri()]
+        assert complaints == []
+        shown = page.locator("body").inner_text()
+        assert shown.count("window.harmed=1") >= 3
+        # Every picture is drawn, the style is taken, and nothing sticks out sideways.
+        assert page.evaluate("[...document.images].every((i) => i.complete && i.naturalWidth > 0)")
+        assert page.locator("img").count() >= 4
+        border = "getComputedStyle(document.querySelector('.verdict')).borderLeftWidth"
+        assert page.evaluate(border) == "6px"
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        # A click in the summary goes to the file.
+        page.locator("table a").first.click()
+        assert page.evaluate("location.hash") == "#file-1"
+        # What is put in afterwards cannot run either.
+        page.evaluate(
+            "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.harmed=2\">')"
+        )
+        page.wait_for_timeout(300)
+        assert page.evaluate("window.harmed") is None
+        page.emulate_media(media="print", color_scheme="dark")
+        assert page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+        assert page.pdf(format="A4").startswith(b"%PDF")
+    finally:
+        page.close()
