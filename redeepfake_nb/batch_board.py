@@ -14,7 +14,7 @@ from .batch_controls import BatchControls
 from .errors import InputError, displayable
 from .faces import Detector, detector_name
 from .file_grid import MOST
-from .file_look import Looker, Wish
+from .file_look import Looker, Wish, common_folder
 from .inspecting import Inspector
 from .journal import Journal
 from .journal_rows import FileResult
@@ -229,8 +229,7 @@ class BatchBoard(Inspector):
             total = journal.count(self.result.scan, where)
             self._first = min(self._first, max(total - 1, 0) // MOST * MOST)
             rows = journal.page(self.result.scan, where, order=c.order.value, limit=MOST, offset=self._first)
-        folders = {os.path.dirname(row.path) for row in rows}
-        root = os.path.commonpath(folders) + os.sep if folders and all(map(os.path.isabs, folders)) else ""
+        root = common_folder(row.path for row in rows)
         c.grid.show(rows, root, None if self.row is None else self.row.id)
         c.show_page(self._first, len(rows), total)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,14 @@ def look_at(wish: Wish, classifier: Classifier, cancel: Callable[[], bool]) -> I
         return analyze_video(
             copy, classifier, frames=s["frames"], aggregation=s["aggregation"], cancel=cancel, **common
         )
+
+
+def common_folder(paths: Iterable[str]) -> str:
+    """What absolute paths have in common, with the slash at its end; empty where there is nothing."""
+    folders = {os.path.dirname(path) for path in paths}
+    return (
+        os.path.join(os.path.commonpath(folders), "") if folders and all(map(os.path.isabs, folders)) else ""
+    )
 
 
 class Looker:

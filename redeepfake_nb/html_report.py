@@ -11,6 +11,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from .analysis import ImageReport, package_versions
 from .background import stopper
 from .errors import InputError, RedeepfakeError, displayable
 from .faces import Detector
-from .file_look import Wish, look_at
+from .file_look import Wish, common_folder, look_at
 from .journal_rows import FileResult, Filter
 from .markup import SIGNS
 from .models import Card, Classifier, default_classifier
@@ -99,6 +100,10 @@ def html(
         classifier = classifier or default_classifier()
         entries = _again(reports, classifier, detector, most, check, progress, stopper(cancel))
         values |= _scan_values(reports)
+        # Whoever gets the page has no use for folders of the machine that made it.
+        root = common_folder([*(entry.name for entry in entries), *(row.path for row in values["unjudged"])])
+        entries = [replace(entry, name=entry.name.removeprefix(root)) for entry in entries]
+        values["unjudged"] = [replace(row, path=row.path.removeprefix(root)) for row in values["unjudged"]]
         cards = [classifier.card]
         settings = reports.settings
     else:

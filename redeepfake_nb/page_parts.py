@@ -7,9 +7,12 @@ shows every value as one printable line and escapes it, see :mod:`redeepfake_nb.
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from PIL import Image
 
 from .analysis import ImageReport
 from .errors import displayable
@@ -63,8 +66,11 @@ class Entry:
 
 
 def data_uri(png: bytes) -> str:
-    """A picture as part of the page."""
-    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+    """A picture as part of the page: PNG, or JPEG where that is smaller, as it is for photographs."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").save(buffer, "JPEG", quality=90, subsampling=0)
+    kind, data = min((("png", png), ("jpeg", buffer.getvalue())), key=lambda pair: len(pair[1]))
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def with_share(p: float, share: float) -> float:
