@@ -10,12 +10,14 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 
 
 def import_keras() -> None:
     """Import Keras, once, quietly. What was held back is shown if the import fails."""
     if "keras" in sys.modules:
+        _share_gpus()
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with standard_error_held_back():
@@ -26,6 +28,20 @@ def import_keras() -> None:
 
             # Looks for a GPU now rather than at the first score, since not finding one is said aloud too.
             tf.config.list_physical_devices("GPU")
+    _share_gpus()
+
+
+@cache
+def _share_gpus() -> None:
+    """Let TensorFlow take a GPU's memory as it needs it; by itself it takes all, and others get none."""
+    if "tensorflow" not in sys.modules:
+        return
+    import tensorflow as tf
+
+    for gpu in tf.config.list_physical_devices("GPU"):
+        # A GPU that somebody has used or set up before stays as it is.
+        with suppress(RuntimeError, ValueError):
+            tf.config.experimental.set_memory_growth(gpu, True)
 
 
 @contextmanager

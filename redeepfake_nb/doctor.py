@@ -85,20 +85,28 @@ def _packages() -> list[Finding]:
         try:
             findings.append(Finding(name, True, metadata.version(name)))
         except metadata.PackageNotFoundError:
+            if name == "redeepfake-nb":
+                findings.append(Finding(name, True, f"{_version()}, used from the folder that it lies in"))
+                continue
             optional = name in OPTIONAL
             step = OPTIONAL.get(name, f"Run `pip install {name}`.")
             findings.append(Finding(name, optional, "not installed", step))
     return findings
 
 
+def _version() -> str:
+    return sys.modules[__package__].__version__
+
+
 def _device() -> list[Finding]:
     import_keras()
     import tensorflow as tf
 
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        return [Finding("device", True, f"scores run on {len(gpus)} GPU")]
-    return [Finding("device", True, f"scores run on the CPU, {os.cpu_count()} cores")]
+    found = [f"CPU, {os.cpu_count()} cores"]
+    for gpu in tf.config.list_physical_devices("GPU"):
+        name = tf.config.experimental.get_device_details(gpu).get("device_name", "of unknown make")
+        found.append(f"GPU {gpu.name.rpartition(':')[2]}, {name}")
+    return [Finding("devices", True, "; ".join(found))]
 
 
 def _detectors() -> list[Finding]:
@@ -125,7 +133,10 @@ def _model() -> list[Finding]:
     score = predict(classifier, find_faces(sample_image()))[0]
     detail = f"{classifier.name}, sha256 {classifier.sha256[:12]}, sample scores {score.probability:.2f}"
     step = "" if classifier.calibrated else "Its scores are not calibrated; read them with care."
-    return [Finding("default model", True, detail, step)]
+    return [
+        Finding("default model", True, detail, step),
+        Finding("scored on", True, f"{classifier.device}, in {classifier.keras_model.compute_dtype}"),
+    ]
 
 
 def _widgets() -> list[Finding]:

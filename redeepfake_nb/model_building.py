@@ -7,6 +7,7 @@ and only what the file really holds is given a place.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -124,7 +125,7 @@ def _build(config: dict[str, Any], held: int, subject: object, unsafe: bool) -> 
 
     # A full .h5 model does not say where Keras keeps the outermost class.
     home = "keras.src.models.functional" if config.get("class_name") == "Functional" else "keras"
-    config = {"module": home, "registered_name": None, **_with_simple_starts(config)}
+    config = {"module": home, "registered_name": None, **_with_simple_starts(_understood(config))}
     with (
         _failures_named(subject),
         _unborn_forgotten(),
@@ -190,6 +191,38 @@ def _failures_named(subject: object) -> Iterator[None]:
             subject=subject,
             next_step="Save it again with Keras 3, or check that the file is whole.",
         ) from error
+
+
+def _understood(node: Any) -> Any:
+    """Layers' settings without those that this Keras does not know yet, as far as they are switched off.
+
+    A later Keras writes all its options into every file, such as ``renorm`` of batch normalisation; one that
+    is on stays, and Keras then says that it does not know it.
+    """
+    if isinstance(node, list):
+        return [_understood(value) for value in node]
+    if not isinstance(node, dict):
+        return node
+    found = {key: _understood(value) for key, value in node.items()}
+    settings, known = found.get("config"), _settings_of(found.get("class_name"))
+    if isinstance(settings, dict) and known:
+        unknown = {key for key in settings if key not in known}
+        off = {key for key in unknown if settings[key] is None or settings[key] is False}
+        # What belongs to an option that is off: ``renorm_momentum``.
+        off |= {key for key in unknown if any(key.startswith(f"{option}_") for option in off)}
+        found["config"] = {key: value for key, value in settings.items() if key not in off}
+    return found
+
+
+def _settings_of(name: Any) -> frozenset[str]:
+    """What a layer of this Keras can be made with; empty for what is no layer of its own."""
+    import keras
+
+    layer = getattr(keras.layers, name, None) if isinstance(name, str) else None
+    if not (isinstance(layer, type) and issubclass(layer, keras.Layer)) or issubclass(layer, keras.Model):
+        return frozenset()
+    makers = [vars(base)["__init__"] for base in layer.__mro__ if "__init__" in vars(base)]
+    return frozenset(name for make in makers for name in inspect.signature(make).parameters)
 
 
 def _with_simple_starts(node: Any) -> Any:

@@ -40,6 +40,11 @@ class Classifier:
     card
         Its habits. ``card.output`` and ``card.positive_class`` say how to read the model's own output.
 
+    Attributes
+    ----------
+    device : str
+        What the last batch was scored on: ``"CPU:0"``, ``"GPU:0"``; empty before the first.
+
     Raises
     ------
     UnsuitableModel
@@ -55,6 +60,7 @@ class Classifier:
         self.threshold = self.card.threshold
         self.temperature = self.card.temperature
         self.sha256 = self.card.sha256
+        self.device = ""
         size = self.preprocessing.input_size
         self.keras_model = as_logit_model(model, self.card.output, self.card.positive_class, size)
         self._check_input()
@@ -117,7 +123,9 @@ class Classifier:
             raise ValueError("a batch holds values that are not finite")
         if len(batch) == 0:
             return np.zeros(0, np.float32)
-        scores = np.asarray(self._score(batch), np.float32) + np.float32(self.card.shift)
+        scored = self._score(batch)
+        self.device = scored.device.rpartition("device:")[2]
+        scores = np.asarray(scored, np.float32) + np.float32(self.card.shift)
         if not np.isfinite(scores).all():
             raise UnsuitableModel(
                 f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not finite",

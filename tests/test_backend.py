@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from redeepfake_nb import backend
 from redeepfake_nb.backend import import_keras, standard_error_held_back
 
 
@@ -102,3 +103,20 @@ def test_no_file_stays_open() -> None:
     for _ in range(5):
         held()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_gpu_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is taken as it is needed; a GPU that is set up already stays as it is."""
+    import tensorflow as tf
+
+    asked = []
+
+    def grow(gpu: str, on: bool) -> None:
+        asked.append((gpu, on))
+        if gpu == "used":
+            raise RuntimeError("Physical devices cannot be modified after being initialized")
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["used", "new"])
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", grow)
+    backend._share_gpus.__wrapped__()
+    assert asked == [("used", True), ("new", True)]

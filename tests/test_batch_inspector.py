@@ -496,4 +496,5 @@ def test_controls_have_hints(inspector: BatchInspector) -> None:
     kinds = (ipw.Button, ipw.Text, ipw.Textarea, ipw.Dropdown, ipw.FloatSlider, ipw.BoundedIntText)
     for widget in all_widgets(inspector.widget):
         if isinstance(widget, kinds):
-            assert widget.tooltip, widget
+            tip = widget.tooltip if widget.has_trait("tooltip") else widget.description_tooltip
+            assert tip, widget

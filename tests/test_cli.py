@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from grey_faces import grey_faces
@@ -209,13 +212,37 @@ def test_doctor_finds_nothing_wrong_here(capsys: pytest.CaptureFixture) -> None:
     for topic in (
         "python",
         "tensorflow",
-        "device",
+        "devices",
         "detector hog",
         "detector cnn",
         "default model",
         "widgets",
     ):
         assert topic in out
+    # Where it was scored, by what TensorFlow says of the result, and in full precision.
+    assert re.search(r"scored on +[CG]PU:0, in float32", out)
+
+
+def test_doctor_names_every_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    gpu = SimpleNamespace(name="/physical_device:GPU:0")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [gpu])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"device_name": "Tesla T4"})
+    [finding] = doctor._device()
+    assert finding.ok
+    assert finding.detail.endswith("; GPU 0, Tesla T4")
+
+
+def test_doctor_knows_a_package_that_lies_in_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor.metadata, "version", nowhere)
+    monkeypatch.setattr(doctor, "PACKAGES", ("redeepfake-nb", "numpy"))
+    found = doctor._packages()
+    assert [finding.ok for finding in found] == [True, False]
+    assert "used from the folder" in found[0].detail
 
 
 def test_doctor_says_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "redeepfake_nb"
 
 # A module imports from those to its left and from none to its right; see docs/architecture.md.
 ORDER = [
+    "hosts",
     "errors",
     "background",
     "writing",

@@ -317,6 +317,31 @@ def test_names_from_elsewhere_are_refused(tmp_path: Path, change: dict, message:
         load_model(path, **HABITS)
 
 
+@pytest.mark.parametrize(("on", "reads"), [(False, True), (None, True), (True, False)])
+def test_options_of_a_later_keras(tmp_path: Path, on: bool | None, reads: bool) -> None:
+    """One that is off changes nothing; one that is on cannot be left out."""
+    source, path = tmp_path / "good.keras", tmp_path / "later.keras"
+    tiny().save(source)
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name == "config.json":
+                config = json.loads(data)
+                for layer in config["config"]["layers"]:
+                    if layer["class_name"] == "Dense":
+                        layer["config"] |= {"tilted": on, "tilted_by": 0.5}
+                data = json.dumps(config).encode()
+            new.writestr(name, data)
+    if reads:
+        batch = np.ones((2, 8, 8, 3), np.float32)
+        np.testing.assert_array_equal(
+            load_model(path, **HABITS).logits(batch), load_model(source, **HABITS).logits(batch)
+        )
+    else:
+        with pytest.raises(NotAModel, match="tilted"):
+            load_model(path, **HABITS)
+
+
 def test_hdf5_that_names_code_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.h5"
     save_quietly(tiny(), path)

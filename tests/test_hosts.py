@@ -1,0 +1,239 @@
+"""Hosts with a TensorFlow of their own: nothing of theirs is changed, and what cannot be had is said."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import types
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from redeepfake_nb import hosts
+from redeepfake_nb.hosts import Need, missing, prepare
+
+NOTHING = {
+    "PIP_NO_INDEX": "1",
+    "PIP_FIND_LINKS": "",
+    "PIP_EXTRA_INDEX_URL": "",
+    "PIP_CONFIG_FILE": os.devnull,
+}
+
+
+@pytest.fixture(autouse=True)
+def _this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("PYTHONPATH", "")
+
+
+def project(folder: Path, *needs: str) -> Path:
+    """A checkout that needs these."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pyproject.toml").write_text(f"[project]\ndependencies = {json.dumps(needs)}\n")
+    return folder
+
+
+def wheel(folder: Path, name: str, version: str = "1.0") -> Path:
+    """A package with one line, as a wheel made by hand."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, info = folder / f"{name}-{version}-py3-none-any.whl", f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(f"{name}.py", f"version = {version!r}\n")
+        file.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        pure = "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        file.writestr(f"{info}/WHEEL", pure)
+        file.writestr(f"{info}/RECORD", "")
+    return path
+
+
+# ------------------------------------------------------------------ what is missing
+
+
+def test_what_is_missing_and_what_is_too_old() -> None:
+    here = {"numpy": "2.1.3", "ipywidgets": "7.7.1", "keras": "3.13.2", "tf-keras-vis": "0.8.7rc1"}
+    wanted = [
+        "numpy>=1.26",
+        "ipywidgets>=7.7,<9",
+        "keras>=4",
+        "av>=17.1",
+        "TF_keras.vis>=0.8",
+        "setuptools<81",
+    ]
+    assert missing(wanted, here) == [Need("keras>=4", "keras 3.13.2"), Need("av>=17.1")]
+
+
+def test_any_build_of_dlib_and_opencv_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    # dlib and cv2 can be imported here: on Colab they come by other names.
+    assert missing(["dlib-bin>=19.24", "opencv-python>=4.9"], {}) == []
+    monkeypatch.setattr(hosts.importlib.util, "find_spec", lambda name: None)
+    assert missing(["dlib-bin>=19.24"], {}) == [Need("dlib-bin>=19.24")]
+
+
+def test_everything_is_here_already(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing is to be installed"))
+    assert prepare(root) == []
+    # Processes that scans start find the package too.
+    assert os.environ["PYTHONPATH"].split(os.pathsep)[0] == str(root)
+
+
+def test_an_installed_package_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing is to be installed"))
+    before = list(sys.path)
+    assert prepare(tmp_path) == []
+    assert sys.path == before
+
+
+def test_a_host_that_is_too_old_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing of the host's is changed"))
+    with pytest.raises(RuntimeError, match=r"numpy [\d.]+ where numpy>=99 is needed.*left alone"):
+        prepare(project(tmp_path, "numpy>=99", "not-there"))
+
+
+def test_pip_is_asked_to_hold_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, held = [], []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess:
+        asked.append(command)
+        held.append(Path(command[command.index("--constraint") + 1]).read_text())
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(hosts, "ATTACHED", tmp_path / "nothing")
+    assert prepare(project(tmp_path / "p", "not-there>=1", "numpy")) == ["not-there>=1"]
+    [command] = asked
+    assert command[:4] == [sys.executable, "-m", "pip", "install"]
+    assert command[command.index("--only-binary") + 1] == ":all:"
+    assert command[-1] == "not-there>=1"
+    import ipywidgets
+    import numpy
+
+    assert f"numpy=={numpy.__version__}\n" in held[0]
+    assert f"ipywidgets=={ipywidgets.__version__}\n" in held[0]
+
+
+def test_attached_wheels_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, own = tmp_path / "input", tmp_path / "p"
+    wheel(data / "set" / "deep" / "wheels", "one")
+    wheel(data / "set" / "a" / "b" / "c", "too_deep")
+    wheel(own / "wheels", "mine")
+    monkeypatch.setattr(hosts, "ATTACHED", data)
+    assert hosts.wheels(own) == [own / "wheels", data / "set" / "deep" / "wheels"]
+
+
+def test_colab_is_asked_for_widgets_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    output = types.SimpleNamespace(enable_custom_widget_manager=lambda: calls.append(1))
+    colab = types.ModuleType("google.colab")
+    colab.output = output
+    monkeypatch.setitem(sys.modules, "google.colab", colab)
+    prepare(tmp_path)
+    assert calls == [1]
+
+
+# ------------------------------------------------------------------ a host without internet, really
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with pip and nothing else."""
+    folder = tmp_path_factory.mktemp("bare")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    return folder / "bin" / "python"
+
+
+def prepared(python: Path, root: Path, project: Path, attached: Path) -> subprocess.CompletedProcess:
+    """``prepare`` in that environment, without any index."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(root)!r})\n"
+        "from pathlib import Path\n"
+        "from redeepfake_nb import hosts\n"
+        f"hosts.ATTACHED = Path({str(attached)!r})\n"
+        f"print(hosts.prepare(Path({str(project)!r})))\n"
+        "import tiny_a, tiny_b; print(tiny_a.version, tiny_b.version)\n"
+    )
+    environment = {**os.environ, **NOTHING, "PYTHONPATH": ""}
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, env=environment)
+
+
+def test_offline_from_attached_wheels(bare: Path, root: Path, tmp_path: Path) -> None:
+    attached = tmp_path / "input"
+    wheel(attached / "some-data", "tiny_a")
+    for version in ("1.0", "2.0"):
+        wheel(attached / "some-data", "tiny_b", version)
+    # The host has an old one, which is new enough and stays, though a newer one is attached.
+    subprocess.run(
+        [bare, "-m", "pip", "install", "-q", "--no-index", wheel(tmp_path / "x", "tiny_b")], check=True
+    )
+    made = project(tmp_path / "p", "tiny-a>=1", "tiny_b")
+    done = prepared(bare, root, made, attached)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == ["['tiny-a>=1']", "1.0 1.0"]
+
+
+def test_offline_without_wheels_it_says_what_to_attach(bare: Path, root: Path, tmp_path: Path) -> None:
+    made = project(tmp_path / "p", "not-in-any-wheel>=3")
+    done = prepared(bare, root, made, tmp_path / "input")
+    assert done.returncode == 1
+    said = done.stderr.splitlines()
+    assert any("RuntimeError: Could not install not-in-any-wheel>=3." in line for line in said)
+    assert '`pip download --dest wheels "not-in-any-wheel>=3"`' in said[-1]
+
+
+# ------------------------------------------------------------------ the notebooks' first cell
+
+
+def cells(root: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        code = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+        found[path.name] = "".join(code[0]["source"])
+    return found
+
+
+def test_the_first_cell_is_the_same_everywhere(root: Path) -> None:
+    assert len(set(cells(root).values())) == 1
+
+
+@pytest.mark.parametrize("place", ["installed", "checkout", "below", "kaggle", "kaggle deep", "nowhere"])
+def test_the_first_cell_finds_the_package(root: Path, tmp_path: Path, place: str) -> None:
+    """In a process that has none; with Kaggle's folder elsewhere, and git that only says what it would do."""
+    data, work = tmp_path / "input", tmp_path / "work" / "notebooks"
+    work.mkdir(parents=True)
+    homes = {
+        "checkout": work.parent,
+        "below": work / "redeepfake_nb",
+        "kaggle": data / "redeepfake",
+        "kaggle deep": data / "datasets" / "someone" / "redeepfake",
+    }
+    if place in homes:
+        package = homes[place] / "redeepfake_nb"
+        package.mkdir(parents=True)
+        for name in ("__init__.py", "hosts.py"):
+            shutil.copy(root / "redeepfake_nb" / name, package)
+        project(homes[place])
+    source = next(iter(cells(root).values())).replace('"/kaggle/input"', repr(str(data)))
+    source = re.sub(r"^( *)!(.*)$", r'\1print("asked:", "\2".split()[:2])', source, flags=re.MULTILINE)
+    ast.parse(source)
+    source += "\nprint(Path(redeepfake_nb.__file__).resolve().parent.parent)\n"
+    # -S: no site-packages, in which this project is installed.
+    options = [] if place == "installed" else ["-S"]
+    environment = {**os.environ, "PYTHONPATH": str(root) if place == "installed" else ""}
+    run = subprocess.run(
+        [sys.executable, *options, "-c", source], cwd=work, capture_output=True, text=True, env=environment
+    )
+    said = run.stdout.splitlines()
+    if place == "nowhere":
+        assert said == ["asked: ['git', 'clone']"]
+        assert "ModuleNotFoundError" in run.stderr
+    elif place == "installed":
+        assert Path(said[-1]) == root
+    else:
+        assert run.returncode == 0, run.stderr
+        assert said[-2].startswith("redeepfake_nb 0.")
+        assert Path(said[-1]) == homes[place].resolve()
