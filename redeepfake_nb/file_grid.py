@@ -14,8 +14,19 @@ from .journal_rows import FileResult
 # Rows that a browser is given at once: a second's work for a slow one. The others are a page away.
 MOST = 1000
 _SHOWN = 10
-# By itself itables leaves rows out of larger tables.
-_UNLIMITED = {"maxBytes": 0, "maxRows": 0, "maxColumns": 0}
+# For every table anew: by itself itables leaves rows out of larger tables, and has two more buttons for pages
+# than a notebook is wide.
+_EACH = {
+    "maxBytes": 0,
+    "maxRows": 0,
+    "maxColumns": 0,
+    "layout": {
+        "topStart": "pageLength",
+        "topEnd": "search",
+        "bottomStart": "info",
+        "bottomEnd": {"paging": {"firstLast": False, "buttons": 5}},
+    },
+}
 
 
 def frame_of(rows: Sequence[FileResult], root: str = "") -> pd.DataFrame:
@@ -54,19 +65,13 @@ class FileGrid:
             select=True,
             selected_rows=[],
             showIndex=False,
-            **_UNLIMITED,
+            **_EACH,
             pageLength=_SHOWN,
             lengthMenu=[10, 25, 50, 100],
             order=[],
             classes="display compact nowrap",
             style="width:100%;table-layout:auto",
             scrollX=True,
-            layout={
-                "topStart": "pageLength",
-                "topEnd": "search",
-                "bottomStart": "info",
-                "bottomEnd": {"paging": {"type": "simple_numbers"}},
-            },
             text_in_header_can_be_selected=False,
         )
         self.widget.observe(self._selected, "selected_rows")
@@ -93,7 +98,7 @@ class FileGrid:
     def _update(self, marked: Sequence[int]) -> None:
         self._quiet = True
         try:
-            self.widget.update(frame_of(self.rows, self._root), selected_rows=list(marked), **_UNLIMITED)
+            self.widget.update(frame_of(self.rows, self._root), selected_rows=list(marked), **_EACH)
         finally:
             self._quiet = False
 

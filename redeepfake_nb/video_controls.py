@@ -118,7 +118,7 @@ class VideoControls(Controls):
             ipw.Dropdown(
                 options=[(_AGGREGATIONS.get(name, name), name) for name in STRATEGIES],
                 value=aggregation,
-                description="Summed up",
+                description="Score by",
                 **box,
             ),
             "How the scores of a person's frames become one. Nothing is computed anew",

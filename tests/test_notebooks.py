@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import base64
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -13,6 +15,7 @@ from nbclient import NotebookClient
 
 from redeepfake_nb.errors import ModelIncomplete
 from redeepfake_nb.models import default_model_path, save_model
+from redeepfake_nb.samples import write_samples
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
@@ -139,6 +142,37 @@ def test_runs_with_a_small_model(name, classifier, tmp_path):
         pytest.skip("it makes its own model")
     model = save_model(classifier, tmp_path / "small.keras")
     check_outputs(name, run(name, tmp_path, MODEL=str(model)))
+
+
+def test_papermill_sets_parameters(classifier, tmp_path):
+    """As people run it over many pictures: another picture, model and threshold, by the command."""
+    model = save_model(classifier, tmp_path / "small.keras")
+    _, manipulated = write_samples(tmp_path)
+    made = tmp_path / "made.ipynb"
+    values = {"SOURCE": manipulated, "MODEL": model, "THRESHOLD": 0.25}
+    options = [part for name, value in values.items() for part in ("-p", name, str(value))]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "papermill",
+            FOLDER / "01_image.ipynb",
+            made,
+            "-k",
+            "python3",
+            "--cwd",
+            tmp_path,
+            *options,
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    notebook = nbformat.read(made, as_version=4)
+    tags = [tag for cell in notebook.cells for tag in cell.metadata.get("tags", ())]
+    assert tags == ["parameters", "injected-parameters"]
+    said = "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", ()))
+    assert "(threshold 0.25)" in said
 
 
 @each

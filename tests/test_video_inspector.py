@@ -571,8 +571,8 @@ def test_every_control_has_a_hint_and_a_word(inspector):
         assert control.description, control
 
 
-def test_both_inspectors_come_from_widgets():
-    assert widgets.__all__ == ["ImageInspector", "VideoInspector"]
+def test_all_inspectors_come_from_widgets():
+    assert widgets.__all__ == ["BatchInspector", "ImageInspector", "VideoInspector"]
 
 
 # ------------------------------------------------------------------ the parts

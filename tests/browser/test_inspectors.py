@@ -56,6 +56,13 @@ def test_a_picture(opened, lab, picture: Path) -> None:
     assert start not in text
     assert "window.harmed" not in text
     assert "widgets" not in json.loads(text)["metadata"]
+    # Opened anew, with a kernel that knows of nothing, it shows no face and no name.
+    (lab[1] / "again.ipynb").write_text(text)
+    again = opened("again.ipynb")
+    again.panel.locator(".jp-CodeCell").last.wait_for(timeout=ANSWER)
+    assert again.panel.locator(".rdf").count() == 0
+    assert "window.harmed" not in again.panel.inner_text()
+    page.bring_to_front()
     inspector.get_by_role("button", name="Clear").click()
     inspector.get_by_text("Cleared").wait_for(timeout=ANSWER)
     assert "window.harmed" not in inspector.inner_text()
