@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import ModelIncomplete, NotAModel, UnsafeModel
+from .hdf5_probe import probe
 
 if TYPE_CHECKING:
     import h5py
@@ -87,11 +88,12 @@ def open_store(path: Path, subject: object = None) -> Iterator[Store]:
     UnsafeModel
         It refers to other files, needs filters other than gzip, or claims more than it holds.
     NotAModel
-        It is damaged.
+        It is damaged; this is also said where the HDF5 library hangs or crashes on it.
     """
     import h5py
 
     subject = path if subject is None else subject
+    probe(path, subject)
     try:
         file = h5py.File(path, "r", locking=False)
     except (OSError, KeyError, RuntimeError, ValueError) as error:

@@ -32,6 +32,13 @@ def test_damaged_media(sandbox, tmp_path, kind, count):
     assert outcomes["whole"] + outcomes["noted"] > 0
 
 
+def test_a_model_that_sends_the_hdf5_library_in_a_circle(sandbox, tmp_path):
+    """A seed that ``make fuzz`` found: reading an attribute never ended."""
+    outcomes, failures = fuzzing.run_models(sandbox, range(55, 56), tmp_path)
+    assert not failures
+    assert outcomes["NotAModel"] == 1
+
+
 def test_damaged_models(sandbox, tmp_path):
     outcomes, failures = fuzzing.run_models(sandbox, range(FIRST, FIRST + 12), tmp_path)
     assert not failures

@@ -48,6 +48,7 @@ ORDER = [
     "graphs",
     "graph_cost",
     "allowlist",
+    "hdf5_probe",
     "hdf5_store",
     "model_files",
     "legacy_layers",
