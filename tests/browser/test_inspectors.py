@@ -47,6 +47,14 @@ def test_a_picture(opened, lab, picture: Path) -> None:
         page.keyboard.press("ArrowLeft")
     inspector.get_by_text("(threshold 0.47)").first.wait_for(timeout=ANSWER)
     assert inspector.locator("img").count() > 0
+    # Another strength of the overlay is another picture.
+    panel, sources = inspector.element_handle(), "[...panel.querySelectorAll('img')].map((i) => i.src)"
+    before = page.evaluate(f"panel => {sources}", panel)
+    inspector.locator(".widget-hslider", has_text="Overlay").get_by_role("slider").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    changed = f"([panel, old]) => {sources}.some((source, i) => source !== old[i])"
+    page.wait_for_function(changed, arg=[panel, before], timeout=ANSWER)
     # A file's name is text, whatever it looks like.
     assert page.evaluate("window.harmed") is None
     assert inspector.locator('img[src="x"]').count() == 0
