@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -63,10 +63,30 @@ class Store:
         NotAModel
             Its bytes are damaged.
         """
-        try:
+        with reading(self.subject):
             return self.file[name][()]
-        except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
-            raise damaged(self.subject) from error
+
+    def attributes(self) -> set[str]:
+        """Names of the file's own attributes.
+
+        Raises
+        ------
+        NotAModel
+            They are damaged.
+        """
+        with reading(self.subject):
+            return set(self.file.attrs)
+
+    def attribute(self, name: str) -> Any:
+        """One of them, which is known to be there.
+
+        Raises
+        ------
+        NotAModel
+            It is damaged.
+        """
+        with reading(self.subject):
+            return self.file.attrs[name]
 
     @property
     def elements(self) -> int:
@@ -94,16 +114,21 @@ def open_store(path: Path, subject: object = None) -> Iterator[Store]:
 
     subject = path if subject is None else subject
     probe(path, subject)
-    try:
+    with reading(subject):
         file = h5py.File(path, "r", locking=False)
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
-        raise damaged(subject) from error
     with file:
-        try:
+        with reading(subject):
             shapes = _walk(file, subject, path.stat().st_size)
-        except (OSError, KeyError, RuntimeError, ValueError, TypeError, RecursionError) as error:
-            raise damaged(subject) from error
         yield Store(file, shapes, subject)
+
+
+@contextmanager
+def reading(subject: object) -> Iterator[None]:
+    """What h5py raises over damaged bytes, which is anything, as :func:`damaged`."""
+    try:
+        yield
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+        raise damaged(subject) from error
 
 
 def damaged(subject: object) -> NotAModel:
@@ -124,7 +149,7 @@ def read_text(store: Store, name: str) -> bytes | str:
         It is something else, or longer than any real one.
     """
     subject = store.subject
-    try:
+    with reading(subject):
         if name not in store.file.attrs:
             raise ModelIncomplete(
                 "there are weights in it but no architecture",
@@ -139,8 +164,6 @@ def read_text(store: Store, name: str) -> bytes | str:
         if attribute.get_storage_size() > MAX_TEXT:
             raise too_long(subject)
         text = store.file.attrs[name]
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
-        raise damaged(subject) from error
     if len(text) > MAX_TEXT:
         raise too_long(subject)
     return text

@@ -88,7 +88,7 @@ def fill_weights(model: keras.Model, path: Path) -> None:
         The file refers to other files.
     """
     with open_store(path) as store:
-        if "layer_names" in store.file.attrs:
+        if "layer_names" in store.attributes():
             fill_by_name(model, store, names_in_order(model, store))
             return
         if path.name.endswith(".weights.h5"):

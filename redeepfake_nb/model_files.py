@@ -152,9 +152,11 @@ def describe(path: Path) -> Description:
                 version = str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
     else:
         with open_store(path) as store:
-            if is_weights_only(set(store.file), set(store.file.attrs)):
-                return Description(None, "hdf5", _version(store.file.attrs))
-            text, version = read_text(store, "model_config"), _version(store.file.attrs)
+            names = store.attributes()
+            value = store.attribute("keras_version") if "keras_version" in names else ""
+            if is_weights_only(set(store.file), names):
+                return Description(None, "hdf5", _version(value))
+            text, version = read_text(store, "model_config"), _version(value)
     config = _json(text, path)
     if not isinstance(config, dict):
         raise NotAModel("its configuration is no object", subject=path, next_step="Save the model again.")
@@ -187,8 +189,7 @@ def is_weights_only(names: set[str], attributes: set[str]) -> bool:
     return "layer_names" in attributes or bool(names & {"layers", "_layer_checkpoint_dependencies"})
 
 
-def _version(attributes: Any) -> str:
-    value = attributes.get("keras_version", "") if "keras_version" in attributes else ""
+def _version(value: Any) -> str:
     value = value.decode("ascii", "replace") if isinstance(value, bytes) else value
     return value[:40] if isinstance(value, str) else ""
 

@@ -67,9 +67,8 @@ def names_in_order(model: keras.Model, store: Store) -> dict[str, str]:
     Then layers with weights are taken in their order, as Keras 2 did.
     """
     wanted = [layer.name for layer in model.layers if leaf_variables(layer)]
-    stored = [
-        str(name.decode() if isinstance(name, bytes) else name) for name in store.file.attrs["layer_names"]
-    ]
+    listed = np.ravel(store.attribute("layer_names"))
+    stored = [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in listed]
     stored = [name for name in stored if store.below(name)]
     if set(wanted) == set(stored) or len(wanted) != len(stored):
         return {}
