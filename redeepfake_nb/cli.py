@@ -249,8 +249,6 @@ def _print(report: ImageReport | VideoReport, file: str, notes: list[str]) -> No
         print(f"  - {reason}")
     for line in _persons(report) if hasattr(report, "persons") else _faces(report):
         print(f"  {line}")
-    if report.card.trusted:
-        print(f"  the model was loaded on trust: it contains {', '.join(report.card.trusted)}")
     for note in notes:
         print(f"  {note}")
 

@@ -98,7 +98,7 @@ def judge(predictions: Sequence[Prediction], card: Card, threshold: float) -> Ve
     if not 0 < threshold < 1:
         raise ValueError(f"threshold must lie between 0 and 1, not {threshold}")
     if not predictions:
-        return Verdict("inconclusive", ("no face was found",), threshold)
+        return Verdict("inconclusive", ("no face was found", *_on_trust(card)), threshold)
 
     faces = "1 face" if len(predictions) == 1 else f"{len(predictions)} faces"
     over = [p for p in predictions if p.label(threshold) == "fake"]
@@ -166,7 +166,9 @@ def judge_person(
     return Verdict("inconclusive" if found else label, (*reasons, *found), threshold)
 
 
-def judge_video(persons: Sequence[tuple[str, Verdict]], missing: Sequence[str], threshold: float) -> Verdict:
+def judge_video(
+    persons: Sequence[tuple[str, Verdict]], missing: Sequence[str], card: Card, threshold: float
+) -> Verdict:
     """The verdict on a video from those on its persons.
 
     One person judged fake makes the video fake, also where a part of it could not be read; ``real`` needs
@@ -178,10 +180,14 @@ def judge_video(persons: Sequence[tuple[str, Verdict]], missing: Sequence[str], 
         Name and verdict of each.
     missing
         What was not looked at, in words; empty for a complete video.
+    card
+        The model's card.
+    threshold
+        Cut on P(fake), between 0 and 1.
     """
     reasons = list(missing)
     if not persons:
-        return Verdict("inconclusive", ("no face was found", *reasons), threshold)
+        return Verdict("inconclusive", ("no face was found", *reasons, *_on_trust(card)), threshold)
     labels = [verdict.label for _, verdict in persons]
     for name, verdict in persons:
         reasons += [reason if len(persons) == 1 else f"{name}: {reason}" for reason in verdict.reasons]
@@ -199,9 +205,14 @@ def _about(card: Card) -> list[str]:
     found = []
     if card.temperature is None:
         found.append("the model was never calibrated, so its probabilities are only scores")
-    if card.trusted:
-        found.append(f"the model was loaded on trust: it contains {', '.join(card.trusted)}")
-    return found
+    return found + _on_trust(card)
+
+
+def _on_trust(card: Card) -> list[str]:
+    """That the model's file holds code which somebody allowed to run."""
+    if not card.trusted:
+        return []
+    return [f"the model was loaded on trust: it contains {', '.join(card.trusted)}"]
 
 
 def _median(values: Sequence[float]) -> float:

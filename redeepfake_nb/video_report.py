@@ -217,7 +217,7 @@ class VideoReport:
         # A sample that somebody ended is incomplete without any fault of the file.
         if not self.completeness.complete and not (self.cancelled and self.completeness.first_error is None):
             missing.append(self.completeness.summary)
-        return judge_video([(p.name, p.verdict) for p in self.persons], missing, self.threshold)
+        return judge_video([(p.name, p.verdict) for p in self.persons], missing, self.card, self.threshold)
 
     def check_same(self, source: Source) -> None:
         """Raise InputError where another file stands in the place of the one this report is about."""

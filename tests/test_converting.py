@@ -20,6 +20,7 @@ from redeepfake_nb import (
     UnsafeModel,
     UnsuitableModel,
     analyze_image,
+    analyze_video,
     build_model,
     load_model,
     models,
@@ -34,6 +35,7 @@ from redeepfake_nb.graphs import flatten
 from redeepfake_nb.model_building import read_model
 from redeepfake_nb.model_files import describe
 from redeepfake_nb.named_networks import meso4
+from redeepfake_nb.sample_clip import sample_clip
 from redeepfake_nb.samples import sample_image
 
 HABITS = {"preprocessing": Preprocessing(input_size=8), "positive_class": "fake"}
@@ -193,7 +195,12 @@ def test_trust_stands_in_every_report(tmp_path: Path, capsys: pytest.CaptureFixt
     assert loaded.logits(np.full((1, 8, 8, 3), 1 / 192, np.float32))[0] == pytest.approx(1, abs=1e-5)
     report = analyze_image(sample_image(), loaded)
     assert report.to_dict()["model"]["trusted"] == ["__lambda__", "keras.layers.Lambda"]
-    assert any("loaded on trust" in reason for reason in report.verdict.reasons)
+    said = "the model was loaded on trust: it contains __lambda__, keras.layers.Lambda"
+    assert said in report.verdict.reasons
+    assert said in analyze_image(np.zeros((64, 64, 3), np.uint8), loaded).verdict.reasons
+    clip, nobody = sample_clip(), lambda pixels: []
+    assert said in analyze_video(clip, loaded, frames=2, explain_top=0).verdict.reasons
+    assert said in analyze_video(clip, loaded, frames=2, detector=nobody, explain_top=0).verdict.reasons
     assert load_model(good_archive(tmp_path), **HABITS).card.trusted == ()
 
 
