@@ -24,8 +24,10 @@ $(MARK): pyproject.toml constraints.txt
 lab: install
 	$(BIN)/jupyter lab $(NOTEBOOK)
 
+# A file's tests stay in one process, since many share a model that is made once.
+JOBS ?= 2
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .
