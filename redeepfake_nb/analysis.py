@@ -169,6 +169,7 @@ def model_to_dict(card: Card) -> dict[str, Any]:
         "calibrated": card.temperature is not None,
         "temperature": card.temperature,
         "trusted": list(card.trusted),
+        "unresponsive": card.unresponsive,
         "preprocessing": card.preprocessing.to_dict(),
     }
 

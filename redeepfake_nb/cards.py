@@ -20,7 +20,7 @@ _KINDS: dict[str, Any] = {
     **dict.fromkeys(("sha256", "explain_layer", "converted_from"), (str, type(None))),
     **dict.fromkeys(("temperature", "min_face", "min_sharpness"), (int, float, type(None))),
     **dict.fromkeys(("threshold", "shift"), (int, float)),
-    "mirror": bool,
+    **dict.fromkeys(("mirror", "unresponsive"), bool),
     "metrics": Mapping,
     "trusted": (list, tuple),
 }
@@ -58,6 +58,9 @@ class Card:
     trusted
         What in the file is beyond the lists in :mod:`redeepfake_nb.allowlist` and was loaded on a person's
         word. ``load_model`` writes it anew, whatever a sidecar says.
+    unresponsive
+        Whether it gave all trial pictures the same score, as a network does that has lost its weights.
+        ``Classifier`` writes it anew; no verdict rests on such a model.
     """
 
     name: str = "unnamed"
@@ -79,6 +82,7 @@ class Card:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     converted_from: str | None = None
     trusted: tuple[str, ...] = ()
+    unresponsive: bool = False
 
     def __post_init__(self) -> None:
         for key, kinds in _KINDS.items():

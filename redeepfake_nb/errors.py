@@ -7,6 +7,8 @@ to do next. Callers that go through many files catch :class:`RedeepfakeError`, r
 
 from __future__ import annotations
 
+import re
+
 _MAX_NAME = 120
 
 
@@ -22,6 +24,27 @@ def displayable(name: object, limit: int = _MAX_NAME) -> str:
         return text
     head = (limit - 1) * 2 // 3
     return f"{text[:head]}…{text[head + 1 - limit :]}"
+
+
+# What Keras and TensorFlow put around the sentence that matters.
+_AROUND = re.compile(
+    r"Exception encountered when calling|Graph execution error|Detected at node|File \"|<?[Ss]tack|config=|"
+    r".*could not be deserialized properly"
+)
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
+
+
+def in_one_line(error: BaseException, limit: int = 200) -> str:
+    """What another library's exception says, as one printable line of at most ``limit`` characters."""
+    text = _COLOURS.sub("", str(error)).split("Arguments received by")[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    inner = [line.partition(": ")[2] for line in lines if line.startswith("Exception encountered: ")]
+    plain = [line for line in lines if not _AROUND.match(line)]
+    said = (inner[-1:] or plain or [""])[0]
+    # A lookup that failed says what it looked for, and nothing else.
+    if not said or isinstance(error, KeyError):
+        said = f"{type(error).__name__}: {said}".removesuffix(": ")
+    return displayable(said, limit)
 
 
 class RedeepfakeError(Exception):

@@ -53,6 +53,9 @@ def check_cost(model: keras.Model, subject: object) -> None:
             work += size * _window(layer) + weights * places
             if type(layer).__name__ in _PRODUCTS:
                 work += size * _largest_input(node)
+        padded = _largest_padded(layer, node)
+        if padded > MAX_MAP:
+            raise _too_much(f"its layer {layer.name} spreads its map over {padded:,} numbers", subject)
         if "Attention" in type(layer).__name__ and _longest(node) > MAX_TOKENS:
             raise _too_much(f"its layer {layer.name} compares more than {MAX_TOKENS} places", subject)
     if work > MAX_WORK:
@@ -68,6 +71,22 @@ def _window(layer: Any) -> int:
 def _largest_input(node: Any) -> int:
     """Bound on the numbers of one input that meet in one of the output."""
     return min(math.prod(side or 1 for side in tensor.shape[1:]) for tensor in node.input_tensors)
+
+
+def _largest_padded(layer: Any, node: Any) -> int:
+    """Numbers of an input map with the margin that a spread-out filter is given; 0 for other layers."""
+    spread = getattr(layer, "dilation_rate", 1)
+    spread = (spread,) if isinstance(spread, int) else tuple(spread)
+    if max(spread) == 1:
+        return 0
+    shape = node.input_tensors[0].shape[1:]
+    widths = getattr(layer, "kernel_size", None)
+    if widths is None:  # an operation that is given its filter
+        given = (*node.arguments.args, *node.arguments.kwargs.values())
+        widths = [tuple(value.shape) for value in given if hasattr(value, "shape")][1][: len(shape) - 1]
+    spread = spread * (len(shape) - 1) if len(spread) == 1 else spread
+    sides = zip(shape[:-1], widths, spread, strict=True)
+    return math.prod((side or 1) + (width - 1) * step for side, width, step in sides) * (shape[-1] or 1)
 
 
 def _longest(node: Any) -> int:

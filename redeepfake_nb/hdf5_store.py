@@ -229,6 +229,12 @@ def _check_dataset(dataset: h5py.Dataset, subject: object) -> None:
     known = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
     if any(settings.get_filter(i)[0] not in known for i in range(settings.get_nfilters())):
         raise _refused("an array packed by a plugin", subject)
+    if dataset.dtype.kind not in "fiub":
+        raise NotAModel(
+            "it holds an array that is not made of numbers",
+            subject=subject,
+            next_step="Save the model again.",
+        )
     if dataset.shape is None:
         raise _refused("an array without a shape", subject)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .allowlist import check_config, objects
 from .backend import import_keras
-from .errors import NotAModel, RedeepfakeError, UnsafeModel
+from .errors import NotAModel, RedeepfakeError, UnsafeModel, in_one_line
 from .hdf5_store import open_store
 from .legacy import translate
 from .model_files import Description, unpack_weights
@@ -183,11 +183,10 @@ def _failures_named(subject: object) -> Iterator[None]:
     except (MemoryError, RedeepfakeError):
         raise
     except Exception as error:  # Keras raises whatever its layers raise
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         if "unsafe" in str(error).lower():
-            raise UnsafeModel(lines[0], subject=subject, next_step="Do not open it.") from error
+            raise UnsafeModel(in_one_line(error), subject=subject, next_step="Do not open it.") from error
         raise NotAModel(
-            f"Keras cannot load it ({lines[-1][:200]})",
+            f"Keras cannot load it ({in_one_line(error)})",
             subject=subject,
             next_step="Save it again with Keras 3, or check that the file is whole.",
         ) from error

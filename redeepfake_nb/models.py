@@ -14,7 +14,15 @@ import numpy as np
 
 from .backend import import_keras
 from .cards import Card, Output, PositiveClass, read_sidecar, sidecar_of
-from .errors import HashMismatch, ModelIncomplete, OutputError, UnsafeModel, UnsuitableModel
+from .errors import (
+    HashMismatch,
+    ModelIncomplete,
+    OutputError,
+    RedeepfakeError,
+    UnsafeModel,
+    UnsuitableModel,
+    in_one_line,
+)
 from .graph_cost import check_cost
 from .graphs import as_logit_model, output_of, spatial_cut_layer
 from .habits import ask
@@ -62,7 +70,7 @@ class Classifier:
         self.sha256 = self.card.sha256
         self.device = ""
         size = self.preprocessing.input_size
-        self.keras_model = as_logit_model(model, self.card.output, self.card.positive_class, size)
+        self.keras_model = self._laid_flat(model)
         self._check_input()
         check_cost(self.keras_model, self.name)
         # One signature with an open batch axis: one trace for every batch size.
@@ -134,6 +142,19 @@ class Classifier:
             )
         return scores
 
+    def _laid_flat(self, model: keras.Model) -> keras.Model:
+        card = self.card
+        try:
+            return as_logit_model(model, card.output, card.positive_class, card.preprocessing.input_size)
+        except (RedeepfakeError, MemoryError):
+            raise
+        except Exception as error:  # Keras raises whatever its layers raise
+            raise UnsuitableModel(
+                f"its layers cannot be laid out as one graph ({in_one_line(error)})",
+                subject=self.name,
+                next_step="Build it from plain Keras layers, and save it again.",
+            ) from error
+
     def _check_input(self) -> None:
         shape = self.keras_model.inputs[0].shape
         size = self.preprocessing.input_size
@@ -158,20 +179,28 @@ class Classifier:
                     subject=self.name,
                     next_step="Train it again, or take another file.",
                 )
-        low, high = self.preprocessing.value_range
-        size = self.preprocessing.input_size
-        probe = np.random.default_rng(0).uniform(low, high, (2, size, size, 3)).astype(np.float32)
         try:
-            self.logits(probe)
+            scores = self.logits(_trial_pictures(self.preprocessing))
         except (UnsuitableModel, MemoryError):
             raise
         except Exception as error:  # the backend raises whatever its operations raise
-            lines = str(error).strip().splitlines() or [type(error).__name__]
             raise UnsuitableModel(
-                f"it cannot be run on a trial picture ({lines[0][:200]})",
+                f"it cannot be run on a trial picture ({in_one_line(error)})",
                 subject=self.name,
                 next_step="Check its input and its data format; channels must come last.",
             ) from error
+        self.card = replace(self.card, unresponsive=bool(np.ptp(scores) == 0))
+
+
+def _trial_pictures(preprocessing: Preprocessing) -> np.ndarray:
+    """(4, S, S, 3) float32: noise, patches of strong colours, darkness and light."""
+    size, (low, high) = preprocessing.input_size, preprocessing.value_range
+    rng = np.random.default_rng(0)
+    side = -(-size // 8)
+    patches = rng.integers(0, 2, (8, 8, 3)).repeat(side, 0).repeat(side, 1)
+    dark = np.zeros((size, size, 3))
+    pictures = [rng.random((size, size, 3)), patches[:size, :size], dark, dark + 1]
+    return (low + np.stack(pictures) * (high - low)).astype(np.float32)
 
 
 # ------------------------------------------------------------------ files

@@ -20,7 +20,7 @@ import numpy as np
 
 from .aggregation import DEFAULT, aggregate
 from .analysis import ImageReport
-from .errors import MediaTooLarge, RedeepfakeError
+from .errors import MediaTooLarge, RedeepfakeError, in_one_line
 from .faces import Detector, Face, detector_name, find_faces
 from .fingerprints import local_copy
 from .kinds import is_video
@@ -153,8 +153,10 @@ class Outcome:
         if isinstance(error, RedeepfakeError):
             words = (error.cause, error.next_step)
         else:
-            lines = str(error).strip().splitlines() or ["no further word"]
-            words = (lines[0][:300], "This should not happen: please report it together with the file.")
+            words = (
+                in_one_line(error, 300),
+                "This should not happen: please report it together with the file.",
+            )
         return cls(
             "failed",
             error=type(error).__name__,

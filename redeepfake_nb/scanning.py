@@ -52,7 +52,8 @@ _LOOK_SECONDS = 1.0
 # Seconds between two looks at whether to stop.
 _TICK = 0.2
 # What a model's card says that does not change a score.
-_NO_MATTER = ("metrics", "threshold", "licence", "training_data", "explain_layer", "architecture")
+_NO_MATTER = {"metrics", "threshold", "licence", "training_data", "explain_layer", "architecture"}
+_NO_MATTER |= {"unresponsive"}
 
 
 def scan(

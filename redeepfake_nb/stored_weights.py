@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import NotAModel
+from .errors import NotAModel, in_one_line
 from .graphs import settle
 from .hdf5_store import Store
 
@@ -131,8 +131,7 @@ def fill_in_keras_3(model: keras.Model, path: Any, store: Store) -> None:
     except MemoryError:
         raise
     except Exception as error:  # Keras raises whatever its layers raise
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise _misfit(f"Keras cannot load them ({first[:200]})", store) from error
+        raise _misfit(f"Keras cannot load them ({in_one_line(error)})", store) from error
 
 
 def leaf_variables(layer: Any) -> list[tuple[Any, Any]]:

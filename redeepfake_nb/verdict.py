@@ -6,7 +6,8 @@ The rules are few and stated, because people act on them:
 2. A face is *clear* when it is large and sharp enough for the model, and its score is not near the threshold.
 3. One clear face at or over the threshold: ``fake``.
 4. Every face clear and under the threshold: ``real``.
-5. Anything else: ``inconclusive``, with what stood in the way.
+5. Anything else: ``inconclusive``, with what stood in the way. So is everything that is said by a model which
+   gives all pictures the same score.
 
 A person in a video is judged by the score over all frames. Doubtful is who is hardly seen, small or blurred
 in most frames, near the threshold, or whose frames disagree.
@@ -110,8 +111,10 @@ def judge(predictions: Sequence[Prediction], card: Card, threshold: float) -> Ve
         reasons += [who + doubt for doubt in found]
     reasons += _about(card)
 
-    if any(p in over and not unclear[i] for i, p in enumerate(predictions)):
-        label: VerdictLabel = "fake"
+    if card.unresponsive:
+        label: VerdictLabel = "inconclusive"
+    elif any(p in over and not unclear[i] for i, p in enumerate(predictions)):
+        label = "fake"
     elif any(unclear.values()):
         label = "inconclusive"
     else:
@@ -163,7 +166,8 @@ def judge_person(
         found.append(f"frames disagree ({against} of {seen} say the opposite)")
     reasons += _about(card)
     label: VerdictLabel = "fake" if probability >= threshold else "real"
-    return Verdict("inconclusive" if found else label, (*reasons, *found), threshold)
+    doubtful = bool(found) or card.unresponsive
+    return Verdict("inconclusive" if doubtful else label, (*reasons, *found), threshold)
 
 
 def judge_video(
@@ -201,8 +205,10 @@ def judge_video(
 
 
 def _about(card: Card) -> list[str]:
-    """What speaks against the model itself; it does not change the label."""
+    """What speaks against the model itself."""
     found = []
+    if card.unresponsive:
+        found.append("the model gave all trial pictures the same score, so it may have lost its weights")
     if card.temperature is None:
         found.append("the model was never calibrated, so its probabilities are only scores")
     return found + _on_trust(card)

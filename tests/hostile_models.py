@@ -412,6 +412,23 @@ def weights_that_are_text(folder: Path) -> Path:
 
 
 @case("NotAModel")
+def weights_that_are_text_in_an_archive(folder: Path) -> Path:
+    return weights_changed(folder, "text", lambda file: _as_type(file, "S8"))
+
+
+@case("NotAModel")
+def weights_that_are_complex(folder: Path) -> Path:
+    return weights_changed(folder, "complex", lambda file: _as_type(file, "c8"))
+
+
+def _as_type(file: h5py.File, dtype: str) -> None:
+    for name in _datasets(file):
+        values = file[name][()]
+        del file[name]
+        file.create_dataset(name, data=values.astype(dtype))
+
+
+@case("NotAModel")
 def weights_of_another_shape(folder: Path) -> Path:
     def change(file: h5py.File) -> None:
         name = next(n for n in _datasets(file["model_weights/out"]) if "kernel" in n)
@@ -567,6 +584,20 @@ def map_beyond_memory(folder: Path) -> Path:
         layer_of(parts, "mean").update(class_name="UpSampling2D", config=config)
 
     return archive(folder, "map", change)
+
+
+@case("UnsuitableModel")
+def filter_spread_beyond_memory(folder: Path) -> Path:
+    return with_setting(folder, "spread", padding="same", dilation_rate=[10000, 10000])
+
+
+@case("NotAModel", "UnsuitableModel")
+def name_that_no_text_can_hold(folder: Path) -> Path:
+    def change(parts: dict) -> None:
+        text = json.dumps(parts["config.json"])
+        parts["config.json"] = text.replace('"norm"', '"\\ud800"').encode()
+
+    return archive(folder, "surrogate", change)
 
 
 @case("NotAModel", "UnsuitableModel")

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from redeepfake_nb import errors
-from redeepfake_nb.errors import EmptyFile, InputError, RedeepfakeError, displayable
+from redeepfake_nb.errors import EmptyFile, InputError, RedeepfakeError, displayable, in_one_line
 
 
 def test_message_names_file_cause_and_next_step() -> None:
@@ -46,6 +46,34 @@ def test_errors_survive_pickling() -> None:
 def test_names_are_shown_on_one_printable_line(name: str, shown: str) -> None:
     assert displayable(name) == shown
     assert displayable(name).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("no such thing"), "no such thing"),
+        (KeyError("offset"), "KeyError: 'offset'"),
+        (RuntimeError(), "RuntimeError"),
+        (
+            ValueError(
+                "Exception encountered when calling Add.call().\n\n\x1b[1mShapes differ.\x1b[0m\n\n"
+                "Arguments received by Add.call():\n  • kwargs=<class 'inspect._empty'>"
+            ),
+            "Shapes differ.",
+        ),
+        (
+            TypeError("X could not be deserialized properly.\n\nconfig={}.\n\nException encountered: no 'v'"),
+            "no 'v'",
+        ),
+        (
+            OSError('Graph execution error:\n\nDetected at node a/b:\n  File "x.py", line 3\n\nOut of room'),
+            "Out of room",
+        ),
+        (ValueError("a\x1b[2Jb\nsecond line"), "a\\x1b[2Jb"),
+    ],
+)
+def test_what_others_say_in_one_line(error: Exception, said: str) -> None:
+    assert in_one_line(error) == said
 
 
 def test_long_names_keep_start_and_end() -> None:

@@ -120,11 +120,12 @@ def test_the_model_is_told_before_the_files(tmp_path: Path) -> None:
 
 
 def test_a_model_without_figures_says_so(tmp_path: Path) -> None:
-    card = Card(name="bare", trusted=("Lambda",))
+    card = Card(name="bare", trusted=("Lambda",), unresponsive=True)
     text = page_of(make_report((2.0,), card=card), tmp_path).text
     assert "No figures come with this model" in text
     assert "This model was never calibrated" in text
     assert "run on a person's word: Lambda" in text
+    assert "gave all trial pictures the same score" in text
 
 
 def test_metrics_of_another_kind_are_no_figures(tmp_path: Path) -> None:

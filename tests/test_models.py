@@ -143,6 +143,25 @@ def test_weights_that_are_not_finite() -> None:
         Classifier(model, Card(preprocessing=Preprocessing(input_size=8)))
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_model_that_gives_everything_the_same_score(lost: bool, tmp_path: Path) -> None:
+    model = tiny()
+    if lost:
+        model.layers[0].set_weights([np.zeros_like(w) for w in model.layers[0].get_weights()])
+    # What a sidecar says of it counts for nothing.
+    classifier = Classifier(model, Card(preprocessing=Preprocessing(input_size=8), unresponsive=not lost))
+    assert classifier.card.unresponsive is lost
+    assert load_model(save_model(classifier, tmp_path / "m.keras")).card.unresponsive is lost
+
+
+@pytest.mark.parametrize("size", [8, 13])
+def test_trial_pictures_differ_and_lie_in_range(size: int) -> None:
+    pictures = models._trial_pictures(Preprocessing(input_size=size, value_range=(-1, 1)))
+    assert pictures.shape == (4, size, size, 3)
+    assert (pictures.min(), pictures.max()) == (-1, 1)
+    assert len({picture.tobytes() for picture in pictures}) == 4
+
+
 def test_an_input_of_another_size_is_named() -> None:
     with pytest.raises(UnsuitableModel, match="takes 8 x 8 px, but its preprocessing says 16"):
         Classifier(tiny(), Card(preprocessing=Preprocessing(input_size=16)))

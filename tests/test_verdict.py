@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from redeepfake_nb import Card, Face, Frame, Prediction
-from redeepfake_nb.verdict import doubts, judge
+from redeepfake_nb.verdict import doubts, judge, judge_person
 
 FRAME = Frame(np.zeros((400, 400, 3), np.uint8))
 CARD = Card(temperature=1.0, min_face=80, min_sharpness=10.0)
@@ -40,6 +41,25 @@ def scored(probability: float, size: int = 100, sharpness: float = 50.0) -> Pred
 )
 def test_rules(case: str, predictions: list[Prediction], label: str) -> None:
     assert judge(predictions, CARD, 0.5).label == label, case
+
+
+def test_no_verdict_rests_on_a_model_that_does_not_look() -> None:
+    card = replace(CARD, unresponsive=True)
+    for probability in (0.1, 0.9):
+        verdict = judge([scored(probability), scored(probability)], card, 0.5)
+        assert verdict.label == "inconclusive"
+        assert sum("same score" in reason for reason in verdict.reasons) == 1
+        person = judge_person(
+            probability,
+            [probability] * 9,
+            sizes=[100] * 9,
+            sharpness=[50] * 9,
+            frames=9,
+            card=card,
+            threshold=0.5,
+        )
+        assert person.label == "inconclusive"
+        assert sum("same score" in reason for reason in person.reasons) == 1
 
 
 def test_the_same_scores_at_another_threshold() -> None:
