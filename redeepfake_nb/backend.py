@@ -19,7 +19,8 @@ def import_keras() -> None:
     if "keras" in sys.modules:
         _share_gpus()
         return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Its warnings and errors are about processors and graphs; what matters comes as an exception as well.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with standard_error_held_back():
         import keras
 

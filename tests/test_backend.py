@@ -66,7 +66,7 @@ def test_a_chosen_log_level_stays(tmp_path: Path) -> None:
         "from redeepfake_nb.backend import import_keras\n"
         "import_keras(); print(os.environ['TF_CPP_MIN_LOG_LEVEL'])"
     )
-    assert fresh(code.format("pass"), tmp_path).stdout == "2\n"
+    assert fresh(code.format("pass"), tmp_path).stdout == "3\n"
     chosen = "os.environ['TF_CPP_MIN_LOG_LEVEL'] = '0'"
     assert fresh(code.format(chosen), tmp_path).stdout == "0\n"
 
