@@ -50,10 +50,11 @@ load: install
 PICTURES ?= 10000
 VIDEOS ?= 2000
 MODELS ?= 500
+CONFIGURATIONS ?= 900
 SEED ?= 0
 fuzz: install
 	$(BIN)/python -u tests/fuzzing.py --pictures $(PICTURES) --videos $(VIDEOS) --models $(MODELS) \
-		--first-seed $(SEED)
+		--configurations $(CONFIGURATIONS) --first-seed $(SEED)
 
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from .errors import UnsafeModel
+from .errors import UnsafeModel, displayable
 
 _LAYERS = """
     InputLayer Activation Dense EinsumDense Identity Flatten Reshape Permute RepeatVector Masking
@@ -158,7 +158,8 @@ def check_config(config: Any, subject: object, trust: bool = False) -> tuple[str
 def refusal(name: str, why: str, subject: object, trust: bool = False) -> UnsafeModel:
     """The error for a class or function that is not on the lists."""
     return UnsafeModel(
-        f"it contains {name}, which {why}" + (", and trust=True does not cover that" if trust else ""),
+        f"it contains {displayable(name)}, which {why}"
+        + (", and trust=True does not cover that" if trust else ""),
         subject=subject,
         next_step="Ask its author for a model made of plain Keras layers.",
     )

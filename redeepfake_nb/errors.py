@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 
 _MAX_NAME = 120
+# What a file says of itself may stand in a cause: the name of a layer, a setting.
+_MAX_CAUSE = 1000
 
 
 def displayable(name: object, limit: int = _MAX_NAME) -> str:
@@ -61,7 +63,7 @@ class RedeepfakeError(Exception):
     """
 
     def __init__(self, cause: str, *, subject: object = None, next_step: str = "") -> None:
-        self.cause = cause
+        self.cause = cause = displayable(cause, _MAX_CAUSE)
         self.subject = None if subject is None else displayable(subject)
         self.next_step = next_step
         prefix = f"{self.subject}: " if self.subject else ""

@@ -1,6 +1,6 @@
 """Thousands of damaged files, each from a seed; what breaks a promise is kept with its seed.
 
-    python tests/fuzzing.py --pictures 10000 --videos 2000 --models 500 --first-seed 0 --out build/fuzz
+    python tests/fuzzing.py --pictures 10000 --videos 2000 --models 500 --configurations 900 --out build/fuzz
 
 ``make fuzz`` runs this. Pictures and videos are read in processes with 2 GB of address space; models are
 loaded 25 to a process that may take 2 GB of memory, since TensorFlow takes more address space than that to
@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import hostile_pictures
 import hostile_videos
 import numpy as np
+from config_mutations import goods, rewritten
 from mutations import mutated
 from sandbox import Ending, Sandbox
 
@@ -42,7 +43,7 @@ _VIDEOS = (
     "plain.flv", "plain.webm", "plain.wmv", "plain.mpg", "plain.h264", "plain.m2v", "plain.ivf", "plain.y4m",
     "two_streams.mkv", "odd_size.mkv", "uneven.mp4", "animated.gif",
 )  # fmt: skip
-_MODELS = ("small.keras", "small.h5")
+_MODELS = ("small.keras", "small.h5", "parts.keras", "parts.h5", "old.h5")
 _MEDIA_AT_ONCE = 20
 _MODELS_AT_ONCE = 25
 _FACES_EVERY = 25
@@ -117,23 +118,38 @@ def video(seed: int) -> str:
 
 def models(seeds: list[int], now: str) -> dict[str, int]:
     """Load several, one after the other; ``now`` is a file that holds the seed at work."""
+    good = _good_models(Path(now).parent)
+
+    def damage(path: Path, out: Path, seed: int) -> None:
+        out.write_bytes(mutated(path.read_bytes(), seed, good[0].read_bytes()))
+
+    return _loaded(seeds, Path(now), good, damage, "logit")
+
+
+def configurations(seeds: list[int], now: str) -> dict[str, int]:
+    """As :func:`models`, with files whose configuration was rewritten."""
+    return _loaded(seeds, Path(now), goods(Path(now).parent), rewritten, "probability")
+
+
+def _loaded(
+    seeds: list[int], now: Path, good: list[Path], damage: Callable[[Path, Path, int], Any], output: str
+) -> dict[str, int]:
     from redeepfake_nb import Preprocessing, load_model
 
     outcomes: Counter[str] = Counter()
-    goods = _good_models(Path(now).parent)
     for seed in seeds:
-        Path(now).write_text(str(seed))
-        good = goods[seed % len(goods)]
-        path = Path(now).with_name(f"damaged{good.suffix}")
-        path.write_bytes(mutated(good.read_bytes(), seed, goods[0].read_bytes()))
+        now.write_text(str(seed))
+        path = now.with_name(f"damaged{good[seed % len(good)].suffix}")
+        damage(good[seed % len(good)], path, seed)
         try:
             classifier = load_model(
-                path, preprocessing=Preprocessing(input_size=16), positive_class="fake", output="logit"
+                path, preprocessing=Preprocessing(input_size=16), positive_class="fake", output=output
             )
             outcomes["loaded"] += 1
             assert classifier.keras_model.input_shape[-1] == 3
         except ModelError as error:
-            outcomes[type(error).__name__] += 1
+            kind, words = type(error).__name__, str(error)
+            outcomes[kind if words.isprintable() else f"{kind} that is not one printable line"] += 1
     return dict(outcomes)
 
 
@@ -150,7 +166,7 @@ def _good_models(folder: Path) -> list[Path]:
             keras.layers.Dense(1),
         ]
     )
-    paths = [folder / name for name in _MODELS]
+    paths = [folder / "small.keras", folder / "small.h5"]
     for path in paths:
         model.save(path)
     return paths
@@ -183,9 +199,12 @@ def run_media(
 
 
 def run_models(
-    sandbox: Sandbox, seeds: range, out: Path, say: Callable[[str], None] = print
+    sandbox: Sandbox, seeds: range, out: Path, say: Callable[[str], None] = print, kind: str = "model"
 ) -> tuple[Counter, list[Failure]]:
-    """As :func:`run_media`. Where a batch breaks off, the seed at work is kept and the rest run after it."""
+    """As :func:`run_media`, for ``"model"`` or ``"configuration"``.
+
+    Where a batch breaks off, the seed at work is kept and the rest run after it.
+    """
     outcomes: Counter[str] = Counter()
     failures = []
     out.mkdir(parents=True, exist_ok=True)
@@ -194,7 +213,7 @@ def run_models(
     while waiting:
         batch = waiting.pop(0)
         now.unlink(missing_ok=True)
-        ending = sandbox.call("fuzzing:models", batch, str(now), seconds=180 + 5 * len(batch), memory=None)
+        ending = sandbox.call(f"fuzzing:{kind}s", batch, str(now), seconds=180 + 5 * len(batch), memory=None)
         if not ending.trouble and ending.peak < 2048:
             outcomes.update(ending.value)
             continue
@@ -202,9 +221,9 @@ def run_models(
         seed = int(now.read_text()) if now.is_file() else batch[0]
         newest = max(out.glob("damaged.*"), key=lambda path: path.stat().st_mtime, default=None)
         data = newest.read_bytes() if newest is not None and now.is_file() else b""
-        failures.append(_keep(out, "model", seed, ending, data))
+        failures.append(_keep(out, kind, seed, ending, data))
         outcomes["broken"] += 1
-        say(f"model {seed}: {(ending.trouble or f'{ending.peak:.0f} MB').strip().splitlines()[-1]}")
+        say(f"{kind} {seed}: {(ending.trouble or f'{ending.peak:.0f} MB').strip().splitlines()[-1]}")
         # Those before it went well, and count.
         place = batch.index(seed)
         waiting[:0] = [part for part in (batch[:place], batch[place + 1 :]) if part]
@@ -221,11 +240,11 @@ def _keep(out: Path, kind: str, seed: int, ending: Ending, data: bytes) -> Failu
     return Failure(kind, seed, why)
 
 
-def run(pictures: int, videos: int, models: int, first: int, out: Path) -> list[Failure]:
+def run(pictures: int, videos: int, models: int, configurations: int, first: int, out: Path) -> list[Failure]:
     """Everything; the figures go to standard output."""
     failures: list[Failure] = []
     with Sandbox("fuzzing") as sandbox:
-        for kind, count, call in _plan(sandbox, pictures, videos, models, out):
+        for kind, count, call in _plan(sandbox, pictures, videos, models, configurations, out):
             began = time.monotonic()
             seeds = range(first, first + count)
             outcomes, failed = call(seeds)
@@ -240,11 +259,12 @@ def run(pictures: int, videos: int, models: int, first: int, out: Path) -> list[
 
 
 def _plan(
-    sandbox: Sandbox, pictures: int, videos: int, models: int, out: Path
+    sandbox: Sandbox, pictures: int, videos: int, models: int, configurations: int, out: Path
 ) -> Iterator[tuple[str, int, Any]]:
     yield "picture", pictures, lambda seeds: run_media(sandbox, "picture", seeds, out)
     yield "video", videos, lambda seeds: run_media(sandbox, "video", seeds, out)
     yield "model", models, lambda seeds: run_models(sandbox, seeds, out)
+    yield "configuration", configurations, lambda seeds: run_models(sandbox, seeds, out, kind="configuration")
 
 
 def main() -> int:
@@ -252,10 +272,12 @@ def main() -> int:
     parser.add_argument("--pictures", type=int, default=10_000)
     parser.add_argument("--videos", type=int, default=2_000)
     parser.add_argument("--models", type=int, default=500)
+    parser.add_argument("--configurations", type=int, default=900)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=HERE.parent / "build" / "fuzz")
     options = parser.parse_args()
-    failures = run(options.pictures, options.videos, options.models, options.first_seed, options.out)
+    counts = (options.pictures, options.videos, options.models, options.configurations)
+    failures = run(*counts, options.first_seed, options.out)
     for failure in failures:
         print(f"kept in {options.out}: {failure.kind} {failure.seed}: {failure.why.strip().splitlines()[0]}")
     return 1 if failures else 0

@@ -76,6 +76,12 @@ def test_what_others_say_in_one_line(error: Exception, said: str) -> None:
     assert in_one_line(error) == said
 
 
+def test_a_cause_is_one_printable_line_too() -> None:
+    error = InputError("its layer a\x1b[2J\nb is odd", next_step="Look.")
+    assert error.cause == "its layer a\\x1b[2J\\nb is odd"
+    assert len(InputError("x" * 10**6).cause) == 1000
+
+
 def test_long_names_keep_start_and_end() -> None:
     shown = displayable("a" * 500 + "end.jpg", limit=40)
     assert len(shown) == 40

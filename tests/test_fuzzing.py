@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import fuzzing
 import pytest
+from config_mutations import changed
 from mutations import mutated
 from sandbox import Sandbox
 
@@ -44,6 +47,25 @@ def test_damaged_models(sandbox, tmp_path):
     assert not failures
     assert sum(outcomes.values()) == 12
     assert not list(tmp_path.iterdir())
+
+
+def test_rewritten_configurations(sandbox, tmp_path):
+    outcomes, failures = fuzzing.run_models(sandbox, range(FIRST, FIRST + 45), tmp_path, kind="configuration")
+    assert not failures
+    assert sum(outcomes.values()) == 45
+    # Some say what a model may say, or nothing is tried but nonsense.
+    assert outcomes["loaded"] > 0
+    assert outcomes["NotAModel"] > 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_seed_changes_a_configuration_in_the_same_way():
+    config = {"class_name": "Dense", "config": {"units": 1, "name": "out", "axis": [1, 2]}}
+    before = json.dumps(config)
+    found = [json.dumps(changed(config, seed)) for seed in range(50)]
+    assert found == [json.dumps(changed(config, seed)) for seed in range(50)]
+    assert json.dumps(config) == before
+    assert len(set(found)) > 35
 
 
 def test_what_breaks_is_kept_with_its_seed(sandbox, tmp_path):
