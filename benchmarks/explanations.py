@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from measure import Ratio, compared
+from page import write_section
+
 from redeepfake_nb import Classifier, explain, find_faces, load_model, methods, predict, preprocess
 from redeepfake_nb.comparison import rank_correlations
 from redeepfake_nb.samples import sample_image, sample_manipulated
-
-from .measure import Ratio, compared
-from .page import write_section
 
 EXPLANATIONS = 300
 SLOW = ("scorecam", "saliency")

@@ -11,6 +11,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import cv2
 import numpy as np
+from measure import Ratio, Timing, command, compared, timed
+from page import write_section
 
 from redeepfake_nb import (
     Card,
@@ -26,9 +28,6 @@ from redeepfake_nb import (
     preprocess,
 )
 from redeepfake_nb.samples import sample_image
-
-from .measure import Ratio, Timing, command, compared, timed
-from .page import write_section
 
 
 def picture(width: int, height: int, portrait_height: int) -> np.ndarray:

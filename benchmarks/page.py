@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from .measure import machine
+from measure import machine
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 _HEAD = """# Performance

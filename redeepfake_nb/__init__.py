@@ -35,11 +35,15 @@ _HOMES = {
         "WorkerLost",
     ),
     "media": ("Frame", "Source", "read_image"),
-    "video": ("Completeness", "Video", "open_video"),
-    "faces": ("Detection", "Detector", "Face", "find_faces"),
+    "completeness": ("Completeness",),
+    "video": ("Video", "open_video"),
+    "detection": ("Detection", "Detector"),
+    "faces": ("Face", "find_faces"),
     "preprocessing": ("Preprocessing", "preprocess"),
     "architectures": ("Head", "build_model"),
-    "models": ("Card", "Classifier", "load_model", "save_model"),
+    "cards": ("Card",),
+    "models": ("Classifier",),
+    "loading": ("load_model", "save_model"),
     "prediction": ("Prediction", "predict"),
     "regions": ("Regions",),
     "explanation": ("Explanation", "explain"),
@@ -106,8 +110,9 @@ if TYPE_CHECKING:
     from .faces import Detection, Detector, Face, find_faces
     from .journal import Journal
     from .journal_rows import FileResult
+    from .loading import load_model, save_model
     from .media import Frame, Source, read_image
-    from .models import Card, Classifier, load_model, save_model
+    from .models import Card, Classifier
     from .prediction import Prediction, predict
     from .preprocessing import Preprocessing, preprocess
     from .regions import Regions

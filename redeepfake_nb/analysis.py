@@ -5,32 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from .explanation import Explanation, Target
+from .cards import Card, model_to_dict
+from .detection import Detector
+from .explanation import Explanation
 from .explanation import explain as explain_predictions
-from .faces import Detector, detector_name, find_faces
+from .faces import detector_name, find_faces
+from .loading import default_classifier
 from .media import Frame, read_image
-from .models import Card, Classifier, default_classifier
+from .methods import Target
+from .models import Classifier
 from .prediction import Prediction, predict
 from .verdict import Verdict, doubts, judge
+from .versions import package_versions
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _COLUMNS = (
     "file face left top right bottom size_px confidence sharpness logit probability label threshold doubts"
-)
-_REPORTED_PACKAGES = (
-    "redeepfake-nb",
-    "tensorflow",
-    "keras",
-    "tf-keras-vis",
-    "dlib-bin",
-    "opencv-python",
-    "numpy",
 )
 
 
@@ -158,36 +152,6 @@ class ImageReport:
             "versions": package_versions(),
             "timing": dict(self.timing),
         }
-
-
-def model_to_dict(card: Card) -> dict[str, Any]:
-    """What a report says of the model: plain JSON."""
-    return {
-        "name": card.name,
-        "version": card.version,
-        "sha256": card.sha256,
-        "calibrated": card.temperature is not None,
-        "temperature": card.temperature,
-        "trusted": list(card.trusted),
-        "unresponsive": card.unresponsive,
-        "preprocessing": card.preprocessing.to_dict(),
-    }
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of the packages that a score depends on, as far as they are installed."""
-    return dict(_versions())
-
-
-@lru_cache(maxsize=1)
-def _versions() -> tuple[tuple[str, str], ...]:
-    found = []
-    for package in _REPORTED_PACKAGES:
-        try:
-            found.append((package, metadata.version(package)))
-        except metadata.PackageNotFoundError:
-            continue
-    return tuple(found)
 
 
 def analyze_image(

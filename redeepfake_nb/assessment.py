@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .calibration import OperatingPoint, fit_temperature, threshold_at
 from .datasets import LabelledFaces
-from .evaluation import Metric, Metrics, OperatingPoint, bootstrap, evaluate, fit_temperature, threshold_at
+from .evaluation import Metric, Metrics, bootstrap, evaluate
 from .models import Classifier
-from .scoring import Progress, group_column, probabilities, sample, score_all
+from .numeric import probabilities
+from .scoring import Progress, group_column, sample, score_all
 from .slices import FIGURES, auc_of, columns_of, fast_figures, plain_rows, slice_table
 
 

@@ -11,8 +11,9 @@ from typing import Any
 from . import review
 from .analysis import ImageReport
 from .batch_controls import BatchControls
+from .detection import Detector
 from .errors import InputError, displayable
-from .faces import Detector, detector_name
+from .faces import detector_name
 from .file_grid import MOST
 from .file_look import Looker, Wish, common_folder
 from .inspecting import Inspector

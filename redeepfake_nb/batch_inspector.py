@@ -16,8 +16,8 @@ from .background import Background, Job, Pace
 from .batch_board import BatchBoard
 from .batch_controls import BatchControls
 from .controls import DEFAULT
+from .detection import Detector
 from .errors import InputError, JournalError, MissingExtra, ModelError, OutputError
-from .faces import Detector
 from .html_report import html
 from .inspecting import counted, expand_paths, model_name
 from .journal import Journal

@@ -6,10 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import ModelIncomplete
 from .preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    pass
 
 Output = Literal["logit", "probability", "softmax"]
 PositiveClass = Literal["fake", "real"]
@@ -160,3 +163,17 @@ def read_sidecar(path: Path) -> Card | None:
             f"the sidecar cannot be read: {error}", subject=sidecar, next_step="Correct or replace it."
         ) from error
     return card
+
+
+def model_to_dict(card: Card) -> dict[str, Any]:
+    """What a report says of the model: plain JSON."""
+    return {
+        "name": card.name,
+        "version": card.version,
+        "sha256": card.sha256,
+        "calibrated": card.temperature is not None,
+        "temperature": card.temperature,
+        "trusted": list(card.trusted),
+        "unresponsive": card.unresponsive,
+        "preprocessing": card.preprocessing.to_dict(),
+    }

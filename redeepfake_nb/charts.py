@@ -15,9 +15,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from .assessment import Assessment
-from .drawing import COLORS, FONT, LINES, LITERAL, WIDTH, Canvas, make_axes, make_grid, printable
+from .drawing import FONT, LITERAL, WIDTH, Canvas, make_axes, make_grid, printable
 from .errors import displayable
 from .evaluation import resampled_rows
+from .palette import COLORS, LINES
 from .robustness import UNCHANGED
 from .slices import FIGURES, span_in_words
 

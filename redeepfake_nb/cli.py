@@ -173,7 +173,7 @@ def _frames(text: str) -> int | Literal["all"]:
 
 
 def _analyze(options: argparse.Namespace) -> int:
-    from .models import default_classifier, load_model
+    from .loading import default_classifier, load_model
 
     if options.annotate and len(options.files) > 1:
         raise ValueError(f"--annotate takes one video, not {len(options.files)} files")
@@ -326,7 +326,7 @@ def _report(options: argparse.Namespace, result: ScanResult) -> None:
     from tqdm import tqdm
 
     from .html_report import html
-    from .models import load_model
+    from .loading import load_model
 
     with tqdm(unit="file", desc="looking again", disable=None) as bar:
 
@@ -363,7 +363,7 @@ def _doctor(options: argparse.Namespace) -> int:
 def _join(options: argparse.Namespace) -> int:
     from .datasets import read_faces
     from .export import join_and_export
-    from .models import load_model
+    from .loading import load_model
 
     classifiers = [load_model(path) for path in options.models]
     faces = read_faces(options.data, options.pictures)
@@ -433,7 +433,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     from .datasets import read_faces
     from .judging import judge_model
-    from .models import default_classifier, load_model
+    from .loading import default_classifier, load_model
 
     faces = read_faces(options.data, options.pictures)
     if options.split:

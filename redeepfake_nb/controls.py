@@ -10,9 +10,7 @@ from collections.abc import Iterable, Sequence
 import ipywidgets as ipw
 
 from . import markup
-from .analysis import ImageReport
-from .explanation import Explanation
-from .faces import detector_names
+from .detection import detector_names
 from .methods import METHODS
 from .models import Classifier
 
@@ -226,132 +224,6 @@ class Controls:
             show_png(pane, png)
             caption.value = markup.caption(words) if words else ""
         self.maps.children = [w for pair in zip(self.captions, self.panes, strict=True) for w in pair]
-
-
-class ImageControls(Controls):
-    """All widgets of an image inspector as attributes; ``root`` holds them.
-
-    Parameters
-    ----------
-    model, models
-        What the model box says at first, and what it suggests.
-    detector, margin, threshold, method, target, strength, folder
-        First values, see :class:`redeepfake_nb.widgets.ImageInspector`.
-    """
-
-    def __init__(
-        self,
-        model: str,
-        models: Sequence[str],
-        *,
-        detector: str,
-        margin: float | None,
-        threshold: float | None,
-        method: str,
-        target: str,
-        strength: float,
-        folder: str,
-    ) -> None:
-        super().__init__(PLACES)
-        self.upload = hint(
-            ipw.FileUpload(accept=ACCEPTED, multiple=True, description="Choose pictures", layout=WIDE),
-            "Read one or more picture files from this computer and analyse them",
-        )
-        self.sample = button(
-            "Use the sample", "Analyse the project's portrait and a manipulated copy", "image"
-        )
-        self.paths = hint(
-            ipw.Textarea(
-                placeholder="one per line",
-                description="Paths",
-                rows=2,
-                layout={"width": "auto", "height": "56px"},
-                style={"description_width": "40px"},
-            ),
-            "Pictures on the notebook's machine, of any size: one path per line; * and ? match names",
-        )
-        self.open = button("Open paths", "Analyse the pictures named above", "folder-open")
-
-        self._add_model_and_faces(model, models, detector, margin, threshold, "pictures")
-
-        self._add_heatmaps([(NO_METHOD, NO_METHOD)], method, target, strength)
-        self._add_saving(folder, "pictures")
-        self.picture = hint(
-            ipw.Dropdown(options=[], description="Picture", layout={"flex": "1 1 auto", "width": "auto"}),
-            "Which of the analysed pictures is shown",
-        )
-        self.back = button("Previous", "Show the picture before", "arrow-left", "110px")
-        self.forth = button("Next", "Show the next picture", "arrow-right", "110px")
-        self.choice = ipw.HBox([self.picture, self.back, self.forth])
-        self.verdict = ipw.HTML()
-        self.image = ipw.Image(format="png")
-        self.image.add_class("rdf-picture")
-        self.table = ipw.HTML()
-        self.face = hint(
-            ipw.Dropdown(options=[], description="Heatmaps of", style={"description_width": "initial"}),
-            "Which faces' heatmaps are shown",
-        )
-        self.root = self._arranged()
-
-    def _arranged(self) -> ipw.Widget:
-        limit = markup.quiet("Uploads up to about 10 MB; larger ones by path:")
-        groups = [
-            ("Pictures", self.upload, self.sample, ipw.HTML(limit), self.paths, self.open),
-            ("Model", self.model, self.model_facts, self.threshold, self.reset),
-            ("Faces", self.detector, self.own_margin, self.margin, self.again),
-            ("Heatmap", self.method, self.target, self.strength),
-            ("Save", self.folder, ipw.HBox([self.keep, self.forget]), self.saved),
-        ]
-        main = [self.status, self.progress, self.choice, self.verdict, self.image, self.table]
-        main += [self.face, self.maps, self.closer, self.log]
-        return self._two_columns(groups, main)
-
-    # -------------------------------------------------------------- showing
-
-    def list_pictures(self, reports: Sequence[ImageReport], chosen: int | None) -> None:
-        """Fill the selector; it is hidden where there is nothing to select."""
-        self.picture.options = [(f"{i + 1} of {len(reports)}: {r.name}", i) for i, r in enumerate(reports)]
-        self.picture.value = chosen
-        self.choice.layout.display = "" if len(reports) > 1 else "none"
-        self.mark_ends()
-
-    def mark_ends(self) -> None:
-        """Previous and Next are disabled where they lead nowhere."""
-        index, last = self.picture.value, len(self.picture.options) - 1
-        self.back.disabled = index is None or index <= 0
-        self.forth.disabled = index is None or index >= last
-
-    def list_faces(self, count: int) -> None:
-        """Fill the selector of heatmaps; it is hidden where all fit."""
-        several = (
-            [(f"the {MAX_MAPS} largest faces of {count}", -1)] if count > MAX_MAPS else [("all faces", -1)]
-        )
-        self.face.options = several + [(f"face {i + 1}", i) for i in range(count)]
-        self.face.value = -1
-        self.face.layout.display = "" if count > MAX_MAPS else "none"
-
-    def show_report(self, report: ImageReport | None) -> None:
-        """Verdict, picture with boxes, table; all empty for None."""
-        from . import view
-
-        self.verdict.value = "" if report is None else markup.verdict(report)
-        self.table.value = "" if report is None else markup.faces_table(report)
-        show_png(self.image, b"" if report is None else view.to_png(view.plot_faces, report))
-
-    def show_maps(self, explanations: Sequence[Explanation]) -> None:
-        """The heatmaps of the faces chosen."""
-        from . import view
-
-        first, last = 0, MAX_MAPS
-        if self.face.value is not None and self.face.value >= 0:
-            first, last = self.face.value, self.face.value + 1
-        strength = self.strength.value
-        self.fill_maps(
-            [
-                (f"Face {i + 1}", view.to_png(view.plot_explanation, explanations[i], strength=strength))
-                for i in range(first, min(last, len(explanations)))
-            ]
-        )
 
 
 def show_png(pane: ipw.Image, png: bytes) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .models import Classifier, load_model, save_model, sha256_of
+from .loading import load_model, save_model, sha256_of
+from .models import Classifier
 
 if TYPE_CHECKING:
     from .cards import Card

@@ -11,9 +11,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from .datasets import LabelledFaces
-from .drawing import COLORS, FONT, LINES, WIDTH, Canvas, draw_notice, make_axes, printable
+from .drawing import FONT, WIDTH, Canvas, draw_notice, make_axes, printable
 from .errors import InputError, displayable
 from .faces import crop_brightness
+from .palette import COLORS, LINES
 
 _SIZE = (WIDTH * 0.7, WIDTH * 0.38)
 _HATCHES = {"fake": "///", "real": ""}

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .decoding import decode_image
 from .errors import EmptyFile, InputError, RedeepfakeError, UnsupportedMedia, displayable
-from .media import decode_image
 
 COLUMNS = ("file", "label", "original", "identity", "split")
 LABELS = ("REAL", "FAKE")

@@ -12,23 +12,8 @@ from importlib.util import find_spec
 
 from .backend import import_keras
 from .errors import RedeepfakeError
+from .versions import PACKAGES
 
-PACKAGES = (
-    "redeepfake-nb",
-    "tensorflow",
-    "keras",
-    "tf-keras-vis",
-    "numpy",
-    "opencv-python",
-    "pillow",
-    "dlib-bin",
-    "face_recognition",
-    "face_recognition_models",
-    "matplotlib",
-    "pandas",
-    "ipywidgets",
-    "jupyterlab",
-)
 # Not having these is no problem: what they give is found elsewhere, or is only wanted in a browser.
 OPTIONAL = {
     "jupyterlab": "Run `pip install jupyterlab` to use the notebooks here.",
@@ -125,7 +110,7 @@ def _detectors() -> list[Finding]:
 
 def _model() -> list[Finding]:
     from .faces import find_faces
-    from .models import default_classifier
+    from .loading import default_classifier
     from .prediction import predict
     from .samples import sample_image
 

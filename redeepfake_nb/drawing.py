@@ -12,11 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.patches import Rectangle
 
-Canvas = Axes | FigureBase | None
+from .palette import COLORS, LINES
 
-COLORS = {"fake": "#D55E00", "real": "#0072B2", "inconclusive": "#999999"}
-LINES = {"fake": "-", "real": "--"}
-MARKERS = {"fake": "D", "real": "o"}
+Canvas = Axes | FigureBase | None
 
 # Figures are at most this wide and their pictures at most this high, in inches: a notebook's cell.
 WIDTH, HEIGHT = 9.0, 5.5

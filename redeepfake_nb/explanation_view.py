@@ -15,7 +15,6 @@ from matplotlib.colors import Normalize
 
 from .comparison import MethodComparison
 from .drawing import (
-    COLORS,
     FONT,
     HEIGHT,
     LITERAL,
@@ -31,6 +30,7 @@ from .drawing import (
 from .explanation import Explanation
 from .heat import HEAT, checked_strength, heat_colors, overlay
 from .methods import METHODS
+from .palette import COLORS
 from .regions import BACKGROUND
 
 PARTS = ("crop", "overlay", "heatmap")

@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .assessment import assess
+from .calibration import fit_calibration, fit_temperature
+from .cards import Card
 from .datasets import LabelledFaces
-from .evaluation import Metrics, evaluate, fit_calibration, fit_temperature
+from .evaluation import Metrics, evaluate
 from .evidence_map import EVIDENCE_LAYER
 from .faces import crop_sharpness
 from .joining import at_size, join
-from .models import Card, Classifier, save_model
+from .loading import save_model
+from .models import Classifier
+from .numeric import probabilities
 from .preprocessing import Preprocessing
 from .recipes import Recipe
 from .robustness import robustness
-from .scoring import group_column, probabilities, score_all
+from .scoring import group_column, score_all
 from .slices import plain_rows, span_in_words
 from .training import TrainingResult, readable_faces, train
 from .writing import whole_file

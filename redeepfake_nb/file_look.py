@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .analysis import ImageReport, analyze_image
-from .faces import Detector
+from .detection import Detector
 from .fingerprints import local_copy
 from .journal_rows import FileResult
 from .kinds import is_video

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import UnsuitableModel
+from .stored_weights import settle
 
 if TYPE_CHECKING:
     import keras
@@ -98,13 +99,6 @@ def flatten(model: keras.Model, input_size: int | None = None) -> keras.Model:
             twin.set_weights(layer.get_weights())
             settle(twin)
     return flat
-
-
-def settle(layer: keras.layers.Layer) -> None:
-    """To be called on a layer with new weights: Normalization computes with values that follow from them."""
-    for part in layer._flatten_layers():
-        if hasattr(part, "finalize_state") and part._trainable_variables + part._non_trainable_variables:
-            part.finalize_state()
 
 
 def _subclassed(model: keras.Model) -> UnsuitableModel:

@@ -16,17 +16,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .analysis import ImageReport, package_versions
+from .analysis import ImageReport
 from .background import stopper
+from .cards import Card
+from .detection import Detector
 from .errors import InputError, RedeepfakeError, displayable
-from .faces import Detector
 from .file_look import Wish, common_folder, look_at
 from .journal_rows import FileResult, Filter
-from .markup import SIGNS
-from .models import Card, Classifier, default_classifier
+from .loading import default_classifier
+from .models import Classifier
 from .page_parts import Entry, base_rates, entry_part, model_part, summary_part
+from .palette import SIGNS
 from .scan_result import ScanResult
 from .trust import Faithfulness
+from .versions import package_versions
 from .video_report import VideoReport
 from .writing import writing_into
 

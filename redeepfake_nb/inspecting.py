@@ -17,7 +17,8 @@ from . import media
 from .closer_look import CloserLook
 from .controls import DEFAULT, Controls, empty_upload
 from .errors import InputError, ModelError, OutputError, RedeepfakeError, displayable
-from .models import Classifier, default_classifier, load_model
+from .loading import default_classifier, load_model
+from .models import Classifier
 
 T = TypeVar("T")
 

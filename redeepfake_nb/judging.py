@@ -17,10 +17,10 @@ from .assessment import Assessment, assess
 from .datasets import LabelledFaces
 from .errors import OutputError, displayable
 from .models import Classifier
-from .report import escape_cell
 from .robustness import robustness
 from .scoring import Progress
 from .slices import span_in_words
+from .writing import escape_cell
 
 # What judge_model() writes, and so all that a folder may hold which it replaces.
 _OURS = re.compile(

@@ -11,26 +11,14 @@ import html
 from collections.abc import Iterable
 
 from .analysis import ImageReport
+from .cards import Card
 from .errors import displayable
 from .journal_rows import FileResult
-from .models import Card
 from .moments import in_words, stretches
+from .palette import FIGURES, SIGNS
 from .review import Review
 from .verdict import Verdict, doubt
 from .video_report import Person, Sighting, VideoReport
-
-# The signs are those of the markers that view.py draws.
-SIGNS = {"fake": "◆", "real": "●", "inconclusive": "?"}
-
-# Of a review -> words.
-FIGURES = {
-    "auc": "AUC",
-    "accuracy": "accuracy at the threshold",
-    "precision": "precision: fakes among those called fake",
-    "recall": "recall: fakes that are called fake",
-    "log_loss": "log loss",
-    "ece": "calibration error (ECE)",
-}
 
 STYLE = """<style>
 .rdf { --rdf-fake: #D55E00; --rdf-real: #0072B2; --rdf-doubt: #767676; }

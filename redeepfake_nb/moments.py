@@ -60,3 +60,49 @@ def nearest_time(report: VideoReport, time: float) -> float | None:
     if not report.frames:
         return None
     return float(report.frame_times[np.abs(report.frame_times - time).argmin()])
+
+
+# A difference of mean P(fake) worth a word.
+_RISE = 0.1
+
+
+def describe_detection(report: VideoReport, manipulated: tuple[float, float]) -> list[str]:
+    """Compare a report with the interval known to be manipulated, in sentences for a person to read.
+
+    Parameters
+    ----------
+    report
+        From :func:`redeepfake_nb.analyze_video`, with any model, sampling and threshold.
+    manipulated
+        From the first of these seconds to before the second, such as
+        :data:`redeepfake_nb.sample_clip.MANIPULATED` for the sample clip.
+    """
+    begin, end = manipulated
+    inside = [s for s in report.sightings if begin <= s.timestamp < end]
+    outside = [s for s in report.sightings if not begin <= s.timestamp < end]
+    if not inside or not outside:
+        return ["Faces were not found in both parts of the clip, so nothing can be compared."]
+    found, shares, means = [], [], []
+    for name, part in (("manipulated", inside), ("untouched", outside)):
+        over = sum(s.label(report.threshold) == "fake" for s in part)
+        means.append(float(np.mean([s.probability for s in part])))
+        shares.append(over / len(part))
+        found.append(
+            f"Of the {len(part)} {name} frames {over} reach the threshold {report.threshold:.2f}; "
+            f"their mean P(fake) is {means[-1]:.2f}."
+        )
+    return [*found, _summed_up(*shares, rise=means[0] - means[1])]
+
+
+def _summed_up(hits: float, alarms: float, rise: float) -> str:
+    """From the shares of manipulated and untouched frames over the threshold, and the means' difference."""
+    if hits == 0 and alarms == 0:
+        though = ", though it scores these seconds higher than the others" if rise >= _RISE else ""
+        return f"So at this threshold the model missed this manipulation{though}."
+    if hits <= alarms:
+        return "So the model does not tell the manipulated seconds from the others."
+    if alarms > 0:
+        return "So the model points to the manipulated seconds more than to others, but to others as well."
+    if hits < 0.5:
+        return "So the model noticed a few frames of this manipulation and missed most."
+    return "So the model found this manipulation."

@@ -20,8 +20,9 @@ import numpy as np
 
 from .aggregation import DEFAULT, aggregate
 from .analysis import ImageReport
+from .detection import Detector
 from .errors import MediaTooLarge, RedeepfakeError, in_one_line
-from .faces import Detector, Face, detector_name, find_faces
+from .faces import Face, detector_name, find_faces
 from .fingerprints import local_copy
 from .kinds import is_video
 from .media import Frame, Source, read_image

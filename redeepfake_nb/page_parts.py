@@ -15,10 +15,10 @@ from typing import Any
 from PIL import Image
 
 from .analysis import ImageReport
+from .cards import Card
 from .errors import displayable
 from .explanation import Explanation
 from .journal_rows import FileResult
-from .models import Card
 from .moments import in_words, stretches
 from .trust import Faithfulness
 from .verdict import doubt

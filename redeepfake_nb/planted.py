@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 
 from .backend import import_keras
+from .cards import Card
 from .faces import Face
 from .media import Frame
-from .models import Card, Classifier
+from .models import Classifier
 from .preprocessing import Preprocessing
 from .stand_in import randomise
 

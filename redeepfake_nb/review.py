@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from .calibration import OperatingPoint, fit_calibration, threshold_at
 from .errors import InputError, UnsuitableModel, UnsupportedMedia
-from .evaluation import Metrics, OperatingPoint, evaluate, fit_calibration, threshold_at
+from .evaluation import Metrics, evaluate
 from .journal import Journal
 from .journal_rows import Filter
 from .listing import listed_rows
-from .models import Classifier, save_model
+from .loading import save_model
+from .models import Classifier
 from .scan_result import ScanResult
 
 # Files of each label below which nothing is fitted.

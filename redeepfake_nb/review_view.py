@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from .drawing import COLORS, FONT, LINES, WIDTH, Canvas, make_axes
+from .drawing import FONT, WIDTH, Canvas, make_axes
+from .palette import COLORS, LINES
 from .review import Review
 
 _BINS = 20

@@ -11,8 +11,9 @@ import pandas as pd
 
 from .datasets import LabelledFaces, batches
 from .models import Classifier
+from .numeric import probabilities
 from .preprocessing import prepare_crop
-from .scoring import Progress, probabilities, sample
+from .scoring import Progress, sample
 
 
 @dataclass(frozen=True)

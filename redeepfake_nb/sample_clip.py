@@ -5,7 +5,7 @@ self-blended, the same way in every frame: softer than its surroundings and a li
 swap by a network of low resolution. It was chosen among blends that the model that ships does see, so that
 there is something to look at. It says nothing about how often that model is right: of 150 blends of this
 portrait, drawn at the same strength, it scores 19 % at 0.50 or more. What a model makes of the clip,
-:func:`describe_detection` puts in words.
+:func:`redeepfake_nb.moments.describe_detection` puts in words.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from .errors import RedeepfakeError
 from .faces import find_faces
 from .media import Upload
 from .samples import sample_image
-from .video_report import VideoReport
 
 CLIP_NAME = "sample-clip.mp4"
 SECONDS = 6.0
@@ -36,8 +35,6 @@ MANIPULATED = (2.0, 4.0)
 
 # Of the blend: twice the paper's strength, and a draw that anybody sees and might yet believe.
 _STRENGTH, _SEED = 2.0, 15
-# A difference of mean P(fake) worth a word.
-_RISE = 0.1
 # The camera's view as a share of the picture's width, and how far it swings around its middle.
 _VIEW, _ZOOM, _SWING = 0.88, 0.05, 0.03
 # Good enough that the coding leaves no marks of its own on the face.
@@ -66,44 +63,6 @@ def sample_video() -> Upload:
 def is_manipulated(time: float) -> bool:
     """Whether the clip's picture at ``time`` seconds is a manipulated one."""
     return MANIPULATED[0] <= time < MANIPULATED[1]
-
-
-def describe_detection(report: VideoReport) -> list[str]:
-    """What a report on the clip says of it, beside what is known: sentences for a person to read.
-
-    Parameters
-    ----------
-    report
-        From :func:`redeepfake_nb.analyze_video` of the clip, with any model, sampling and threshold.
-    """
-    inside = [s for s in report.sightings if is_manipulated(s.timestamp)]
-    outside = [s for s in report.sightings if not is_manipulated(s.timestamp)]
-    if not inside or not outside:
-        return ["Faces were not found in both parts of the clip, so nothing can be compared."]
-    found, shares, means = [], [], []
-    for name, part in (("manipulated", inside), ("untouched", outside)):
-        over = sum(s.label(report.threshold) == "fake" for s in part)
-        means.append(float(np.mean([s.probability for s in part])))
-        shares.append(over / len(part))
-        found.append(
-            f"Of the {len(part)} {name} frames {over} reach the threshold {report.threshold:.2f}; "
-            f"their mean P(fake) is {means[-1]:.2f}."
-        )
-    return [*found, _summed_up(*shares, rise=means[0] - means[1])]
-
-
-def _summed_up(hits: float, alarms: float, rise: float) -> str:
-    """From the shares of manipulated and untouched frames over the threshold, and the means' difference."""
-    if hits == 0 and alarms == 0:
-        though = ", though it scores these seconds higher than the others" if rise >= _RISE else ""
-        return f"So at this threshold the model missed this manipulation{though}."
-    if hits <= alarms:
-        return "So the model does not tell the manipulated seconds from the others."
-    if alarms > 0:
-        return "So the model points to the manipulated seconds more than to others, but to others as well."
-    if hits < 0.5:
-        return "So the model noticed a few frames of this manipulation and missed most."
-    return "So the model found this manipulation."
 
 
 @cache

@@ -25,18 +25,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from .aggregation import DEFAULT
-from .analysis import package_versions
 from .background import stopper
-from .detection import get_detector
+from .cards import Card
+from .detection import Detector, get_detector
 from .errors import RedeepfakeError, WorkerLost, displayable
-from .faces import Detector
 from .fingerprints import Fingerprint, Known
 from .journal import Entry, Journal, ScanRecord
 from .listing import Inputs, list_files
-from .models import Card, Classifier, default_classifier, load_model, model_path, read_card, save_model
+from .loading import default_classifier, load_model, model_path, read_card, save_model
+from .models import Classifier
 from .outcomes import FileScorer, Outcome, ScanSettings
 from .scan_result import ScanResult
 from .sites import DaskCluster, Foreign, Here, Machine, Site, is_dask, machine_size
+from .versions import package_versions
 from .workers import Job
 
 if TYPE_CHECKING:

@@ -51,13 +51,6 @@ def sample(faces: LabelledFaces, limit: int | None, seed: int = 0) -> LabelledFa
     return faces.take(np.sort(np.concatenate([fake[:fakes], real[: limit - fakes]])))
 
 
-def probabilities(logits: np.ndarray, temperature: float | None) -> np.ndarray:
-    """(N,) float64 P(fake)."""
-    from scipy.special import expit
-
-    return expit(np.asarray(logits, np.float64) / (temperature or 1.0))
-
-
 def group_column(faces: LabelledFaces) -> str | None:
     """The column that says whose faces these are: identity, else the original video, else None."""
     return next((c for c in ("identity", "original") if not faces.table[c].isna().any()), None)

@@ -15,11 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import NotAModel, in_one_line
-from .graphs import settle
 from .hdf5_store import Store
 
 if TYPE_CHECKING:
     import keras
+
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+
 
 # Keras 3 calls these otherwise than Keras 2.
 _SAME = {"depthwise_kernel": {"kernel"}, "kernel": {"depthwise_kernel"}}
@@ -172,3 +178,10 @@ def _misfit(cause: str, store: Store) -> NotAModel:
         subject=store.subject,
         next_step="Check that both come from the same model.",
     )
+
+
+def settle(layer: keras.layers.Layer) -> None:
+    """To be called on a layer with new weights: Normalization computes with values that follow from them."""
+    for part in layer._flatten_layers():
+        if hasattr(part, "finalize_state") and part._trainable_variables + part._non_trainable_variables:
+            part.finalize_state()

@@ -12,10 +12,11 @@ import pandas as pd
 from .faces import Face, cut_out
 from .media import Frame
 from .models import Classifier
+from .numeric import probabilities
 from .prediction import Prediction, predict
 from .preprocessing import Preprocessing, is_aligned, preprocess
 from .robustness import SWEEPS
-from .scoring import Progress, probabilities
+from .scoring import Progress
 
 
 @dataclass(frozen=True)

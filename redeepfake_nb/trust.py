@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 
 from .explanation import Explanation
+from .numeric import probabilities
 from .removal import area
-from .scoring import probabilities
 
 Badge = Literal["supported", "weak", "not supported"]
 BADGES: tuple[Badge, ...] = ("supported", "weak", "not supported")

@@ -12,9 +12,10 @@ from .background import Cancel, stopper
 from .errors import RedeepfakeError, UnsuitableModel
 from .explanation import Explanation, explain
 from .models import Classifier
+from .numeric import probabilities
 from .preprocessing import face_pixels
 from .removal import Eraser, heat_on_input, neutral_pictures, on_cells, random_field, ranking
-from .scoring import Progress, probabilities
+from .scoring import Progress
 from .stand_in import stand_in
 from .trust import GAIN, Faithfulness, Stage, alone, area_of_p, judge_heatmap
 

@@ -8,20 +8,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from .drawing import (
-    COLORS,
-    FONT,
-    LINES,
-    LITERAL,
-    MARKERS,
-    WIDTH,
-    Canvas,
-    draw_notice,
-    make_grid,
-    printable,
-    wrapped,
-)
+from .drawing import FONT, LITERAL, WIDTH, Canvas, draw_notice, make_grid, printable, wrapped
 from .errors import displayable
+from .palette import COLORS, LINES, MARKERS
 from .stress import StressCurve, StressTest
 from .trust import SAME, Faithfulness
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .models import Card
+from .cards import Card
 from .prediction import Prediction
 
 VerdictLabel = Literal["fake", "real", "inconclusive"]

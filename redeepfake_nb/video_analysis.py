@@ -25,12 +25,13 @@ import numpy as np
 
 from .aggregation import DEFAULT, aggregate
 from .background import Cancel, stopper
-from .detection import find_landmarks
+from .detection import Box, Detector, find_landmarks
 from .embedding import embed_faces
 from .explanation import explain as explain_predictions
-from .faces import Box, Detector, Face, crop_sharpness, cut_out, detector_name
+from .faces import Face, crop_sharpness, cut_out, detector_name
+from .loading import default_classifier
 from .media import Frame
-from .models import Classifier, default_classifier
+from .models import Classifier
 from .persons import group_tracks
 from .prediction import Prediction
 from .preprocessing import preprocess

@@ -17,8 +17,8 @@ from .aggregation import DEFAULT as DEFAULT_AGGREGATION
 from .background import Background, Job, Pace
 from .controls import DEFAULT, empty_upload
 from .errors import InputError, OutputError, displayable
-from .explanation import Target
 from .inspecting import counted, model_name
+from .methods import Target
 from .models import Classifier
 from .video_analysis import analyze_video
 from .video_board import VideoBoard

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .aggregation import DEFAULT, aggregate
-from .analysis import model_to_dict, package_versions
+from .cards import Card, model_to_dict
+from .detection import Box
 from .errors import InputError
 from .explanation import Explanation
-from .faces import Box
 from .media import Source
-from .models import Card
 from .prediction import Label, Prediction
 from .verdict import Verdict, judge_person, judge_video
+from .versions import package_versions
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .video import Completeness
+    from .completeness import Completeness
 
 _COLUMNS = (
     "file person track frame time_s left top right bottom size_px confidence sharpness logit probability "

@@ -9,10 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from .drawing import (
-    COLORS,
     FONT,
     LITERAL,
-    MARKERS,
     WIDTH,
     Canvas,
     draw_box,
@@ -26,6 +24,7 @@ from .drawing import (
 )
 from .errors import displayable
 from .heat import overlay
+from .palette import COLORS, MARKERS
 from .verdict import doubt
 from .video_report import Person, VideoReport
 

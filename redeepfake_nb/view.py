@@ -28,11 +28,8 @@ from matplotlib.lines import Line2D
 from .analysis import ImageReport
 from .comparison import MethodComparison
 from .drawing import (
-    COLORS,
     FONT,
-    LINES,
     LITERAL,
-    MARKERS,
     WIDTH,
     Canvas,
     draw_box,
@@ -53,6 +50,7 @@ from .explanation import Explanation
 from .explanation_view import PARTS, plot_comparison, plot_explanation, plot_regions
 from .heat import HEAT, checked_strength, overlay
 from .label_layout import place_labels
+from .palette import COLORS, LINES, MARKERS
 from .trust_view import plot_faithfulness, plot_stress
 from .verdict import doubt
 from .video_view import plot_persons, plot_suspicious_frames, plot_timeline

@@ -9,9 +9,10 @@ import numpy as np
 
 from .detection import find_landmarks
 from .errors import InputError
-from .explanation import Explanation, Target, explain
+from .explanation import Explanation, explain
 from .faces import Face
 from .media import Frame
+from .methods import Target
 from .models import Classifier
 from .moments import nearest_time
 from .prediction import Prediction

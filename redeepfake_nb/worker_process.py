@@ -93,7 +93,7 @@ def _die_quietly() -> None:
 def _scorer(setup: dict[str, Any]) -> Any:
     import cv2
 
-    from .models import load_model
+    from .loading import load_model
     from .outcomes import FileScorer
 
     cv2.setNumThreads(setup["threads"])

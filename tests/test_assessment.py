@@ -12,8 +12,8 @@ from grey_faces import ROWS, grey_faces
 
 from redeepfake_nb import Classifier, evaluate
 from redeepfake_nb.assessment import Assessment, assess, compare
+from redeepfake_nb.calibration import fit_temperature
 from redeepfake_nb.datasets import LabelledFaces
-from redeepfake_nb.evaluation import fit_temperature
 
 
 @pytest.fixture(scope="module")

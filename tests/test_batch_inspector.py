@@ -18,9 +18,9 @@ from scan_helpers import folder, probability, square, write
 from test_widgets import HOSTILE, all_widgets, html_of
 
 from redeepfake_nb import Classifier, InputError, JournalError, RedeepfakeError, load_model, view
+from redeepfake_nb.batch_inspector import BatchInspector
 from redeepfake_nb.file_grid import MOST
 from redeepfake_nb.journal_rows import FileResult
-from redeepfake_nb.widgets import BatchInspector
 
 SECONDS = 60  # to wait for what takes one
 

@@ -10,15 +10,13 @@ from scipy.special import expit
 from sklearn import metrics as sk
 
 from redeepfake_nb import evaluate
+from redeepfake_nb.calibration import fit_calibration, fit_temperature, threshold_at
 from redeepfake_nb.evaluation import (
     Metric,
     bootstrap,
     equal_error_rate,
     expected_calibration_error,
-    fit_calibration,
-    fit_temperature,
     resampled_rows,
-    threshold_at,
 )
 
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from redeepfake_nb import Card, Classifier, Preprocessing, build_model, evaluate, load_model
 from redeepfake_nb.assessment import assess
+from redeepfake_nb.calibration import fit_calibration, fit_temperature
 from redeepfake_nb.datasets import LabelledFaces
-from redeepfake_nb.evaluation import fit_calibration, fit_temperature
 from redeepfake_nb.export import About, join_and_export, publish
 from redeepfake_nb.scoring import score_all
 

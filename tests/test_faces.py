@@ -14,17 +14,9 @@ import pytest
 from skimage.data import astronaut
 
 from redeepfake_nb import detection, dlib_models
+from redeepfake_nb.detection import Detection, HogDetector, box_iou, register_detector
 from redeepfake_nb.errors import InputError, RedeepfakeError
-from redeepfake_nb.faces import (
-    Detection,
-    Face,
-    HogDetector,
-    box_iou,
-    crop_brightness,
-    crop_sharpness,
-    find_faces,
-    register_detector,
-)
+from redeepfake_nb.faces import Face, crop_brightness, crop_sharpness, find_faces
 from redeepfake_nb.media import Frame
 
 

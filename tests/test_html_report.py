@@ -16,7 +16,7 @@ from scan_helpers import folder, probability, square, write
 from test_report import make_report
 
 from redeepfake_nb import Classifier, InputError, Journal, OutputError, report, scan
-from redeepfake_nb.models import Card
+from redeepfake_nb.cards import Card
 from redeepfake_nb.page_parts import with_share
 from redeepfake_nb.scan_result import ScanResult
 from redeepfake_nb.trust import Faithfulness

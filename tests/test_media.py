@@ -18,14 +18,9 @@ import pytest
 from PIL import Image, ImageFile, features
 
 from redeepfake_nb import containers
-from redeepfake_nb.errors import (
-    EmptyFile,
-    InputError,
-    MediaTooLarge,
-    TruncatedMedia,
-    UnsupportedMedia,
-)
-from redeepfake_nb.media import Frame, Source, Upload, decode_image, read_image, uploads
+from redeepfake_nb.decoding import decode_image
+from redeepfake_nb.errors import EmptyFile, InputError, MediaTooLarge, TruncatedMedia, UnsupportedMedia
+from redeepfake_nb.media import Frame, Source, Upload, read_image, uploads
 
 # 2 rows, 3 columns, six colours that no two transformations confuse.
 COLOURS = np.array(

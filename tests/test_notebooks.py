@@ -14,7 +14,7 @@ import pytest
 from nbclient import NotebookClient
 
 from redeepfake_nb.errors import ModelIncomplete
-from redeepfake_nb.models import default_model_path, save_model
+from redeepfake_nb.loading import default_model_path, save_model
 from redeepfake_nb.samples import write_samples
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"

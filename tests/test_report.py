@@ -17,15 +17,16 @@ from PIL import Image
 from redeepfake_nb import report as reports
 from redeepfake_nb import view, writing
 from redeepfake_nb.analysis import ImageReport
+from redeepfake_nb.cards import Card
 from redeepfake_nb.errors import OutputError
 from redeepfake_nb.explanation import Explanation
 from redeepfake_nb.faces import Face
 from redeepfake_nb.media import Frame, Source
-from redeepfake_nb.models import Card
 from redeepfake_nb.prediction import Prediction
 from redeepfake_nb.preprocessing import Preprocessing
-from redeepfake_nb.report import escape_cell, safe_name, save, save_all, to_csv, to_json
+from redeepfake_nb.report import save, save_all, to_csv, to_json
 from redeepfake_nb.verdict import judge
+from redeepfake_nb.writing import escape_cell, safe_name
 
 HTML = "<img src=x onerror=alert(1)>.jpg"
 FORMULA = "=cmd|' /C calc'!A0.jpg"

@@ -11,7 +11,8 @@ import pytest
 import video_records
 
 from redeepfake_nb import find_faces, media, open_video, sample_clip
-from redeepfake_nb.sample_clip import MANIPULATED, RATE, SECONDS, SIZE, describe_detection, is_manipulated
+from redeepfake_nb.moments import describe_detection
+from redeepfake_nb.sample_clip import MANIPULATED, RATE, SECONDS, SIZE, is_manipulated
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def test_every_frame_shows_one_face(frames):
 def test_what_is_said_follows_from_the_scores(inside, outside, words):
     made = [video_records.sighting(2.0 + i / 10, logit) for i, logit in enumerate(inside)]
     made += [video_records.sighting(5.0 + i / 10, logit) for i, logit in enumerate(outside)]
-    first, second, last = describe_detection(video_records.report(*made))
+    first, second, last = describe_detection(video_records.report(*made), sample_clip.MANIPULATED)
     over = sum(logit > 0 for logit in inside)
     assert f"Of the {len(inside)} manipulated frames {over} reach the threshold 0.50" in first
     assert f"Of the {len(outside)} untouched frames" in second
@@ -96,5 +97,5 @@ def test_what_is_said_follows_from_the_scores(inside, outside, words):
 
 
 def test_without_faces_nothing_is_compared():
-    (sentence,) = describe_detection(video_records.report(times=np.array([1.0])))
+    (sentence,) = describe_detection(video_records.report(times=np.array([1.0])), sample_clip.MANIPULATED)
     assert "nothing can be compared" in sentence

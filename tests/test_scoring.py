@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from redeepfake_nb import Card, Classifier, Preprocessing
+from redeepfake_nb.batching import score_faces
 from redeepfake_nb.datasets import LabelledFaces
-from redeepfake_nb.scoring import group_column, probabilities, sample, score_all
-from redeepfake_nb.training import score_faces
+from redeepfake_nb.numeric import probabilities
+from redeepfake_nb.scoring import group_column, sample, score_all
 
 
 def table_of(labels: list[str], **columns: object) -> LabelledFaces:

@@ -11,7 +11,7 @@ import pytest
 from planted_models import PATCH, SIZE, colour_classifier, patch_classifier, planted_face, random_classifier
 
 from redeepfake_nb import Classifier, Explanation, Face, RedeepfakeError, explain, faithfulness, predict
-from redeepfake_nb.explanation import METHODS
+from redeepfake_nb.methods import METHODS
 from redeepfake_nb.trust_check import correlation
 
 

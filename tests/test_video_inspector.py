@@ -18,8 +18,8 @@ from test_widgets import HOSTILE, Tags, all_widgets, html_of, put
 
 from redeepfake_nb import Classifier, detection, errors, view, viewing, widgets
 from redeepfake_nb.background import Background, Job, Pace, in_words
+from redeepfake_nb.video_inspector import VideoInspector
 from redeepfake_nb.viewing import FrameReader
-from redeepfake_nb.widgets import VideoInspector
 
 SECONDS = 60  # to wait for what takes one
 

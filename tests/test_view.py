@@ -20,13 +20,13 @@ from PIL import Image
 
 from redeepfake_nb import view
 from redeepfake_nb.analysis import ImageReport
+from redeepfake_nb.cards import Card
 from redeepfake_nb.comparison import MethodComparison, rank_correlations
-from redeepfake_nb.drawing import COLORS, LINES
 from redeepfake_nb.explanation import Explanation
 from redeepfake_nb.faces import Face
 from redeepfake_nb.label_layout import overlap, place_labels, tag_size
 from redeepfake_nb.media import Frame, Source
-from redeepfake_nb.models import Card
+from redeepfake_nb.palette import COLORS, LINES
 from redeepfake_nb.prediction import Prediction
 from redeepfake_nb.verdict import judge
 

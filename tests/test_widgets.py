@@ -14,7 +14,7 @@ from PIL import Image
 from redeepfake_nb import detection, errors, markup, read_image, view, widgets
 from redeepfake_nb.controls import MAX_MAPS, empty_upload, hint
 from redeepfake_nb.inspecting import expand_paths
-from redeepfake_nb.models import save_model
+from redeepfake_nb.loading import save_model
 from redeepfake_nb.widgets import MAX_PICTURES, ImageInspector
 
 HOSTILE = "<img src=x onerror=alert(1)>.jpg"

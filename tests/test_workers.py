@@ -15,7 +15,7 @@ import pytest
 from scan_helpers import CRASH, EXIT, HANG, KILL, probability, square, write
 
 from redeepfake_nb import Classifier, HashMismatch, ModelIncomplete, RedeepfakeError, save_model, workers
-from redeepfake_nb.models import sha256_of
+from redeepfake_nb.loading import sha256_of
 from redeepfake_nb.outcomes import Outcome, ScanSettings
 from redeepfake_nb.workers import Job, close_workers, run_job
 
