@@ -16,10 +16,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from measure import Ratio, compared
 from page import write_section
+from redeepfake_nb.datasets.labelled_faces.samples import sample_image, sample_manipulated
+from redeepfake_nb.explanation.heatmaps.comparison import rank_correlations
 
-from redeepfake_nb import Classifier, explain, find_faces, load_model, methods, predict, preprocess
-from redeepfake_nb.comparison import rank_correlations
-from redeepfake_nb.samples import sample_image, sample_manipulated
+from redeepfake_nb import Classifier, explain, find_faces, load_model, predict, preprocess
+from redeepfake_nb.explanation.heatmaps import methods
 
 EXPLANATIONS = 300
 SLOW = ("scorecam", "saliency")

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from measure import Ratio, Timing, command, compared, timed
 from page import write_section
+from redeepfake_nb.datasets.labelled_faces.samples import sample_image
 
 from redeepfake_nb import (
     Card,
@@ -27,7 +28,6 @@ from redeepfake_nb import (
     predict,
     preprocess,
 )
-from redeepfake_nb.samples import sample_image
 
 
 def picture(width: int, height: int, portrait_height: int) -> np.ndarray:

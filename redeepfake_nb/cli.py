@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from .errors import RedeepfakeError, UnknownChoice, displayable
 
 if TYPE_CHECKING:
-    from .analysis import ImageReport
-    from .models import Classifier
-    from .scan_result import ScanResult
-    from .video_report import VideoReport
+    from .analysis.image import ImageReport
+    from .analysis.video_report import VideoReport
+    from .models.classifier import Classifier
+    from .scanning.result import ScanResult
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -173,7 +173,7 @@ def _frames(text: str) -> int | Literal["all"]:
 
 
 def _analyze(options: argparse.Namespace) -> int:
-    from .loading import default_classifier, load_model
+    from .models.loading import default_classifier, load_model
 
     if options.annotate and len(options.files) > 1:
         raise ValueError(f"--annotate takes one video, not {len(options.files)} files")
@@ -202,13 +202,13 @@ def _analyzed(
     file: str, classifier: Classifier, options: argparse.Namespace
 ) -> tuple[ImageReport | VideoReport, list[str]]:
     """A file's report, and what was written of it."""
-    from .kinds import is_video
+    from .media.kinds import is_video
 
     notes = []
     # Saved reports hold overlays, so saving asks for heatmaps.
     method = options.explain or ("gradcam" if options.save else None)
     if is_video(file):
-        from .video_analysis import analyze_video
+        from .analysis.video import analyze_video
 
         report: Any = analyze_video(
             file,
@@ -220,11 +220,11 @@ def _analyzed(
             explain=method or "gradcam",
         )
         if options.annotate:
-            from .annotation import annotate_video
+            from .report.annotated_video import annotate_video
 
             notes.append(f"annotated video: {displayable(annotate_video(report, options.annotate))}")
     else:
-        from .analysis import analyze_image
+        from .analysis.image import analyze_image
 
         if options.annotate:
             raise ValueError("--annotate is for videos, and this file is none")
@@ -237,7 +237,7 @@ def _analyzed(
             target=options.target,
         )
     if options.save:
-        from .report import save
+        from .report.files import save
 
         notes.append(f"saved in {displayable(save(report, options.save))}")
     return report, notes
@@ -265,7 +265,7 @@ def _faces(report: ImageReport) -> list[str]:
 
 
 def _persons(report: VideoReport) -> list[str]:
-    from .moments import in_words, stretches
+    from .analysis.segments import in_words, stretches
 
     return [
         f"{person.name}: P(fake) = {person.probability:.2f} at threshold {report.threshold:.2f}, "
@@ -278,8 +278,8 @@ def _persons(report: VideoReport) -> list[str]:
 def _scan(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from .scanning import TIME_LIMIT, scan
-    from .sites import connect
+    from .scanning.executors import connect
+    from .scanning.scheduler import TIME_LIMIT, scan
 
     client = connect(options.scheduler) if options.scheduler else None
     try:
@@ -325,8 +325,8 @@ def _report(options: argparse.Namespace, result: ScanResult) -> None:
     """The page on a scan, with a bar for the files that are looked at again."""
     from tqdm import tqdm
 
-    from .html_report import html
-    from .loading import load_model
+    from .models.loading import load_model
+    from .report.html_page import html
 
     with tqdm(unit="file", desc="looking again", disable=None) as bar:
 
@@ -361,9 +361,9 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _join(options: argparse.Namespace) -> int:
-    from .datasets import read_faces
-    from .export import join_and_export
-    from .loading import load_model
+    from .datasets.labelled_faces import read_faces
+    from .models.loading import load_model
+    from .training.exporter import join_and_export
 
     classifiers = [load_model(path) for path in options.models]
     faces = read_faces(options.data, options.pictures)
@@ -374,9 +374,9 @@ def _join(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from .datasets import read_faces, split
-    from .export import train_and_export
-    from .recipes import Recipe
+    from .datasets.labelled_faces import read_faces, split
+    from .training.exporter import train_and_export
+    from .training.recipes import Recipe
 
     recipe = Recipe.read(options.recipe)
     faces = read_faces(options.data, options.pictures)
@@ -395,8 +395,8 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _convert(options: argparse.Namespace) -> int:
-    from .converting import convert_model
-    from .preprocessing import Preprocessing
+    from .faces.preprocessing import Preprocessing
+    from .models.conversion import convert_model
 
     said = (options.input_size, options.color_order, options.value_range)
     preprocessing = None
@@ -431,9 +431,9 @@ def _convert(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from .datasets import read_faces
-    from .judging import judge_model
-    from .loading import default_classifier, load_model
+    from .datasets.labelled_faces import read_faces
+    from .models.loading import default_classifier, load_model
+    from .report.evaluation import judge_model
 
     faces = read_faces(options.data, options.pictures)
     if options.split:

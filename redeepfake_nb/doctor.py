@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 
-from .backend import import_keras
 from .errors import RedeepfakeError
-from .versions import PACKAGES
+from .utils.keras_backend import import_keras
+from .utils.versions import PACKAGES
 
 # Not having these is no problem: what they give is found elsewhere, or is only wanted in a browser.
 OPTIONAL = {
@@ -95,8 +95,8 @@ def _device() -> list[Finding]:
 
 
 def _detectors() -> list[Finding]:
-    from .faces import find_faces
-    from .samples import sample_image
+    from .datasets.samples import sample_image
+    from .faces.face import find_faces
 
     portrait = sample_image()
     findings = []
@@ -109,10 +109,10 @@ def _detectors() -> list[Finding]:
 
 
 def _model() -> list[Finding]:
-    from .faces import find_faces
-    from .loading import default_classifier
-    from .prediction import predict
-    from .samples import sample_image
+    from .datasets.samples import sample_image
+    from .faces.face import find_faces
+    from .models.loading import default_classifier
+    from .models.prediction import predict
 
     classifier = default_classifier()
     score = predict(classifier, find_faces(sample_image()))[0]

@@ -23,13 +23,13 @@ import hostile_videos
 import numpy as np
 from config_mutations import goods, rewritten
 from mutations import mutated
+from redeepfake_nb.datasets.labelled_faces.samples import sample_image
+from redeepfake_nb.faces.face.face import find_faces
+from redeepfake_nb.media.frames.frames import read_image
+from redeepfake_nb.media.frames.video import open_video
 from sandbox import Ending, Sandbox
 
 from redeepfake_nb.errors import InputError, ModelError
-from redeepfake_nb.faces import find_faces
-from redeepfake_nb.media import read_image
-from redeepfake_nb.samples import sample_image
-from redeepfake_nb.video import open_video
 
 HERE = Path(__file__).resolve().parent
 

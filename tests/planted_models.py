@@ -5,7 +5,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from redeepfake_nb import Card, Classifier, Face, Frame, Preprocessing, planted
+from redeepfake_nb import Card, Classifier, Face, Frame, Preprocessing
+from redeepfake_nb.explanation.heatmaps import planted
 
 SIZE = 32
 # Rows and columns of the patch that counts.

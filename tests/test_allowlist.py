@@ -7,10 +7,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from redeepfake_nb.models.classifier.serialization.allowlist import check_config
+from redeepfake_nb.models.classifier.serialization.archive import read_config
 
 from redeepfake_nb import Preprocessing, UnsafeModel, load_model
-from redeepfake_nb.allowlist import check_config
-from redeepfake_nb.model_files import read_config
 
 
 def nested(node: dict) -> dict:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from redeepfake_nb.datasets.labelled_faces.samples import sample_image, write_samples
 
 from redeepfake_nb import Classifier, EmptyFile, Face, Frame, ImageReport, Prediction, analyze_image
-from redeepfake_nb.samples import sample_image, write_samples
 
 
 def bright_spots(image: np.ndarray) -> list[tuple[int, int, int, int]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from redeepfake_nb import backend
-from redeepfake_nb.backend import import_keras, standard_error_held_back
+from redeepfake_nb.utils import keras_backend as backend
+from redeepfake_nb.utils.keras_backend import import_keras, standard_error_held_back
 
 
 def fresh(code: str, *path: Path) -> subprocess.CompletedProcess:
@@ -31,7 +31,7 @@ def write_error(text: str) -> None:
 def test_importing_is_quiet() -> None:
     """Two computations and a look for devices follow, as greetings may come late."""
     done = fresh(
-        "from redeepfake_nb.backend import import_keras\n"
+        "from redeepfake_nb.utils.keras_backend import import_keras\n"
         "import_keras(); import_keras()\n"
         "import keras\n"
         "print(float(keras.ops.sum(keras.ops.ones(3))))\n"
@@ -43,7 +43,7 @@ def test_an_import_that_fails_shows_what_was_held_back(tmp_path: Path) -> None:
     (tmp_path / "keras.py").write_text(
         "import os\nos.write(2, b'no such driver\\n')\nraise ImportError('broken')\n"
     )
-    done = fresh("from redeepfake_nb.backend import import_keras\nimport_keras()", tmp_path)
+    done = fresh("from redeepfake_nb.utils.keras_backend import import_keras\nimport_keras()", tmp_path)
     assert done.returncode == 1
     assert "no such driver" in done.stderr
     assert done.stderr.rstrip().endswith("ImportError: broken")
@@ -63,7 +63,7 @@ def test_a_chosen_log_level_stays(tmp_path: Path) -> None:
     (tmp_path / "keras.py").write_text("class backend:\n    backend = staticmethod(lambda: 'jax')\n")
     code = (
         "import os; {}\n"
-        "from redeepfake_nb.backend import import_keras\n"
+        "from redeepfake_nb.utils.keras_backend import import_keras\n"
         "import_keras(); print(os.environ['TF_CPP_MIN_LOG_LEVEL'])"
     )
     assert fresh(code.format("pass"), tmp_path).stdout == "3\n"

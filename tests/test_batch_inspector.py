@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from redeepfake_nb.scanning.scheduler.records import FileResult
+from redeepfake_nb.widgets.image.batch import BatchInspector
+from redeepfake_nb.widgets.image.file_table import MOST
 from scan_helpers import folder, probability, square, write
 from test_widgets import HOSTILE, all_widgets, html_of
 
-from redeepfake_nb import Classifier, InputError, JournalError, RedeepfakeError, load_model, view
-from redeepfake_nb.batch_inspector import BatchInspector
-from redeepfake_nb.file_grid import MOST
-from redeepfake_nb.journal_rows import FileResult
+from redeepfake_nb import Classifier, InputError, JournalError, RedeepfakeError, load_model
+from redeepfake_nb.view.image import image as view
 
 SECONDS = 60  # to wait for what takes one
 

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from redeepfake_nb.datasets.labelled_faces.augmentation import apply, draw
+from redeepfake_nb.datasets.labelled_faces.labelled_faces import LabelledFaces
+from redeepfake_nb.datasets.labelled_faces.self_blending import self_blend
+from redeepfake_nb.training.trainer.batches import PairBatches
+from redeepfake_nb.training.trainer.recipes import Recipe
 from test_blending import face_points
 
-from redeepfake_nb import landmark_store
-from redeepfake_nb.augmentation import apply, draw
-from redeepfake_nb.batching import PairBatches
-from redeepfake_nb.blending import self_blend
-from redeepfake_nb.datasets import LabelledFaces
-from redeepfake_nb.recipes import Recipe
+from redeepfake_nb.datasets.labelled_faces import landmarks as landmark_store
 
 POINTS = face_points((32, 32), 26)
 

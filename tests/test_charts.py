@@ -13,12 +13,14 @@ from grey_faces import grey_faces
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from redeepfake_nb.datasets.labelled_faces.labelled_faces import LabelledFaces
+from redeepfake_nb.evaluation.metrics.assessment import Assessment, assess
+from redeepfake_nb.evaluation.metrics.perturbation import robustness
 from sklearn.metrics import roc_curve
 
-from redeepfake_nb import Classifier, charts, view
-from redeepfake_nb.assessment import Assessment, assess
-from redeepfake_nb.datasets import LabelledFaces
-from redeepfake_nb.robustness import robustness
+from redeepfake_nb import Classifier
+from redeepfake_nb.view.image import evaluation as charts
+from redeepfake_nb.view.image import image as view
 
 SINGLE = [
     charts.plot_roc,

@@ -13,13 +13,13 @@ from types import SimpleNamespace
 import pytest
 from grey_faces import grey_faces
 from PIL import Image
+from redeepfake_nb.datasets.labelled_faces.sample_clip import sample_clip
+from redeepfake_nb.datasets.labelled_faces.samples import write_samples
+from redeepfake_nb.media.frames.kinds import is_video
 
 from redeepfake_nb import Classifier, analyze_image, analyze_video, doctor, open_video, save_model
 from redeepfake_nb.cli import main
 from redeepfake_nb.doctor import Finding, examine
-from redeepfake_nb.kinds import is_video
-from redeepfake_nb.sample_clip import sample_clip
-from redeepfake_nb.samples import write_samples
 
 
 @pytest.fixture(scope="module")
@@ -321,7 +321,7 @@ def test_scan_stops_at_an_interrupt_and_says_how_to_go_on(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("redeepfake_nb.outcomes.find_faces", lambda *_, **__: interrupted())
+    monkeypatch.setattr("redeepfake_nb.scanning.file_scoring.find_faces", lambda *_, **__: interrupted())
     options = ["--journal", str(tmp_path / "j"), "--model", model, "--workers", "0"]
     assert main(["scan", str(mixed), *options]) == 130
     assert "the same command goes on" in capsys.readouterr().err

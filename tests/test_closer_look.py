@@ -6,11 +6,13 @@ import threading
 
 import numpy as np
 import pytest
+from redeepfake_nb.datasets.labelled_faces.samples import sample_image
+from redeepfake_nb.widgets.image.explanation_panel import QUESTIONS, CloserLook
+from redeepfake_nb.widgets.image.image import ImageInspector
 
-from redeepfake_nb import Classifier, Face, Frame, RedeepfakeError, closer_look, explain, predict, view
-from redeepfake_nb.closer_look import QUESTIONS, CloserLook
-from redeepfake_nb.samples import sample_image
-from redeepfake_nb.widgets import ImageInspector
+from redeepfake_nb import Classifier, Face, Frame, RedeepfakeError, explain, predict
+from redeepfake_nb.view.image import image as view
+from redeepfake_nb.widgets.image import explanation_panel as closer_look
 
 SECONDS = 60
 

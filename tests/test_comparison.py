@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from redeepfake_nb.explanation.heatmaps.comparison import CELLS, peak_place, rank_correlations
+from redeepfake_nb.explanation.heatmaps.methods import METHODS
 
 from redeepfake_nb import Face, Frame, UnknownChoice, compare_explanations, explain, predict
-from redeepfake_nb.comparison import CELLS, peak_place, rank_correlations
-from redeepfake_nb.methods import METHODS
 
 
 @pytest.fixture(scope="module")

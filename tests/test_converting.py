@@ -10,6 +10,16 @@ import keras
 import numpy as np
 import pytest
 from hostile_models import good_archive, good_hdf5, marker_code, old_config, old_file, old_layer
+from redeepfake_nb.datasets.labelled_faces.sample_clip import sample_clip
+from redeepfake_nb.datasets.labelled_faces.samples import sample_image
+from redeepfake_nb.models.classifier.card import Card, read_sidecar
+from redeepfake_nb.models.classifier.conversion import convert_model, probe
+from redeepfake_nb.models.classifier.graph import flatten
+from redeepfake_nb.models.classifier.graph_cost import check_cost
+from redeepfake_nb.models.classifier.named_networks import meso4
+from redeepfake_nb.models.classifier.serialization.allowlist import check_config
+from redeepfake_nb.models.classifier.serialization.archive import describe
+from redeepfake_nb.models.classifier.serialization.build import read_model
 
 from redeepfake_nb import (
     HashMismatch,
@@ -23,20 +33,10 @@ from redeepfake_nb import (
     analyze_video,
     build_model,
     load_model,
-    models,
     save_model,
 )
-from redeepfake_nb.allowlist import check_config
-from redeepfake_nb.cards import Card, read_sidecar
 from redeepfake_nb.cli import main
-from redeepfake_nb.converting import convert_model, probe
-from redeepfake_nb.graph_cost import check_cost
-from redeepfake_nb.graphs import flatten
-from redeepfake_nb.model_building import read_model
-from redeepfake_nb.model_files import describe
-from redeepfake_nb.named_networks import meso4
-from redeepfake_nb.sample_clip import sample_clip
-from redeepfake_nb.samples import sample_image
+from redeepfake_nb.models.classifier import classifier as models
 
 HABITS = {"preprocessing": Preprocessing(input_size=8), "positive_class": "fake"}
 

@@ -9,9 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from redeepfake_nb.datasets.labelled_faces.labelled_faces import (
+    COLUMNS,
+    LabelledFaces,
+    pair_up,
+    read_faces,
+    split,
+)
 
 from redeepfake_nb import EmptyFile, InputError, UnsupportedMedia
-from redeepfake_nb.datasets import COLUMNS, LabelledFaces, pair_up, read_faces, split
 
 
 def picture(path: Path, level: int) -> None:

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from redeepfake_nb.training.trainer.recipes import Recipe
 
-from redeepfake_nb import analyze_video, load_model, sample_clip
-from redeepfake_nb.recipes import Recipe
+from redeepfake_nb import analyze_video, load_model
+from redeepfake_nb.datasets.labelled_faces import sample_clip
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from skimage.data import astronaut
-
-from redeepfake_nb import detection
-from redeepfake_nb.detection import (
+from redeepfake_nb.faces.face.detection import (
     CnnDetector,
     Detection,
     Detector,
@@ -19,7 +16,10 @@ from redeepfake_nb.detection import (
     get_detector,
     merge,
 )
-from redeepfake_nb.faces import find_faces
+from redeepfake_nb.faces.face.face import find_faces
+from skimage.data import astronaut
+
+from redeepfake_nb.faces.face import detection
 
 
 @pytest.mark.parametrize(

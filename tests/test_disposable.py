@@ -7,9 +7,9 @@ import struct
 import numpy as np
 import pytest
 from numbered_clips import clip, number_in
+from redeepfake_nb.media.frames.disposable import disposable_test
 
 from redeepfake_nb import open_video
-from redeepfake_nb.disposable import disposable_test
 
 AVCC = bytes([1, 100, 0, 31, 0xFF])  # lengths of four bytes
 # First bytes: nal_ref_idc in bits 5 and 6, kind in bits 0 to 4.

@@ -8,12 +8,17 @@ import cv2
 import dlib
 import numpy as np
 import pytest
+from redeepfake_nb.datasets.labelled_faces.samples import sample_image
+from redeepfake_nb.faces.face.dlib_backend import model_file
+from redeepfake_nb.models.classifier.architectures.dlib_weights import (
+    FILE_NAME,
+    FaceNetwork,
+    _Stream,
+    read_face_network,
+)
+from redeepfake_nb.models.classifier.architectures.face_resnet import face_embedding_model
 
 from redeepfake_nb import ModelIncomplete, NotAModel, find_faces
-from redeepfake_nb.dlib_models import model_file
-from redeepfake_nb.dlib_weights import FILE_NAME, FaceNetwork, _Stream, read_face_network
-from redeepfake_nb.face_network import face_embedding_model
-from redeepfake_nb.samples import sample_image
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from redeepfake_nb.datasets.labelled_faces.samples import sample_image
+from redeepfake_nb.faces.face.detection import find_landmarks
+from redeepfake_nb.models.classifier.embedding import embed_faces
 
-from redeepfake_nb import embedding
-from redeepfake_nb.detection import find_landmarks
-from redeepfake_nb.embedding import embed_faces
-from redeepfake_nb.samples import sample_image
+from redeepfake_nb.models.classifier import embedding
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")

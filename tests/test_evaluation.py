@@ -6,18 +6,18 @@ import json
 
 import numpy as np
 import pytest
-from scipy.special import expit
-from sklearn import metrics as sk
-
-from redeepfake_nb import evaluate
-from redeepfake_nb.calibration import fit_calibration, fit_temperature, threshold_at
-from redeepfake_nb.evaluation import (
+from redeepfake_nb.evaluation.metrics.calibration import fit_calibration, fit_temperature, threshold_at
+from redeepfake_nb.evaluation.metrics.metrics import (
     Metric,
     bootstrap,
     equal_error_rate,
     expected_calibration_error,
     resampled_rows,
 )
+from scipy.special import expit
+from sklearn import metrics as sk
+
+from redeepfake_nb import evaluate
 
 
 @pytest.fixture

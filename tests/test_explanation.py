@@ -9,6 +9,8 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from redeepfake_nb.explanation.heatmaps.heatmaps import Explanation, _networks, split_network
+from redeepfake_nb.explanation.heatmaps.methods import METHODS, default_layer
 
 from redeepfake_nb import (
     Card,
@@ -21,8 +23,6 @@ from redeepfake_nb import (
     explain,
     predict,
 )
-from redeepfake_nb.explanation import Explanation, _networks, split_network
-from redeepfake_nb.methods import METHODS, default_layer
 
 SIZE = 8
 

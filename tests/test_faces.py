@@ -11,13 +11,14 @@ import warnings
 import cv2
 import numpy as np
 import pytest
+from redeepfake_nb.faces.face.detection import Detection, HogDetector, box_iou, register_detector
+from redeepfake_nb.faces.face.face import Face, crop_brightness, crop_sharpness, find_faces
+from redeepfake_nb.media.frames.frames import Frame
 from skimage.data import astronaut
 
-from redeepfake_nb import detection, dlib_models
-from redeepfake_nb.detection import Detection, HogDetector, box_iou, register_detector
 from redeepfake_nb.errors import InputError, RedeepfakeError
-from redeepfake_nb.faces import Face, crop_brightness, crop_sharpness, find_faces
-from redeepfake_nb.media import Frame
+from redeepfake_nb.faces.face import detection
+from redeepfake_nb.faces.face import dlib_backend as dlib_models
 
 
 def numbered(height: int, width: int) -> Frame:
@@ -322,7 +323,7 @@ def test_threads_share_one_predictor_and_have_detectors_of_their_own(monkeypatch
 
 def test_importing_loads_no_heavy_library_and_finding_leaves_pillow_alone():
     code = (
-        "import sys, numpy as np, redeepfake_nb.faces as f;"
+        "import sys, numpy as np, redeepfake_nb.faces.face as f;"
         "assert not {'dlib', 'tensorflow', 'matplotlib', 'face_recognition'} & set(sys.modules);"
         "f.find_faces(np.zeros((90, 90, 3), np.uint8));"
         "import PIL.ImageFile;"

@@ -22,24 +22,17 @@ import pytest
 import small_clips
 from hostile_pictures import png
 from numbered_clips import clip
+from redeepfake_nb.datasets.labelled_faces.landmarks import LandmarkStore
+from redeepfake_nb.datasets.labelled_faces.practice import practice_faces
+from redeepfake_nb.datasets.labelled_faces.samples import sample_image, write_samples
+from redeepfake_nb.training.trainer.logs import write_history
 from sandbox import Sandbox
 
-from redeepfake_nb import (
-    analyze_image,
-    analyze_video,
-    cli,
-    models,
-    open_video,
-    read_image,
-    report,
-    save_model,
-    view,
-)
+from redeepfake_nb import analyze_image, analyze_video, cli, open_video, read_image, save_model
 from redeepfake_nb.errors import InputError, OutputError
-from redeepfake_nb.landmark_store import LandmarkStore
-from redeepfake_nb.practice import practice_faces
-from redeepfake_nb.run_log import write_history
-from redeepfake_nb.samples import sample_image, write_samples
+from redeepfake_nb.models.classifier import classifier as models
+from redeepfake_nb.report.files import files as report
+from redeepfake_nb.view.image import image as view
 
 Writer = Callable[[Path], object]
 
@@ -348,7 +341,7 @@ def test_command_out_of_memory(analyze, monkeypatch, capsys):
     def fail(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("redeepfake_nb.analysis.analyze_image", fail)
+    monkeypatch.setattr("redeepfake_nb.analysis.image.analyze_image", fail)
     assert analyze() == 1
     assert "not enough memory" in capsys.readouterr().err
 

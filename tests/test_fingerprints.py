@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from redeepfake_nb.datasets.labelled_faces.sample_clip import sample_clip
+from redeepfake_nb.scanning.scheduler.fingerprints import Known, local_copy, take_fingerprints
 
 from redeepfake_nb import InputError, MissingExtra, UnsupportedMedia
-from redeepfake_nb.fingerprints import Known, local_copy, take_fingerprints
-from redeepfake_nb.sample_clip import sample_clip
 
 DIGEST = hashlib.sha256(b"abc").hexdigest()
 
@@ -19,7 +19,7 @@ DIGEST = hashlib.sha256(b"abc").hexdigest()
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files count as written long ago."""
-    monkeypatch.setattr("redeepfake_nb.fingerprints._SETTLED", -1.0)
+    monkeypatch.setattr("redeepfake_nb.scanning.fingerprints._SETTLED", -1.0)
 
 
 def test_bytes_are_read_unless_nothing_can_have_changed(tmp_path: Path, settled: None) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from redeepfake_nb.models.classifier.graph import flatten
+from redeepfake_nb.models.classifier.graph_cost import check_cost
 
-from redeepfake_nb import UnsuitableModel, graph_cost
-from redeepfake_nb.graph_cost import check_cost
-from redeepfake_nb.graphs import flatten
+from redeepfake_nb import UnsuitableModel
+from redeepfake_nb.models.classifier import graph_cost
 
 layers = keras.layers
 

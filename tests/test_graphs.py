@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from redeepfake_nb.models.classifier.graph import as_logit_model, flatten, is_cut, spatial_cut_layer
 
 from redeepfake_nb import UnsuitableModel
-from redeepfake_nb.graphs import as_logit_model, flatten, is_cut, spatial_cut_layer
 
 
 def run(model: keras.Model, x: np.ndarray) -> np.ndarray:

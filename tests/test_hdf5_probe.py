@@ -8,10 +8,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from redeepfake_nb.models.classifier.serialization import hdf5_probe
+from redeepfake_nb.models.classifier.serialization.hdf5 import open_store
+from redeepfake_nb.models.classifier.serialization.hdf5_probe import probe
 
-from redeepfake_nb import NotAModel, hdf5_probe
-from redeepfake_nb.hdf5_probe import probe
-from redeepfake_nb.hdf5_store import open_store
+from redeepfake_nb import NotAModel
 
 
 @pytest.fixture

@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import video_records
+from redeepfake_nb.explanation.heatmaps.fidelity import Faithfulness
+from redeepfake_nb.models.classifier.card import Card
+from redeepfake_nb.report.files.page_parts import with_share
+from redeepfake_nb.scanning.scheduler.result import ScanResult
 from scan_helpers import folder, probability, square, write
 from test_report import make_report
 
-from redeepfake_nb import Classifier, InputError, Journal, OutputError, report, scan
-from redeepfake_nb.cards import Card
-from redeepfake_nb.page_parts import with_share
-from redeepfake_nb.scan_result import ScanResult
-from redeepfake_nb.trust import Faithfulness
+from redeepfake_nb import Classifier, InputError, Journal, OutputError, scan
+from redeepfake_nb.report.files import files as report
 
 HOSTILE = """"><img src=x onerror=alert(1)><script>alert(2)</script>{{ 7*7 }}\u202egpj.exe"""
 DATE = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)

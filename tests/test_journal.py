@@ -11,11 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from redeepfake_nb.scanning.scheduler.journal import ScanRecord
+from redeepfake_nb.scanning.scheduler.journal_file import VERSION
+from redeepfake_nb.scanning.scheduler.records import ORDERS, Filter
 
 from redeepfake_nb import Journal, JournalError
-from redeepfake_nb.journal import ScanRecord
-from redeepfake_nb.journal_file import VERSION
-from redeepfake_nb.journal_rows import ORDERS, Filter
 
 DIGEST = "d" * 64
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from redeepfake_nb.datasets.labelled_faces.sample_clip import sample_clip
+from redeepfake_nb.media.frames.kinds import is_media, is_video
 from scan_helpers import write
-
-from redeepfake_nb.kinds import is_media, is_video
-from redeepfake_nb.sample_clip import sample_clip
 
 
 def test_what_is_media(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from redeepfake_nb.datasets.labelled_faces.labelled_faces import LabelledFaces
+from redeepfake_nb.datasets.labelled_faces.landmarks import LandmarkStore, plausible
 from test_blending import face_points
 
-from redeepfake_nb import landmark_store
-from redeepfake_nb.datasets import LabelledFaces
+from redeepfake_nb.datasets.labelled_faces import landmarks as landmark_store
 from redeepfake_nb.errors import InputError
-from redeepfake_nb.landmark_store import LandmarkStore, plausible
 
 SIDE = 50
 

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from redeepfake_nb.scanning.scheduler.inputs import is_address, list_files
 from scan_helpers import write
 
 from redeepfake_nb import EmptyFile, InputError, UnsupportedMedia
-from redeepfake_nb.listing import is_address, list_files
 
 
 @pytest.fixture

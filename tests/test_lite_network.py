@@ -5,11 +5,11 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from redeepfake_nb.models.classifier.architectures.efficientnet_lite import KINDS, imagenet_model
+from redeepfake_nb.models.classifier.architectures.lite_weights import FoldedConvolution, LiteNetwork
+from redeepfake_nb.models.classifier.graph import spatial_cut_layer
 
 from redeepfake_nb import build_model
-from redeepfake_nb.graphs import spatial_cut_layer
-from redeepfake_nb.lite_network import KINDS, imagenet_model
-from redeepfake_nb.lite_weights import FoldedConvolution, LiteNetwork
 
 # Parameters of the published models (1,000 classes) less those of their batch normalisations, of which one
 # bias for each convolution's output stays.

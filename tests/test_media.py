@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFile, features
+from redeepfake_nb.media.frames.frames import Frame, Source, Upload, read_image, uploads
+from redeepfake_nb.media.frames.image_decoding import decode_image
 
-from redeepfake_nb import containers
-from redeepfake_nb.decoding import decode_image
 from redeepfake_nb.errors import EmptyFile, InputError, MediaTooLarge, TruncatedMedia, UnsupportedMedia
-from redeepfake_nb.media import Frame, Source, Upload, read_image, uploads
+from redeepfake_nb.media.frames import image_containers as containers
 
 # 2 rows, 3 columns, six colours that no two transformations confuse.
 COLOURS = np.array(
@@ -791,7 +791,7 @@ def test_nothing_is_filled_in_even_where_pillow_was_told_to(monkeypatch, kind):
 
 
 def test_large_pictures_are_copied_in_strips_without_a_seam(monkeypatch):
-    from redeepfake_nb import decoding
+    from redeepfake_nb.media.frames import image_decoding as decoding
 
     monkeypatch.setattr(decoding, "_STRIP_PIXELS", 128 * 7)
     np.testing.assert_array_equal(decode_image(encoded(photo(), "PNG"))[0], photo())

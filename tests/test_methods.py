@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from redeepfake_nb import Card, Classifier, Preprocessing
-from redeepfake_nb import methods as m
 from redeepfake_nb.errors import UnsuitableModel
+from redeepfake_nb.explanation.heatmaps import methods as m
 
 SIDE = 5
 

@@ -11,9 +11,10 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from redeepfake_nb.models.classifier.serialization import archive as model_files
+from redeepfake_nb.models.classifier.serialization.archive import model_format, read_config
 
-from redeepfake_nb import ModelIncomplete, NotAModel, Preprocessing, UnsafeModel, load_model, model_files
-from redeepfake_nb.model_files import model_format, read_config
+from redeepfake_nb import ModelIncomplete, NotAModel, Preprocessing, UnsafeModel, load_model
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 

@@ -14,6 +14,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from redeepfake_nb.models.classifier.graph import is_cut
 
 from redeepfake_nb import (
     Card,
@@ -26,10 +27,9 @@ from redeepfake_nb import (
     UnsafeModel,
     UnsuitableModel,
     load_model,
-    models,
     save_model,
 )
-from redeepfake_nb.graphs import is_cut
+from redeepfake_nb.models.classifier import classifier as models
 
 HABITS = {"preprocessing": Preprocessing(input_size=8), "positive_class": "fake"}
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hostile_models import old_config, old_file, old_layer
+from redeepfake_nb.models.classifier.hub import CACHE_VARIABLE, NAMED, Named
 
 from redeepfake_nb import (
     Card,
@@ -26,9 +27,8 @@ from redeepfake_nb import (
     OutputError,
     Preprocessing,
     load_model,
-    named_models,
 )
-from redeepfake_nb.named_models import CACHE_VARIABLE, NAMED, Named
+from redeepfake_nb.models.classifier import hub as named_models
 
 CARD = Card(
     name="Tiny",
@@ -266,7 +266,7 @@ def test_two_processes_at_once(known: Named, server: Server, original: bytes, ca
     code = f"""
         from pathlib import Path
         from redeepfake_nb import named_models
-        from redeepfake_nb.cards import Card
+        from redeepfake_nb.models.card import Card
         url, size, digest = {known.urls[0]!r}, {known.size}, {known.sha256!r}
         named = named_models.Named("tiny-v1", (url,), size, digest, ".h5", Card())
         def convert(original, card, path):

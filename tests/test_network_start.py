@@ -7,11 +7,12 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from redeepfake_nb.training.trainer.network_start import begin, measure_batchnorm
+from redeepfake_nb.training.trainer.recipes import Recipe, Stage
 
-from redeepfake_nb import Head, build_model, network_start
+from redeepfake_nb import Head, build_model
 from redeepfake_nb.errors import ModelIncomplete
-from redeepfake_nb.network_start import begin, measure_batchnorm
-from redeepfake_nb.recipes import Recipe, Stage
+from redeepfake_nb.training.trainer import network_start
 
 
 def test_measuring_statistics_keeps_the_function(rng: np.random.Generator) -> None:

@@ -12,10 +12,10 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from redeepfake_nb.datasets.labelled_faces.samples import write_samples
+from redeepfake_nb.models.classifier.loading import default_model_path, save_model
 
 from redeepfake_nb.errors import ModelIncomplete
-from redeepfake_nb.loading import default_model_path, save_model
-from redeepfake_nb.samples import write_samples
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))

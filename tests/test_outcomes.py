@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scan_helpers
+from redeepfake_nb.scanning.scheduler.file_scoring import FileScorer, Outcome, ScanSettings
 from scan_helpers import probability, square, write
 from small_clips import clip, level, picture, squares, three_seconds
 
 from redeepfake_nb import Classifier, UnsuitableModel, analyze_image, analyze_video
 from redeepfake_nb.errors import EmptyFile
-from redeepfake_nb.outcomes import FileScorer, Outcome, ScanSettings
 
 SETTINGS = ScanSettings(detector=square, threshold=0.6)
 

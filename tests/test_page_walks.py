@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from hostile_pictures import animated, encoded, scene, tiff
 from PIL import Image
+from redeepfake_nb.media.frames.image_containers import Damaged, clean_jpeg
+from redeepfake_nb.media.frames.image_decoding import decode_image
+from redeepfake_nb.media.frames.page_walks import check_ppm, clean_gif, is_animated, walk_tiff
 
-from redeepfake_nb import page_walks
-from redeepfake_nb.containers import Damaged, clean_jpeg
-from redeepfake_nb.decoding import decode_image
 from redeepfake_nb.errors import MediaTooLarge, UnsupportedMedia
-from redeepfake_nb.page_walks import check_ppm, clean_gif, is_animated, walk_tiff
+from redeepfake_nb.media.frames import page_walks
 
 
 def anything(*_: int) -> None:

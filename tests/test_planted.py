@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from redeepfake_nb import Classifier, Face, Frame, explain, planted, predict
+from redeepfake_nb import Classifier, Face, Frame, explain, predict
+from redeepfake_nb.explanation.heatmaps import planted
 
 
 def test_only_the_patch_counts() -> None:

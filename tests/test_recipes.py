@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from redeepfake_nb.augmentation import Augmentation
-from redeepfake_nb.recipes import Recipe, Stage
+from redeepfake_nb.datasets.labelled_faces.augmentation import Augmentation
+from redeepfake_nb.training.trainer.recipes import Recipe, Stage
 
 TEXT = """
 backbone = "FaceResNet"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from redeepfake_nb import Classifier, Face, Frame, Preprocessing, explain, predict
-from redeepfake_nb.removal import (
+from redeepfake_nb.explanation.heatmaps.deletion import (
     Eraser,
     area,
     heat_on_input,
@@ -16,6 +14,8 @@ from redeepfake_nb.removal import (
     ranking,
     removed,
 )
+
+from redeepfake_nb import Classifier, Face, Frame, Preprocessing, explain, predict
 
 
 def test_area_by_hand() -> None:
@@ -119,8 +119,9 @@ def test_heat_goes_back_to_the_inputs_pixels(classifier: Classifier) -> None:
 
 def test_heat_outside_an_aligned_crop_is_none(rng: np.random.Generator) -> None:
     """What alignment brings in from beyond the crop has no heat."""
+    from redeepfake_nb.explanation.heatmaps.heatmaps import Explanation
+
     from redeepfake_nb import Prediction
-    from redeepfake_nb.explanation import Explanation
 
     settings = Preprocessing(input_size=32, align=True)
     points = np.zeros((68, 2), np.float32)

@@ -13,20 +13,21 @@ import numpy as np
 import pytest
 import video_records
 from PIL import Image
+from redeepfake_nb.analysis.image.image import ImageReport
+from redeepfake_nb.analysis.image.verdict import judge
+from redeepfake_nb.explanation.heatmaps.heatmaps import Explanation
+from redeepfake_nb.faces.face.face import Face
+from redeepfake_nb.faces.face.preprocessing import Preprocessing
+from redeepfake_nb.media.frames.frames import Frame, Source
+from redeepfake_nb.models.classifier.card import Card
+from redeepfake_nb.models.classifier.prediction import Prediction
+from redeepfake_nb.report.files.files import save, save_all, to_csv, to_json
 
-from redeepfake_nb import report as reports
-from redeepfake_nb import view, writing
-from redeepfake_nb.analysis import ImageReport
-from redeepfake_nb.cards import Card
 from redeepfake_nb.errors import OutputError
-from redeepfake_nb.explanation import Explanation
-from redeepfake_nb.faces import Face
-from redeepfake_nb.media import Frame, Source
-from redeepfake_nb.prediction import Prediction
-from redeepfake_nb.preprocessing import Preprocessing
-from redeepfake_nb.report import save, save_all, to_csv, to_json
-from redeepfake_nb.verdict import judge
-from redeepfake_nb.writing import escape_cell, safe_name
+from redeepfake_nb.report.files import files as reports
+from redeepfake_nb.utils import writing
+from redeepfake_nb.utils.writing import escape_cell, safe_name
+from redeepfake_nb.view.image import image as view
 
 HTML = "<img src=x onerror=alert(1)>.jpg"
 FORMULA = "=cmd|' /C calc'!A0.jpg"
@@ -487,7 +488,7 @@ def test_tables_of_both_kinds_are_not_mixed():
 
 
 def test_annotate_video_can_be_had_from_here():
-    from redeepfake_nb.annotation import annotate_video
+    from redeepfake_nb.report.files.annotated_video import annotate_video
 
     assert reports.annotate_video is annotate_video
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

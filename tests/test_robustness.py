@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from grey_faces import grey_faces
 from PIL import Image
+from redeepfake_nb.datasets.labelled_faces.labelled_faces import LabelledFaces
+from redeepfake_nb.evaluation.metrics.assessment import assess
+from redeepfake_nb.evaluation.metrics.perturbation import SWEEPS, UNCHANGED, robustness
 
 from redeepfake_nb import Card, Classifier, Preprocessing
-from redeepfake_nb.assessment import assess
-from redeepfake_nb.datasets import LabelledFaces
-from redeepfake_nb.robustness import SWEEPS, UNCHANGED, robustness
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-
-from redeepfake_nb.run_log import ProgressBar, ScalarLog, crc32c, write_history
+from redeepfake_nb.training.trainer.logs import ProgressBar, ScalarLog, crc32c, write_history
 
 
 @pytest.mark.parametrize(
@@ -67,7 +66,7 @@ def test_tensorboard_reads_it_and_forgets_what_a_resumed_run_repeats(
     killed = ScalarLog(tmp_path / "tb")
     for step in (10, 20, 30):
         killed.add(step, {"loss": step / 10, "auc": 0.5})
-    monkeypatch.setattr("redeepfake_nb.run_log.time.time", lambda: 2_000_000_000.0)
+    monkeypatch.setattr("redeepfake_nb.training.logs.time.time", lambda: 2_000_000_000.0)
     ScalarLog(tmp_path / "tb", 20).add(20, {"loss": -1.0})
     log = reader.EventAccumulator(str(tmp_path / "tb"))
     log.Reload()

@@ -9,10 +9,12 @@ import av
 import numpy as np
 import pytest
 import video_records
+from redeepfake_nb.analysis.image.segments import describe_detection
+from redeepfake_nb.datasets.labelled_faces.sample_clip import MANIPULATED, RATE, SECONDS, SIZE, is_manipulated
 
-from redeepfake_nb import find_faces, media, open_video, sample_clip
-from redeepfake_nb.moments import describe_detection
-from redeepfake_nb.sample_clip import MANIPULATED, RATE, SECONDS, SIZE, is_manipulated
+from redeepfake_nb import find_faces, open_video
+from redeepfake_nb.datasets.labelled_faces import sample_clip
+from redeepfake_nb.media.frames import frames as media
 
 
 @pytest.fixture(scope="module")

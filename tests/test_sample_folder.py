@@ -6,9 +6,9 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from redeepfake_nb.datasets.labelled_faces.synthetic import write_sample_folder
 
 from redeepfake_nb import Classifier, OutputError, scan
-from redeepfake_nb.sample_folder import write_sample_folder
 
 
 def test_every_kind_of_outcome_is_in_it(classifier: Classifier, tmp_path: Path) -> None:

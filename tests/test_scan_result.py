@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from redeepfake_nb.scanning.scheduler.records import Filter
 from scan_helpers import folder, square, write
 
 from redeepfake_nb import (
@@ -22,7 +23,6 @@ from redeepfake_nb import (
     open_scan,
     scan,
 )
-from redeepfake_nb.journal_rows import Filter
 
 
 @pytest.fixture

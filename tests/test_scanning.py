@@ -201,7 +201,7 @@ def test_a_file_that_changes_between_look_and_score(
     def look(image: np.ndarray) -> list:
         return square(image)
 
-    from redeepfake_nb import outcomes
+    from redeepfake_nb.scanning.scheduler import file_scoring as outcomes
 
     plain = outcomes._read
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from redeepfake_nb.scanning.scheduler.executors import connect, machine_size
 from scan_helpers import CRASH, folder, slow, square, write
 
 from redeepfake_nb import Classifier, MissingExtra, RedeepfakeError, ScanResult, open_scan, save_model, scan
-from redeepfake_nb import sites as sites_module
-from redeepfake_nb.sites import connect, machine_size
+from redeepfake_nb.scanning.scheduler import executors as sites_module
 
 
 def table(result: ScanResult) -> pd.DataFrame:
@@ -112,7 +112,7 @@ def children(client: Any) -> dict[str, list[int]]:
 
 
 def _children() -> list[int]:
-    from redeepfake_nb import workers
+    from redeepfake_nb.scanning.scheduler import worker_pool as workers
 
     found = [*workers._idle.values(), *workers._busy.values()]
     return [worker._process.pid for group in found for worker in group]

@@ -7,10 +7,15 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from redeepfake_nb.evaluation.metrics.metrics import evaluate
+from redeepfake_nb.evaluation.metrics.slices import (
+    auc_of,
+    fast_figures,
+    plain_rows,
+    slice_table,
+    span_in_words,
+)
 from sklearn import metrics as sk
-
-from redeepfake_nb.evaluation import evaluate
-from redeepfake_nb.slices import auc_of, fast_figures, plain_rows, slice_table, span_in_words
 
 
 def test_three_slices_by_hand() -> None:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from redeepfake_nb.evaluation.metrics.perturbation import SWEEPS
+from redeepfake_nb.evaluation.metrics.stress import STRESSES, StressCurve, StressTest
 
 from redeepfake_nb import Card, Classifier, Face, Frame, Prediction, Preprocessing, predict, stress_test
-from redeepfake_nb.robustness import SWEEPS
-from redeepfake_nb.stress import STRESSES, StressCurve, StressTest
 
 
 def grey_face(level: int, margin: float | None = 0.0) -> Face:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from redeepfake_nb.datasets.labelled_faces.samples import sample_image
+from redeepfake_nb.faces.face.detection import Detection
+from redeepfake_nb.faces.face.tracking import FaceFinder, Found, match, scene_changed
 
-from redeepfake_nb import detection
-from redeepfake_nb.detection import Detection
-from redeepfake_nb.samples import sample_image
-from redeepfake_nb.tracking import FaceFinder, Found, match, scene_changed
+from redeepfake_nb.faces.face import detection
 
 SCENE = np.random.default_rng(1).integers(0, 256, (9, 16, 3)).astype(np.uint8).repeat(20, 0).repeat(20, 1)
 OTHER = np.random.default_rng(2).integers(0, 256, (9, 16, 3)).astype(np.uint8).repeat(20, 0).repeat(20, 1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from redeepfake_nb.datasets.labelled_faces.practice import practice_faces
 from test_notebooks import check_outputs, run
 
 from redeepfake_nb import load_model
-from redeepfake_nb.practice import practice_faces
 
 
 def test_trains_on_a_folder_like_kaggles(tmp_path: Path) -> None:

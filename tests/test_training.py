@@ -13,13 +13,16 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from redeepfake_nb.datasets.labelled_faces.labelled_faces import LabelledFaces
+from redeepfake_nb.training.trainer.exporter import About, export, round_to_half, train_and_export
+from redeepfake_nb.training.trainer.recipes import Recipe, Stage
+from redeepfake_nb.training.trainer.trainer import train
 from test_blending import face_points
 
-from redeepfake_nb import Head, build_model, landmark_store, load_model, network_start, training
-from redeepfake_nb.datasets import LabelledFaces
-from redeepfake_nb.export import About, export, round_to_half, train_and_export
-from redeepfake_nb.recipes import Recipe, Stage
-from redeepfake_nb.training import train
+from redeepfake_nb import Head, build_model, load_model
+from redeepfake_nb.datasets.labelled_faces import landmarks as landmark_store
+from redeepfake_nb.training.trainer import network_start
+from redeepfake_nb.training.trainer import trainer as training
 
 
 @pytest.fixture(scope="module")
@@ -263,9 +266,9 @@ class Absent:  # Keras takes any entry in sys.modules, None too, for a TensorFlo
         if name.split(".")[0] == "tensorflow":
             raise ModuleNotFoundError(name, name=name)
 sys.meta_path.insert(0, Absent())
-from redeepfake_nb.datasets import read_faces
-from redeepfake_nb.recipes import Recipe
-from redeepfake_nb.training import train
+from redeepfake_nb.datasets.labelled_faces import read_faces
+from redeepfake_nb.training.recipes import Recipe
+from redeepfake_nb.training.trainer import train
 import keras
 assert keras.backend.backend() == "jax"
 recipe, data, out = sys.argv[1:]

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from redeepfake_nb.explanation.heatmaps.fidelity import Stage, judge_heatmap
+from redeepfake_nb.explanation.heatmaps.heatmaps import Explanation
 
 from redeepfake_nb import Face, Faithfulness, Frame, Prediction
-from redeepfake_nb.explanation import Explanation
-from redeepfake_nb.trust import Stage, judge_heatmap
 
 LOW, HIGH = -2.0, 2.0
 # All of the effect lies in the hottest quarter.

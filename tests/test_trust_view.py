@@ -11,7 +11,8 @@ mpl.use("Agg")
 from matplotlib.figure import Figure
 from planted_models import patch_classifier, planted_face
 
-from redeepfake_nb import explain, faithfulness, predict, stress_test, view
+from redeepfake_nb import explain, faithfulness, predict, stress_test
+from redeepfake_nb.view.image import image as view
 
 
 @pytest.fixture(scope="module")

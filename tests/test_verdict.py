@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from redeepfake_nb.analysis.image.verdict import doubts, judge, judge_person
 
 from redeepfake_nb import Card, Face, Frame, Prediction
-from redeepfake_nb.verdict import doubts, judge, judge_person
 
 FRAME = Frame(np.zeros((400, 400, 3), np.uint8))
 CARD = Card(temperature=1.0, min_face=80, min_sharpness=10.0)

@@ -16,8 +16,12 @@ import numpy as np
 import pytest
 from numbered_clips import clip, number_in, numbered
 from PIL import Image
+from redeepfake_nb.media.frames.color import _quarter_turn, _turned
+from redeepfake_nb.media.frames.file_types import video_format
+from redeepfake_nb.media.frames.frames import Upload
+from redeepfake_nb.media.frames.packet_index import KEY, NO_STAMP, SHOWN, PacketTable
+from redeepfake_nb.media.frames.video import open_video
 
-from redeepfake_nb.conversion import _quarter_turn, _turned
 from redeepfake_nb.errors import (
     EmptyFile,
     InputError,
@@ -26,10 +30,6 @@ from redeepfake_nb.errors import (
     TruncatedMedia,
     UnsupportedMedia,
 )
-from redeepfake_nb.media import Upload
-from redeepfake_nb.packet_table import KEY, NO_STAMP, SHOWN, PacketTable
-from redeepfake_nb.signatures import video_format
-from redeepfake_nb.video import open_video
 
 X264 = {"g": "20", "bf": "3"}
 OPEN_GOP = {"x264-params": "open-gop=1:keyint=20:bframes=3:scenecut=0"}
@@ -339,7 +339,9 @@ def test_other_files(data, error, words):
 
 def test_no_container_opens_another_file(monkeypatch, tmp_path):
     """Even a demuxer that is let through by mistake gets nothing: here the one for playlists."""
-    from redeepfake_nb import guard, streams, video
+    from redeepfake_nb.media.frames import limits as guard
+    from redeepfake_nb.media.frames import video
+    from redeepfake_nb.media.frames import video_stream as streams
 
     (tmp_path / "secret.ts").write_bytes(clip(range(3), container="mpegts"))
     opened = []
@@ -749,7 +751,7 @@ def test_small_files_get_little_time(h264, tmp_path, monkeypatch):
         file.truncate(8 * 2**20)
     with open_video(path) as video:
         assert video._clock.limit == 25 + 8 * 8
-    monkeypatch.setattr("redeepfake_nb.video.TIME_LIMIT", 40.0)
+    monkeypatch.setattr("redeepfake_nb.media.video.TIME_LIMIT", 40.0)
     with open_video(path) as video:
         assert video._clock.limit == 40
 

@@ -13,13 +13,17 @@ import numpy as np
 import pytest
 import video_records
 from PIL import Image
+from redeepfake_nb.widgets.image.video import VideoInspector
+from redeepfake_nb.widgets.image.video_state import FrameReader
 from small_clips import LEFT, clip, level, picture, squares, three_seconds
 from test_widgets import HOSTILE, Tags, all_widgets, html_of, put
 
-from redeepfake_nb import Classifier, detection, errors, view, viewing, widgets
-from redeepfake_nb.background import Background, Job, Pace, in_words
-from redeepfake_nb.video_inspector import VideoInspector
-from redeepfake_nb.viewing import FrameReader
+from redeepfake_nb import Classifier, errors
+from redeepfake_nb.faces.face import detection
+from redeepfake_nb.utils.jobs import Background, Job, Pace, in_words
+from redeepfake_nb.view.image import image as view
+from redeepfake_nb.widgets.image import image as widgets
+from redeepfake_nb.widgets.image import video_state as viewing
 
 SECONDS = 60  # to wait for what takes one
 
@@ -315,7 +319,7 @@ def test_an_unexpected_error_in_the_thread_is_a_line_and_a_traceback(inspector, 
     def fail(*args, **options):
         raise ZeroDivisionError("a <b>surprise</b>")
 
-    monkeypatch.setattr("redeepfake_nb.video_inspector.analyze_video", fail)
+    monkeypatch.setattr("redeepfake_nb.widgets.video.analyze_video", fail)
     inspector.start(video)
     assert inspector.wait(SECONDS)
     c = inspector.controls
@@ -384,9 +388,9 @@ def counted(monkeypatch) -> dict[str, int]:
 
         monkeypatch.setattr(f"{module}.{name}", call)
 
-    counting("redeepfake_nb.video_inspector", "analyze_video", "analyze", lambda _: 1)
-    counting("redeepfake_nb.viewing", "explain", "explain", lambda args: len(args[1]))
-    counting("redeepfake_nb.viewing", "open_video", "open", lambda _: 1)
+    counting("redeepfake_nb.widgets.video", "analyze_video", "analyze", lambda _: 1)
+    counting("redeepfake_nb.widgets.video_state", "explain", "explain", lambda args: len(args[1]))
+    counting("redeepfake_nb.widgets.video_state", "open_video", "open", lambda _: 1)
     return calls
 
 
@@ -517,7 +521,7 @@ def test_save_with_the_annotated_video(inspector, video, tmp_path):
 def test_cancelling_the_annotated_video_keeps_the_report(inspector, video, tmp_path, monkeypatch, quick):
     inspector.analyze(video)
     monkeypatch.setattr(
-        "redeepfake_nb.annotation.draw_tracks", lambda image, *_: (inspector.cancel(), image)[1]
+        "redeepfake_nb.report.annotated_video.draw_tracks", lambda image, *_: (inspector.cancel(), image)[1]
     )
     made = inspector.save(tmp_path, annotated=True)
     assert (made / "report.json").is_file()
@@ -638,8 +642,8 @@ def test_predictions_at_a_moment_are_those_of_the_report(classifier, video):
 
 
 def test_seconds_over_the_threshold():
-    from redeepfake_nb.moments import in_words as spans_in_words
-    from redeepfake_nb.moments import nearest_time, stretches
+    from redeepfake_nb.analysis.image.segments import in_words as spans_in_words
+    from redeepfake_nb.analysis.image.segments import nearest_time, stretches
 
     s = video_records.sighting
     over, under = 3.0, -3.0

@@ -9,7 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from video_records import portrait, report, sighting
 
-from redeepfake_nb import Explanation, view
+from redeepfake_nb import Explanation
+from redeepfake_nb.view.image import image as view
 
 
 def lines(ax) -> dict[str, tuple[list, list]]:

@@ -17,18 +17,18 @@ from hand_made_face import hand_made
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 from PIL import Image
+from redeepfake_nb.analysis.image.image import ImageReport
+from redeepfake_nb.analysis.image.verdict import judge
+from redeepfake_nb.explanation.heatmaps.comparison import MethodComparison, rank_correlations
+from redeepfake_nb.explanation.heatmaps.heatmaps import Explanation
+from redeepfake_nb.faces.face.face import Face
+from redeepfake_nb.media.frames.frames import Frame, Source
+from redeepfake_nb.models.classifier.card import Card
+from redeepfake_nb.models.classifier.prediction import Prediction
+from redeepfake_nb.view.image.label_layout import overlap, place_labels, tag_size
+from redeepfake_nb.view.image.palette import COLORS, LINES
 
-from redeepfake_nb import view
-from redeepfake_nb.analysis import ImageReport
-from redeepfake_nb.cards import Card
-from redeepfake_nb.comparison import MethodComparison, rank_correlations
-from redeepfake_nb.explanation import Explanation
-from redeepfake_nb.faces import Face
-from redeepfake_nb.label_layout import overlap, place_labels, tag_size
-from redeepfake_nb.media import Frame, Source
-from redeepfake_nb.palette import COLORS, LINES
-from redeepfake_nb.prediction import Prediction
-from redeepfake_nb.verdict import judge
+from redeepfake_nb.view.image import image as view
 
 CARD = Card(name="hand", version="1", temperature=1.0)
 
@@ -542,5 +542,5 @@ def test_any_proportions_can_be_drawn(size):
 
 def test_importing_view_chooses_no_backend():
     unwanted = {"matplotlib.pyplot", "tensorflow", "ipywidgets"}
-    code = f"import sys, redeepfake_nb.view; sys.exit(bool({unwanted} & set(sys.modules)))"
+    code = f"import sys, redeepfake_nb.view.image; sys.exit(bool({unwanted} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 import traitlets
 from PIL import Image
+from redeepfake_nb.models.classifier.loading import save_model
+from redeepfake_nb.widgets.image.base import expand_paths
+from redeepfake_nb.widgets.image.controls import MAX_MAPS, empty_upload, hint
+from redeepfake_nb.widgets.image.image import MAX_PICTURES, ImageInspector
 
-from redeepfake_nb import detection, errors, markup, read_image, view, widgets
-from redeepfake_nb.controls import MAX_MAPS, empty_upload, hint
-from redeepfake_nb.inspecting import expand_paths
-from redeepfake_nb.loading import save_model
-from redeepfake_nb.widgets import MAX_PICTURES, ImageInspector
+from redeepfake_nb import errors, read_image
+from redeepfake_nb.faces.face import detection
+from redeepfake_nb.view.image import image as view
+from redeepfake_nb.widgets.image import html as markup
+from redeepfake_nb.widgets.image import image as widgets
 
 HOSTILE = "<img src=x onerror=alert(1)>.jpg"
 BOX = (40, 40, 140, 140)

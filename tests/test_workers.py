@@ -12,12 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from redeepfake_nb.models.classifier.loading import sha256_of
+from redeepfake_nb.scanning.scheduler.file_scoring import Outcome, ScanSettings
+from redeepfake_nb.scanning.scheduler.worker_pool import Job, close_workers, run_job
 from scan_helpers import CRASH, EXIT, HANG, KILL, probability, square, write
 
-from redeepfake_nb import Classifier, HashMismatch, ModelIncomplete, RedeepfakeError, save_model, workers
-from redeepfake_nb.loading import sha256_of
-from redeepfake_nb.outcomes import Outcome, ScanSettings
-from redeepfake_nb.workers import Job, close_workers, run_job
+from redeepfake_nb import Classifier, HashMismatch, ModelIncomplete, RedeepfakeError, save_model
+from redeepfake_nb.scanning.scheduler import worker_pool as workers
 
 SETTINGS = pickle.dumps(ScanSettings(detector=square, threshold=0.6))
 

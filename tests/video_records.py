@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from redeepfake_nb.analysis.image.video_report import Sighting, VideoReport
+from redeepfake_nb.media.frames.frames import Source
 
 from redeepfake_nb import Card, Face, Frame, Prediction, Preprocessing
-from redeepfake_nb.media import Source
-from redeepfake_nb.video_report import Sighting, VideoReport
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from redeepfake_nb import Classifier, report, scan
+from redeepfake_nb import Classifier, scan
+from redeepfake_nb.report.files import files as report
 
 NAME = """<img src=x onerror="window.harmed=1"><script>window.harmed=1<!--.png"""
 

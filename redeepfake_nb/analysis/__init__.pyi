@@ -1,0 +1,10 @@
+from .aggregation import aggregate as aggregate
+from .image import ImageReport as ImageReport
+from .image import analyze_image as analyze_image
+from .segments import describe_detection as describe_detection
+from .segments import nearest_time as nearest_time
+from .verdict import Verdict as Verdict
+from .video import analyze_video as analyze_video
+from .video_report import Person as Person
+from .video_report import Sighting as Sighting
+from .video_report import VideoReport as VideoReport

@@ -1,0 +1,377 @@
+"""Labelled faces: three layouts on disk -> one table, split so that no person stands on both sides.
+
+The table is a pandas DataFrame with the columns ``file, label, original, identity, split``; ``label`` is
+``REAL`` or ``FAKE``, ``original`` names the real video a fake was made from (a real's own name), and the
+other two may be missing values. Pictures are read one by one, from a folder or straight from a zip file.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..errors import EmptyFile, InputError, RedeepfakeError, UnsupportedMedia, displayable
+from ..media.image_decoding import decode_image
+
+COLUMNS = ("file", "label", "original", "identity", "split")
+LABELS = ("REAL", "FAKE")
+_ABSENT = "Check the folder or zip file of the pictures, or take this row out of the table."
+_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledFaces:
+    """A table of faces and the folder or zip file that holds the pictures.
+
+    Parameters
+    ----------
+    table
+        One row per face, columns at least :data:`COLUMNS`.
+    root
+        Folder that ``file`` is relative to, or a zip file.
+    prefix
+        Folder inside the zip file.
+    """
+
+    table: pd.DataFrame
+    root: Path
+    prefix: str = ""
+    _zips: threading.local = field(default_factory=threading.local, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def y(self) -> np.ndarray:
+        """(N,) int64, 1 is fake."""
+        return (self.table["label"] == "FAKE").to_numpy().astype(np.int64)
+
+    def part(self, split: str) -> LabelledFaces:
+        """The rows of one split (``train``, ``val``, ``test``)."""
+        return self.take(np.flatnonzero((self.table["split"] == split).to_numpy()))
+
+    def take(self, rows: Iterable[int]) -> LabelledFaces:
+        """These rows, by position."""
+        return LabelledFaces(self.table.iloc[list(rows)].reset_index(drop=True), self.root, self.prefix)
+
+    def read(self, row: int) -> bytes:
+        """The file of one row as it is stored.
+
+        Raises
+        ------
+        InputError
+            It is not there or cannot be read. Names the file as the table does, without its folder.
+        """
+        listed = str(self.table["file"].iloc[row])
+        try:
+            if self.root.is_dir():
+                return (self.root / (self.prefix + listed)).read_bytes()
+            return self._archive().read(self.prefix + listed)
+        except (FileNotFoundError, KeyError) as error:
+            raise InputError(
+                f"the picture is not in {displayable(self.root.name)}", subject=listed, next_step=_ABSENT
+            ) from error
+        except (
+            OSError,
+            ValueError,
+            RuntimeError,
+            NotImplementedError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
+            # Without the path that Python adds: lists of unreadable files are passed on, folders are private.
+            cause = getattr(error, "strerror", None) or str(error)
+            raise InputError(
+                f"the picture cannot be read ({cause})", subject=listed, next_step=_ABSENT
+            ) from error
+
+    def _archive(self) -> zipfile.ZipFile:
+        # A zip file's reading position is shared state, so each thread opens its own.
+        if not hasattr(self._zips, "archive"):
+            self._zips.archive = zipfile.ZipFile(self.root)
+        return self._zips.archive
+
+    def image(self, row: int) -> np.ndarray:
+        """One face, (H, W, 3) uint8 RGB.
+
+        Raises
+        ------
+        InputError
+            The picture is not there, cannot be read or cannot be decoded; ``subject`` is its ``file``.
+        """
+        data = self.read(row)
+        try:
+            return decode_image(data)[0]
+        except RedeepfakeError as error:
+            listed = str(self.table["file"].iloc[row])
+            raise type(error)(error.cause, subject=listed, next_step=error.next_step) from error
+
+    def unreadable(self) -> pd.DataFrame:
+        """The rows whose picture cannot be read, with columns ``file, error, cause``. Reads everything.
+
+        The table's index says which rows they are.
+        """
+        return self._listed(range(len(self)), self.image)
+
+    def absent(self) -> pd.DataFrame:
+        """The rows whose picture is not there or empty, as :meth:`unreadable` gives them. Decodes nothing."""
+        if self.root.is_dir():
+            return self._listed(range(len(self)), self._stat)
+        sizes = {item.filename: item.file_size for item in self._archive().infolist()}
+        names = self.prefix + self.table["file"].astype(str)
+        suspects = [i for i, name in enumerate(names) if not sizes.get(name)]
+        return self._listed(suspects, self.image)
+
+    def without(self, listed: pd.DataFrame) -> LabelledFaces:
+        """The rows that are not in a list of :meth:`unreadable` or :meth:`absent`."""
+        if listed.empty:
+            return self
+        return self.take(np.setdiff1d(np.arange(len(self)), listed.index.to_numpy()))
+
+    def _stat(self, row: int) -> None:
+        path = self.root / (self.prefix + str(self.table["file"].iloc[row]))
+        try:
+            if path.stat().st_size:
+                return
+        except OSError:
+            pass
+        self.image(row)
+
+    def _listed(self, rows: Iterable[int], look: Callable[[int], object]) -> pd.DataFrame:
+        found = {}
+        for i in rows:
+            try:
+                look(i)
+            except RedeepfakeError as error:
+                found[i] = (self.table["file"].iloc[i], type(error).__name__, error.cause)
+        return pd.DataFrame(found.values(), index=list(found), columns=["file", "error", "cause"])
+
+
+def read_faces(path: str | Path, pictures: str | Path | None = None) -> LabelledFaces:
+    """Read a labelled set in any of three layouts.
+
+    Parameters
+    ----------
+    path
+        * a folder with ``metadata.csv`` and ``faces_224/`` (Kaggle ``dagnelies/deepfake-faces``),
+        * a folder tree with folders called ``real`` and ``fake`` anywhere below, or
+        * a CSV file with the columns ``file, label`` and, where known, ``original, identity, split``.
+    pictures
+        For a CSV: the folder or zip file of the pictures. Default: the CSV's folder, or a zip file of the
+        same name beside it.
+
+    Raises
+    ------
+    InputError
+        Nothing there, or no layout that is known.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if (path / "metadata.csv").is_file():
+            return _from_kaggle(path)
+        return _from_tree(path)
+    if path.suffix.lower() == ".csv" and path.is_file():
+        return _from_csv(path, None if pictures is None else Path(pictures))
+    raise UnsupportedMedia(
+        "this is neither a folder nor a CSV file of labelled faces",
+        subject=path,
+        next_step="Name a folder with real/ and fake/, a Kaggle deepfake-faces folder, or a CSV.",
+    )
+
+
+def _table(columns: dict, subject: Path) -> pd.DataFrame:
+    table = pd.DataFrame(columns)
+    if table.empty:
+        raise EmptyFile("no face is listed in it", subject=subject, next_step="Check the path.")
+    for name in COLUMNS:
+        if name not in table:
+            table[name] = None
+    table["label"] = table["label"].astype(str).str.upper()
+    unknown = sorted(set(table["label"]) - set(LABELS))
+    if unknown:
+        raise UnsupportedMedia(
+            f"labels must be REAL or FAKE, not {', '.join(unknown[:5])}",
+            subject=subject,
+            next_step="Rename the labels in the CSV.",
+        )
+    rest = [c for c in table.columns if c not in COLUMNS]
+    return table[[*COLUMNS, *rest]].reset_index(drop=True)
+
+
+def _read_csv(path: Path, *needed: str) -> pd.DataFrame:
+    """A CSV file in which these columns are there and have no gaps (``original`` may have some)."""
+    try:
+        raw = pd.read_csv(path)
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise UnsupportedMedia(
+            f"it cannot be read as a CSV file ({error})".replace("\n", " "),
+            subject=path,
+            next_step="Save it as comma-separated text in UTF-8.",
+        ) from error
+    missing = sorted(set(needed) - set(raw.columns))
+    if missing:
+        raise UnsupportedMedia(
+            f"the columns {', '.join(missing)} are missing",
+            subject=path,
+            next_step=f"This CSV needs the columns {', '.join(needed)}.",
+        )
+    for name in needed:
+        if name != "original" and raw[name].isna().any():
+            raise UnsupportedMedia(
+                f"{int(raw[name].isna().sum())} rows have no {name}",
+                subject=path,
+                next_step="Fill or delete these rows.",
+            )
+    return raw
+
+
+def _from_csv(path: Path, pictures: Path | None) -> LabelledFaces:
+    raw = _read_csv(path, "file", "label")
+    if raw.empty:
+        raise EmptyFile("no face is listed in it", subject=path, next_step="Check the path.")
+    if pictures is None:
+        beside = path.with_suffix(".zip")
+        pictures = beside if beside.is_file() else path.parent
+    return LabelledFaces(_table(dict(raw.items()), path), pictures, _prefix(pictures, raw["file"].iloc[0]))
+
+
+def _prefix(pictures: Path, name: str) -> str:
+    """Where in the zip file (or folder) a listed picture really lies."""
+    if pictures.is_dir():
+        return "" if (pictures / name).exists() or not (pictures / "faces_224").is_dir() else "faces_224/"
+    try:
+        with zipfile.ZipFile(pictures) as archive:
+            for member in archive.namelist():
+                if member == name or member.endswith("/" + name):
+                    return member[: -len(name)]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"the pictures cannot be read ({error})",
+            subject=pictures,
+            next_step="Name the folder or zip file that holds them.",
+        ) from error
+    raise InputError(
+        f"no picture called {name} is in it", subject=pictures, next_step="Name the right zip file."
+    )
+
+
+def _from_kaggle(folder: Path) -> LabelledFaces:
+    raw = _read_csv(folder / "metadata.csv", "videoname", "label", "original")
+    stem = raw["videoname"].astype(str).str.rsplit(".", n=1).str[0]
+    real = raw["label"].astype(str).str.upper() == "REAL"
+    columns = {
+        "file": stem + ".jpg",
+        "label": raw["label"],
+        "original": raw["original"].where(~real, raw["videoname"]),
+        "original_width": raw.get("original_width"),
+        "original_height": raw.get("original_height"),
+    }
+    return LabelledFaces(_table(columns, folder), folder, "faces_224/")
+
+
+def _from_tree(folder: Path) -> LabelledFaces:
+    files, labels = [], []
+    for file in sorted(folder.rglob("*")):
+        if file.suffix.lower() not in _PICTURES or not file.is_file():
+            continue
+        parts = [p.lower() for p in file.relative_to(folder).parts[:-1]]
+        # The folder nearest to the file decides: real/fake_background/x.jpg would otherwise be ambiguous.
+        label = next((p.upper() for p in reversed(parts) if p in ("real", "fake")), None)
+        if label:
+            files.append(file.relative_to(folder).as_posix())
+            labels.append(label)
+    return LabelledFaces(_table({"file": files, "label": labels}, folder), folder)
+
+
+def split(
+    faces: LabelledFaces,
+    by: str = "identity",
+    *,
+    shares: dict[str, float] | None = None,
+    seed: int = 0,
+) -> LabelledFaces:
+    """Assign every face to a split, whole groups at a time.
+
+    Parameters
+    ----------
+    by
+        ``"identity"`` keeps a person on one side, ``"original"`` a video with everything made from it.
+        ``"random"`` ignores groups; it exists to reproduce published figures, and warns: persons and
+        backgrounds leak, and the result flatters.
+    shares
+        Split name -> share of groups. Default ``{"train": 0.8, "val": 0.1, "test": 0.1}``.
+
+    Raises
+    ------
+    ValueError
+        Shares that do not add up to 1, or a grouping column with missing values.
+    """
+    shares = shares or {"train": 0.8, "val": 0.1, "test": 0.1}
+    if abs(sum(shares.values()) - 1) > 1e-6:
+        raise ValueError(f"shares must add up to 1, not {sum(shares.values()):.3f}")
+    table = faces.table.copy()
+    if by == "random":
+        warnings.warn(
+            "a random split puts the same person and video on both sides; its figures flatter", stacklevel=2
+        )
+        groups = pd.Series(np.arange(len(table)))
+    elif table[by].isna().any():
+        raise ValueError(f"{int(table[by].isna().sum())} faces have no {by}; group by another column")
+    else:
+        groups = table[by]
+    names = np.array(sorted(groups.unique(), key=str), dtype=object)
+    np.random.default_rng(seed).shuffle(names)
+    edges = np.round(np.cumsum(list(shares.values())) * len(names)).astype(int)
+    where = dict.fromkeys(names)
+    for split_name, members in zip(shares, np.split(names, edges[:-1]), strict=True):
+        where.update(dict.fromkeys(members, split_name))
+    table["split"] = [where[g] for g in groups]
+    return LabelledFaces(table, faces.root, faces.prefix)
+
+
+def pair_up(faces: LabelledFaces, *, fakes: bool = True) -> np.ndarray:
+    """(P, 2) int64 rows (fake, real): each fake with its own original where that is in the table.
+
+    The rest are paired in order, so that every pair still holds one face of each label. Without ``fakes``
+    each real face stands with itself, (real, real): a pseudo-fake is made of its first.
+
+    Raises
+    ------
+    ValueError
+        There are no real faces.
+    """
+    if not fakes:
+        alone = np.flatnonzero(faces.y == 0)
+        if not len(alone):
+            raise ValueError("there are no real faces to make pseudo-fakes of")
+        return np.stack([alone, alone], axis=1).astype(np.int64)
+    y, original = faces.y, faces.table["original"].to_numpy(dtype=object)
+    known = faces.table["original"].notna().to_numpy()
+    reals = {original[i]: i for i in np.flatnonzero(y == 0) if known[i]}
+    pairs, used, orphans = [], set(), []
+    for i in np.flatnonzero(y == 1):
+        j = reals.get(original[i]) if known[i] else None
+        if j is None:
+            orphans.append(i)
+        else:
+            pairs.append((i, j))
+            used.add(j)
+    spare = [i for i in np.flatnonzero(y == 0) if i not in used] or list(np.flatnonzero(y == 0))
+    if orphans and not spare:
+        raise ValueError("there are no real faces to pair the fakes with")
+    pairs += [(i, spare[k % len(spare)]) for k, i in enumerate(orphans)]
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def batches(count: int, size: int) -> Iterator[slice]:
+    """Slices that cover ``range(count)`` in pieces of ``size``."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))

@@ -1,0 +1,112 @@
+"""Landmarks of face crops: found once, kept in a file, safe to ask for from several threads."""
+
+from __future__ import annotations
+
+import threading
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from ..faces.detection import find_landmarks
+from ..utils.writing import whole_file
+from .labelled_faces import LabelledFaces
+
+# Points may lie this far outside a crop, as a share of its longer side: dlib's boxes cut off some chins.
+_OUTSIDE = 0.15
+# A face that fills its crop spans about three quarters of it; much less is a misfit.
+_SPAN = 0.4
+
+
+def plausible(points: np.ndarray, height: int, width: int) -> bool:
+    """Whether landmarks (68, 2) can be those of a face that fills a crop of this size in pixels."""
+    points = np.asarray(points, np.float64)
+    if points.shape != (68, 2) or not np.isfinite(points).all():
+        return False
+    room = _OUTSIDE * max(height, width)
+    inside = (points >= -room).all() and (points <= np.add((width, height), room)).all()
+    return bool(inside and (np.ptp(points, axis=0) >= (_SPAN * width, _SPAN * height)).all())
+
+
+class LandmarkStore:
+    """The 68 landmarks of each face of a set, as dlib finds them when the whole crop is the face's box.
+
+    Parameters
+    ----------
+    faces
+        Pictures that are face crops. Landmarks are kept by file name, so parts of one set may share a file.
+    path
+        An npz file that :meth:`save` writes and that is read if it is there and belongs to the same set.
+        ``None`` keeps landmarks in memory alone.
+    """
+
+    def __init__(self, faces: LabelledFaces, path: Path | None = None) -> None:
+        self.faces = faces
+        self.path = path
+        self._set = f"{faces.root.resolve()}|{faces.prefix}"
+        self._lock, self._writing = threading.Lock(), threading.Lock()
+        self._points: dict[str, np.ndarray | None] = {}
+        self._saved = 0
+        self._read()
+
+    def get(self, row: int, image: np.ndarray | None = None) -> np.ndarray | None:
+        """(68, 2) float32 points x, y in pixels of the crop, or None where they are not plausible.
+
+        ``image`` (H, W, 3) uint8 RGB spares reading the picture again.
+
+        Raises
+        ------
+        InputError
+            The picture cannot be read.
+        RedeepfakeError
+            dlib or its model files are absent.
+        """
+        name = str(self.faces.table["file"].iloc[row])
+        with self._lock:
+            if name in self._points:
+                return self._points[name]
+        image = self.faces.image(row) if image is None else image
+        height, width = image.shape[:2]
+        (points,) = find_landmarks(image, [(0, 0, width, height)])
+        kept = points if plausible(points, height, width) else None
+        with self._lock:
+            self._points[name] = kept
+        return kept
+
+    def save(self) -> None:
+        """Write what is new, replaced in one move. Does nothing without a path."""
+        with self._writing:
+            self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            points = dict(self._points)
+        if self.path is None or len(points) == self._saved:
+            return
+        nothing = np.full((68, 2), np.nan, np.float32)
+        with whole_file(self.path) as part, open(part, "wb") as file:
+            np.savez(
+                file,
+                set=np.array(self._set),
+                files=np.array(list(points)),
+                points=np.stack([nothing if p is None else p for p in points.values()]),
+            )
+        self._saved = len(points)
+
+    def _read(self) -> None:
+        """A cache that is damaged or of another set is ignored: it can be made again."""
+        if self.path is None or not self.path.is_file():
+            return
+        try:
+            # Opened here: np.load leaves a damaged file open.
+            with open(self.path, "rb") as file, np.load(file) as saved:
+                if str(saved["set"]) != self._set:
+                    return
+                files, points = saved["files"], saved["points"]
+                found = {
+                    str(name): None if np.isnan(p).any() else p
+                    for name, p in zip(files, points.reshape(-1, 68, 2), strict=True)
+                }
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return
+        self._points, self._saved = found, len(found)

@@ -1,0 +1,14 @@
+from .assessment import Assessment as Assessment
+from .assessment import assess as assess
+from .assessment import compare as compare
+from .calibration import OperatingPoint as OperatingPoint
+from .calibration import fit_calibration as fit_calibration
+from .calibration import fit_temperature as fit_temperature
+from .calibration import threshold_at as threshold_at
+from .metrics import Metric as Metric
+from .metrics import Metrics as Metrics
+from .metrics import evaluate as evaluate
+from .perturbation import Sweep as Sweep
+from .perturbation import robustness as robustness
+from .stress import StressTest as StressTest
+from .stress import stress_test as stress_test

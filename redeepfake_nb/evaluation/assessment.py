@@ -1,0 +1,344 @@
+"""A model judged on labelled faces: figures before and after calibration, by kind of face, and its errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..datasets.labelled_faces import LabelledFaces
+from ..models.classifier import Classifier
+from ..utils.numeric import probabilities
+from .calibration import OperatingPoint, fit_temperature, threshold_at
+from .metrics import Metric, Metrics, bootstrap, evaluate
+from .scoring import Progress, group_column, sample, score_all
+from .slices import FIGURES, auc_of, columns_of, fast_figures, plain_rows, slice_table
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """What :func:`assess` found out. All vectors run along the rows of ``faces.table``.
+
+    Parameters
+    ----------
+    faces
+        The faces that were read.
+    name, sha256
+        Of the model.
+    logits
+        (N,) float32, uncalibrated, positive means fake.
+    brightness, sharpness
+        (N,) float64 of the stored crops, in grey levels and squared grey levels.
+    temperature
+        The classifier's own, or None where it was never calibrated.
+    temperature_here
+        The one that would suit these very faces best.
+    threshold
+        Cut on the calibrated P(fake).
+    chosen
+        What the threshold does, where it was chosen on these faces, else None.
+    false_alarm
+        The rate it was chosen at, else None.
+    group
+        Column that intervals were resampled by, or None where each face counted as its own.
+    uncalibrated, metrics
+        Figures of ``sigmoid(logits)`` and of ``sigmoid(logits / temperature)``. Both call the same faces
+        fake, so only the figures of calibration differ.
+    slices
+        One row per kind of face; see :func:`slice_table`.
+    unreadable
+        Columns ``file, error, cause``: pictures that could not be read, and so are in no figure.
+    """
+
+    faces: LabelledFaces
+    name: str
+    sha256: str | None
+    logits: np.ndarray
+    brightness: np.ndarray
+    sharpness: np.ndarray
+    temperature: float | None
+    temperature_here: float
+    threshold: float
+    chosen: OperatingPoint | None
+    false_alarm: float | None
+    group: str | None
+    uncalibrated: Metrics
+    metrics: Metrics
+    slices: pd.DataFrame
+    unreadable: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    @property
+    def y(self) -> np.ndarray:
+        """(N,) int64, 1 is fake."""
+        return self.faces.y
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """(N,) who is on the picture, as far as the table knows."""
+        return None if self.group is None else self.faces.table[self.group].to_numpy()
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """(N,) float64 P(fake), with the classifier's own temperature."""
+        return probabilities(self.logits, self.temperature)
+
+    @property
+    def called_fake(self) -> np.ndarray:
+        """(N,) bool: P(fake) reaches the threshold."""
+        return self.probabilities >= self.threshold
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per face: the table's columns, and what was measured."""
+        called = np.where(self.called_fake, "FAKE", "REAL")
+        return self.faces.table.assign(
+            brightness=self.brightness,
+            sharpness=self.sharpness,
+            logit=self.logits.astype(np.float64),
+            probability_uncalibrated=probabilities(self.logits, None),
+            probability=self.probabilities,
+            called=called,
+            correct=called == self.faces.table["label"],
+        )
+
+    def worst(self, count: int | None = None) -> pd.DataFrame:
+        """Faces that were called wrongly, the surest mistake first; ``wrong_by`` is P(the wrong label)."""
+        frame = self.to_frame()
+        frame["wrong_by"] = np.where(self.y == 1, 1 - self.probabilities, self.probabilities)
+        wrong = frame[~frame["correct"]].sort_values("wrong_by", ascending=False, kind="stable")
+        return wrong.drop(columns="correct").head(len(wrong) if count is None else count)
+
+    def confusion(self) -> pd.DataFrame:
+        """Faces by truth (rows) and call (columns)."""
+        from sklearn.metrics import confusion_matrix
+
+        labels = ["REAL", "FAKE"]
+        counts = confusion_matrix(self.y, self.called_fake.astype(int), labels=[0, 1])
+        return pd.DataFrame(counts, pd.Index(labels, name="truth"), pd.Index(labels, name="called"))
+
+    def classification_report(self) -> pd.DataFrame:
+        """Precision, recall, F1 and number of faces for each label, as scikit-learn reports them."""
+        from sklearn.metrics import classification_report
+
+        report = classification_report(
+            self.y,
+            self.called_fake.astype(int),
+            labels=[0, 1],
+            target_names=["REAL", "FAKE"],
+            output_dict=True,
+            zero_division=0.0,
+        )
+        accuracy = report.pop("accuracy")
+        table = pd.DataFrame(report).T.rename(columns={"support": "faces"})
+        table.loc["accuracy"] = [np.nan, np.nan, accuracy, len(self)]
+        return table.astype({"faces": int})
+
+    def metrics_frame(self) -> pd.DataFrame:
+        """One row per figure: value and interval, and its value before calibration."""
+        figures = self.metrics.values  # noqa: PD011  (a dict of ours, no table)
+        return pd.DataFrame(
+            {
+                name: {
+                    "value": metric.value,
+                    "low": metric.low,
+                    "high": metric.high,
+                    "before_calibration": self.uncalibrated[name].value,
+                }
+                for name, metric in figures.items()
+            }
+        ).T.rename_axis("metric")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON, without the rows of single faces."""
+        return {
+            "model": {"name": self.name, "sha256": self.sha256, "temperature": self.temperature},
+            "faces": {
+                "read": len(self),
+                "real": int((self.y == 0).sum()),
+                "fake": int((self.y == 1).sum()),
+                "unreadable": len(self.unreadable),
+            },
+            "intervals_resample": self.group or "single faces",
+            "threshold": {
+                "value": self.threshold,
+                "chosen_on_these_faces": self.chosen is not None,
+                "asked_false_alarm_rate": self.false_alarm,
+                "false_alarm_rate": float(self.called_fake[self.y == 0].mean()),
+                "hit_rate": float(self.called_fake[self.y == 1].mean()),
+            },
+            "calibrated": self.metrics.to_dict(),
+            "uncalibrated": self.uncalibrated.to_dict(),
+            "temperature_best_here": round(self.temperature_here, 4),
+            "slices": plain_rows(self.slices),
+            "unreadable": plain_rows(self.unreadable),
+        }
+
+
+def assess(
+    classifier: Classifier,
+    faces: LabelledFaces,
+    *,
+    threshold: float | None = None,
+    false_alarm: float | None = None,
+    limit: int | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Assessment:
+    """Judge a classifier on labelled faces.
+
+    Parameters
+    ----------
+    classifier
+        Scored with its own preprocessing and calibrated with its own temperature.
+    faces
+        People that the model has not seen in training, or the figures flatter.
+    threshold
+        Cut on the calibrated P(fake); None means the classifier's own.
+    false_alarm
+        Choose the threshold on these faces instead: the one with the most hits at which at most this share
+        of reals is called fake. Figures at a threshold chosen on the same faces flatter a little.
+    limit
+        Judge a sample of at most this many faces; see :func:`sample`. It holds as many fakes as reals,
+        which moves accuracy, precision and calibration where the whole set does not.
+    resamples
+        Bootstrap samples for the intervals, which resample people (column ``identity``), else videos
+        (``original``), else single faces; 0 for none.
+    seed
+        Of the sample and of the bootstrap.
+    progress
+        Called as ``progress(done, faces)``.
+
+    Raises
+    ------
+    ValueError
+        Both ``threshold`` and ``false_alarm``, a value out of range, or faces of one label alone.
+    UnsuitableModel
+        A score is not finite.
+    """
+    if threshold is not None and false_alarm is not None:
+        raise ValueError("give a threshold or a false-alarm rate, not both")
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise ValueError(f"a threshold lies between 0 and 1, not {threshold}")
+    faces = sample(faces, limit, seed)
+    scores = score_all([classifier], faces, progress)
+    faces, logits = scores.faces, scores.logits[0]
+    y, p = faces.y, probabilities(logits, classifier.temperature)
+    chosen = None if false_alarm is None else threshold_at(y, p, false_alarm)
+    cut = classifier.threshold if threshold is None else threshold
+    cut = float(cut if chosen is None else chosen.threshold)
+    group = group_column(faces)
+    options: dict[str, Any] = {
+        "groups": None if group is None else faces.table[group].to_numpy(),
+        "threshold": cut,
+        "resamples": resamples,
+        "seed": seed,
+    }
+    metrics = evaluate(y, p, **options)
+    raw = metrics
+    if classifier.temperature is not None:
+        before = probabilities(logits, None)
+        # A temperature changes no ranking. The threshold moves with the scores, so it changes no call either.
+        called = before[p >= cut]
+        moved = called.min() if len(called) else np.nextafter(before.max(), np.inf)
+        raw = evaluate(y, before, **{**options, "threshold": float(moved), "resamples": 0})
+    width = faces.table.get("original_width")
+    features = {} if width is None else {"native width": pd.to_numeric(width).to_numpy(np.float64)}
+    features |= {"brightness": scores.brightness, "sharpness": scores.sharpness}
+    return Assessment(
+        faces=faces,
+        name=classifier.name,
+        sha256=classifier.sha256,
+        logits=logits,
+        brightness=scores.brightness,
+        sharpness=scores.sharpness,
+        temperature=classifier.temperature,
+        temperature_here=fit_temperature(y, logits),
+        threshold=cut,
+        chosen=chosen,
+        false_alarm=false_alarm,
+        group=group,
+        uncalibrated=raw,
+        metrics=metrics,
+        slices=slice_table(y, p, features, **options),
+        unreadable=scores.unreadable,
+    )
+
+
+def compare(
+    classifiers: Mapping[str, Classifier],
+    faces: LabelledFaces,
+    *,
+    limit: int | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Several classifiers on the very same faces, side by side.
+
+    Each is calibrated with its own temperature and judged at its own threshold. ``auc_difference`` is the AUC
+    minus that of the first, with an interval over samples that both models share: of two models whose own
+    intervals overlap widely, one may still be better on nearly every sample of people.
+
+    Parameters
+    ----------
+    classifiers
+        Name -> classifier; the first is the one that others are compared with.
+    faces, limit, resamples, seed, progress
+        As for :func:`assess`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per name. Beside ``auc``, ``accuracy`` and ``log_loss`` stand ``_low`` and ``_high``.
+
+    Raises
+    ------
+    ValueError
+        No classifier, or faces of one label alone.
+    """
+    if not classifiers:
+        raise ValueError("compare needs at least one classifier")
+    scores = score_all(list(classifiers.values()), sample(faces, limit, seed), progress)
+    faces = scores.faces
+    y, group = faces.y, group_column(faces)
+    functions: dict[str, Callable[[np.ndarray], float]] = {}
+    rows: dict[str, dict[str, Any]] = {}
+    options = {"groups": None if group is None else faces.table[group].to_numpy(), "seed": seed}
+    first = None
+    for (name, classifier), logits in zip(classifiers.items(), scores.logits, strict=True):
+        p = probabilities(logits, classifier.temperature)
+        point = evaluate(y, p, threshold=classifier.threshold, resamples=0)
+        rows[name] = {
+            "faces": len(y),
+            "threshold": classifier.threshold,
+            "temperature": classifier.temperature,
+        }
+        rows[name] |= {key: point[key].value for key in ("average_precision", "eer", "brier", "ece")}
+        for key, function in fast_figures(y, p, classifier.threshold).items():
+            functions[f"{name}\0{key}"] = function
+        if first is None:
+            first = p
+        else:
+            functions[f"{name}\0auc_difference"] = _difference(y, p, first)
+    for key, metric in bootstrap(functions, y, resamples=resamples, **options).items():
+        name, _, figure = key.rpartition("\0")
+        rows[name] |= columns_of(figure, metric)
+    table = pd.DataFrame(rows).T.rename_axis("model")
+    order = [
+        column
+        for figure in (*FIGURES, "auc_difference")
+        for column in columns_of(figure, Metric(0, 0, 0))
+        if column in table
+    ]
+    rest = [column for column in table.columns if column not in order]
+    return table[[*order, *rest]].apply(pd.to_numeric).astype({"faces": int})
+
+
+def _difference(y: np.ndarray, p: np.ndarray, other: np.ndarray) -> Callable[[np.ndarray], float]:
+    return lambda rows: auc_of(y[rows], p[rows]) - auc_of(y[rows], other[rows])

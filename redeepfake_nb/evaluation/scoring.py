@@ -1,0 +1,103 @@
+"""Labelled faces -> logits: a sample of a table, unreadable pictures set aside, one classifier or several."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ..datasets.labelled_faces import LabelledFaces, batches
+from ..errors import RedeepfakeError
+from ..faces.face import crop_brightness, crop_sharpness
+from ..faces.preprocessing import prepare_crop
+from ..models.classifier import Classifier
+
+# Called with (done, of how many).
+Progress = Callable[[int, int], None]
+
+
+class Scores(NamedTuple):
+    """What :func:`score_all` gives.
+
+    ``faces``: those that were read. ``logits``: (N,) float32 per classifier. ``brightness``, ``sharpness``:
+    (N,) float64 of the stored crops. ``unreadable``: columns ``file, error, cause``.
+    """
+
+    faces: LabelledFaces
+    logits: list[np.ndarray]
+    brightness: np.ndarray
+    sharpness: np.ndarray
+    unreadable: pd.DataFrame
+
+
+def sample(faces: LabelledFaces, limit: int | None, seed: int = 0) -> LabelledFaces:
+    """At most ``limit`` faces, half of them fake as far as there are enough; in the table's order.
+
+    Raises
+    ------
+    ValueError
+        A limit under 2.
+    """
+    if limit is None or limit >= len(faces):
+        return faces
+    if limit < 2:
+        raise ValueError(f"a limit is a number of faces from 2, not {limit}")
+    rng = np.random.default_rng(seed)
+    real, fake = (rng.permutation(np.flatnonzero(faces.y == label)) for label in (0, 1))
+    fakes = min(max(limit // 2, limit - len(real)), len(fake))
+    return faces.take(np.sort(np.concatenate([fake[:fakes], real[: limit - fakes]])))
+
+
+def group_column(faces: LabelledFaces) -> str | None:
+    """The column that says whose faces these are: identity, else the original video, else None."""
+    return next((c for c in ("identity", "original") if not faces.table[c].isna().any()), None)
+
+
+def score_all(
+    classifiers: Sequence[Classifier],
+    faces: LabelledFaces,
+    progress: Progress | None = None,
+    batch: int = 64,
+) -> Scores:
+    """Read every face once and score it with each classifier, prepared as that one wants it.
+
+    Raises
+    ------
+    ValueError
+        No picture at all could be read.
+    """
+    logits: list[list[np.ndarray]] = [[] for _ in classifiers]
+    light: list[tuple[float, float]] = []
+    failed, kept = [], []
+    for part in batches(len(faces), batch):
+        images = []
+        for i in range(part.start, part.stop):
+            try:
+                images.append(faces.image(i))
+                kept.append(i)
+            except RedeepfakeError as error:
+                failed.append((faces.table["file"].iloc[i], type(error).__name__, error.cause))
+            except (OSError, KeyError, zipfile.BadZipFile) as error:
+                # Without the path that Python adds: tables are passed on, folders are private.
+                cause = getattr(error, "strerror", None) or str(error)
+                failed.append((faces.table["file"].iloc[i], type(error).__name__, cause))
+        light += [(crop_brightness(image), crop_sharpness(image)) for image in images]
+        if images:
+            for scores, classifier in zip(logits, classifiers, strict=True):
+                prepared = np.stack([prepare_crop(image, classifier.preprocessing) for image in images])
+                scores.append(classifier.logits(prepared))
+        if progress is not None:
+            progress(part.stop, len(faces))
+    if not kept:
+        raise ValueError(f"none of the {len(faces)} faces could be read")
+    measured = np.array(light)
+    return Scores(
+        faces.take(kept) if failed else faces,
+        [np.concatenate(scores) for scores in logits],
+        measured[:, 0],
+        measured[:, 1],
+        pd.DataFrame(failed, columns=["file", "error", "cause"]),
+    )

@@ -1,0 +1,11 @@
+from .comparison import MethodComparison as MethodComparison
+from .comparison import compare_explanations as compare_explanations
+from .fidelity import Faithfulness as Faithfulness
+from .heatmaps import Explanation as Explanation
+from .heatmaps import explain as explain
+from .methods import METHODS as METHODS
+from .planted import patch_classifier as patch_classifier
+from .planted import random_classifier as random_classifier
+from .planted import with_patch as with_patch
+from .regions import Regions as Regions
+from .trust_check import faithfulness as faithfulness

@@ -1,0 +1,9 @@
+"""Bytes in, upright RGB frames out: the only decoder of pictures and videos.
+
+Paths, bytes, arrays and uploads become :class:`Frame`s within limits on size, memory and time; whatever was
+repaired, assumed or left out is recorded in their :class:`Source`.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

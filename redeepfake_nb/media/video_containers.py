@@ -1,0 +1,171 @@
+"""Walks through the outermost structure of video files: do they point elsewhere, and is their end there?
+
+FFmpeg reads a file that was cut off as far as it goes and says nothing where the cut falls between two
+packets. Containers say how long they should be, and that is compared with what is there. No picture data are
+read.
+
+Layouts follow ISO/IEC 14496-12 and Apple's QuickTime File Format (MP4), RFC 8794 and RFC 9559 (Matroska),
+Microsoft's RIFF with OpenDML (AVI), and ISO/IEC 13818-1 (transport streams).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+_MAX_BOXES = 10_000
+_MAX_INDEX = 64 * 2**20
+_OUTERMOST = frozenset(
+    {b"mdat", b"moov", b"moof", b"free", b"skip", b"wide", b"uuid", b"sidx", b"mfra", b"meta"}
+)
+_CUT = "the end of the file is missing"
+
+
+class Film(NamedTuple):
+    """What a walk found.
+
+    ``cut`` says in words that the file ends too early, ``index`` is False for an MP4 without one,
+    ``elsewhere`` says in words that what matters is hidden or lies in another file; empty strings: nothing of
+    that.
+    """
+
+    cut: str = ""
+    index: bool = True
+    elsewhere: str = ""
+
+
+def walk_film(file: BinaryIO, format: str) -> Film:
+    """Look at a file of a format that :func:`redeepfake_nb.media.file_types.video_format` names.
+
+    Anything it cannot follow counts as nothing found: what is damaged is for the demuxer to say. The position
+    in the file is lost.
+    """
+    size = file.seek(0, os.SEEK_END)
+    try:
+        if format == "MP4":
+            return _mp4(file, size)
+        if format == "Matroska":
+            return Film(_matroska(file, size))
+        if format == "AVI":
+            return Film(_avi(file, size))
+        if format == "MPEG-TS":
+            return Film(_transport_stream(file, size))
+    except (struct.error, IndexError):
+        pass
+    return Film()
+
+
+# ------------------------------------------------------------------ MP4
+
+
+def _mp4(file: BinaryIO, size: int) -> Film:
+    index, cut, elsewhere = False, "", ""
+    for kind, start, end in _boxes(file, 0, size):
+        if kind in (b"moov", b"moof"):
+            index = True
+        if end > size and kind in _OUTERMOST:  # other names are something that was appended
+            cut = f"{_CUT}: it should have {end - size:,} bytes more"
+            break
+        if kind == b"moov" and not elsewhere:
+            elsewhere = _elsewhere(file, start, end)
+    return Film(cut, index, elsewhere)
+
+
+def _boxes(file: BinaryIO, pos: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """(kind, start of the content, end) of the boxes in a part of the file; the last may end behind it."""
+    for _ in range(_MAX_BOXES):
+        if pos + 8 > end:
+            return
+        file.seek(pos)
+        length, kind = struct.unpack(">I4s", file.read(8))
+        start = pos + 8
+        if length == 1:
+            (length,) = struct.unpack(">Q", file.read(8))
+            start += 8
+        elif length == 0:
+            length = end - pos
+        if length < start - pos:
+            return
+        pos += length
+        yield kind, start, pos
+
+
+def _elsewhere(file: BinaryIO, start: int, end: int) -> str:
+    """What an index says of pictures that are not in this file."""
+    if end - start > _MAX_INDEX:
+        return ""
+    file.seek(start)
+    moov = io.BytesIO(file.read(end - start))
+    path = [(0, end - start)]
+    for name in (b"trak", b"mdia", b"minf", b"dinf", b"dref"):
+        inside = [box for first, last in path for box in _boxes(moov, first, last)]
+        if name == b"trak":
+            kinds = {kind for kind, _, _ in inside}
+            if b"cmov" in kinds:
+                return "its index is compressed"
+            if b"rmra" in kinds and b"trak" not in kinds:
+                return "it only refers to other films"
+        path = [(first, last) for kind, first, last in inside if kind == name and last <= end - start]
+    for first, last in path:
+        for kind, at, stop in _boxes(moov, first + 8, last):
+            moov.seek(at)
+            head = moov.read(4)
+            # The lowest flag says that the data are in this very file.
+            if len(head) == 4 and not head[3] & 1 and stop - at > 5 and kind in (b"url ", b"urn ", b"alis"):
+                return "its data lie in another file"
+    return ""
+
+
+# ------------------------------------------------------------------ others
+
+
+def _matroska(file: BinaryIO, size: int) -> str:
+    pos = 0
+    for _ in range(16):
+        file.seek(pos)
+        head = file.read(16)
+        id_length, length_bytes = 9 - head[0].bit_length(), 9 - head[4].bit_length()
+        if id_length != 4:
+            # Between header and segment there may be one-byte elements that only fill.
+            length_bytes = 9 - head[id_length].bit_length()
+        value = (
+            int.from_bytes(head[id_length : id_length + length_bytes], "big") & (1 << 7 * length_bytes) - 1
+        )
+        start = pos + id_length + length_bytes
+        if head[:4] == b"\x18\x53\x80\x67":
+            unknown = value == (1 << 7 * length_bytes) - 1
+            missing = 0 if unknown else start + value - size
+            return f"{_CUT}: it should have {missing:,} bytes more" if missing > 0 else ""
+        pos = start + value
+    return ""
+
+
+def _avi(file: BinaryIO, size: int) -> str:
+    pos = 0
+    for _ in range(_MAX_BOXES):
+        file.seek(pos)
+        head = file.read(12)
+        if len(head) < 12 or head[:4] != b"RIFF":
+            return ""
+        (length,) = struct.unpack_from("<I", head, 4)
+        # Recorders that were switched off leave 0 or the largest number.
+        if length in (0, 2**32 - 1):
+            return ""
+        pos += 8 + length + length % 2
+        if pos - length % 2 > size:
+            return f"{_CUT}: it should have {pos - size:,} bytes more"
+    return ""
+
+
+def _transport_stream(file: BinaryIO, size: int) -> str:
+    file.seek(0)
+    packet = 188 if file.read(1) == b"\x47" else 192
+    rest = size % packet
+    if not rest:
+        return ""
+    file.seek(size - rest)
+    begins = file.read(8)[packet - 188 :][:1]
+    return f"{_CUT}: it ends inside a packet" if begins in (b"\x47", b"") else ""

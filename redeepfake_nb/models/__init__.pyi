@@ -1,0 +1,9 @@
+from .architectures.builder import Head as Head
+from .architectures.builder import build_model as build_model
+from .card import Card as Card
+from .classifier import Classifier as Classifier
+from .conversion import convert_model as convert_model
+from .loading import load_model as load_model
+from .loading import save_model as save_model
+from .prediction import Prediction as Prediction
+from .prediction import predict as predict

@@ -1,0 +1,181 @@
+"""Networks: a Keras backbone with a custom head, or compact networks that two CPU cores can train.
+
+Every network built here is flat (no model inside a model), takes RGB faces as float32 0..255 with
+shape (N, input_size, input_size, 3), does its own scaling, and returns one logit per face, (N, 1)
+float32, positive meaning fake.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...utils.keras_backend import import_keras
+from . import efficientnet_lite as lite_network
+from . import face_resnet as face_network
+from .evidence_map import on_grid, pool
+
+if TYPE_CHECKING:
+    import keras
+
+LOGIT_LAYER = "logit"
+COMPACT = "FaceResNet"
+LITE = tuple(lite_network.KINDS)
+# Networks of this package; all others come from keras.applications.
+OWN = (COMPACT, *LITE)
+
+# What each backbone of keras.applications wants to be fed, as (scale, offset) on 0..255. None: it scales by
+# itself. Those that want BGR minus a mean are left out on purpose: one convention is enough.
+_TO_UNIT = (1 / 127.5, -1.0)
+BACKBONES: dict[str, tuple[float, float] | None] = {
+    **{f"EfficientNetB{i}": None for i in range(8)},
+    **{f"EfficientNetV2{i}": None for i in ("B0", "B1", "B2", "B3", "S", "M", "L")},
+    "ConvNeXtTiny": None,
+    "ConvNeXtSmall": None,
+    "MobileNetV3Small": None,
+    "MobileNetV3Large": None,
+    "InceptionV3": _TO_UNIT,
+    "MobileNetV2": _TO_UNIT,
+    "ResNet50V2": _TO_UNIT,
+    "ResNet101V2": _TO_UNIT,
+    "Xception": _TO_UNIT,
+}
+
+
+@dataclass(frozen=True)
+class Head:
+    """What stands on the pooled features: dense layers with batch normalisation and dropout, then one logit.
+
+    Parameters
+    ----------
+    units
+        Widths of the dense layers; empty for a linear head.
+    dropout
+        Share of features dropped before each dense layer and before the logit, 0 to under 1.
+    """
+
+    units: tuple[int, ...] = (256,)
+    dropout: float = 0.4
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "units", tuple(int(u) for u in self.units))
+        if any(u < 1 for u in self.units):
+            raise ValueError(f"head widths must be positive, not {self.units}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), not {self.dropout}")
+
+
+def build_model(
+    backbone: str = "EfficientNetB4",
+    *,
+    head: Head | None = None,
+    input_size: int = 224,
+    weights: str | None = None,
+) -> keras.Model:
+    """Build a face classifier.
+
+    Parameters
+    ----------
+    backbone
+        ``"EfficientNetB4"`` as in ReDeepFake, or any other name in :data:`BACKBONES`, from
+        ``keras.applications``. Or one of our own, :data:`OWN`: ``"FaceResNet"`` and ``"EfficientNetLite0"``
+        to ``2``, whose stages meet in one map (:mod:`redeepfake_nb.models.architectures.evidence_map`); or several of these side
+        by side, ``"EfficientNetLite0+FaceResNet"``.
+    head
+        The custom head. Default: one dense layer of 256 for a backbone, a linear one for our own networks.
+    input_size
+        Side of the square input in pixels.
+    weights
+        ``None`` for random weights. ``"imagenet"`` for a backbone (Keras downloads the file) and for
+        EfficientNet-Lite (a package carries it, see :mod:`redeepfake_nb.models.architectures.lite_weights`).
+        ``"face_recognition"`` for FaceResNet: the public-domain network in ``face_recognition_models``.
+        ``"pretrained"`` for any of our own: each from its own start.
+
+    Returns
+    -------
+    keras.Model
+        Flat functional model, (N, input_size, input_size, 3) float32 RGB 0..255 -> (N, 1) float32 logit.
+
+    Raises
+    ------
+    ValueError
+        Unknown backbone or weights, or a size that does not fit.
+    ModelIncomplete
+        The package that carries the start weights is not installed.
+    """
+    import_keras()
+    import keras
+
+    _check_size(backbone, input_size)
+    inputs = keras.Input((input_size, input_size, 3), name="face")
+    parts = backbone.split("+")
+    if all(part in OWN for part in parts):
+        features = pool(_maps(inputs, parts, weights))
+        head = head or Head(units=(), dropout=0.2)
+    elif backbone in BACKBONES:
+        if weights not in (None, "imagenet"):
+            raise ValueError(f'{backbone} starts from None or "imagenet", not {weights!r}')
+        features = _application(inputs, backbone, weights)
+        head = head or Head()
+    else:
+        raise ValueError(f"unknown backbone {backbone!r}; there are {', '.join([*OWN, *BACKBONES])}")
+    return keras.Model(inputs, _logit(features, head), name=backbone.lower().replace("+", "_"))
+
+
+def _check_size(backbone: str, input_size: int) -> None:
+    smallest = face_network.SMALLEST if COMPACT in backbone else 48
+    if input_size < smallest:
+        raise ValueError(f"input_size must be at least {smallest} px for {backbone}, not {input_size}")
+    if any(name in backbone for name in LITE) and input_size % lite_network.STEP:
+        raise ValueError(
+            f"input_size must be a multiple of {lite_network.STEP} for {backbone}, not {input_size}"
+        )
+
+
+def _maps(inputs, parts: list[str], weights: str | None) -> list:
+    """The evidence of one of our own networks, or of several side by side on the first one's grid."""
+    maps: list = []
+    for part in parts:
+        # Networks side by side each start from what they know.
+        known = "face_recognition" if part == COMPACT else "imagenet"
+        if weights not in (None, known, "pretrained"):
+            raise ValueError(f'{part} starts from None or "{known}", not {weights!r}')
+        if part == COMPACT:
+            found = face_network.feature_maps(inputs, weights)
+        else:
+            found = lite_network.feature_maps(inputs, part, weights)
+        maps += (
+            [on_grid(m, maps[0], f"{part.lower()}_{i}_on_grid") for i, m in enumerate(found)]
+            if maps
+            else found
+        )
+    return maps
+
+
+def _application(inputs, backbone: str, weights: str | None):
+    """A backbone of keras.applications laid flat onto ``inputs``, with its features averaged."""
+    import keras
+
+    layers = keras.layers
+    scaling = BACKBONES[backbone]
+    x = inputs if scaling is None else layers.Rescaling(*scaling, name="to_backbone_range")(inputs)
+    build = getattr(keras.applications, backbone)
+    trunk = build(include_top=False, weights=weights, input_tensor=x)
+    return layers.GlobalAveragePooling2D(name="mean_features")(trunk.output)
+
+
+def _logit(features, head: Head):
+    import keras
+
+    layers = keras.layers
+    x = features
+    for i, width in enumerate(head.units):
+        if head.dropout:
+            x = layers.Dropout(head.dropout, name=f"head_dropout_{i}")(x)
+        x = layers.Dense(width, use_bias=False, name=f"head_dense_{i}")(x)
+        x = layers.BatchNormalization(name=f"head_norm_{i}")(x)
+        x = layers.Activation("relu", name=f"head_relu_{i}")(x)
+    if head.dropout:
+        x = layers.Dropout(head.dropout, name="head_dropout")(x)
+    # float32 also under mixed precision: a logit rounded to eight bits cannot be calibrated.
+    return layers.Dense(1, dtype="float32", name=LOGIT_LAYER)(x)

@@ -1,0 +1,86 @@
+"""Faces and a classifier -> scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..faces.face import Face
+from ..faces.preprocessing import preprocess
+from .classifier import Classifier
+
+Label = Literal["fake", "real"]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The score of one face.
+
+    Parameters
+    ----------
+    face
+        What was scored, with its frame.
+    logit
+        The model's output before the sigmoid; positive means fake.
+    temperature
+        The logit is divided by it before the sigmoid; ``None`` where the model was never calibrated.
+    threshold
+        The model's cut on P(fake).
+    """
+
+    face: Face
+    logit: float
+    temperature: float | None = None
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.logit):
+            raise ValueError(f"a logit must be finite, not {self.logit}")
+
+    @property
+    def probability(self) -> float:
+        """P(fake), 0..1; a calibrated probability only where ``temperature`` is known."""
+        z = self.logit / (self.temperature or 1.0)
+        # exp() of a large positive number overflows; of a large negative one it is merely 0.
+        return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
+
+    def label(self, threshold: float | None = None) -> Label:
+        """``"fake"`` where P(fake) reaches the threshold (default: the model's own), else ``"real"``."""
+        cut = self.threshold if threshold is None else threshold
+        return "fake" if self.probability >= cut else "real"
+
+
+def predict(classifier: Classifier, faces: Sequence[Face], *, batch_size: int = 32) -> list[Prediction]:
+    """Score faces.
+
+    Parameters
+    ----------
+    classifier
+        From :func:`redeepfake_nb.load_model`.
+    faces
+        From :func:`redeepfake_nb.find_faces` or ``Face.whole(frame)``; may be empty.
+    batch_size
+        Faces per call of the network; bounds memory, does not change scores.
+
+    Returns
+    -------
+    list of Prediction
+        In the order of ``faces``.
+
+    Raises
+    ------
+    UnsuitableModel
+        A score is not finite.
+    """
+    logits: list[float] = []
+    for start in range(0, len(faces), batch_size):
+        batch = preprocess(faces[start : start + batch_size], classifier.preprocessing)
+        logits.extend(np.asarray(classifier.logits(batch), np.float64).tolist())
+    return [
+        Prediction(face, logit, classifier.temperature, classifier.threshold)
+        for face, logit in zip(faces, logits, strict=True)
+    ]

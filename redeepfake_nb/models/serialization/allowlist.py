@@ -1,0 +1,216 @@
+"""What a model's configuration may name: Keras's own layers, operations and settings that only compute.
+
+Loading a configuration looks classes up by name and calls them. The lists here say which; everything else is
+refused with its name, or, where a person vouches for the file, let through and written down.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ...errors import UnsafeModel, displayable
+
+_LAYERS = """
+    InputLayer Activation Dense EinsumDense Identity Flatten Reshape Permute RepeatVector Masking
+    Conv1D Conv2D Conv1DTranspose Conv2DTranspose DepthwiseConv1D DepthwiseConv2D SeparableConv1D
+    SeparableConv2D BatchNormalization LayerNormalization GroupNormalization RMSNormalization
+    UnitNormalization SpectralNormalization
+    ReLU LeakyReLU PReLU ELU Softmax Dropout SpatialDropout1D SpatialDropout2D GaussianDropout GaussianNoise
+    AlphaDropout ActivityRegularization
+    MaxPooling1D MaxPooling2D AveragePooling1D AveragePooling2D GlobalMaxPooling1D GlobalMaxPooling2D
+    GlobalAveragePooling1D GlobalAveragePooling2D AdaptiveAveragePooling2D AdaptiveMaxPooling2D
+    UpSampling1D UpSampling2D ZeroPadding1D ZeroPadding2D Cropping1D Cropping2D
+    Add Subtract Multiply Average Maximum Minimum Concatenate Dot
+    Attention AdditiveAttention MultiHeadAttention GroupQueryAttention GroupedQueryAttention
+    TimeDistributed Embedding
+    Rescaling Normalization Resizing CenterCrop
+    RandomFlip RandomRotation RandomZoom RandomContrast RandomBrightness RandomTranslation RandomCrop
+    RandomShear RandomSaturation RandomHue RandomSharpness RandomGrayscale RandomInvert RandomErasing
+    RandomPosterization RandomColorJitter RandomColorDegeneration RandomGaussianBlur RandomElasticTransform
+    RandomPerspective AutoContrast Equalization Solarization AugMix RandAugment LayerScale
+"""
+_MODELS = "Functional Sequential Model"
+_SETTINGS = """
+    DTypePolicy FloatDTypePolicy DTypePolicyMap QuantizedDTypePolicy
+    Zeros Ones Constant Identity Orthogonal RandomNormal RandomUniform TruncatedNormal VarianceScaling STFT
+    GlorotNormal GlorotUniform HeNormal HeUniform LecunNormal LecunUniform IdentityInitializer
+    OrthogonalInitializer L1 L2 L1L2 OrthogonalRegularizer MaxNorm MinMaxNorm NonNeg UnitNorm
+"""
+_OPERATIONS = """
+    Absolute Abs Add Subtract Multiply Divide TrueDivide DivideNoNan FloorDivide Power Negative Reciprocal
+    Square Sqrt Rsqrt Exp Exp2 Expm1 Log Log1p Log2 Log10 Sin Cos Tan Tanh Sinh Cosh Arctan Erf Sign Round
+    Floor Ceil Mod Maximum Minimum Clip Mean Sum Prod Max Min Amax Amin Var Std Moments Logsumexp Median
+    Concatenate Stack Split Reshape Ravel Squeeze ExpandDims Transpose Swapaxes Moveaxis Flip Roll Pad Tile
+    Repeat BroadcastTo GetItem Take Slice Unstack Copy Cast StopGradient Where Equal NotEqual Greater
+    GreaterEqual Less LessEqual LogicalAnd LogicalOr LogicalNot NanToNum Matmul Dot Einsum Tensordot
+    ZerosLike OnesLike FullLike Relu Relu6 LeakyRelu Elu Selu Celu Gelu Glu Sigmoid LogSigmoid HardSigmoid
+    Silu HardSilu HardTanh Softplus Softsign Softmax LogSoftmax SoftShrink HardShrink TanhShrink Squareplus
+    Threshold MaxPool AveragePool AdaptiveAveragePool AdaptiveMaxPool Conv DepthwiseConv SeparableConv
+    ConvTranspose BatchNorm LayerNorm RMSNorm Normalize DotProductAttention DepthToSpace SpaceToDepth
+    RGBToGrayscale RGBToHSV HSVToRGB Resize ExtractPatches PadImages CropImages SobelEdges
+    FFT FFT2 IFFT2 RFFT IRFFT Real Imag Angle
+"""
+ALLOWED = frozenset(f"{_LAYERS} {_MODELS} {_SETTINGS} {_OPERATIONS}".split())
+FUNCTIONS = frozenset(
+    [
+        "linear",
+        "relu",
+        "relu6",
+        "leaky_relu",
+        "elu",
+        "selu",
+        "celu",
+        "gelu",
+        "glu",
+        "sigmoid",
+        "log_sigmoid",
+        "hard_sigmoid",
+        "silu",
+        "swish",
+        "hard_silu",
+        "hard_swish",
+        "hard_tanh",
+        "tanh",
+        "tanh_shrink",
+        "softplus",
+        "softsign",
+        "softmax",
+        "log_softmax",
+        "soft_shrink",
+        "hard_shrink",
+        "squareplus",
+        "exponential",
+        "mish",
+        "threshold",
+        "sparse_plus",
+        "sparse_sigmoid",
+        "sparsemax",
+    ]
+)
+# What else than classes Keras writes: places in the graph and plain values.
+_VALUES = {
+    "__keras_tensor__",
+    "__tensor__",
+    "__numpy__",
+    "__tuple__",
+    "__slice__",
+    "__ellipsis__",
+    "__bytes__",
+}
+# Run other programs or read other files; a person's word for this file does not cover those.
+_NEVER = {
+    "FlaxLayer",
+    "IndexLookup",
+    "IntegerLookup",
+    "JaxLayer",
+    "StringLookup",
+    "TFSMLayer",
+    "TextVectorization",
+    "TorchModuleWrapper",
+}
+# Code that stands in the file itself.
+_CODE = {"Lambda", "__lambda__"}
+_CLASS_NAME = re.compile(r"[A-Z]\w*")
+# A dot would reach into a module that is not on the list: keras + config.set_floatx.
+_MODULES = re.compile(
+    r"keras|keras\.(src\.)?("
+    r"layers|models|initializers|regularizers|constraints|activations|dtype_policies|"
+    r"ops\.(numpy|nn|core|math|image))(\.\w+)*"
+)
+_FUNCTION_MODULES = ("keras.activations", "keras.ops")
+
+
+def check_config(config: Any, subject: object, trust: bool = False) -> tuple[str, ...]:
+    """Refuse a configuration that names anything but what is on the lists.
+
+    Parameters
+    ----------
+    config
+        Of a Keras 3 model, as plain JSON; one of Keras 2 is translated first.
+    trust
+        Let code in the file (Lambda), Keras's other layers, and classes that are registered in this process
+        through. What reads other files or runs other programs is refused all the same.
+
+    Returns
+    -------
+    tuple of str
+        What was let through, sorted; empty without ``trust``.
+
+    Raises
+    ------
+    UnsafeModel
+        With the first offending class named.
+    """
+    found: set[str] = set()
+    for node in objects(config):
+        objection = _objection(node)
+        if objection is None:
+            continue
+        name, why = objection
+        if not (trust and _may_be_trusted(node)):
+            raise refusal(name, why, subject, trust)
+        found.add(name)
+    return tuple(sorted(found))
+
+
+def refusal(name: str, why: str, subject: object, trust: bool = False) -> UnsafeModel:
+    """The error for a class or function that is not on the lists."""
+    return UnsafeModel(
+        f"it contains {displayable(name)}, which {why}"
+        + (", and trust=True does not cover that" if trust else ""),
+        subject=subject,
+        next_step="Ask its author for a model made of plain Keras layers.",
+    )
+
+
+def objects(node: Any) -> Iterator[dict[str, Any]]:
+    """Every serialised object (a dict with ``class_name``) in a configuration."""
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if "class_name" in node:
+                yield node
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
+
+
+def _objection(node: dict[str, Any]) -> tuple[str, str] | None:
+    """Name of what is not on the lists and why not, or None."""
+    name, module, registered = (node.get(key) for key in ("class_name", "module", "registered_name"))
+    shown = str(name) if module is None else f"{module}.{name}"
+    if not isinstance(name, str):
+        return shown, "is no name"
+    if name in _CODE | _NEVER:
+        return shown, "can run code or read files"
+    if name in _VALUES:
+        return None
+    if name == "function":
+        function = str(node.get("config"))
+        shown = f"the function {module}.{function}"
+        known = module in _FUNCTION_MODULES and function in FUNCTIONS
+        names = (None, name, function)
+    else:
+        known = name in ALLOWED and (module is None or _MODULES.fullmatch(str(module)) is not None)
+        names = (None, name)
+    if registered not in names:
+        return str(registered), "is its author's own class"
+    return None if known else (shown, "is not a part of Keras that a model is made of")
+
+
+def _may_be_trusted(node: dict[str, Any]) -> bool:
+    name, module, registered = (node.get(key) for key in ("class_name", "module", "registered_name"))
+    if not isinstance(name, str) or name in _NEVER:
+        return False
+    if name == "__lambda__" or (name == "Lambda" and module in (None, "keras.layers")):
+        return True
+    if registered not in (None, name):
+        import keras
+
+        # Only what the person has made known to Keras: a module's name in a file imports nothing here.
+        return registered in keras.saving.get_custom_objects()
+    plain = _CLASS_NAME.fullmatch(name) is not None and "layers" in str(module)
+    return plain and _MODULES.fullmatch(str(module)) is not None

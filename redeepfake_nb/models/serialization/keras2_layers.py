@@ -1,0 +1,254 @@
+"""Keras 2 layers -> Keras 3 layers that compute the same in inference, as plain JSON."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from ...errors import NotAModel
+from .allowlist import FUNCTIONS, refusal
+
+_CONV = (
+    "filters kernel_size strides padding data_format dilation_rate groups activation use_bias "
+    "depth_multiplier"
+)
+_POOL = "pool_size strides padding data_format"
+_GLOBAL = "data_format keepdims"
+# Class -> the settings that are carried over. What is dropped everywhere stands below.
+_LAYERS = {
+    "Activation": "activation",
+    "ActivityRegularization": "l1 l2",
+    "Add": "",
+    "AlphaDropout": "rate",
+    "Average": "",
+    "AveragePooling2D": _POOL,
+    "BatchNormalization": "axis momentum epsilon center scale",
+    "CenterCrop": "height width",
+    "Concatenate": "axis",
+    "Conv2D": _CONV,
+    "Conv2DTranspose": f"{_CONV} output_padding",
+    "Cropping2D": "cropping data_format",
+    "Dense": "units activation use_bias",
+    "DepthwiseConv2D": _CONV,
+    "Dot": "axes normalize",
+    "Dropout": "rate",
+    "ELU": "alpha",
+    "Flatten": "data_format",
+    "GaussianDropout": "rate",
+    "GaussianNoise": "stddev",
+    "GlobalAveragePooling2D": _GLOBAL,
+    "GlobalMaxPooling2D": _GLOBAL,
+    "GroupNormalization": "groups axis epsilon center scale",
+    "InputLayer": "",
+    "LayerNormalization": "axis epsilon center scale",
+    "LeakyReLU": "alpha negative_slope",
+    "MaxPooling2D": _POOL,
+    "Maximum": "",
+    "Minimum": "",
+    "Multiply": "",
+    "Normalization": "axis mean variance invert",
+    "PReLU": "shared_axes",
+    "Permute": "dims",
+    "ReLU": "max_value negative_slope threshold",
+    "RepeatVector": "n",
+    "Rescaling": "scale offset",
+    "Reshape": "target_shape",
+    "Resizing": "height width interpolation crop_to_aspect_ratio",
+    "SeparableConv2D": _CONV,
+    "Softmax": "axis",
+    "SpatialDropout2D": "rate data_format",
+    "Subtract": "",
+    "ThresholdedReLU": "theta",
+    "UnitNormalization": "axis",
+    "UpSampling2D": "size data_format interpolation",
+    "ZeroPadding2D": "padding data_format",
+}
+# Pass their input on in inference.
+_AUGMENTATION = {
+    "RandomBrightness",
+    "RandomContrast",
+    "RandomFlip",
+    "RandomHeight",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomWidth",
+    "RandomZoom",
+}
+MERGING = {"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot"}
+# Say how weights start and change in training, or where a layer stands; nothing about what it computes.
+_DROPPED = re.compile(
+    r"\w*(_initializer|_regularizer|_constraint)|trainable|batch_input_shape|seed|noise_shape|name|dtype|"
+    r"build_input_shape|input_dim|fused|renorm_clipping|renorm_momentum|synchronized|supports_masking|batch_size|"
+    r"sparse|ragged|optional|shared_object_id|implementation|input_dtype"
+)
+# Settings that have no counterpart, with the values at which they do nothing.
+_NEUTRAL = {
+    "renorm": (False, None),
+    "virtual_batch_size": (None,),
+    "adjustment": (None,),
+    "groups": (1, None),
+}
+_DTYPES = {"float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16"}
+# Keras 2 computes another curve under this name than Keras 3.
+_RENAMED = {"hard_sigmoid"}
+
+
+def translate_layer(class_name: str, config: dict[str, Any], subject: object, trust: bool) -> dict[str, Any]:
+    """One layer of Keras 2 in Keras 3's words: ``{"module", "class_name", "config", "registered_name"}``.
+
+    An activation that means something else in Keras 3 makes it a Sequential of that name with several layers.
+
+    Raises
+    ------
+    UnsafeModel
+        A class or activation that is not on the list.
+    NotAModel
+        A setting without a counterpart.
+    """
+    name = config["name"]
+    if class_name in _AUGMENTATION:
+        return _entry("Activation", {"name": name, "activation": "linear"})
+    if class_name == "Lambda":
+        return _lambda(config, subject, trust)
+    if class_name not in _LAYERS:
+        known = class_name in ("TFOpLambda", "TensorFlowOpLayer", "MultiHeadAttention")
+        why = "cannot be translated from Keras 2" if known else "is not a layer that is read from Keras 2"
+        raise refusal(class_name, why, subject)
+    wanted = _LAYERS[class_name].split()
+    new: dict[str, Any] = {"name": name, "dtype": _dtype(config.get("dtype"))}
+    for key, value in config.items():
+        if key in wanted and not (key == "groups" and class_name in ("DepthwiseConv2D", "SeparableConv2D")):
+            new[key] = plain(value)
+        elif key in _NEUTRAL and plain(value) in _NEUTRAL[key]:
+            continue
+        elif key == "activity_regularizer" or not _DROPPED.fullmatch(key):
+            if value is None or key == "activity_regularizer":
+                continue
+            raise NotAModel(
+                f"the setting {key} of its layer {name} ({class_name}) has no counterpart in Keras 3",
+                subject=subject,
+                next_step="Convert it to .keras with the Keras it was made with.",
+            )
+    return _finished(class_name, new, config, subject)
+
+
+def _finished(class_name: str, new: dict[str, Any], old: dict[str, Any], subject: object) -> dict[str, Any]:
+    """The rules of single classes."""
+    if class_name == "InputLayer":
+        shape = old.get("batch_input_shape", old.get("batch_shape"))
+        new = {"name": new["name"], "dtype": new["dtype"], "batch_shape": [None, *list(shape)[1:]]}
+    elif class_name == "BatchNormalization" and isinstance(new.get("axis"), list):
+        (new["axis"],) = new["axis"]
+    elif class_name in ("LeakyReLU", "ReLU", "ThresholdedReLU", "ELU"):
+        new = {key: value[0] if isinstance(value, list) else value for key, value in new.items()}
+        if "alpha" in new and class_name == "LeakyReLU":
+            new["negative_slope"] = new.pop("alpha")
+        if class_name == "ThresholdedReLU":
+            class_name, new["threshold"] = "ReLU", new.pop("theta")
+    elif class_name in ("Conv2D", "Conv2DTranspose") and new.get("groups") in (None, 1):
+        new.pop("groups", None)
+    elif class_name in ("Rescaling", "Normalization"):
+        new = {key: _vector(value) for key, value in new.items()}
+    for key in [key for key, value in new.items() if value is None and key in ("data_format", "dtype")]:
+        del new[key]
+    if "depth_multiplier" in new and class_name in ("Conv2D", "Conv2DTranspose"):
+        del new["depth_multiplier"]
+    if "activation" not in new:
+        return _entry(class_name, new)
+    activation = function_name(new["activation"], subject)
+    if activation not in _RENAMED:
+        return _entry(class_name, {**new, "activation": activation})
+    return _sequence(
+        new["name"],
+        _entry(class_name, {**new, "activation": "linear"}),
+        _entry("Rescaling", {"name": f"{new['name']}_slope", "scale": 0.2, "offset": 0.5}),
+        _entry("ReLU", {"name": f"{new['name']}_clip", "max_value": 1.0}),
+    )
+
+
+def _entry(class_name: str, config: dict[str, Any]) -> dict[str, Any]:
+    return {"module": "keras.layers", "class_name": class_name, "config": config, "registered_name": None}
+
+
+def _sequence(name: str, *layers: dict[str, Any]) -> dict[str, Any]:
+    config = {"name": name, "trainable": True, "layers": list(layers)}
+    return {"module": "keras", "class_name": "Sequential", "config": config, "registered_name": "Sequential"}
+
+
+def function_name(value: Any, subject: object) -> str:
+    """The activation a configuration means, if it is on the list.
+
+    Raises
+    ------
+    UnsafeModel
+        It is not.
+    """
+    if value is None:
+        return "linear"
+    if isinstance(value, dict):
+        module, name = value.get("module"), value.get("config")
+        if isinstance(name, dict):  # a layer as activation: ReLU, LeakyReLU
+            name = value.get("class_name")
+        if module not in (None, "builtins", "keras.activations", "keras.layers"):
+            raise refusal(f"{module}.{name}", "is not an activation of Keras", subject)
+        value = name
+    name = str(value)
+    name = {"FixedSwish": "swish", "Swish": "swish"}.get(name, name)
+    if name not in FUNCTIONS:
+        raise refusal(f"the activation {name}", "is not one of Keras's", subject)
+    return name
+
+
+def plain(value: Any) -> Any:
+    """A setting without Keras's wrapping of tuples, arrays and tensors."""
+    if isinstance(value, dict):
+        kind, inner = value.get("class_name"), value.get("config")
+        if kind in ("__tensor__", "__numpy__"):
+            return plain(inner["value"])
+        if kind in ("__tuple__", "TensorShape"):
+            return plain(value.get("items", inner))
+        if value.get("type") == "ndarray":  # before Keras 2.12
+            return plain(value["value"])
+        return value
+    return [plain(part) for part in value] if isinstance(value, list) else value
+
+
+def _vector(value: Any) -> Any:
+    """Constants over channels: leading axes of length one are taken off."""
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value
+
+
+def _dtype(value: Any) -> str | None:
+    if isinstance(value, dict):
+        value = value.get("config", {}).get("name")
+    if value is None or value in _DTYPES:
+        return value
+    if value in ("uint8", "int32", "int64"):  # of an input; pictures are fed as float
+        return "float32"
+    raise ValueError(f"the precision {str(value)[:40]} is not known")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is one finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _lambda(config: dict[str, Any], subject: object, trust: bool) -> dict[str, Any]:
+    if not trust:
+        raise refusal("Lambda", "can run code or read files", subject)
+    function = config.get("function")
+    if isinstance(function, dict) and "config" in function:
+        function = function["config"]
+    if isinstance(function, dict):
+        code, defaults, closure = (function.get(key) for key in ("code", "defaults", "closure"))
+    elif isinstance(function, list) and len(function) == 3:
+        code, defaults, closure = function
+    else:
+        raise refusal("Lambda", "names a function that is not in the file", subject)
+    held = {"code": code, "defaults": defaults, "closure": closure}
+    inner = {"class_name": "__lambda__", "config": held}
+    kept = {"name": config["name"], "function": inner, "arguments": config.get("arguments") or {}}
+    return _entry("Lambda", kept)

@@ -1,0 +1,7 @@
+from .annotated_video import annotate_video as annotate_video
+from .evaluation import judge_model as judge_model
+from .files import save as save
+from .files import save_all as save_all
+from .files import to_csv as to_csv
+from .files import to_json as to_json
+from .html_page import html as html

@@ -1,0 +1,11 @@
+from .journal import Journal as Journal
+from .records import FileResult as FileResult
+from .records import Filter as Filter
+from .result import ScanResult as ScanResult
+from .result import open_scan as open_scan
+from .review import Review as Review
+from .review import has_labels as has_labels
+from .review import judge_labels as judge_labels
+from .review import save_calibrated as save_calibrated
+from .review import take_labels as take_labels
+from .scheduler import scan as scan

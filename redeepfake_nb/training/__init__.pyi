@@ -1,0 +1,6 @@
+from .exporter import About as About
+from .exporter import join_and_export as join_and_export
+from .exporter import train_and_export as train_and_export
+from .logs import ProgressBar as ProgressBar
+from .recipes import Recipe as Recipe
+from .trainer import train as train

@@ -1,0 +1,265 @@
+"""Plots of a :class:`VideoReport`: who scores what at which second, who is in it, which frames speak loudest.
+
+They follow the rules of :mod:`redeepfake_nb.view.image`, where they can be had from too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from ..analysis.verdict import doubt
+from ..analysis.video_report import Person, VideoReport
+from ..errors import displayable
+from .heat import overlay
+from .palette import COLORS, MARKERS
+from .style import (
+    FONT,
+    LITERAL,
+    WIDTH,
+    Canvas,
+    draw_box,
+    draw_notice,
+    draw_picture,
+    draw_title,
+    make_axes,
+    printable,
+    shade_doubt,
+    wrapped,
+)
+
+# Okabe and Ito's colours that stand for nothing else here, each with a line style of its own.
+_PEOPLE = (
+    ("#000000", "-"),
+    ("#009E73", "--"),
+    ("#CC79A7", "-."),
+    ("#E69F00", ":"),
+    ("#56B4E9", (0, (5, 1, 1, 1, 1, 1))),
+)
+_MOST = len(_PEOPLE)
+# Beyond this many times the usual distance between sightings there is a gap.
+_GAP = 2.5
+
+
+def plot_timeline(report: VideoReport, ax: Canvas = None, *, moment: float | None = None) -> Axes:
+    """P(fake) over time, one line per person.
+
+    Points are single frames: vermilion diamonds at or over the threshold, blue circles under it, hollow where
+    the face was followed and not detected. Lines join the points of one person, and break where the person is
+    not seen. The band around each line is the range of its neighbouring frames. Ticks below are frames that
+    were looked at without a face.
+
+    Parameters
+    ----------
+    report
+        From :func:`redeepfake_nb.analyze_video`.
+    ax
+        Axes, Figure or SubFigure to draw on, or None for a new pyplot figure.
+    moment
+        Seconds; marked by a vertical line.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Seconds from left to right, P(fake) upwards.
+    """
+    ax, own = make_axes(ax, (WIDTH, 3.6))
+    end = max(report.duration or 0.0, float(report.frame_times.max(initial=0.0)))
+    threshold = report.threshold
+    shade_doubt(ax, threshold, doubt(report.card.temperature), upwards=True)
+    ax.axhline(threshold, color="0.25", lw=1.0, ls=":")
+    ax.annotate(
+        f"threshold {threshold:.2f}",
+        (1, threshold),
+        (-3, 2),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        ha="right",
+        fontsize=FONT - 1,
+        color="0.25",
+    )
+    step = float(np.median(np.diff(report.frame_times))) if report.frames > 1 else 1.0
+    for person in report.persons:
+        _draw_person(ax, person, threshold, step, len(report.persons))
+    empty = np.setdiff1d(report.frame_times, [s.timestamp for s in report.sightings])
+    if len(empty):
+        ax.plot(
+            empty, np.full(len(empty), -0.03), "|", color="0.5", ms=5, clip_on=False, label="no face found"
+        )
+    if moment is not None:
+        ax.axvline(moment, color="0.1", lw=1.2, alpha=0.7)
+    ax.set_xlim(0, max(end, 1e-3))
+    ax.set_ylim(-0.05, 1.05)
+    ax.set_yticks(np.linspace(0, 1, 6))
+    ax.set_xlabel("time (s)", fontsize=FONT)
+    ax.set_ylabel("P(fake)" if report.card.temperature else "P(fake), never calibrated", fontsize=FONT)
+    ax.tick_params(labelsize=FONT)
+    ax.spines[["top", "right"]].set_visible(False)
+    if report.sightings:
+        _explain_markers(ax, report)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, frameon=False, fontsize=FONT)
+    else:
+        draw_notice(ax, "no face was found")
+    name = printable(displayable(report.name, 70))
+    draw_title(ax, f"{report.verdict.headline}\n{name}", WIDTH if own else None)
+    return ax
+
+
+def _explain_markers(ax: Axes, report: VideoReport) -> None:
+    """Entries for the legend, as far as they occur; the points themselves lie on lines of their own."""
+    words = {
+        "fake": f"frame at or over {report.threshold:.2f}",
+        "real": f"frame under {report.threshold:.2f}",
+    }
+    for label, text in words.items():
+        if any(s.label(report.threshold) == label for s in report.sightings):
+            ax.plot([], [], MARKERS[label], color=COLORS[label], ms=5, label=text)
+    if any(s.bridged for s in report.sightings):
+        ax.plot([], [], "o", color="0.4", mfc="white", ms=5, label="hollow: followed, not detected")
+
+
+def _draw_person(ax: Axes, person: Person, threshold: float, step: float, people: int) -> None:
+    color, style = _PEOPLE[person.number % _MOST]
+    times = np.array([s.timestamp for s in person.sightings])
+    values = np.array([s.probability for s in person.sightings])
+    label = f"{person.name}: {person.probability:.2f}"
+    for i, run in enumerate(
+        np.split(np.arange(len(times)), np.flatnonzero(np.diff(times) > _GAP * step) + 1)
+    ):
+        low, high = _neighbours(values[run])
+        ax.fill_between(times[run], low, high, color=color, alpha=0.12, lw=0)
+        ax.plot(times[run], values[run], color=color, ls=style, lw=1.2, label=label if i == 0 else None)
+    size = 5.0 if len(times) <= 80 else 2.5
+    for name in ("fake", "real"):
+        for bridged in (False, True):
+            rows = [
+                i
+                for i, s in enumerate(person.sightings)
+                if s.label(threshold) == name and s.bridged is bridged
+            ]
+            ax.plot(
+                times[rows],
+                values[rows],
+                MARKERS[name],
+                color=COLORS[name],
+                ms=size,
+                mfc="white" if bridged else COLORS[name],
+                clip_on=False,
+                ls="none",
+            )
+
+
+def _neighbours(values: np.ndarray, reach: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest value among each value and the two before and after it."""
+    padded = np.pad(values, reach, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
+    return windows.min(axis=1), windows.max(axis=1)
+
+
+def plot_persons(report: VideoReport, ax: Canvas = None, *, columns: int = 4) -> np.ndarray:
+    """Everybody in the video: the best view of the face, P(fake) over all frames, and the verdict.
+
+    Returns
+    -------
+    numpy.ndarray
+        One Axes per person, in order.
+    """
+    people = report.persons
+    if not people:
+        return _nothing(ax, "no face was found")
+    captions = [
+        [
+            f"{p.name}: {p.verdict.label}",
+            f"P(fake) {p.probability:.2f} (frames {p.spread[0]:.2f} to {p.spread[1]:.2f})",
+            f"{len(p.sightings)} of {report.frames} frames",
+        ]
+        for p in people
+    ]
+    axes = _grid(ax, len(people), columns, lines=5)
+    for axis, person, caption in zip(axes, people, captions, strict=True):
+        _draw_cutout(axis, person, report)
+        _caption(axis, caption, WIDTH / columns)
+    return axes
+
+
+def plot_suspicious_frames(
+    report: VideoReport, ax: Canvas = None, *, strength: float = 0.5, columns: int = 4
+) -> np.ndarray:
+    """The faces that speak loudest for ``fake``, with their heatmaps, strongest first.
+
+    They are the highest scores of the video whatever their height: also a genuine video has some.
+
+    Parameters
+    ----------
+    strength
+        0..1, how strongly heatmaps are laid over the faces.
+
+    Returns
+    -------
+    numpy.ndarray
+        One Axes per frame.
+    """
+    if not report.evidence:
+        return _nothing(ax, "no frame was kept")
+    axes = _grid(ax, len(report.evidence), columns, lines=5)
+    for i, (axis, prediction) in enumerate(zip(axes, report.evidence, strict=True)):
+        face = prediction.face
+        explanation = report.explanations[i] if report.explanations else None
+        image = face.crop(0.0 if explanation is None else explanation.margin)
+        caption = [f"P(fake) {prediction.probability:.2f} at {face.frame.timestamp:.2f} s"]
+        if face.person is not None:
+            caption.append(f"person {face.person + 1}, {face.size} px")
+        if explanation is not None:
+            image = image if explanation.empty else overlay(image, explanation.heatmap, strength)
+            peak = "no positive evidence" if explanation.empty else f"peak {explanation.peak:.3g}"
+            caption.append(f"{explanation.method}, {peak}")
+        draw_picture(axis, image, image.shape[1], image.shape[0])
+        _caption(axis, caption, WIDTH / columns)
+    return axes
+
+
+def _draw_cutout(ax: Axes, person: Person, report: VideoReport) -> None:
+    if person.portrait is None:
+        ax.set_axis_off()
+        draw_notice(ax, "no picture kept")
+        return
+    face = person.portrait.face
+    left, top, right, bottom = face.crop_box(0.4)
+    image = face.frame.image[top:bottom, left:right]
+    draw_picture(ax, image, image.shape[1], image.shape[0])
+    label = "fake" if person.probability >= report.threshold else "real"
+    draw_box(ax, tuple(v - o for v, o in zip(face.box, (left, top, left, top), strict=True)), label)
+
+
+def _caption(ax: Axes, lines: list[str], width: float) -> None:
+    ax.set_title("\n".join(wrapped(line, width) for line in lines), fontsize=FONT, **LITERAL)
+
+
+def _nothing(ax: Canvas, text: str) -> np.ndarray:
+    ax, _ = make_axes(ax, (WIDTH / 2, 1.2))
+    ax.set_axis_off()
+    draw_notice(ax, text)
+    return np.array([ax])
+
+
+def _grid(ax: Canvas, count: int, columns: int, lines: int) -> np.ndarray:
+    """``count`` axes in rows of at most ``columns``; what is left over of the last row stays empty."""
+    if columns < 1:
+        raise ValueError(f"columns must be at least 1, not {columns}")
+    rows = -(-count // columns)
+    if isinstance(ax, Axes):
+        raise ValueError("this plot fills a figure; give a Figure, a SubFigure or None")
+    size = (WIDTH, rows * (WIDTH / columns + 0.17 * lines) + 0.15)
+    if ax is None:
+        from matplotlib import pyplot
+
+        figure = pyplot.figure(figsize=size, layout="constrained")
+    else:
+        figure = ax
+        if hasattr(figure, "set_size_inches"):
+            figure.set_layout_engine("constrained")
+            figure.set_size_inches(size)
+    axes = np.array(figure.subplots(rows, columns), ndmin=1).reshape(-1)
+    for spare in axes[count:]:
+        spare.set_axis_off()
+    return axes[:count]

@@ -1,0 +1,3 @@
+from .batch import BatchInspector as BatchInspector
+from .image import ImageInspector as ImageInspector
+from .video import VideoInspector as VideoInspector

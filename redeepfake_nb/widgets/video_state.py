@@ -1,0 +1,190 @@
+"""An analysed video looked at again: judged anew, frame by frame, with heatmaps computed when asked for."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import replace
+
+import numpy as np
+
+from ..analysis.segments import nearest_time
+from ..analysis.video_report import VideoReport
+from ..errors import InputError
+from ..explanation.heatmaps import Explanation, explain
+from ..explanation.methods import Target
+from ..faces.detection import find_landmarks
+from ..faces.face import Face
+from ..media.frames import Frame
+from ..media.video import Video, open_video
+from ..models.classifier import Classifier
+from ..models.prediction import Prediction
+
+
+class FrameReader:
+    """Single frames of an analysed video, decoded again from where it was read.
+
+    The video is opened at the first frame and stays open, since opening goes through the whole file. It is
+    closed by :meth:`close`, or when the reader is let go. For one thread at a time.
+    """
+
+    def __init__(self, report: VideoReport) -> None:
+        self._report = report
+        self._frame: Frame | None = None
+        self._video: Video | None = None
+        self._close: weakref.finalize | None = None
+
+    def frame(self, time: float) -> Frame:
+        """The frame that is shown at ``time`` seconds; the latest one is kept.
+
+        Raises
+        ------
+        InputError
+            The video cannot be read any more, or is another one by now.
+        """
+        if self._frame is not None and self._frame.timestamp == time:
+            return self._frame
+        if self._video is None:
+            video = open_video(self._report.origin)
+            try:
+                self._report.check_same(video.source)
+            except BaseException:
+                video.close()
+                raise
+            self._video, self._close = video, weakref.finalize(self, video.close)
+        # One frame only: the next one would come after the end.
+        sample = self._video.sample(every=2 * self._video.duration + 1, start=time)
+        frame = next(sample, None)
+        if frame is None:
+            raise InputError(
+                f"the frame at {time:.2f} s cannot be decoded again",
+                subject=self._report.name,
+                next_step="Choose another moment.",
+            )
+        self._frame = frame
+        return frame
+
+    def close(self) -> None:
+        """Let go of the file and of the frame."""
+        self._frame = None
+        if self._close is not None:
+            self._close()
+        self._video = self._close = None
+
+
+def predictions_at(report: VideoReport, frame: Frame, classifier: Classifier) -> list[Prediction]:
+    """The known scores of a looked-at frame as predictions on it, largest face first; nothing is scored anew.
+
+    Parameters
+    ----------
+    frame
+        Decoded again, see :class:`FrameReader`.
+    classifier
+        The one that made the report.
+    """
+    found = []
+    seen = report.nearest(frame.timestamp)
+    # Not for the score, which is known, but to tell the parts of the face.
+    landmarks = find_landmarks(frame.image, [s.box for s in seen])
+    for s, points in zip(seen, landmarks, strict=True):
+        face = Face(
+            frame,
+            s.box,
+            points,
+            s.confidence,
+            report.settings.get("margin"),
+            s.sharpness,
+            track=s.track,
+            person=s.person,
+            detector=report.settings.get("detector"),
+        )
+        found.append(Prediction(face, s.logit, s.temperature, classifier.threshold))
+    return sorted(found, key=lambda p: -p.face.size)
+
+
+class Viewing:
+    """A report, the classifier that made it, and the frame that is looked at.
+
+    Attributes
+    ----------
+    report : VideoReport
+    time : float or None
+        Seconds of the chosen frame, one of those that were looked at; None where there is none.
+    frame : Frame or None
+        The chosen frame, where it could be decoded.
+    predictions : list of Prediction
+        Its faces, largest first.
+    classifier : Classifier
+        The one that made the report.
+    """
+
+    def __init__(self, report: VideoReport, classifier: Classifier) -> None:
+        self.report = report
+        self.frame: Frame | None = None
+        self.predictions: list[Prediction] = []
+        self.classifier = classifier
+        self._reader = FrameReader(report)
+        self._heatmaps = {
+            (p, e.method, e.target): e for p, e in zip(report.evidence, report.explanations, strict=False)
+        }
+        self.time: float | None = None
+        if report.evidence:
+            self.time = report.evidence[0].face.frame.timestamp
+        elif report.frames:
+            self.time = float(report.frame_times[0])
+
+    def choose(self, time: float) -> None:
+        """Choose the looked-at frame that is nearest to ``time`` seconds."""
+        self.time = nearest_time(self.report, time)
+
+    def step(self, by: int) -> float | None:
+        """Seconds of the frame so many looked-at frames on, or of the first or the last."""
+        times = self.report.frame_times
+        if self.time is None:
+            return None
+        index = int(np.abs(times - self.time).argmin()) + by
+        return float(times[min(max(index, 0), len(times) - 1)])
+
+    def load(self) -> None:
+        """Decode the chosen frame, unless it is there already.
+
+        Raises
+        ------
+        InputError
+            See :meth:`FrameReader.frame`; there is no frame then.
+        """
+        before, self.frame = self.frame, None
+        if self.time is not None and before is not None and before.timestamp == self.time:
+            self.frame = before
+            return
+        self.predictions = []
+        if self.time is not None:
+            self.frame = self._reader.frame(self.time)
+            self.predictions = predictions_at(self.report, self.frame, self.classifier)
+        # Each heatmap holds its frame, and there may be thousands.
+        wanted = {*self.predictions, *self.report.evidence}
+        self._heatmaps = {key: e for key, e in self._heatmaps.items() if key[0] in wanted}
+
+    def judge(self, threshold: float, aggregation: str) -> None:
+        """State the report at another threshold and under another aggregation."""
+        self.report = self.report.at_threshold(threshold).aggregated(aggregation)
+
+    def heatmaps(self, method: str, target: Target, most: int) -> list[Explanation]:
+        """Of the frame's largest faces; each is computed once."""
+        return self._explained(self.predictions[:most], method, target)
+
+    def explain_evidence(self, method: str, target: Target) -> None:
+        """Give the report's strongest frames heatmaps by this method."""
+        found = self._explained(list(self.report.evidence), method, target)
+        settings = {**self.report.settings, "explain": method if found else None}
+        self.report = replace(self.report, explanations=tuple(found), settings=settings)
+
+    def _explained(self, predictions: list[Prediction], method: str, target: Target) -> list[Explanation]:
+        missing = [p for p in predictions if (p, method, target) not in self._heatmaps]
+        if missing:
+            made = explain(self.classifier, missing, method, target)
+            self._heatmaps.update({(p, method, target): e for p, e in zip(missing, made, strict=True)})
+        return [self._heatmaps[p, method, target] for p in predictions]
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._reader.close()
