@@ -202,7 +202,7 @@ def _analyzed(
     file: str, classifier: Classifier, options: argparse.Namespace
 ) -> tuple[ImageReport | VideoReport, list[str]]:
     """A file's report, and what was written of it."""
-    from .media.kinds import is_video
+    from .media.file_types import is_video
 
     notes = []
     # Saved reports hold overlays, so saving asks for heatmaps.

@@ -26,9 +26,8 @@ import numpy as np
 from ..explanation.heatmaps import explain as explain_predictions
 from ..faces.detection import Box, Detector, find_landmarks
 from ..faces.face import Face, crop_sharpness, cut_out, detector_name
-from ..faces.persons import group_tracks
 from ..faces.preprocessing import preprocess
-from ..faces.tracking import FaceFinder, Found
+from ..faces.tracking import FaceFinder, Found, group_tracks
 from ..media.frames import Frame
 from ..media.video import open_video
 from ..models.classifier import Classifier

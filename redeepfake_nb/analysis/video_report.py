@@ -23,7 +23,7 @@ from .verdict import Verdict, judge_person, judge_video
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..media.completeness import Completeness
+    from ..media.video import Completeness
 
 _COLUMNS = (
     "file person track frame time_s left top right bottom size_px confidence sharpness logit probability "

@@ -3,13 +3,13 @@ from .identities import identify as identify
 from .labelled_faces import LabelledFaces as LabelledFaces
 from .labelled_faces import read_faces as read_faces
 from .labelled_faces import split as split
-from .practice import practice_faces as practice_faces
-from .sample_clip import MANIPULATED as MANIPULATED
-from .sample_clip import sample_clip as sample_clip
-from .sample_clip import sample_video as sample_video
+from .samples import MANIPULATED as MANIPULATED
+from .samples import sample_clip as sample_clip
 from .samples import sample_image as sample_image
 from .samples import sample_manipulated as sample_manipulated
+from .samples import sample_video as sample_video
 from .samples import write_samples as write_samples
 from .self_blending import self_blend as self_blend
+from .synthetic import practice_faces as practice_faces
 from .synthetic import write_sample_folder as write_sample_folder
 from .synthetic import write_sample_labels as write_sample_labels

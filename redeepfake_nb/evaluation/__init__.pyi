@@ -8,7 +8,7 @@ from .calibration import threshold_at as threshold_at
 from .metrics import Metric as Metric
 from .metrics import Metrics as Metrics
 from .metrics import evaluate as evaluate
+from .perturbation import StressTest as StressTest
 from .perturbation import Sweep as Sweep
 from .perturbation import robustness as robustness
-from .stress import StressTest as StressTest
-from .stress import stress_test as stress_test
+from .perturbation import stress_test as stress_test

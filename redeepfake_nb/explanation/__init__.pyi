@@ -1,11 +1,11 @@
-from .comparison import MethodComparison as MethodComparison
-from .comparison import compare_explanations as compare_explanations
 from .fidelity import Faithfulness as Faithfulness
+from .fidelity import faithfulness as faithfulness
 from .heatmaps import Explanation as Explanation
+from .heatmaps import MethodComparison as MethodComparison
+from .heatmaps import compare_explanations as compare_explanations
 from .heatmaps import explain as explain
 from .methods import METHODS as METHODS
-from .planted import patch_classifier as patch_classifier
-from .planted import random_classifier as random_classifier
-from .planted import with_patch as with_patch
 from .regions import Regions as Regions
-from .trust_check import faithfulness as faithfulness
+from .sanity_checks import patch_classifier as patch_classifier
+from .sanity_checks import random_classifier as random_classifier
+from .sanity_checks import with_patch as with_patch

@@ -1,10 +1,10 @@
-from .completeness import Completeness as Completeness
+from .file_types import is_media as is_media
+from .file_types import is_video as is_video
 from .frames import Frame as Frame
 from .frames import Source as Source
 from .frames import Upload as Upload
 from .frames import read_image as read_image
 from .frames import uploads as uploads
-from .kinds import is_media as is_media
-from .kinds import is_video as is_video
+from .video import Completeness as Completeness
 from .video import Video as Video
 from .video import open_video as open_video

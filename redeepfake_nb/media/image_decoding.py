@@ -28,14 +28,16 @@ from .file_types import describe, picture_format
 from .files import out_of_memory
 from .image_containers import (
     Damaged,
+    check_ppm,
+    clean_gif,
     clean_jpeg,
     clean_png,
     exif_orientation,
     jpeg_with_more_data,
     srgb_like,
+    walk_tiff,
     webp_size,
 )
-from .page_walks import check_ppm, clean_gif, walk_tiff
 
 MAX_PIXELS = 64_000_000
 _STRIP_PIXELS = 4_000_000

@@ -11,8 +11,7 @@ from ..errors import RedeepfakeError, UnsuitableModel, in_one_line
 from ..faces.preprocessing import Preprocessing
 from ..utils.keras_backend import import_keras
 from .card import Card
-from .graph import as_logit_model, spatial_cut_layer
-from .graph_cost import check_cost
+from .graph import as_logit_model, check_cost, spatial_cut_layer
 
 if TYPE_CHECKING:
     import keras

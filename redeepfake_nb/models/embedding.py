@@ -10,8 +10,7 @@ import numpy as np
 
 from ..faces.dlib_backend import LOCK, load_dlib
 from ..utils.keras_backend import dtype_policy
-from .architectures.dlib_weights import read_face_network
-from .architectures.face_resnet import face_embedding_model
+from .architectures.face_resnet import face_embedding_model, read_face_network
 
 # What the network was made for: a face turned upright, with a quarter of its size on each side.
 _CHIP = 150

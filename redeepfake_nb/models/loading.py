@@ -15,9 +15,9 @@ from ..faces.preprocessing import Preprocessing
 from .card import Card, Output, PositiveClass, read_sidecar, sidecar_of
 from .classifier import Classifier
 from .graph import output_of
-from .hints import ask
 from .hub import NAMED, converted
-from .named_networks import build_named
+from .input_convention import ask
+from .named_architectures import build_named
 from .serialization.archive import deflate, describe, replace_both
 from .serialization.build import Read, fill_weights, read_model
 

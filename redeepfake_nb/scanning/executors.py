@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from ..errors import MissingExtra, RedeepfakeError, displayable
 from . import worker_pool as workers
 from .file_scoring import FileScorer, Outcome
-from .fingerprints import Fingerprint, Known, take_fingerprints
+from .inputs import Fingerprint, Known, take_fingerprints
 from .worker_pool import Job, close_workers, run_job
 
 # What a process takes with the model that ships, and room for a large picture.

@@ -27,11 +27,11 @@ from ..errors import MediaTooLarge, RedeepfakeError, in_one_line
 from ..faces.detection import Detector
 from ..faces.face import Face, detector_name, find_faces
 from ..faces.preprocessing import preprocess
+from ..media.file_types import is_video
 from ..media.frames import Frame, Source, read_image
-from ..media.kinds import is_video
 from ..models.classifier import Classifier
 from ..models.prediction import Prediction
-from .fingerprints import local_copy
+from .inputs import local_copy
 
 Status = Literal["done", "no face", "partial", "failed"]
 

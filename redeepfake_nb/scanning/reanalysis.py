@@ -17,9 +17,9 @@ from ..analysis.image import ImageReport, analyze_image
 from ..analysis.video import analyze_video
 from ..analysis.video_report import VideoReport
 from ..faces.detection import Detector
-from ..media.kinds import is_video
+from ..media.file_types import is_video
 from ..models.classifier import Classifier
-from .fingerprints import local_copy
+from .inputs import local_copy
 from .records import FileResult
 
 # Reports kept; each holds a decoded picture of up to 36 MB or a few frames.

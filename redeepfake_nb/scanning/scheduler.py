@@ -34,8 +34,7 @@ from ..utils.jobs import stopper
 from ..utils.versions import package_versions
 from .executors import DaskCluster, Foreign, Here, Machine, Site, is_dask, machine_size
 from .file_scoring import FileScorer, Outcome, ScanSettings
-from .fingerprints import Fingerprint, Known
-from .inputs import Inputs, list_files
+from .inputs import Fingerprint, Inputs, Known, list_files
 from .journal import Entry, Journal, ScanRecord
 from .result import ScanResult
 from .worker_pool import Job

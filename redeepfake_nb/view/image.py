@@ -28,17 +28,24 @@ from matplotlib.lines import Line2D
 from ..analysis.image import ImageReport
 from ..analysis.verdict import doubt
 from ..errors import displayable
-from ..explanation.comparison import MethodComparison
-from ..explanation.heatmaps import Explanation
-from .explanation import PARTS, plot_comparison, plot_explanation, plot_regions
-from .heat import HEAT, checked_strength, overlay
+from ..explanation.heatmaps import Explanation, MethodComparison
+from .explanation import (
+    PARTS,
+    plot_comparison,
+    plot_explanation,
+    plot_faithfulness,
+    plot_regions,
+    plot_stress,
+)
 from .label_layout import place_labels
 from .palette import COLORS, LINES, MARKERS
 from .style import (
     FONT,
+    HEAT,
     LITERAL,
     WIDTH,
     Canvas,
+    checked_strength,
     draw_box,
     draw_notice,
     draw_picture,
@@ -46,13 +53,13 @@ from .style import (
     draw_title,
     fitted,
     make_axes,
+    overlay,
     points_per_pixel,
     printable,
     shade_doubt,
     shrunk,
     wrapped,
 )
-from .trust_view import plot_faithfulness, plot_stress
 from .video import plot_persons, plot_suspicious_frames, plot_timeline
 
 __all__ = [

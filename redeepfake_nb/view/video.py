@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from ..analysis.verdict import doubt
 from ..analysis.video_report import Person, VideoReport
 from ..errors import displayable
-from .heat import overlay
 from .palette import COLORS, MARKERS
 from .style import (
     FONT,
@@ -23,6 +22,7 @@ from .style import (
     draw_picture,
     draw_title,
     make_axes,
+    overlay,
     printable,
     shade_doubt,
     wrapped,

@@ -15,7 +15,7 @@ from ..scanning.review import Review
 from . import html as markup
 from .controls import STYLE, WIDE, Controls, button, hint, show_png
 from .file_table import FileGrid
-from .key_pad import KeyPad
+from .keyboard import KeyPad
 
 PLACES = ("files", "model", "faces", "figures", "save")
 # Name -> words and which rows. Files without a score have nothing that could be reviewed.

@@ -14,10 +14,9 @@ from typing import Any
 import ipywidgets as ipw
 
 from ..errors import RedeepfakeError, displayable
-from ..evaluation.stress import stress_test
-from ..explanation.comparison import compare_explanations
-from ..explanation.heatmaps import Explanation
-from ..explanation.trust_check import faithfulness
+from ..evaluation.perturbation import stress_test
+from ..explanation.fidelity import faithfulness
+from ..explanation.heatmaps import Explanation, compare_explanations
 from ..models.classifier import Classifier
 from ..utils.jobs import Background, Job, Pace
 from . import html as markup

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelIncomplete
-from .named_networks import KNOWN_HABITS
+from .named_architectures import KNOWN_HABITS
 from .serialization.allowlist import objects
 
 _OUTPUTS = {"sigmoid": "probability", "softmax": "softmax"}

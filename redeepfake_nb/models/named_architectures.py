@@ -13,6 +13,7 @@ from .serialization.hdf5 import open_store
 if TYPE_CHECKING:
     import keras
 
+
 MESO4 = "Meso4"
 # Name -> (input size, value range, output), as published; a high output of Meso4 means real.
 KNOWN_HABITS = {MESO4: (256, (0, 1), "probability")}
