@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from measure import Ratio, Timing, command, compared, timed
 from page import write_section
-from redeepfake_nb.datasets.labelled_faces.samples import sample_image
+from redeepfake_nb.datasets.samples import sample_image
 
 from redeepfake_nb import (
     Card,

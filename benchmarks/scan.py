@@ -24,8 +24,8 @@ from statistics import median
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from page import write_section
-from redeepfake_nb.datasets.labelled_faces.synthetic import write_sample_folder
-from redeepfake_nb.scanning.scheduler.records import Filter
+from redeepfake_nb.datasets.synthetic import write_sample_folder
+from redeepfake_nb.scanning.records import Filter
 
 from redeepfake_nb import Card, Classifier, Journal, Preprocessing, ScanResult, open_scan, save_model, scan
 
@@ -214,7 +214,7 @@ def _bare(files: Path) -> tuple[float, float]:
 def bare(files: Path) -> tuple[float, float]:
     """The plain functions over the same files; copies are scored as often as they occur."""
     import cv2
-    from redeepfake_nb.media.frames.kinds import is_video
+    from redeepfake_nb.media.file_types import is_video
 
     from redeepfake_nb import RedeepfakeError, analyze_image, analyze_video, load_model
 
@@ -293,7 +293,7 @@ def journal(folder: Path, rows: int = ROWS) -> list[str]:
 
 def _in_the_inspector(path: Path) -> list[str]:
     """What a person waits for at a control, until the next 1,000 rows are on their way to the browser."""
-    from redeepfake_nb.widgets.image.batch import BatchInspector
+    from redeepfake_nb.widgets.batch import BatchInspector
 
     inspector = BatchInspector(journal=path)
     c = inspector.controls

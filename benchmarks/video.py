@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import cv2
 import numpy as np
 from page import write_section
-from redeepfake_nb.faces.face.detection import HogDetector
+from redeepfake_nb.faces.detection import HogDetector
 
 from redeepfake_nb import Card, Classifier, Preprocessing, analyze_video, build_model, load_model, open_video
 

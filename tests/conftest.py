@@ -70,7 +70,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory):
     import cv2
     import pandas as pd
     from PIL import Image
-    from redeepfake_nb.datasets.labelled_faces.labelled_faces import LabelledFaces
+    from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 
     folder, rows = tmp_path_factory.mktemp("faces"), []
     for i in range(12):
@@ -87,6 +87,6 @@ def faces(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="session")
 def smoke(root: Path):
     """The recipe of the smoke run."""
-    from redeepfake_nb.training.trainer.recipes import Recipe
+    from redeepfake_nb.training.recipes import Recipe
 
     return Recipe.read(root / "models" / "recipes" / "smoke.toml")

@@ -23,10 +23,10 @@ import hostile_videos
 import numpy as np
 from config_mutations import goods, rewritten
 from mutations import mutated
-from redeepfake_nb.datasets.labelled_faces.samples import sample_image
-from redeepfake_nb.faces.face.face import find_faces
-from redeepfake_nb.media.frames.frames import read_image
-from redeepfake_nb.media.frames.video import open_video
+from redeepfake_nb.datasets.samples import sample_image
+from redeepfake_nb.faces.face import find_faces
+from redeepfake_nb.media.frames import read_image
+from redeepfake_nb.media.video import open_video
 from sandbox import Ending, Sandbox
 
 from redeepfake_nb.errors import InputError, ModelError

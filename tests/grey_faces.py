@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 from PIL import Image
-from redeepfake_nb.datasets.labelled_faces.labelled_faces import LabelledFaces
+from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 
 # (label, grey level, identity, native width); the classifier gives P(fake) = sigmoid(8 * grey / 255 - 4) and
 # calls fake from 0.6, which is at grey 140.4: it misses one fake, and there is one false alarm.

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from numbered_clips import HEIGHT, WIDTH, number_in
-from redeepfake_nb.faces.face.face import find_faces
-from redeepfake_nb.media.frames.frames import read_image
-from redeepfake_nb.media.frames.video import open_video
+from redeepfake_nb.faces.face import find_faces
+from redeepfake_nb.media.frames import read_image
+from redeepfake_nb.media.video import open_video
 
 from redeepfake_nb.errors import RedeepfakeError
 

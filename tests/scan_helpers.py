@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from redeepfake_nb.faces.face.detection import Detection
+from redeepfake_nb.faces.detection import Detection
 
 BOX = (16, 16, 80, 80)
 # The colour of the first pixel -> what happens to whoever looks for faces in the picture.

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
-from redeepfake_nb.faces.face.detection import Detection
+from redeepfake_nb.faces.detection import Detection
 
 RATE = 10
 SIZE = (160, 120)  # width, height

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from redeepfake_nb.analysis.image.aggregation import STRATEGIES, aggregate
+from redeepfake_nb.analysis.aggregation import STRATEGIES, aggregate
 
 
 def logit(*probabilities: float) -> np.ndarray:

@@ -7,8 +7,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from redeepfake_nb.models.classifier.serialization.allowlist import check_config
-from redeepfake_nb.models.classifier.serialization.archive import read_config
+from redeepfake_nb.models.serialization.allowlist import check_config
+from redeepfake_nb.models.serialization.archive import read_config
 
 from redeepfake_nb import Preprocessing, UnsafeModel, load_model
 

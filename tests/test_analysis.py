@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from redeepfake_nb.datasets.labelled_faces.samples import sample_image, write_samples
+from redeepfake_nb.datasets.samples import sample_image, write_samples
 
 from redeepfake_nb import Classifier, EmptyFile, Face, Frame, ImageReport, Prediction, analyze_image
 

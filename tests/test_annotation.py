@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 import video_records
-from redeepfake_nb.report.files.annotated_video import Tracks, annotate_video, draw_tracks
+from redeepfake_nb.report.annotated_video import Tracks, annotate_video, draw_tracks
 from small_clips import LEFT, RATE, clip, level, picture, squares, three_seconds, with_tone
 
 from redeepfake_nb import Classifier, InputError, OutputError, analyze_video, open_video

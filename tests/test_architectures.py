@@ -5,11 +5,11 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from redeepfake_nb.models.classifier.architectures.builder import BACKBONES, LOGIT_LAYER
-from redeepfake_nb.models.classifier.architectures.dlib_weights import read_face_network
-from redeepfake_nb.models.classifier.architectures.evidence_map import EVIDENCE_LAYER
-from redeepfake_nb.models.classifier.architectures.face_resnet import face_embedding_model
-from redeepfake_nb.models.classifier.graph import spatial_cut_layer
+from redeepfake_nb.models.architectures.builder import BACKBONES, LOGIT_LAYER
+from redeepfake_nb.models.architectures.face_resnet import read_face_network
+from redeepfake_nb.models.architectures.evidence_map import EVIDENCE_LAYER
+from redeepfake_nb.models.architectures.face_resnet import face_embedding_model
+from redeepfake_nb.models.graph import spatial_cut_layer
 
 from redeepfake_nb import Head, build_model
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from grey_faces import ROWS, grey_faces
-from redeepfake_nb.datasets.labelled_faces.labelled_faces import LabelledFaces
-from redeepfake_nb.evaluation.metrics.assessment import Assessment, assess, compare
-from redeepfake_nb.evaluation.metrics.calibration import fit_temperature
+from redeepfake_nb.datasets.labelled_faces import LabelledFaces
+from redeepfake_nb.evaluation.assessment import Assessment, assess, compare
+from redeepfake_nb.evaluation.calibration import fit_temperature
 
 from redeepfake_nb import Classifier, evaluate
 

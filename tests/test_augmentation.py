@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from redeepfake_nb.datasets.labelled_faces.augmentation import Augmentation, Change, apply, draw
+from redeepfake_nb.datasets.augmentation import Augmentation, Change, apply, draw
 
 NOTHING = Change(
     crop=(0.0, 0.0, 1.0),

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from redeepfake_nb.scanning.scheduler.records import FileResult
-from redeepfake_nb.widgets.image.batch import BatchInspector
-from redeepfake_nb.widgets.image.file_table import MOST
+from redeepfake_nb.scanning.records import FileResult
+from redeepfake_nb.widgets.batch import BatchInspector
+from redeepfake_nb.widgets.file_table import MOST
 from scan_helpers import folder, probability, square, write
 from test_widgets import HOSTILE, all_widgets, html_of
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from redeepfake_nb.datasets.labelled_faces.augmentation import apply, draw
-from redeepfake_nb.datasets.labelled_faces.labelled_faces import LabelledFaces
-from redeepfake_nb.datasets.labelled_faces.self_blending import self_blend
-from redeepfake_nb.training.trainer.batches import PairBatches
-from redeepfake_nb.training.trainer.recipes import Recipe
+from redeepfake_nb.datasets.augmentation import apply, draw
+from redeepfake_nb.datasets.labelled_faces import LabelledFaces
+from redeepfake_nb.datasets.self_blending import self_blend
+from redeepfake_nb.training.batches import PairBatches
+from redeepfake_nb.training.recipes import Recipe
 from test_blending import face_points
 
 from redeepfake_nb.datasets.labelled_faces import landmarks as landmark_store

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from redeepfake_nb.datasets.labelled_faces.self_blending import self_blend
+from redeepfake_nb.datasets.self_blending import self_blend
 
 
 def face_points(centre: tuple[float, float] = (112, 112), scale: float = 80.0) -> np.ndarray:

@@ -13,9 +13,9 @@ from grey_faces import grey_faces
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from redeepfake_nb.datasets.labelled_faces.labelled_faces import LabelledFaces
-from redeepfake_nb.evaluation.metrics.assessment import Assessment, assess
-from redeepfake_nb.evaluation.metrics.perturbation import robustness
+from redeepfake_nb.datasets.labelled_faces import LabelledFaces
+from redeepfake_nb.evaluation.assessment import Assessment, assess
+from redeepfake_nb.evaluation.perturbation import robustness
 from sklearn.metrics import roc_curve
 
 from redeepfake_nb import Classifier

@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import pytest
 from grey_faces import grey_faces
 from PIL import Image
-from redeepfake_nb.datasets.labelled_faces.sample_clip import sample_clip
-from redeepfake_nb.datasets.labelled_faces.samples import write_samples
-from redeepfake_nb.media.frames.kinds import is_video
+from redeepfake_nb.datasets.samples import sample_clip
+from redeepfake_nb.datasets.samples import write_samples
+from redeepfake_nb.media.file_types import is_video
 
 from redeepfake_nb import Classifier, analyze_image, analyze_video, doctor, open_video, save_model
 from redeepfake_nb.cli import main

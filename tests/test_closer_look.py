@@ -6,9 +6,9 @@ import threading
 
 import numpy as np
 import pytest
-from redeepfake_nb.datasets.labelled_faces.samples import sample_image
-from redeepfake_nb.widgets.image.explanation_panel import QUESTIONS, CloserLook
-from redeepfake_nb.widgets.image.image import ImageInspector
+from redeepfake_nb.datasets.samples import sample_image
+from redeepfake_nb.widgets.explanation_panel import QUESTIONS, CloserLook
+from redeepfake_nb.widgets.image import ImageInspector
 
 from redeepfake_nb import Classifier, Face, Frame, RedeepfakeError, explain, predict
 from redeepfake_nb.view.image import image as view

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from redeepfake_nb.explanation.heatmaps.comparison import CELLS, peak_place, rank_correlations
-from redeepfake_nb.explanation.heatmaps.methods import METHODS
+from redeepfake_nb.explanation.heatmaps import CELLS, peak_place, rank_correlations
+from redeepfake_nb.explanation.methods import METHODS
 
 from redeepfake_nb import Face, Frame, UnknownChoice, compare_explanations, explain, predict
 

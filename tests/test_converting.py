@@ -10,16 +10,16 @@ import keras
 import numpy as np
 import pytest
 from hostile_models import good_archive, good_hdf5, marker_code, old_config, old_file, old_layer
-from redeepfake_nb.datasets.labelled_faces.sample_clip import sample_clip
-from redeepfake_nb.datasets.labelled_faces.samples import sample_image
-from redeepfake_nb.models.classifier.card import Card, read_sidecar
-from redeepfake_nb.models.classifier.conversion import convert_model, probe
-from redeepfake_nb.models.classifier.graph import flatten
-from redeepfake_nb.models.classifier.graph_cost import check_cost
-from redeepfake_nb.models.classifier.named_networks import meso4
-from redeepfake_nb.models.classifier.serialization.allowlist import check_config
-from redeepfake_nb.models.classifier.serialization.archive import describe
-from redeepfake_nb.models.classifier.serialization.build import read_model
+from redeepfake_nb.datasets.samples import sample_clip
+from redeepfake_nb.datasets.samples import sample_image
+from redeepfake_nb.models.card import Card, read_sidecar
+from redeepfake_nb.models.conversion import convert_model, probe
+from redeepfake_nb.models.graph import flatten
+from redeepfake_nb.models.graph import check_cost
+from redeepfake_nb.models.named_architectures import meso4
+from redeepfake_nb.models.serialization.allowlist import check_config
+from redeepfake_nb.models.serialization.archive import describe
+from redeepfake_nb.models.serialization.build import read_model
 
 from redeepfake_nb import (
     HashMismatch,

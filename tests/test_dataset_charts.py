@@ -13,8 +13,8 @@ mpl.use("Agg")
 
 from matplotlib import pyplot
 from PIL import Image
-from redeepfake_nb.datasets.labelled_faces.labelled_faces import LabelledFaces
-from redeepfake_nb.view.image.training import plot_balance, plot_brightness, plot_sizes
+from redeepfake_nb.datasets.labelled_faces import LabelledFaces
+from redeepfake_nb.view.training import plot_balance, plot_brightness, plot_sizes
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from redeepfake_nb.datasets.labelled_faces.labelled_faces import (
+from redeepfake_nb.datasets.labelled_faces import (
     COLUMNS,
     LabelledFaces,
     pair_up,

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from redeepfake_nb.training.trainer.recipes import Recipe
+from redeepfake_nb.training.recipes import Recipe
 
 from redeepfake_nb import analyze_video, load_model
 from redeepfake_nb.datasets.labelled_faces import sample_clip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from redeepfake_nb.faces.face.detection import (
+from redeepfake_nb.faces.detection import (
     CnnDetector,
     Detection,
     Detector,
@@ -16,7 +16,7 @@ from redeepfake_nb.faces.face.detection import (
     get_detector,
     merge,
 )
-from redeepfake_nb.faces.face.face import find_faces
+from redeepfake_nb.faces.face import find_faces
 from skimage.data import astronaut
 
 from redeepfake_nb.faces.face import detection

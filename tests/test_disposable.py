@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 from numbered_clips import clip, number_in
-from redeepfake_nb.media.frames.disposable import disposable_test
+from redeepfake_nb.media.video_stream import disposable_test
 
 from redeepfake_nb import open_video
 

@@ -8,15 +8,15 @@ import cv2
 import dlib
 import numpy as np
 import pytest
-from redeepfake_nb.datasets.labelled_faces.samples import sample_image
-from redeepfake_nb.faces.face.dlib_backend import model_file
-from redeepfake_nb.models.classifier.architectures.dlib_weights import (
+from redeepfake_nb.datasets.samples import sample_image
+from redeepfake_nb.faces.dlib_backend import model_file
+from redeepfake_nb.models.architectures.face_resnet import (
     FILE_NAME,
     FaceNetwork,
     _Stream,
     read_face_network,
 )
-from redeepfake_nb.models.classifier.architectures.face_resnet import face_embedding_model
+from redeepfake_nb.models.architectures.face_resnet import face_embedding_model
 
 from redeepfake_nb import ModelIncomplete, NotAModel, find_faces
 

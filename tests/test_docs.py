@@ -39,8 +39,8 @@ def test_a_page_read_by_hand(tmp_path: Path) -> None:
 def samples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What examples find in their folder."""
     from PIL import Image
-    from redeepfake_nb.datasets.labelled_faces.sample_clip import sample_clip
-    from redeepfake_nb.datasets.labelled_faces.samples import sample_image
+    from redeepfake_nb.datasets.samples import sample_clip
+    from redeepfake_nb.datasets.samples import sample_image
 
     photo = tmp_path_factory.mktemp("photo") / "photo.jpg"
     Image.fromarray(sample_image().image).save(photo, quality=95)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from redeepfake_nb.datasets.labelled_faces.samples import sample_image
-from redeepfake_nb.faces.face.detection import find_landmarks
-from redeepfake_nb.models.classifier.embedding import embed_faces
+from redeepfake_nb.datasets.samples import sample_image
+from redeepfake_nb.faces.detection import find_landmarks
+from redeepfake_nb.models.embedding import embed_faces
 
 from redeepfake_nb.models.classifier import embedding
 

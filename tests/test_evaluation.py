@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from redeepfake_nb.evaluation.metrics.calibration import fit_calibration, fit_temperature, threshold_at
-from redeepfake_nb.evaluation.metrics.metrics import (
+from redeepfake_nb.evaluation.calibration import fit_calibration, fit_temperature, threshold_at
+from redeepfake_nb.evaluation.metrics import (
     Metric,
     bootstrap,
     equal_error_rate,

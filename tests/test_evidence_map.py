@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from redeepfake_nb.models.classifier.architectures.evidence_map import on_grid, pool, statistics
+from redeepfake_nb.models.architectures.evidence_map import on_grid, pool, statistics
 
 
 def run(inputs: list, output, *values: np.ndarray) -> np.ndarray:

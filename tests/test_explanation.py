@@ -9,8 +9,8 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from redeepfake_nb.explanation.heatmaps.heatmaps import Explanation, _networks, split_network
-from redeepfake_nb.explanation.heatmaps.methods import METHODS, default_layer
+from redeepfake_nb.explanation.heatmaps import Explanation, _networks, split_network
+from redeepfake_nb.explanation.methods import METHODS, default_layer
 
 from redeepfake_nb import (
     Card,

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from redeepfake_nb.datasets.labelled_faces.labelled_faces import LabelledFaces
-from redeepfake_nb.evaluation.metrics.assessment import assess
-from redeepfake_nb.evaluation.metrics.calibration import fit_calibration, fit_temperature
-from redeepfake_nb.evaluation.metrics.scoring import score_all
-from redeepfake_nb.training.trainer.exporter import About, join_and_export, publish
+from redeepfake_nb.datasets.labelled_faces import LabelledFaces
+from redeepfake_nb.evaluation.assessment import assess
+from redeepfake_nb.evaluation.calibration import fit_calibration, fit_temperature
+from redeepfake_nb.evaluation.scoring import score_all
+from redeepfake_nb.training.exporter import About, join_and_export, publish
 
 from redeepfake_nb import Card, Classifier, Preprocessing, build_model, evaluate, load_model
 

@@ -11,9 +11,9 @@ import warnings
 import cv2
 import numpy as np
 import pytest
-from redeepfake_nb.faces.face.detection import Detection, HogDetector, box_iou, register_detector
-from redeepfake_nb.faces.face.face import Face, crop_brightness, crop_sharpness, find_faces
-from redeepfake_nb.media.frames.frames import Frame
+from redeepfake_nb.faces.detection import Detection, HogDetector, box_iou, register_detector
+from redeepfake_nb.faces.face import Face, crop_brightness, crop_sharpness, find_faces
+from redeepfake_nb.media.frames import Frame
 from skimage.data import astronaut
 
 from redeepfake_nb.errors import InputError, RedeepfakeError

@@ -22,10 +22,10 @@ import pytest
 import small_clips
 from hostile_pictures import png
 from numbered_clips import clip
-from redeepfake_nb.datasets.labelled_faces.landmarks import LandmarkStore
-from redeepfake_nb.datasets.labelled_faces.practice import practice_faces
-from redeepfake_nb.datasets.labelled_faces.samples import sample_image, write_samples
-from redeepfake_nb.training.trainer.logs import write_history
+from redeepfake_nb.datasets.landmarks import LandmarkStore
+from redeepfake_nb.datasets.synthetic import practice_faces
+from redeepfake_nb.datasets.samples import sample_image, write_samples
+from redeepfake_nb.training.logs import write_history
 from sandbox import Sandbox
 
 from redeepfake_nb import analyze_image, analyze_video, cli, open_video, read_image, save_model

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from redeepfake_nb.scanning.scheduler.records import FileResult
-from redeepfake_nb.widgets.image.file_table import FileGrid, frame_of
+from redeepfake_nb.scanning.records import FileResult
+from redeepfake_nb.widgets.file_table import FileGrid, frame_of
 
 
 def row(i: int, **changes: object) -> FileResult:

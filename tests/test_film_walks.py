@@ -7,7 +7,7 @@ import struct
 
 import pytest
 from hostile_videos import box, boxes, index_first, plain, with_reference
-from redeepfake_nb.media.frames.video_containers import Film, walk_film
+from redeepfake_nb.media.video_containers import Film, walk_film
 
 
 def walk(data: bytes, format: str = "MP4") -> Film:

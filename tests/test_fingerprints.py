@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from redeepfake_nb.datasets.labelled_faces.sample_clip import sample_clip
-from redeepfake_nb.scanning.scheduler.fingerprints import Known, local_copy, take_fingerprints
+from redeepfake_nb.datasets.samples import sample_clip
+from redeepfake_nb.scanning.inputs import Known, local_copy, take_fingerprints
 
 from redeepfake_nb import InputError, MissingExtra, UnsupportedMedia
 
@@ -19,7 +19,7 @@ DIGEST = hashlib.sha256(b"abc").hexdigest()
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files count as written long ago."""
-    monkeypatch.setattr("redeepfake_nb.scanning.fingerprints._SETTLED", -1.0)
+    monkeypatch.setattr("redeepfake_nb.scanning.inputs._SETTLED", -1.0)
 
 
 def test_bytes_are_read_unless_nothing_can_have_changed(tmp_path: Path, settled: None) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from redeepfake_nb.models.classifier.graph import flatten
-from redeepfake_nb.models.classifier.graph_cost import check_cost
+from redeepfake_nb.models.graph import flatten
+from redeepfake_nb.models.graph import check_cost
 
 from redeepfake_nb import UnsuitableModel
 from redeepfake_nb.models.classifier import graph_cost

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from redeepfake_nb.models.classifier.graph import as_logit_model, flatten, is_cut, spatial_cut_layer
+from redeepfake_nb.models.graph import as_logit_model, flatten, is_cut, spatial_cut_layer
 
 from redeepfake_nb import UnsuitableModel
 

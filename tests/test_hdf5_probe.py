@@ -8,9 +8,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from redeepfake_nb.models.classifier.serialization import hdf5_probe
-from redeepfake_nb.models.classifier.serialization.hdf5 import open_store
-from redeepfake_nb.models.classifier.serialization.hdf5_probe import probe
+from redeepfake_nb.models.serialization import hdf5_probe
+from redeepfake_nb.models.serialization.hdf5 import open_store
+from redeepfake_nb.models.serialization.hdf5 import probe
 
 from redeepfake_nb import NotAModel
 

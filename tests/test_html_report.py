@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import video_records
-from redeepfake_nb.explanation.heatmaps.fidelity import Faithfulness
-from redeepfake_nb.models.classifier.card import Card
-from redeepfake_nb.report.files.page_parts import with_share
-from redeepfake_nb.scanning.scheduler.result import ScanResult
+from redeepfake_nb.explanation.fidelity import Faithfulness
+from redeepfake_nb.models.card import Card
+from redeepfake_nb.report.html_page import with_share
+from redeepfake_nb.scanning.result import ScanResult
 from scan_helpers import folder, probability, square, write
 from test_report import make_report
 

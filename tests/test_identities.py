@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from redeepfake_nb.datasets.labelled_faces.identities import identify
-from redeepfake_nb.datasets.labelled_faces.labelled_faces import LabelledFaces, read_faces, split
+from redeepfake_nb.datasets.identities import identify
+from redeepfake_nb.datasets.labelled_faces import LabelledFaces, read_faces, split
 from test_blending import face_points
 
 from redeepfake_nb.datasets.labelled_faces import identities

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from redeepfake_nb.models.classifier.ensemble import at_size, join
-from redeepfake_nb.models.classifier.graph import spatial_cut_layer
+from redeepfake_nb.models.ensemble import at_size, join
+from redeepfake_nb.models.graph import spatial_cut_layer
 
 from redeepfake_nb import Card, Classifier, Head, Preprocessing, build_model
 

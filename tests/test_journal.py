@@ -11,9 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from redeepfake_nb.scanning.scheduler.journal import ScanRecord
-from redeepfake_nb.scanning.scheduler.journal_file import VERSION
-from redeepfake_nb.scanning.scheduler.records import ORDERS, Filter
+from redeepfake_nb.scanning.journal import ScanRecord
+from redeepfake_nb.scanning.journal import VERSION
+from redeepfake_nb.scanning.records import ORDERS, Filter
 
 from redeepfake_nb import Journal, JournalError
 

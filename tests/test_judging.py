@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from grey_faces import grey_faces
-from redeepfake_nb.datasets.labelled_faces.labelled_faces import LabelledFaces
-from redeepfake_nb.evaluation.metrics.assessment import assess
-from redeepfake_nb.report.files.evaluation import judge_model, summary
+from redeepfake_nb.datasets.labelled_faces import LabelledFaces
+from redeepfake_nb.evaluation.assessment import assess
+from redeepfake_nb.report.evaluation import judge_model, summary
 
 from redeepfake_nb import Classifier
 from redeepfake_nb.errors import OutputError

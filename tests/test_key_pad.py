@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from redeepfake_nb.widgets.image.key_pad import KeyPad
+from redeepfake_nb.widgets.keyboard import KeyPad
 
 
 def test_keys_do_what_they_are_for() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from redeepfake_nb.datasets.labelled_faces.sample_clip import sample_clip
-from redeepfake_nb.media.frames.kinds import is_media, is_video
+from redeepfake_nb.datasets.samples import sample_clip
+from redeepfake_nb.media.file_types import is_media, is_video
 from scan_helpers import write
 
 

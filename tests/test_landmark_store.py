@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from redeepfake_nb.datasets.labelled_faces.labelled_faces import LabelledFaces
-from redeepfake_nb.datasets.labelled_faces.landmarks import LandmarkStore, plausible
+from redeepfake_nb.datasets.labelled_faces import LabelledFaces
+from redeepfake_nb.datasets.landmarks import LandmarkStore, plausible
 from test_blending import face_points
 
 from redeepfake_nb.datasets.labelled_faces import landmarks as landmark_store

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from hostile_models import old_config, old_file, old_layer
 from old_models import MODELS
-from redeepfake_nb.models.classifier.serialization.archive import describe
-from redeepfake_nb.models.classifier.serialization.build import read_model
-from redeepfake_nb.models.classifier.serialization.keras2_graph import snake_case, translate
-from redeepfake_nb.models.classifier.serialization.keras2_layers import plain, translate_layer
-from redeepfake_nb.models.classifier.serialization.keras2_operations import translate_operation
+from redeepfake_nb.models.serialization.archive import describe
+from redeepfake_nb.models.serialization.build import read_model
+from redeepfake_nb.models.serialization.keras2_graph import snake_case, translate
+from redeepfake_nb.models.serialization.keras2_layers import plain, translate_layer
+from redeepfake_nb.models.serialization.keras2_operations import translate_operation
 
 from redeepfake_nb import ModelError, NotAModel, Preprocessing, UnsafeModel, load_model
 

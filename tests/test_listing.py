@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from redeepfake_nb.scanning.scheduler.inputs import is_address, list_files
+from redeepfake_nb.scanning.inputs import is_address, list_files
 from scan_helpers import write
 
 from redeepfake_nb import EmptyFile, InputError, UnsupportedMedia

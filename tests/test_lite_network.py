@@ -5,9 +5,9 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from redeepfake_nb.models.classifier.architectures.efficientnet_lite import KINDS, imagenet_model
-from redeepfake_nb.models.classifier.architectures.lite_weights import FoldedConvolution, LiteNetwork
-from redeepfake_nb.models.classifier.graph import spatial_cut_layer
+from redeepfake_nb.models.architectures.efficientnet_lite import KINDS, imagenet_model
+from redeepfake_nb.models.architectures.efficientnet_lite import FoldedConvolution, LiteNetwork
+from redeepfake_nb.models.graph import spatial_cut_layer
 
 from redeepfake_nb import build_model
 

@@ -9,9 +9,9 @@ import struct
 import keras
 import numpy as np
 import pytest
-from redeepfake_nb.models.classifier.architectures import lite_weights
-from redeepfake_nb.models.classifier.architectures.efficientnet_lite import KINDS, imagenet_model
-from redeepfake_nb.models.classifier.architectures.lite_weights import read_lite_network, read_state_dict
+from redeepfake_nb.models.architectures import lite_weights
+from redeepfake_nb.models.architectures.efficientnet_lite import KINDS, imagenet_model
+from redeepfake_nb.models.architectures.efficientnet_lite import read_lite_network, read_state_dict
 
 from redeepfake_nb import ModelIncomplete
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFile, features
-from redeepfake_nb.media.frames.frames import Frame, Source, Upload, read_image, uploads
-from redeepfake_nb.media.frames.image_decoding import decode_image
+from redeepfake_nb.media.frames import Frame, Source, Upload, read_image, uploads
+from redeepfake_nb.media.image_decoding import decode_image
 
 from redeepfake_nb.errors import EmptyFile, InputError, MediaTooLarge, TruncatedMedia, UnsupportedMedia
 from redeepfake_nb.media.frames import image_containers as containers

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hostile_models import archive, good_archive, good_model, with_setting
 from keras.src.backend.common import global_state
-from redeepfake_nb.models.classifier.serialization import build as model_building
-from redeepfake_nb.models.classifier.serialization.archive import describe
-from redeepfake_nb.models.classifier.serialization.build import check_size, fill_weights, read_model
+from redeepfake_nb.models.serialization import build as model_building
+from redeepfake_nb.models.serialization.archive import describe
+from redeepfake_nb.models.serialization.build import check_size, fill_weights, read_model
 
 from redeepfake_nb import NotAModel, UnsafeModel
 

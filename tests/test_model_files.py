@@ -11,8 +11,8 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from redeepfake_nb.models.classifier.serialization import archive as model_files
-from redeepfake_nb.models.classifier.serialization.archive import model_format, read_config
+from redeepfake_nb.models.serialization import archive as model_files
+from redeepfake_nb.models.serialization.archive import model_format, read_config
 
 from redeepfake_nb import ModelIncomplete, NotAModel, Preprocessing, UnsafeModel, load_model
 

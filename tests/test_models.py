@@ -14,7 +14,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from redeepfake_nb.models.classifier.graph import is_cut
+from redeepfake_nb.models.graph import is_cut
 
 from redeepfake_nb import (
     Card,

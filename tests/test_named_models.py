@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hostile_models import old_config, old_file, old_layer
-from redeepfake_nb.models.classifier.hub import CACHE_VARIABLE, NAMED, Named
+from redeepfake_nb.models.hub import CACHE_VARIABLE, NAMED, Named
 
 from redeepfake_nb import (
     Card,

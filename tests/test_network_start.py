@@ -7,8 +7,8 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from redeepfake_nb.training.trainer.network_start import begin, measure_batchnorm
-from redeepfake_nb.training.trainer.recipes import Recipe, Stage
+from redeepfake_nb.training.trainer import begin, measure_batchnorm
+from redeepfake_nb.training.recipes import Recipe, Stage
 
 from redeepfake_nb import Head, build_model
 from redeepfake_nb.errors import ModelIncomplete

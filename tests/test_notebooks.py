@@ -12,8 +12,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from redeepfake_nb.datasets.labelled_faces.samples import write_samples
-from redeepfake_nb.models.classifier.loading import default_model_path, save_model
+from redeepfake_nb.datasets.samples import write_samples
+from redeepfake_nb.models.loading import default_model_path, save_model
 
 from redeepfake_nb.errors import ModelIncomplete
 

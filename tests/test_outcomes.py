@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scan_helpers
-from redeepfake_nb.scanning.scheduler.file_scoring import FileScorer, Outcome, ScanSettings
+from redeepfake_nb.scanning.file_scoring import FileScorer, Outcome, ScanSettings
 from scan_helpers import probability, square, write
 from small_clips import clip, level, picture, squares, three_seconds
 

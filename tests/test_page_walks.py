@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hostile_pictures import animated, encoded, scene, tiff
 from PIL import Image
-from redeepfake_nb.media.frames.image_containers import Damaged, clean_jpeg
-from redeepfake_nb.media.frames.image_decoding import decode_image
-from redeepfake_nb.media.frames.page_walks import check_ppm, clean_gif, is_animated, walk_tiff
+from redeepfake_nb.media.image_containers import Damaged, clean_jpeg
+from redeepfake_nb.media.image_decoding import decode_image
+from redeepfake_nb.media.image_containers import check_ppm, clean_gif, is_animated, walk_tiff
 
 from redeepfake_nb.errors import MediaTooLarge, UnsupportedMedia
 from redeepfake_nb.media.frames import page_walks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from redeepfake_nb.faces.face.persons import group_tracks
+from redeepfake_nb.faces.tracking import group_tracks
 
 
 def at(*places: float) -> list[np.ndarray]:

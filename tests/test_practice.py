@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from redeepfake_nb.datasets.labelled_faces.labelled_faces import LabelledFaces, read_faces, split
-from redeepfake_nb.datasets.labelled_faces.practice import practice_faces
+from redeepfake_nb.datasets.labelled_faces import LabelledFaces, read_faces, split
+from redeepfake_nb.datasets.synthetic import practice_faces
 
 from redeepfake_nb.errors import OutputError
 

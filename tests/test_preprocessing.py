@@ -8,8 +8,8 @@ from dataclasses import FrozenInstanceError, replace
 import cv2
 import numpy as np
 import pytest
-from redeepfake_nb.faces.face.face import Face
-from redeepfake_nb.faces.face.preprocessing import (
+from redeepfake_nb.faces.face import Face
+from redeepfake_nb.faces.preprocessing import (
     TEMPLATE,
     Preprocessing,
     face_pixels,
@@ -21,7 +21,7 @@ from redeepfake_nb.faces.face.preprocessing import (
     similarity,
     square_pixels,
 )
-from redeepfake_nb.media.frames.frames import Frame
+from redeepfake_nb.media.frames import Frame
 
 
 def numbered(height: int, width: int) -> Frame:

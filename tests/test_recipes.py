@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from redeepfake_nb.datasets.labelled_faces.augmentation import Augmentation
-from redeepfake_nb.training.trainer.recipes import Recipe, Stage
+from redeepfake_nb.datasets.augmentation import Augmentation
+from redeepfake_nb.training.recipes import Recipe, Stage
 
 TEXT = """
 backbone = "FaceResNet"

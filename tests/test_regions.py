@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hand_made_face import SIZE, hand_made
-from redeepfake_nb.datasets.labelled_faces.samples import sample_image
-from redeepfake_nb.explanation.heatmaps.regions import REGIONS, label_regions, sum_regions
-from redeepfake_nb.faces.face.face import Face, find_faces
-from redeepfake_nb.media.frames.frames import Frame
+from redeepfake_nb.datasets.samples import sample_image
+from redeepfake_nb.explanation.regions import REGIONS, label_regions, sum_regions
+from redeepfake_nb.faces.face import Face, find_faces
+from redeepfake_nb.media.frames import Frame
 
 # One pixel (x, y) that anybody would put there.
 INSIDE = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from redeepfake_nb.explanation.heatmaps.deletion import (
+from redeepfake_nb.explanation.deletion import (
     Eraser,
     area,
     heat_on_input,
@@ -119,7 +119,7 @@ def test_heat_goes_back_to_the_inputs_pixels(classifier: Classifier) -> None:
 
 def test_heat_outside_an_aligned_crop_is_none(rng: np.random.Generator) -> None:
     """What alignment brings in from beyond the crop has no heat."""
-    from redeepfake_nb.explanation.heatmaps.heatmaps import Explanation
+    from redeepfake_nb.explanation.heatmaps import Explanation
 
     from redeepfake_nb import Prediction
 

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import video_records
 from PIL import Image
-from redeepfake_nb.analysis.image.image import ImageReport
-from redeepfake_nb.analysis.image.verdict import judge
-from redeepfake_nb.explanation.heatmaps.heatmaps import Explanation
-from redeepfake_nb.faces.face.face import Face
-from redeepfake_nb.faces.face.preprocessing import Preprocessing
-from redeepfake_nb.media.frames.frames import Frame, Source
-from redeepfake_nb.models.classifier.card import Card
-from redeepfake_nb.models.classifier.prediction import Prediction
-from redeepfake_nb.report.files.files import save, save_all, to_csv, to_json
+from redeepfake_nb.analysis.image import ImageReport
+from redeepfake_nb.analysis.verdict import judge
+from redeepfake_nb.explanation.heatmaps import Explanation
+from redeepfake_nb.faces.face import Face
+from redeepfake_nb.faces.preprocessing import Preprocessing
+from redeepfake_nb.media.frames import Frame, Source
+from redeepfake_nb.models.card import Card
+from redeepfake_nb.models.prediction import Prediction
+from redeepfake_nb.report.files import save, save_all, to_csv, to_json
 
 from redeepfake_nb.errors import OutputError
 from redeepfake_nb.report.files import files as reports
@@ -488,7 +488,7 @@ def test_tables_of_both_kinds_are_not_mixed():
 
 
 def test_annotate_video_can_be_had_from_here():
-    from redeepfake_nb.report.files.annotated_video import annotate_video
+    from redeepfake_nb.report.annotated_video import annotate_video
 
     assert reports.annotate_video is annotate_video
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from redeepfake_nb.scanning.scheduler.result import ScanResult
-from redeepfake_nb.scanning.scheduler.review import Review, judge_labels, take_labels
+from redeepfake_nb.scanning.result import ScanResult
+from redeepfake_nb.scanning.review import Review, judge_labels, take_labels
 from scan_helpers import folder, probability, square, write
 
 from redeepfake_nb import Classifier, InputError, Journal, UnsuitableModel, UnsupportedMedia, load_model, scan

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from grey_faces import grey_faces
 from PIL import Image
-from redeepfake_nb.datasets.labelled_faces.labelled_faces import LabelledFaces
-from redeepfake_nb.evaluation.metrics.assessment import assess
-from redeepfake_nb.evaluation.metrics.perturbation import SWEEPS, UNCHANGED, robustness
+from redeepfake_nb.datasets.labelled_faces import LabelledFaces
+from redeepfake_nb.evaluation.assessment import assess
+from redeepfake_nb.evaluation.perturbation import SWEEPS, UNCHANGED, robustness
 
 from redeepfake_nb import Card, Classifier, Preprocessing
 

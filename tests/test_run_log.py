@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from redeepfake_nb.training.trainer.logs import ProgressBar, ScalarLog, crc32c, write_history
+from redeepfake_nb.training.logs import ProgressBar, ScalarLog, crc32c, write_history
 
 
 @pytest.mark.parametrize(

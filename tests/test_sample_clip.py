@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 import video_records
-from redeepfake_nb.analysis.image.segments import describe_detection
-from redeepfake_nb.datasets.labelled_faces.sample_clip import MANIPULATED, RATE, SECONDS, SIZE, is_manipulated
+from redeepfake_nb.analysis.segments import describe_detection
+from redeepfake_nb.datasets.samples import MANIPULATED, RATE, SECONDS, SIZE, is_manipulated
 
 from redeepfake_nb import find_faces, open_video
 from redeepfake_nb.datasets.labelled_faces import sample_clip

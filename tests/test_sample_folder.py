@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from redeepfake_nb.datasets.labelled_faces.synthetic import write_sample_folder
+from redeepfake_nb.datasets.synthetic import write_sample_folder
 
 from redeepfake_nb import Classifier, OutputError, scan
 

@@ -7,9 +7,9 @@ import hashlib
 import numpy as np
 import pytest
 from PIL import Image
-from redeepfake_nb.datasets.labelled_faces.samples import sample_image, sample_manipulated, write_samples
-from redeepfake_nb.faces.face.face import find_faces
-from redeepfake_nb.media.frames.frames import read_image
+from redeepfake_nb.datasets.samples import sample_image, sample_manipulated, write_samples
+from redeepfake_nb.faces.face import find_faces
+from redeepfake_nb.media.frames import read_image
 
 from redeepfake_nb.errors import OutputError
 

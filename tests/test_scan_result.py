@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from redeepfake_nb.scanning.scheduler.records import Filter
+from redeepfake_nb.scanning.records import Filter
 from scan_helpers import folder, square, write
 
 from redeepfake_nb import (

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from redeepfake_nb.datasets.labelled_faces.labelled_faces import LabelledFaces
-from redeepfake_nb.evaluation.metrics.scoring import group_column, sample, score_all
-from redeepfake_nb.training.trainer.batches import score_faces
+from redeepfake_nb.datasets.labelled_faces import LabelledFaces
+from redeepfake_nb.evaluation.scoring import group_column, sample, score_all
+from redeepfake_nb.training.batches import score_faces
 
 from redeepfake_nb import Card, Classifier, Preprocessing
 from redeepfake_nb.utils.numeric import probabilities

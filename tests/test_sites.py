@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from redeepfake_nb.scanning.scheduler.executors import connect, machine_size
+from redeepfake_nb.scanning.executors import connect, machine_size
 from scan_helpers import CRASH, folder, slow, square, write
 
 from redeepfake_nb import Classifier, MissingExtra, RedeepfakeError, ScanResult, open_scan, save_model, scan

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from redeepfake_nb.evaluation.metrics.metrics import evaluate
-from redeepfake_nb.evaluation.metrics.slices import (
+from redeepfake_nb.evaluation.metrics import evaluate
+from redeepfake_nb.evaluation.slices import (
     auc_of,
     fast_figures,
     plain_rows,

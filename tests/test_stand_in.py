@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import pytest
 from planted_models import patch_classifier, random_classifier
-from redeepfake_nb.explanation.heatmaps.sanity_checks import randomise, stand_in
+from redeepfake_nb.explanation.sanity_checks import randomise, stand_in
 
 
 def weights(classifier) -> list[np.ndarray]:

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from redeepfake_nb.evaluation.metrics.perturbation import SWEEPS
-from redeepfake_nb.evaluation.metrics.stress import STRESSES, StressCurve, StressTest
+from redeepfake_nb.evaluation.perturbation import SWEEPS
+from redeepfake_nb.evaluation.perturbation import STRESSES, StressCurve, StressTest
 
 from redeepfake_nb import Card, Classifier, Face, Frame, Prediction, Preprocessing, predict, stress_test
 

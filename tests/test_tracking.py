@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from redeepfake_nb.datasets.labelled_faces.samples import sample_image
-from redeepfake_nb.faces.face.detection import Detection
-from redeepfake_nb.faces.face.tracking import FaceFinder, Found, match, scene_changed
+from redeepfake_nb.datasets.samples import sample_image
+from redeepfake_nb.faces.detection import Detection
+from redeepfake_nb.faces.tracking import FaceFinder, Found, match, scene_changed
 
 from redeepfake_nb.faces.face import detection
 

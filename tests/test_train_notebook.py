@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from redeepfake_nb.datasets.labelled_faces.practice import practice_faces
+from redeepfake_nb.datasets.synthetic import practice_faces
 from test_notebooks import check_outputs, run
 
 from redeepfake_nb import load_model

@@ -13,10 +13,10 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from redeepfake_nb.datasets.labelled_faces.labelled_faces import LabelledFaces
-from redeepfake_nb.training.trainer.exporter import About, export, round_to_half, train_and_export
-from redeepfake_nb.training.trainer.recipes import Recipe, Stage
-from redeepfake_nb.training.trainer.trainer import train
+from redeepfake_nb.datasets.labelled_faces import LabelledFaces
+from redeepfake_nb.training.exporter import About, export, round_to_half, train_and_export
+from redeepfake_nb.training.recipes import Recipe, Stage
+from redeepfake_nb.training.trainer import train
 from test_blending import face_points
 
 from redeepfake_nb import Head, build_model, load_model

@@ -9,7 +9,7 @@ mpl.use("Agg")
 
 from matplotlib import pyplot
 from matplotlib.figure import Figure
-from redeepfake_nb.view.image.training_charts import plot_history
+from redeepfake_nb.view.training import plot_history
 
 HISTORY = [
     {"step": 10, "input_size": 67, "train_loss": 0.7, "val_auc": 0.5, "val_log_loss": 0.8, "start": "random"},

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from redeepfake_nb.explanation.heatmaps.fidelity import Stage, judge_heatmap
-from redeepfake_nb.explanation.heatmaps.heatmaps import Explanation
+from redeepfake_nb.explanation.fidelity import Stage, judge_heatmap
+from redeepfake_nb.explanation.heatmaps import Explanation
 
 from redeepfake_nb import Face, Faithfulness, Frame, Prediction
 

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import pytest
 from planted_models import PATCH, SIZE, colour_classifier, patch_classifier, planted_face, random_classifier
-from redeepfake_nb.explanation.heatmaps.methods import METHODS
-from redeepfake_nb.explanation.heatmaps.trust_check import correlation
+from redeepfake_nb.explanation.methods import METHODS
+from redeepfake_nb.explanation.fidelity import correlation
 
 from redeepfake_nb import Classifier, Explanation, Face, RedeepfakeError, explain, faithfulness, predict
 
@@ -90,7 +90,7 @@ def test_a_method_that_knows_nothing_of_the_weights_fails(
     """It can be made again, and it stays the same when nothing is learned."""
     classifier = colour_classifier()
     explanation = replace(explained(classifier, planted_face(rng)), heatmap=blob())
-    monkeypatch.setattr("redeepfake_nb.explanation.trust_check.explain", lambda *_, **__: explanation)
+    monkeypatch.setattr("redeepfake_nb.explanation.fidelity.explain", lambda *_, **__: explanation)
     found = faithfulness(classifier, explanation)
     assert found.randomised == 1
     assert found.badge == "not supported"

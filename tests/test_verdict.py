@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from redeepfake_nb.analysis.image.verdict import doubts, judge, judge_person
+from redeepfake_nb.analysis.verdict import doubts, judge, judge_person
 
 from redeepfake_nb import Card, Face, Frame, Prediction
 

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from numbered_clips import clip, number_in, numbered
 from PIL import Image
-from redeepfake_nb.media.frames.color import _quarter_turn, _turned
-from redeepfake_nb.media.frames.file_types import video_format
-from redeepfake_nb.media.frames.frames import Upload
-from redeepfake_nb.media.frames.packet_index import KEY, NO_STAMP, SHOWN, PacketTable
-from redeepfake_nb.media.frames.video import open_video
+from redeepfake_nb.media.color import _quarter_turn, _turned
+from redeepfake_nb.media.file_types import video_format
+from redeepfake_nb.media.frames import Upload
+from redeepfake_nb.media.packet_index import KEY, NO_STAMP, SHOWN, PacketTable
+from redeepfake_nb.media.video import open_video
 
 from redeepfake_nb.errors import (
     EmptyFile,

@@ -6,8 +6,8 @@ import threading
 
 import numpy as np
 import pytest
-from redeepfake_nb.datasets.labelled_faces.samples import sample_image
-from redeepfake_nb.faces.face.detection import Detection
+from redeepfake_nb.datasets.samples import sample_image
+from redeepfake_nb.faces.detection import Detection
 from small_clips import LEFT, RATE, RIGHT, clip
 
 from redeepfake_nb import Classifier, InputError, analyze_video, find_faces, open_video, predict

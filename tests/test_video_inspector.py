@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import video_records
 from PIL import Image
-from redeepfake_nb.widgets.image.video import VideoInspector
-from redeepfake_nb.widgets.image.video_state import FrameReader
+from redeepfake_nb.widgets.video import VideoInspector
+from redeepfake_nb.widgets.video_state import FrameReader
 from small_clips import LEFT, clip, level, picture, squares, three_seconds
 from test_widgets import HOSTILE, Tags, all_widgets, html_of, put
 
@@ -642,8 +642,8 @@ def test_predictions_at_a_moment_are_those_of_the_report(classifier, video):
 
 
 def test_seconds_over_the_threshold():
-    from redeepfake_nb.analysis.image.segments import in_words as spans_in_words
-    from redeepfake_nb.analysis.image.segments import nearest_time, stretches
+    from redeepfake_nb.analysis.segments import in_words as spans_in_words
+    from redeepfake_nb.analysis.segments import nearest_time, stretches
 
     s = video_records.sighting
     over, under = 3.0, -3.0

@@ -17,16 +17,16 @@ from hand_made_face import hand_made
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 from PIL import Image
-from redeepfake_nb.analysis.image.image import ImageReport
-from redeepfake_nb.analysis.image.verdict import judge
-from redeepfake_nb.explanation.heatmaps.comparison import MethodComparison, rank_correlations
-from redeepfake_nb.explanation.heatmaps.heatmaps import Explanation
-from redeepfake_nb.faces.face.face import Face
-from redeepfake_nb.media.frames.frames import Frame, Source
-from redeepfake_nb.models.classifier.card import Card
-from redeepfake_nb.models.classifier.prediction import Prediction
-from redeepfake_nb.view.image.label_layout import overlap, place_labels, tag_size
-from redeepfake_nb.view.image.palette import COLORS, LINES
+from redeepfake_nb.analysis.image import ImageReport
+from redeepfake_nb.analysis.verdict import judge
+from redeepfake_nb.explanation.heatmaps import MethodComparison, rank_correlations
+from redeepfake_nb.explanation.heatmaps import Explanation
+from redeepfake_nb.faces.face import Face
+from redeepfake_nb.media.frames import Frame, Source
+from redeepfake_nb.models.card import Card
+from redeepfake_nb.models.prediction import Prediction
+from redeepfake_nb.view.label_layout import overlap, place_labels, tag_size
+from redeepfake_nb.view.palette import COLORS, LINES
 
 from redeepfake_nb.view.image import image as view
 

@@ -85,7 +85,7 @@ def test_doctor(installed) -> None:
 
 
 def test_analyze(installed) -> None:
-    from redeepfake_nb.datasets.labelled_faces.samples import PORTRAIT_NAME, write_samples
+    from redeepfake_nb.datasets.samples import PORTRAIT_NAME, write_samples
 
     environment, folder = installed
     write_samples(folder)

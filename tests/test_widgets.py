@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import traitlets
 from PIL import Image
-from redeepfake_nb.models.classifier.loading import save_model
-from redeepfake_nb.widgets.image.base import expand_paths
-from redeepfake_nb.widgets.image.controls import MAX_MAPS, empty_upload, hint
-from redeepfake_nb.widgets.image.image import MAX_PICTURES, ImageInspector
+from redeepfake_nb.models.loading import save_model
+from redeepfake_nb.widgets.base import expand_paths
+from redeepfake_nb.widgets.controls import MAX_MAPS, empty_upload, hint
+from redeepfake_nb.widgets.image import MAX_PICTURES, ImageInspector
 
 from redeepfake_nb import errors, read_image
 from redeepfake_nb.faces.face import detection

@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from redeepfake_nb.models.classifier.loading import sha256_of
-from redeepfake_nb.scanning.scheduler.file_scoring import Outcome, ScanSettings
-from redeepfake_nb.scanning.scheduler.worker_pool import Job, close_workers, run_job
+from redeepfake_nb.models.loading import sha256_of
+from redeepfake_nb.scanning.file_scoring import Outcome, ScanSettings
+from redeepfake_nb.scanning.worker_pool import Job, close_workers, run_job
 from scan_helpers import CRASH, EXIT, HANG, KILL, probability, square, write
 
 from redeepfake_nb import Classifier, HashMismatch, ModelIncomplete, RedeepfakeError, save_model

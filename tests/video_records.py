@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from redeepfake_nb.analysis.image.video_report import Sighting, VideoReport
-from redeepfake_nb.media.frames.frames import Source
+from redeepfake_nb.analysis.video_report import Sighting, VideoReport
+from redeepfake_nb.media.frames import Source
 
 from redeepfake_nb import Card, Face, Frame, Prediction, Preprocessing
 

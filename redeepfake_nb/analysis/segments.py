@@ -75,7 +75,7 @@ def describe_detection(report: VideoReport, manipulated: tuple[float, float]) ->
         From :func:`redeepfake_nb.analyze_video`, with any model, sampling and threshold.
     manipulated
         From the first of these seconds to before the second, such as
-        :data:`redeepfake_nb.datasets.sample_clip.MANIPULATED` for the sample clip.
+        :data:`redeepfake_nb.datasets.samples.MANIPULATED` for the sample clip.
     """
     begin, end = manipulated
     inside = [s for s in report.sightings if begin <= s.timestamp < end]

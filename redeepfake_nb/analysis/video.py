@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -34,11 +34,9 @@ from ..models.classifier import Classifier
 from ..models.embedding import embed_faces
 from ..models.loading import default_classifier
 from ..models.prediction import Prediction
-from ..utils.jobs import Cancel, stopper
+from ..utils.jobs import Cancel, Progress, stopper
 from .aggregation import DEFAULT, aggregate
 from .video_report import Sighting, VideoReport
-
-Progress = Callable[[int, int | None], None]
 
 _BATCH = 8
 # Frames decoded, and searched, before they are looked at. Each keeps its pixels meanwhile.

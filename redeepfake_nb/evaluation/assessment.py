@@ -11,10 +11,11 @@ import pandas as pd
 
 from ..datasets.labelled_faces import LabelledFaces
 from ..models.classifier import Classifier
+from ..utils.jobs import Progress
 from ..utils.numeric import probabilities
 from .calibration import OperatingPoint, fit_temperature, threshold_at
 from .metrics import Metric, Metrics, bootstrap, evaluate
-from .scoring import Progress, group_column, sample, score_all
+from .scoring import group_column, sample, score_all
 from .slices import FIGURES, auc_of, columns_of, fast_figures, plain_rows, slice_table
 
 

@@ -16,8 +16,9 @@ from ..faces.preprocessing import Preprocessing, is_aligned, prepare_crop, prepr
 from ..media.frames import Frame
 from ..models.classifier import Classifier
 from ..models.prediction import Prediction, predict
+from ..utils.jobs import Progress
 from ..utils.numeric import probabilities
-from .scoring import Progress, sample
+from .scoring import sample
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +14,7 @@ from ..errors import RedeepfakeError
 from ..faces.face import crop_brightness, crop_sharpness
 from ..faces.preprocessing import prepare_crop
 from ..models.classifier import Classifier
-
-# Called with (done, of how many).
-Progress = Callable[[int, int], None]
+from ..utils.jobs import Progress
 
 
 class Scores(NamedTuple):

@@ -22,10 +22,9 @@ import numpy as np
 import pandas as pd
 
 from ..errors import RedeepfakeError, UnsuitableModel
-from ..evaluation.scoring import Progress
 from ..faces.preprocessing import face_pixels
 from ..models.classifier import Classifier
-from ..utils.jobs import Cancel, stopper
+from ..utils.jobs import Cancel, Progress, stopper
 from ..utils.numeric import probabilities
 from .deletion import Eraser, area, heat_on_input, neutral_pictures, on_cells, random_field, ranking
 from .heatmaps import Explanation, explain

@@ -1,7 +1,7 @@
 """Faces over time: found where they were a moment ago, followed through a blink, numbered as tracks.
 
 A track is one face over consecutive frames, on the evidence of place alone; whether two tracks show the same
-person is for :mod:`redeepfake_nb.faces.persons` to say.
+person is for :mod:`redeepfake_nb.faces.tracking` to say.
 """
 
 from __future__ import annotations

@@ -18,9 +18,8 @@ from ..analysis.video_report import Sighting, VideoReport
 from ..errors import OutputError
 from ..media.limits import DEMUXERS, Clock, GuardedInput, refuse
 from ..media.video import TIME_LIMIT, open_input, open_video
+from ..utils.jobs import Progress
 from ..utils.writing import whole_file
-
-Progress = Callable[[int, int | None], None]
 
 # RGB of Okabe and Ito, as in the plots; fake boxes are drawn twice as thick, so that colour is not alone.
 _COLORS = {"fake": (213, 94, 0), "real": (0, 114, 178)}

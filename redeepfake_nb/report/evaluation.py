@@ -17,9 +17,9 @@ from ..datasets.labelled_faces import LabelledFaces
 from ..errors import OutputError, displayable
 from ..evaluation.assessment import Assessment, assess
 from ..evaluation.perturbation import robustness
-from ..evaluation.scoring import Progress
 from ..evaluation.slices import span_in_words
 from ..models.classifier import Classifier
+from ..utils.jobs import Progress
 from ..utils.writing import escape_cell
 
 # What judge_model() writes, and so all that a folder may hold which it replaces.

@@ -308,7 +308,7 @@ class ScanRecord:
 
 
 class Journal(JournalFile):
-    """A journal of scans: files, outcomes and labels; see :class:`redeepfake_nb.scanning.journal_file.JournalFile`."""
+    """A journal of scans: files, outcomes and labels; see :class:`redeepfake_nb.scanning.journal.JournalFile`."""
 
     # -- scans
 

@@ -30,7 +30,7 @@ from ..faces.detection import Detector, get_detector
 from ..models.card import Card
 from ..models.classifier import Classifier
 from ..models.loading import default_classifier, load_model, model_path, read_card, save_model
-from ..utils.jobs import stopper
+from ..utils.jobs import Progress, stopper
 from ..utils.versions import package_versions
 from .executors import DaskCluster, Foreign, Here, Machine, Site, is_dask, machine_size
 from .file_scoring import FileScorer, Outcome, ScanSettings
@@ -42,7 +42,6 @@ from .worker_pool import Job
 if TYPE_CHECKING:
     from distributed import Client
 
-Progress = Callable[[int, int | None], None]
 
 TIME_LIMIT = 1800.0
 # Files per look and pictures per job, at most; and the bytes that one job's pictures have together.

@@ -135,7 +135,7 @@ def compile_stage(model: keras.Model, recipe: Recipe, stage: Stage) -> None:
 
 
 # Called as progress(step, steps, recent loss) after each step.
-Progress = Callable[[int, int, float], None]
+TrainingProgress = Callable[[int, int, float], None]
 
 # Steps between two points of the training loss in TensorBoard.
 _LOG_EVERY = 10
@@ -307,7 +307,7 @@ class Run:
 
     # -- steps
 
-    def advance(self, progress: Progress | None) -> None:
+    def advance(self, progress: TrainingProgress | None) -> None:
         """Train to the end of the current stage."""
         end = self.stage_start(self.stage_index) + self.stage.steps
         recent: list[float] = []
@@ -395,7 +395,7 @@ def train(
     out: str | Path,
     *,
     resume: bool = True,
-    progress: Progress | None = None,
+    progress: TrainingProgress | None = None,
 ) -> TrainingResult:
     """Train a model by a recipe.
 

