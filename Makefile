@@ -53,7 +53,7 @@ MODELS ?= 500
 CONFIGURATIONS ?= 900
 SEED ?= 0
 fuzz: install
-	$(BIN)/python -u tests/fuzzing.py --pictures $(PICTURES) --videos $(VIDEOS) --models $(MODELS) \
+	PYTHONPATH=tests $(BIN)/python -u -m helpers.fuzzing --pictures $(PICTURES) --videos $(VIDEOS) --models $(MODELS) \
 		--configurations $(CONFIGURATIONS) --first-seed $(SEED)
 
 docs: install

@@ -16,11 +16,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from measure import Ratio, compared
 from page import write_section
-from redeepfake_nb.datasets.samples import sample_image, sample_manipulated
-from redeepfake_nb.explanation.heatmaps import rank_correlations
 
 from redeepfake_nb import Classifier, explain, find_faces, load_model, predict, preprocess
-from redeepfake_nb.explanation.heatmaps import methods
+from redeepfake_nb.datasets.samples import sample_image, sample_manipulated
+from redeepfake_nb.explanation import methods
+from redeepfake_nb.explanation.heatmaps import rank_correlations
 
 EXPLANATIONS = 300
 SLOW = ("scorecam", "saliency")

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from measure import Ratio, Timing, command, compared, timed
 from page import write_section
-from redeepfake_nb.datasets.samples import sample_image
 
 from redeepfake_nb import (
     Card,
@@ -28,6 +27,7 @@ from redeepfake_nb import (
     predict,
     preprocess,
 )
+from redeepfake_nb.datasets.samples import sample_image
 
 
 def picture(width: int, height: int, portrait_height: int) -> np.ndarray:

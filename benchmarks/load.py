@@ -17,9 +17,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 from PIL import Image
-from redeepfake_nb.datasets.samples import sample_image
 
 from redeepfake_nb import Classifier, analyze_image, explain, find_faces, load_model, predict
+from redeepfake_nb.datasets.samples import sample_image
 
 
 class Growth(NamedTuple):

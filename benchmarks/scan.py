@@ -24,10 +24,10 @@ from statistics import median
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from page import write_section
-from redeepfake_nb.datasets.synthetic import write_sample_folder
-from redeepfake_nb.scanning.records import Filter
 
 from redeepfake_nb import Card, Classifier, Journal, Preprocessing, ScanResult, open_scan, save_model, scan
+from redeepfake_nb.datasets.synthetic import write_sample_folder
+from redeepfake_nb.scanning.records import Filter
 
 FILES, KILLS, RUNS, ROWS = 200, 40, 3, 100_000
 # Speeds are counted from when this share of the files is done: before, models are being loaded.
@@ -214,9 +214,9 @@ def _bare(files: Path) -> tuple[float, float]:
 def bare(files: Path) -> tuple[float, float]:
     """The plain functions over the same files; copies are scored as often as they occur."""
     import cv2
-    from redeepfake_nb.media.file_types import is_video
 
     from redeepfake_nb import RedeepfakeError, analyze_image, analyze_video, load_model
+    from redeepfake_nb.media.file_types import is_video
 
     pace = _Pace()
     cv2.setNumThreads(1)

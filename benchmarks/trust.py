@@ -15,9 +15,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from measure import Timing, timed
 from page import write_section
-from redeepfake_nb.datasets.samples import sample_image
 
 from redeepfake_nb import Classifier, explain, faithfulness, find_faces, load_model, predict, stress_test
+from redeepfake_nb.datasets.samples import sample_image
 
 CHECKS = 30
 

@@ -18,9 +18,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import cv2
 import numpy as np
 from page import write_section
-from redeepfake_nb.faces.detection import HogDetector
 
 from redeepfake_nb import Card, Classifier, Preprocessing, analyze_video, build_model, load_model, open_video
+from redeepfake_nb.faces.detection import HogDetector
 
 CLIPS = Path(__file__).resolve().parents[2] / "shared" / "media"
 RUNS = 5

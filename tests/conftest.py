@@ -70,6 +70,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory):
     import cv2
     import pandas as pd
     from PIL import Image
+
     from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 
     folder, rows = tmp_path_factory.mktemp("faces"), []

@@ -11,15 +11,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from grey_faces import grey_faces
+from helpers.grey_faces import grey_faces
 from PIL import Image
-from redeepfake_nb.datasets.samples import sample_clip
-from redeepfake_nb.datasets.samples import write_samples
-from redeepfake_nb.media.file_types import is_video
 
 from redeepfake_nb import Classifier, analyze_image, analyze_video, doctor, open_video, save_model
 from redeepfake_nb.cli import main
+from redeepfake_nb.datasets.samples import sample_clip, write_samples
 from redeepfake_nb.doctor import Finding, examine
+from redeepfake_nb.media.file_types import is_video
 
 
 @pytest.fixture(scope="module")

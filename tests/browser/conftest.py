@@ -14,7 +14,7 @@ import pytest
 def _missing() -> str | None:
     if importlib.util.find_spec("playwright") is None:
         return "playwright is not installed; `pip install playwright` runs the browser tests"
-    from jupyter_in_chromium import chromium
+    from helpers.jupyter_in_chromium import chromium
 
     if chromium() is None:
         return "no Chromium is installed; Debian's package `chromium` runs the browser tests"
@@ -26,7 +26,7 @@ def lab(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
     """(server, its folder with the notebooks)."""
     if reason := _missing():
         pytest.skip(reason)
-    from jupyter_in_chromium import jupyter_lab
+    from helpers.jupyter_in_chromium import jupyter_lab
 
     scratch = tmp_path_factory.mktemp("jupyter")
     folder = tmp_path_factory.mktemp("notebooks")
@@ -41,7 +41,7 @@ def chrome():
     """Chromium; the whole of a test that asks for it is skipped where there is none."""
     if reason := _missing():
         pytest.skip(reason)
-    from jupyter_in_chromium import browser
+    from helpers.jupyter_in_chromium import browser
 
     with browser() as made:
         yield made
@@ -58,7 +58,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
 @pytest.fixture
 def opened(lab, chrome, request: pytest.FixtureRequest, root: Path) -> Iterator[Callable]:
     """Opens a notebook in a new page: ``opened("01_image.ipynb")``."""
-    from jupyter_in_chromium import VIEWPORT, Notebook
+    from helpers.jupyter_in_chromium import VIEWPORT, Notebook
 
     server, _ = lab
     context = chrome.new_context(viewport=VIEWPORT)

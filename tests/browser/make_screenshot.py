@@ -12,9 +12,9 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from jupyter_in_chromium import ANSWER, VIEWPORT, Notebook, browser, chromium, jupyter_lab, upload  # noqa: E402
+from helpers.jupyter_in_chromium import ANSWER, VIEWPORT, Notebook, browser, chromium, jupyter_lab, upload  # noqa: E402
 
 # A laptop's width; high enough that the whole inspector is in the picture.
 SCREEN = {"width": VIEWPORT["width"], "height": 1400}

@@ -8,10 +8,8 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
+from redeepfake_nb import analyze_video, report
 from redeepfake_nb.datasets.samples import SECONDS, sample_video
-
-from redeepfake_nb import analyze_video
-from redeepfake_nb.report.files import files as report
 
 
 def test_it_plays(chrome, classifier, tmp_path: Path) -> None:

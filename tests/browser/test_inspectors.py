@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from jupyter_in_chromium import ANSWER, Notebook, upload
+from helpers.jupyter_in_chromium import ANSWER, Notebook, upload
 
 HOSTILE = """<img src=x onerror="window.harmed=1">&lt;script&gt;window.harmed=1.png"""
 
@@ -19,6 +19,7 @@ HOSTILE = """<img src=x onerror="window.harmed=1">&lt;script&gt;window.harmed=1.
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from PIL import Image
+
     from redeepfake_nb.datasets.samples import sample_image
 
     path = tmp_path_factory.mktemp("uploads") / HOSTILE

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from redeepfake_nb import Classifier, scan
-from redeepfake_nb.report.files import files as report
+from redeepfake_nb import Classifier, report, scan
 
 NAME = """<img src=x onerror="window.harmed=1"><script>window.harmed=1<!--.png"""
 
 
 def test_the_page(chrome, classifier: Classifier, tmp_path: Path) -> None:
-    from scan_helpers import folder, square, write
+    from helpers.scan_helpers import folder, square, write
 
     files = folder(tmp_path / "files", 3)
     write(files / "x.png", 230).rename(files / NAME)

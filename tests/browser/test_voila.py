@@ -19,7 +19,7 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from jupyter_in_chromium import ANSWER, RUNNING, VIEWPORT
+from helpers.jupyter_in_chromium import ANSWER, RUNNING, VIEWPORT
 
 
 @pytest.fixture

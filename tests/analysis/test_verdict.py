@@ -1,0 +1,114 @@
+"""The five rules from scores to a word."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from redeepfake_nb import Card, Face, Frame, Prediction
+from redeepfake_nb.analysis.verdict import doubts, judge, judge_person
+
+FRAME = Frame(np.zeros((400, 400, 3), np.uint8))
+CARD = Card(temperature=1.0, min_face=80, min_sharpness=10.0)
+
+
+def scored(probability: float, size: int = 100, sharpness: float = 50.0) -> Prediction:
+    face = Face(FRAME, (0, 0, size, size), sharpness=sharpness)
+    return Prediction(face, math.log(probability / (1 - probability)), temperature=1.0)
+
+
+@pytest.mark.parametrize(
+    ("case", "predictions", "label"),
+    [
+        ("no face", [], "inconclusive"),
+        ("clear and over", [scored(0.9)], "fake"),
+        ("clear and under", [scored(0.1)], "real"),
+        ("near the threshold from above", [scored(0.55)], "inconclusive"),
+        ("near the threshold from below", [scored(0.45)], "inconclusive"),
+        ("small and over", [scored(0.95, size=79)], "inconclusive"),
+        ("just large enough", [scored(0.95, size=80)], "fake"),
+        ("small and under", [scored(0.05, size=79)], "inconclusive"),
+        ("blurred and over", [scored(0.95, sharpness=9.0)], "inconclusive"),
+        ("one clear fake among clear reals", [scored(0.1), scored(0.9)], "fake"),
+        ("one clear fake beside a doubtful face", [scored(0.9), scored(0.1, size=20)], "fake"),
+        ("a doubtful fake among clear reals", [scored(0.1), scored(0.9, size=20)], "inconclusive"),
+        ("clear reals beside a doubtful one", [scored(0.1), scored(0.1, size=20)], "inconclusive"),
+        ("all clear and under", [scored(0.1), scored(0.2)], "real"),
+    ],
+)
+def test_rules(case: str, predictions: list[Prediction], label: str) -> None:
+    assert judge(predictions, CARD, 0.5).label == label, case
+
+
+def test_no_verdict_rests_on_a_model_that_does_not_look() -> None:
+    card = replace(CARD, unresponsive=True)
+    for probability in (0.1, 0.9):
+        verdict = judge([scored(probability), scored(probability)], card, 0.5)
+        assert verdict.label == "inconclusive"
+        assert sum("same score" in reason for reason in verdict.reasons) == 1
+        person = judge_person(
+            probability,
+            [probability] * 9,
+            sizes=[100] * 9,
+            sharpness=[50] * 9,
+            frames=9,
+            card=card,
+            threshold=0.5,
+        )
+        assert person.label == "inconclusive"
+        assert sum("same score" in reason for reason in person.reasons) == 1
+
+
+def test_the_same_scores_at_another_threshold() -> None:
+    predictions = [scored(0.7)]
+    assert judge(predictions, CARD, 0.5).label == "fake"
+    assert judge(predictions, CARD, 0.75).label == "inconclusive"
+    assert judge(predictions, CARD, 0.9).label == "real"
+
+
+def test_reasons_are_words_with_numbers() -> None:
+    verdict = judge([scored(0.83), scored(0.2, size=40, sharpness=5.0)], CARD, 0.5)
+    assert verdict.reasons == (
+        "P(fake) at or over 0.50 for 1 of 2 faces, highest 0.83",
+        "face 2: small face (40 px, the model needs 80)",
+        "face 2: blurred face (sharpness 5 under 10)",
+    )
+
+
+def test_no_face_is_no_half() -> None:
+    verdict = judge([], CARD, 0.5)
+    assert verdict.reasons == ("no face was found",)
+    assert verdict.to_dict() == {"label": "inconclusive", "threshold": 0.5, "reasons": ["no face was found"]}
+
+
+def test_an_uncalibrated_model_says_so_and_must_be_surer() -> None:
+    uncalibrated = Card(temperature=None)
+    verdict = judge([scored(0.7)], uncalibrated, 0.5)
+    assert verdict.label == "inconclusive"
+    assert "never calibrated" in verdict.reasons[-1]
+    assert judge([scored(0.8)], uncalibrated, 0.5).label == "fake"
+
+
+def test_doubts_use_a_default_size_where_the_card_is_silent() -> None:
+    assert doubts(scored(0.9, size=63), Card(temperature=1.0), 0.5) == (
+        "small face (63 px, the model needs 64)",
+    )
+    assert doubts(scored(0.9, size=64), Card(temperature=1.0), 0.5) == ()
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0, -1.0, float("nan")])
+def test_threshold_outside_its_range(threshold: float) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        judge([scored(0.9)], CARD, threshold)
+
+
+def test_headlines_stay_modest() -> None:
+    lines = [judge([scored(p)], CARD, 0.5).headline for p in (0.9, 0.5, 0.1)]
+    assert lines == [
+        "Points to manipulation (threshold 0.50)",
+        "Inconclusive (threshold 0.50)",
+        "No sign of manipulation found (threshold 0.50)",
+    ]

@@ -1,0 +1,194 @@
+"""From a video to a report: right faces at right times, whole or in part, scored as they are one by one."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from helpers.small_clips import LEFT, RATE, RIGHT, clip
+
+from redeepfake_nb import Classifier, InputError, analyze_video, find_faces, open_video, predict
+from redeepfake_nb.datasets.samples import sample_image
+from redeepfake_nb.faces.detection import Detection
+
+
+def texture(seed: int, low: int, high: int, cells: tuple[int, int], side: int) -> np.ndarray:
+    """Coloured squares of ``side`` px."""
+    colours = np.random.default_rng(seed).integers(low, high, (*cells, 3)).astype(np.uint8)
+    return colours.repeat(side, 0).repeat(side, 1)
+
+
+def picture(left: int | None, right: int | None = None) -> np.ndarray:
+    """A textured scene with squares of these brightnesses where the faces are."""
+    image = texture(5, 80, 110, (12, 17), 10)
+    for box, level in ((LEFT, left), (RIGHT, right)):
+        if level is not None:
+            image[box[1] : box[3], box[0] : box[2]] = level
+    return image
+
+
+def squares(image: np.ndarray) -> list[Detection]:
+    """Sees a face where one of the squares is: all of one brightness."""
+    boxes = [box for box in (LEFT, RIGHT) if np.ptp(image[box[1] : box[3], box[0] : box[2]]) == 0]
+    return [Detection(box, 1.0) for box in boxes]
+
+
+def level(probability: float) -> int:
+    """The brightness that the ``classifier`` fixture gives this P(fake)."""
+    return round((np.log(probability / (1 - probability)) + 4) / 8 * 255)
+
+
+@pytest.fixture
+def two_people() -> bytes:
+    """Three seconds. Left: real, fake in the second one. Right: real, from 0.5 s on, and away for a while."""
+    return clip(
+        [
+            picture(
+                level(0.9) if 10 <= i < 20 else level(0.1),
+                level(0.2) if i >= 5 and not 15 <= i < 20 else None,
+            )
+            for i in range(30)
+        ]
+    )
+
+
+def test_every_face_at_its_time(two_people: bytes, classifier: Classifier) -> None:
+    report = analyze_video(two_people, classifier, frames="all", detector=squares, explain_top=0)
+    left, right = report.persons
+    assert [s.timestamp for s in left.sightings] == pytest.approx(np.arange(30) / RATE)
+    seen = [s for s in right.sightings if not s.bridged]
+    expected = [i for i in range(30) if i >= 5 and not 15 <= i < 20]
+    assert [s.frame for s in seen] == expected
+    assert {s.box for s in left.sightings} == {LEFT}
+    middle = [s.probability for s in left.sightings if 10 <= s.frame < 20]
+    assert middle == pytest.approx([0.9] * 10, abs=0.01)
+    rest = [s.probability for s in left.sightings if not 10 <= s.frame < 20]
+    assert rest == pytest.approx([0.1] * 20, abs=0.01)
+    assert report.frames == 30
+    assert report.face_share == 1.0
+    assert report.completeness.complete
+    assert left.verdict.label == "inconclusive"
+    assert any("frames disagree" in reason for reason in left.verdict.reasons)
+
+
+def test_scores_are_those_of_single_pictures(two_people: bytes, classifier: Classifier) -> None:
+    report = analyze_video(two_people, classifier, frames=7, detector=squares, explain_top=0)
+    with open_video(two_people) as video:
+        for frame in video.sample(frames=7):
+            alone = predict(classifier, find_faces(frame, squares))
+            found = {s.box: s.logit for s in report.sightings if s.frame == frame.index and not s.bridged}
+            assert found == pytest.approx({p.face.box: p.logit for p in alone}, abs=1e-5)
+
+
+def test_sampling_and_parts(two_people: bytes, classifier: Classifier) -> None:
+    options = {"classifier": classifier, "detector": squares, "explain_top": 0}
+    assert analyze_video(two_people, frames=3, **options).frame_times == pytest.approx([0.5, 1.5, 2.5])
+    part = analyze_video(two_people, every=0.5, start=1.0, end=2.2, **options)
+    assert part.frame_times == pytest.approx([1.0, 1.5, 2.0])
+    assert part.settings["frames"] is None
+    with pytest.raises(InputError, match="nothing of it begins at 9 s"):
+        analyze_video(two_people, start=9.0, **options)
+
+
+def test_progress_counts_frames(two_people: bytes, classifier: Classifier) -> None:
+    calls = []
+    analyze_video(
+        two_people,
+        classifier,
+        frames=5,
+        detector=squares,
+        explain_top=0,
+        progress=lambda *call: calls.append(call),
+    )
+    assert calls == [(i, 5) for i in range(1, 6)]
+
+
+@pytest.mark.parametrize("kind", ["event", "callable"])
+def test_cancel_keeps_what_was_done(two_people: bytes, classifier: Classifier, kind: str) -> None:
+    event = threading.Event()
+    report = analyze_video(
+        two_people,
+        classifier,
+        frames="all",
+        detector=squares,
+        explain_top=0,
+        progress=lambda done, total: event.set() if done == 4 else None,
+        cancel=event if kind == "event" else event.is_set,
+    )
+    assert report.cancelled
+    assert report.frames == 4
+    assert len(report.persons[0].sightings) == 4
+    assert report.verdict.label != "real"
+    assert "stopped after 4 frames" in report.verdict.reasons
+    assert threading.active_count() < 20
+    assert not [t for t in threading.enumerate() if t.name == "redeepfake-decode"]
+
+
+def test_strongest_frames_come_with_heatmaps(two_people: bytes, classifier: Classifier) -> None:
+    report = analyze_video(two_people, classifier, frames="all", detector=squares, explain_top=3)
+    assert [e.face.frame.index for e in report.evidence] == [10, 11, 12]
+    assert len(report.explanations) == 3
+    assert {e.face.person for e in report.evidence} == {0}
+    face = report.evidence[0].face
+    # What is kept is the face and its surroundings, not the frame.
+    assert face.frame.width < 170
+    np.testing.assert_array_equal(face.crop(0.0), np.full((48, 48, 3), level(0.9)))
+    assert set(report.portraits) == {0, 1}
+    assert np.ptp(report.portraits[1].face.crop(0.0)) == 0
+
+
+def test_without_a_face(classifier: Classifier) -> None:
+    report = analyze_video(clip([picture(None)] * 5), classifier, detector=squares)
+    assert (report.persons, report.evidence, report.face_share) == ((), (), 0.0)
+    assert report.verdict.reasons[0] == "no face was found"
+
+
+def test_the_same_face_after_a_cut_is_the_same_person(classifier: Classifier) -> None:
+    portrait = sample_image().image
+    other = (
+        np.random.default_rng(1).integers(0, 256, (16, 16, 3)).astype(np.uint8).repeat(32, 0).repeat(32, 1)
+    )
+    report = analyze_video(clip([portrait] * 4 + [other] * 4 + [portrait] * 4), classifier, frames="all")
+    assert len({s.track for s in report.sightings}) == 2
+    assert len(report.persons) == 1
+    assert [s.frame for s in report.persons[0].sightings] == [0, 1, 2, 3, 8, 9, 10, 11]
+
+
+def test_a_damaged_video_is_judged_as_far_as_it_goes(classifier: Classifier) -> None:
+    pictures = [picture(level(0.1 + 0.02 * (i % 3))) for i in range(40)]
+    data = clip(pictures)
+    report = analyze_video(
+        data[: len(data) * 3 // 4], classifier, frames="all", detector=squares, explain_top=0
+    )
+    assert 10 < report.frames < 40
+    assert not report.completeness.complete
+    assert report.verdict.label == "inconclusive"
+    assert report.completeness.summary in report.verdict.reasons
+
+
+def test_an_error_of_the_decoder_reaches_the_caller(classifier: Classifier, two_people: bytes) -> None:
+    with pytest.raises(InputError):
+        analyze_video(two_people[:600], classifier)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"aggregation": "mode"}, "unknown aggregation"),
+        ({"threshold": 1.0}, "threshold"),
+        ({"explain_top": -1}, "explain_top"),
+    ],
+)
+def test_options_are_checked_before_work(classifier: Classifier, options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        analyze_video(b"not looked at", classifier, **options)
+
+
+def test_an_error_while_looking_stops_the_decoder(classifier: Classifier, two_people: bytes) -> None:
+    def broken(image: np.ndarray) -> list[Detection]:
+        raise RuntimeError("detector")
+
+    with pytest.raises(RuntimeError, match="detector"):
+        analyze_video(two_people, classifier, frames="all", detector=broken)
+    assert not [t for t in threading.enumerate() if t.name == "redeepfake-decode"]

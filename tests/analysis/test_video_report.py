@@ -1,0 +1,109 @@
+"""Persons, verdicts and tables of a video, from sightings written by hand."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from helpers.video_records import Read, report, sighting
+
+
+def steady(logit: float, person: int = 0, count: int = 10, **options) -> list:
+    return [sighting(i * 0.2, logit, person, **options) for i in range(count)]
+
+
+def test_a_person_is_judged_over_all_frames() -> None:
+    found = report(*steady(2.0))
+    (person,) = found.persons
+    assert person.probability == pytest.approx(1 / (1 + math.exp(-2)))
+    assert person.verdict.label == "fake"
+    assert person.verdict.reasons == ("P(fake) 0.88 over 10 of 10 frames, 10 of them at or over 0.50",)
+    assert found.verdict.label == "fake"
+    assert found.face_share == 1.0
+
+
+def test_real_needs_everybody_and_everything() -> None:
+    people = [*steady(-2.0), *steady(-3.0, 1)]
+    assert report(*people).verdict.label == "real"
+    assert report(*people, cancelled=True).verdict.label == "inconclusive"
+    broken = report(*people, completeness=Read(False, "damaged after 1.2 s"))
+    assert broken.verdict.label == "inconclusive"
+    assert "damaged after 1.2 s" in broken.verdict.reasons
+    doubtful = report(*people, *steady(0.1, 2))
+    assert doubtful.verdict.label == "inconclusive"
+    assert "person 3: score within 0.10 of the threshold" in doubtful.verdict.reasons
+
+
+def test_one_fake_person_makes_the_video_fake_even_if_it_is_damaged() -> None:
+    people = [*steady(-2.0), *steady(3.0, 1)]
+    assert report(*people, completeness=Read(False, "damaged")).verdict.label == "fake"
+
+
+@pytest.mark.parametrize(
+    ("faces", "times", "reason"),
+    [
+        (steady(3.0, count=3), 32, "face in only 3 of 32 frames"),
+        (steady(3.0, box=(0, 0, 40, 45)), 10, "small face (40 px in most frames, the model needs 50)"),
+        (
+            [sighting(i, z) for i, z in enumerate([6, 6, 6, 6, 6, 6, -2, -2, -2, -2])],
+            10,
+            "frames disagree (4 of 10 say the opposite)",
+        ),
+    ],
+)
+def test_doubts(faces: list, times: int, reason: str) -> None:
+    found = report(*faces, times=np.arange(times) * 0.2)
+    assert found.persons[0].verdict.label == "inconclusive"
+    assert reason in found.persons[0].verdict.reasons
+
+
+def test_a_blurred_face_is_doubtful() -> None:
+    from dataclasses import replace
+
+    found = report(*steady(3.0, sharpness=10.0))
+    found = replace(found, card=replace(found.card, min_sharpness=25.0))
+    assert "blurred face (sharpness 10 under 25 in most frames)" in found.verdict.reasons
+
+
+def test_a_video_of_three_frames_can_have_a_verdict() -> None:
+    assert report(*steady(3.0, count=3)).verdict.label == "fake"
+
+
+def test_nobody() -> None:
+    found = report(times=np.arange(4.0))
+    assert found.verdict.reasons == ("no face was found",)
+    assert (found.face_share, found.persons) == (0.0, ())
+    assert list(found.to_frame().columns)[:3] == ["file", "person", "track"]
+
+
+def test_another_threshold_or_aggregation_computes_nothing_anew() -> None:
+    found = report(*[sighting(i, z) for i, z in enumerate([-1.0, -1.0, -1.0, -1.0, -1.0, 3.0])])
+    assert found.verdict.label == "inconclusive" or found.persons[0].probability < 0.5
+    strict = found.aggregated("top_k_mean")
+    assert strict.persons[0].probability == pytest.approx((1 / (1 + math.exp(-3)) + 1 / (1 + math.e)) / 2)
+    assert strict.settings["aggregation"] == "top_k_mean"
+    assert found.at_threshold(0.2).threshold == 0.2
+    with pytest.raises(ValueError, match="unknown aggregation"):
+        found.aggregated("mode")
+    with pytest.raises(ValueError, match="threshold"):
+        found.at_threshold(1.0)
+
+
+def test_temperature_is_applied_before_aggregation() -> None:
+    found = report(*steady(4.0, temperature=2.0))
+    assert found.persons[0].probability == pytest.approx(1 / (1 + math.exp(-2)))
+
+
+def test_table_and_json() -> None:
+    found = report(*steady(2.0, count=2), sighting(0.2, -1.0, 1, bridged=True))
+    table = found.to_frame()
+    assert list(table["person"]) == [1, 1, 2]
+    assert list(table["bridged"]) == [False, False, True]
+    assert list(table["size_px"]) == [100] * 3
+    values = json.loads(json.dumps(found.to_dict()))
+    assert [p["frames"] for p in values["persons"]] == [2, 1]
+    assert values["persons"][1]["first_s"] == 0.2
+    assert values["verdict"]["label"] == found.verdict.label
+    assert "person 1 0.88" in repr(found)

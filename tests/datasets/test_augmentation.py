@@ -1,0 +1,92 @@
+"""One drawn change does the same to every face, and each step does what it says."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from redeepfake_nb.datasets.augmentation import Augmentation, Change, apply, draw
+
+NOTHING = Change(
+    crop=(0.0, 0.0, 1.0),
+    flip=False,
+    angle=0.0,
+    gain=None,
+    offset=0.0,
+    gamma=1.0,
+    saturation=1.0,
+    blur=0.0,
+    rescale=0.0,
+    noise=0.0,
+    noise_seed=0,
+    jpeg=0,
+    erase=None,
+    erase_value=0,
+)
+
+
+@pytest.fixture
+def face(rng: np.random.Generator) -> np.ndarray:
+    return rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+
+
+def test_no_change_is_no_change(face: np.ndarray) -> None:
+    np.testing.assert_array_equal(apply(face, NOTHING, 64), face)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"flip": True}, lambda f: f[:, ::-1]),
+        ({"crop": (0.25, 0.5, 0.5)}, lambda f: f[32:, 16:48]),
+        ({"gain": np.full(3, 1.0), "offset": 10.0}, lambda f: np.clip(f.astype(int) + 10, 0, 255)),
+        ({"gain": np.array([1.0, 0.0, 1.0])}, lambda f: f * np.array([1, 0, 1])),
+    ],
+    ids=["flip", "crop", "brighter", "channel"],
+)
+def test_single_steps(face: np.ndarray, change: dict, expected) -> None:
+    wanted = expected(face)
+    np.testing.assert_array_equal(apply(face, replace(NOTHING, **change), len(wanted)), wanted)
+
+
+def test_erasing_leaves_the_rest(face: np.ndarray) -> None:
+    found = apply(face, replace(NOTHING, erase=(0.25, 0.5, 0.5, 0.25), erase_value=7), 64)
+    assert (found[32:48, 16:48] == 7).all()
+    found[32:48, 16:48] = face[32:48, 16:48]
+    np.testing.assert_array_equal(found, face)
+
+
+@pytest.mark.parametrize(
+    "change", [{"blur": 1.0}, {"rescale": 0.5}, {"jpeg": 30}, {"noise": 5.0}, {"angle": 10.0}]
+)
+def test_degradations_change_the_face_a_little(face: np.ndarray, change: dict) -> None:
+    smooth = np.full((64, 64, 3), 128, np.uint8)
+    smooth[20:40, 20:40] = 90
+    found = apply(smooth, replace(NOTHING, **change), 64)
+    difference = np.abs(found.astype(int) - smooth)
+    assert 0 < difference.mean() < 12
+
+
+def test_one_change_for_both_faces_of_a_pair(face: np.ndarray) -> None:
+    change = draw(np.random.default_rng(1), Augmentation())
+    np.testing.assert_array_equal(apply(face, change, 48), apply(face.copy(), change, 48))
+
+
+def test_faces_are_not_altered_in_place(face: np.ndarray) -> None:
+    before = face.copy()
+    for seed in range(30):
+        found = apply(face, draw(np.random.default_rng(seed), Augmentation()), 64)
+        assert found.shape == (64, 64, 3)
+        assert found.dtype == np.uint8
+    np.testing.assert_array_equal(face, before)
+
+
+def test_probabilities_switch_steps_off() -> None:
+    off = Augmentation(
+        crop=(1.0, 1.0), flip=0, rotate=0, colour=0, blur=0, rescale=0, noise=0, jpeg=0, erase=0
+    )
+    for seed in range(20):
+        change = draw(np.random.default_rng(seed), off)
+        assert asdict(replace(change, noise_seed=0, erase_value=0)) == asdict(NOTHING)

@@ -1,0 +1,246 @@
+"""Three layouts, one table; no person on two sides."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from redeepfake_nb import EmptyFile, InputError, UnsupportedMedia
+from redeepfake_nb.datasets.labelled_faces import (
+    COLUMNS,
+    LabelledFaces,
+    pair_up,
+    read_faces,
+    split,
+)
+
+
+def picture(path: Path, level: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((4, 4, 3), level, np.uint8)).save(path)
+
+
+@pytest.fixture
+def kaggle(tmp_path: Path) -> Path:
+    rows = ["videoname,original_width,original_height,label,original"]
+    for i, (label, original) in enumerate(
+        [("REAL", ""), ("FAKE", "v0.mp4"), ("REAL", ""), ("FAKE", "gone.mp4")]
+    ):
+        rows.append(f"v{i}.mp4,100,110,{label},{original}")
+        picture(tmp_path / "faces_224" / f"v{i}.jpg", 60 * i)
+    (tmp_path / "metadata.csv").write_text("\n".join(rows))
+    return tmp_path
+
+
+def test_kaggle_layout(kaggle: Path) -> None:
+    faces = read_faces(kaggle)
+    assert list(faces.table.columns[:5]) == list(COLUMNS)
+    assert list(faces.table["original"]) == ["v0.mp4", "v0.mp4", "v2.mp4", "gone.mp4"]
+    assert list(faces.table["original_width"]) == [100] * 4
+    np.testing.assert_array_equal(faces.y, [0, 1, 0, 1])
+    assert [int(faces.image(i).mean()) for i in range(4)] == [0, 60, 120, 180]
+
+
+def test_folder_tree(tmp_path: Path) -> None:
+    picture(tmp_path / "a" / "real" / "1.png", 10)
+    picture(tmp_path / "a" / "FAKE" / "deep" / "2.png", 20)
+    picture(tmp_path / "real" / "fake" / "3.png", 30)
+    picture(tmp_path / "elsewhere" / "4.png", 40)
+    (tmp_path / "real" / "notes.txt").write_text("no picture")
+    faces = read_faces(tmp_path)
+    assert dict(zip(faces.table["file"], faces.table["label"], strict=True)) == {
+        "a/real/1.png": "REAL",
+        "a/FAKE/deep/2.png": "FAKE",
+        "real/fake/3.png": "FAKE",
+    }
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_csv_beside_its_pictures(tmp_path: Path, packed: bool) -> None:
+    picture(tmp_path / "1.png", 10)
+    picture(tmp_path / "2.png", 20)
+    (tmp_path / "set.csv").write_text("file,label,extra\n1.png,real,7\n2.png,Fake,8\n")
+    if packed:
+        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+            for name in ("1.png", "2.png"):
+                archive.write(tmp_path / name, f"inside/{name}")
+                (tmp_path / name).unlink()
+    faces = read_faces(tmp_path / "set.csv")
+    assert list(faces.table["label"]) == ["REAL", "FAKE"]
+    assert list(faces.table["extra"]) == [7, 8]
+    assert [faces.image(i).max() for i in (0, 1)] == [10, 20]
+    assert faces.take([1]).image(0).max() == 20
+
+
+def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedMedia, match="neither a folder nor a CSV"):
+        read_faces(tmp_path / "absent")
+    with pytest.raises(EmptyFile, match="no face is listed"):
+        read_faces(tmp_path)
+    (tmp_path / "set.csv").write_text("name,label\n1.png,REAL\n")
+    with pytest.raises(UnsupportedMedia, match="columns file are missing"):
+        read_faces(tmp_path / "set.csv")
+    (tmp_path / "set.csv").write_text("file,label\n1.png,maybe\n")
+    with pytest.raises(UnsupportedMedia, match="REAL or FAKE, not MAYBE"):
+        read_faces(tmp_path / "set.csv")
+    (tmp_path / "set.csv").write_text("file,label\n1.png,REAL\n")
+    (tmp_path / "set.zip").write_bytes(b"no zip")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_faces(tmp_path / "set.csv")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "cannot be read as a CSV"),
+        (b"\xff\xfe\x00\x00", "cannot be read as a CSV"),
+        (b'file,label\na.png,"REAL\n', "cannot be read as a CSV"),
+        (b"file,label\na.png,REAL\n,FAKE\n", "1 rows have no file"),
+        (b"file,label\na.png,\n", "1 rows have no label"),
+        (b"file,label\n", "no face is listed"),
+    ],
+    ids=["empty", "binary", "cut", "no file", "no label", "no rows"],
+)
+def test_csv_files_that_are_none(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "set.csv").write_bytes(data)
+    with pytest.raises(InputError, match=message):
+        read_faces(tmp_path / "set.csv")
+
+
+def test_a_kaggle_table_without_its_columns(kaggle: Path) -> None:
+    (kaggle / "metadata.csv").write_text("name,label\nv0.mp4,REAL\n")
+    with pytest.raises(UnsupportedMedia, match="columns original, videoname are missing"):
+        read_faces(kaggle)
+
+
+def test_unreadable_pictures_are_listed_not_fatal(kaggle: Path) -> None:
+    (kaggle / "faces_224" / "v1.jpg").write_bytes(b"")
+    (kaggle / "faces_224" / "v2.jpg").unlink()
+    found = read_faces(kaggle).unreadable()
+    assert list(found["file"]) == ["v1.jpg", "v2.jpg"]
+    assert list(found["error"]) == ["EmptyFile", "InputError"]
+    assert list(found.index) == [1, 2]
+    assert list(read_faces(kaggle).without(found).table["file"]) == ["v0.jpg", "v3.jpg"]
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_a_picture_that_is_not_there_is_named(tmp_path: Path, packed: bool) -> None:
+    for name in ("1.png", "2.png", "3.png"):
+        picture(tmp_path / name, 10)
+    (tmp_path / "2.png").write_bytes(b"")
+    (tmp_path / "3.png").write_bytes(b"no picture")
+    (tmp_path / "set.csv").write_text("file,label\n1.png,real\n2.png,fake\n3.png,fake\n4.png,real\n")
+    if packed:
+        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+            for name in ("1.png", "2.png", "3.png"):
+                archive.write(tmp_path / name, f"inside/{name}")
+    faces = read_faces(tmp_path / "set.csv")
+    with pytest.raises(InputError, match=r"^4\.png: the picture is not in ") as caught:
+        faces.image(3)
+    assert str(tmp_path) not in str(caught.value)
+    with pytest.raises(InputError, match=r"^3\.png: "):
+        faces.image(2)
+    assert list(faces.unreadable()["file"]) == ["2.png", "3.png", "4.png"]
+    # Damage inside a file is found by decoding only.
+    assert list(faces.absent()["file"]) == ["2.png", "4.png"]
+    assert list(faces.absent()["error"]) == ["EmptyFile", "InputError"]
+
+
+def test_a_damaged_zip_member_is_named(tmp_path: Path) -> None:
+    """One byte of the stored picture is turned over, so that its checksum is wrong."""
+    picture(tmp_path / "1.png", 10)
+    (tmp_path / "set.csv").write_text("file,label\n1.png,real\n")
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.write(tmp_path / "1.png", "1.png")
+    data = bytearray((tmp_path / "set.zip").read_bytes())
+    data[data.index(b"IDAT") + 6] ^= 255
+    (tmp_path / "set.zip").write_bytes(data)
+    with pytest.raises(InputError, match=r"^1\.png: the picture cannot be read \(Bad CRC-32"):
+        read_faces(tmp_path / "set.csv").image(0)
+
+
+def people(count: int, each: int) -> LabelledFaces:
+    n = count * each
+    table = pd.DataFrame(
+        {
+            "file": [f"{i}.png" for i in range(n)],
+            "label": ["REAL", "FAKE"] * (n // 2),
+            "original": [f"v{i // 2}" for i in range(n)],
+            "identity": [i // each for i in range(n)],
+            "split": None,
+        }
+    )
+    return LabelledFaces(table, Path("nowhere"))
+
+
+def sides(faces: LabelledFaces, column: str) -> pd.Series:
+    return faces.table.groupby(column)["split"].nunique()
+
+
+@pytest.mark.parametrize("by", ["identity", "original"])
+def test_groups_stay_on_one_side(by: str) -> None:
+    whole = split(people(50, 6), by)
+    assert sides(whole, by).max() == 1
+    counts = whole.table.groupby("split")[by].nunique() / whole.table[by].nunique()
+    assert counts["train"] == pytest.approx(0.8, abs=0.01)
+    assert set(counts.index) == {"train", "val", "test"}
+
+
+def test_a_random_split_leaks_and_warns() -> None:
+    with pytest.warns(UserWarning, match="same person and video on both sides"):
+        leaky = split(people(50, 6), "random")
+    assert sides(leaky, "identity").max() > 1
+
+
+def test_splits_are_reproducible() -> None:
+    one, same, other = (split(people(30, 4), seed=s).table["split"] for s in (1, 1, 2))
+    assert one.equals(same)
+    assert not one.equals(other)
+
+
+def test_a_group_must_be_known_and_shares_add_up() -> None:
+    faces = people(4, 2)
+    faces.table["identity"] = None
+    with pytest.raises(ValueError, match="8 faces have no identity"):
+        split(faces, "identity")
+    with pytest.raises(ValueError, match="add up to 1"):
+        split(people(4, 2), shares={"train": 0.5, "val": 0.1})
+
+
+def test_parts_are_rows_of_one_split() -> None:
+    faces = split(people(20, 2))
+    assert len(faces.part("train")) + len(faces.part("val")) + len(faces.part("test")) == 40
+    assert set(faces.part("val").table["split"]) == {"val"}
+
+
+def test_pairs_by_hand(kaggle: Path) -> None:
+    """Fake 1 goes with its original 0; fake 3, whose original is not there, with the spare real 2."""
+    np.testing.assert_array_equal(pair_up(read_faces(kaggle)), [[1, 0], [3, 2]])
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan"), pd.NA])
+def test_unknown_originals_are_nobodys(nothing: object) -> None:
+    """Two values that are missing are not the same video."""
+    faces = people(4, 2)
+    faces.table["original"] = pd.Series(["v0", "v0", *[nothing] * 6], dtype=object)
+    np.testing.assert_array_equal(pair_up(faces), [[1, 0], [3, 2], [5, 4], [7, 6]])
+
+
+def test_pairs_without_reals() -> None:
+    faces = people(4, 2)
+    faces.table["label"] = "FAKE"
+    with pytest.raises(ValueError, match="no real faces"):
+        pair_up(faces)
+
+
+def test_pairs_without_fakes(kaggle: Path) -> None:
+    """Reals 0 and 2 stand with themselves, for pseudo-fakes to be made of them."""
+    faces = read_faces(kaggle)
+    np.testing.assert_array_equal(pair_up(faces, fakes=False), [[0, 0], [2, 2]])
+    with pytest.raises(ValueError, match="no real faces to make"):
+        pair_up(faces.take([1, 3]), fakes=False)

@@ -1,0 +1,235 @@
+"""Metrics equal scikit-learn's and hand arithmetic; intervals know about people."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy.special import expit
+from sklearn import metrics as sk
+
+from redeepfake_nb import evaluate
+from redeepfake_nb.evaluation.calibration import fit_calibration, fit_temperature, threshold_at
+from redeepfake_nb.evaluation.metrics import (
+    Metric,
+    bootstrap,
+    equal_error_rate,
+    expected_calibration_error,
+    resampled_rows,
+)
+
+
+@pytest.fixture
+def scores(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    y = rng.integers(0, 2, 300)
+    return y, expit(1.5 * (y - 0.5) + rng.standard_normal(300))
+
+
+def test_values_equal_those_of_scikit_learn(scores: tuple[np.ndarray, np.ndarray]) -> None:
+    y, p = scores
+    found = evaluate(y, p, threshold=0.4, resamples=0)
+    label = p >= 0.4
+    assert found["accuracy"].value == sk.accuracy_score(y, label)
+    assert found["balanced_accuracy"].value == sk.balanced_accuracy_score(y, label)
+    assert found["precision"].value == sk.precision_score(y, label)
+    assert found["recall"].value == sk.recall_score(y, label)
+    assert found["f1"].value == sk.f1_score(y, label)
+    assert found["auc"].value == sk.roc_auc_score(y, p)
+    assert found["average_precision"].value == sk.average_precision_score(y, p)
+    assert found["log_loss"].value == sk.log_loss(y, p)
+    assert found["brier"].value == pytest.approx(np.mean((p - y) ** 2))
+
+
+def test_four_faces_by_hand() -> None:
+    found = evaluate([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9], resamples=0)
+    assert found["accuracy"].value == 0.5
+    # Of the four pairs (fake, real) three are in order: 0.4 > 0.1, 0.9 > 0.1, 0.9 > 0.6.
+    assert found["auc"].value == 0.75
+    assert found["brier"].value == pytest.approx((0.01 + 0.36 + 0.36 + 0.01) / 4)
+    assert np.isnan(found["auc"].low)
+
+
+def test_a_score_at_the_threshold_counts_as_fake() -> None:
+    assert evaluate([0, 1], [0.2, 0.5], threshold=0.5, resamples=0)["recall"].value == 1
+
+
+@pytest.mark.parametrize(
+    ("y", "p", "expected"),
+    [
+        ([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], 0.0),
+        ([0, 0, 1, 1], [0.8, 0.9, 0.1, 0.2], 1.0),
+        ([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9], 0.5),
+        ([0, 1, 0, 1], [0.5, 0.5, 0.5, 0.5], 0.5),
+    ],
+)
+def test_equal_error_rate(y: list[int], p: list[float], expected: float) -> None:
+    assert equal_error_rate(np.array(y), np.array(p)) == pytest.approx(expected)
+
+
+def test_calibration_error_by_hand() -> None:
+    # Bin 0.0 to 0.5 holds 0.2 and 0.4 with one fake: |0.6 - 1| = 0.4. The other holds 0.9 with a fake: 0.1.
+    y, p = np.array([0, 1, 1]), np.array([0.2, 0.4, 0.9])
+    assert expected_calibration_error(y, p, bins=2) == pytest.approx(0.5 / 3)
+
+
+def test_calibration_error_of_certainties() -> None:
+    assert expected_calibration_error(np.array([0, 1]), np.array([0.0, 1.0])) == 0
+
+
+def test_intervals_resample_whole_people(scores: tuple[np.ndarray, np.ndarray]) -> None:
+    """Each face ten times says nothing new, and the interval must not shrink for it."""
+    y, p = scores[0][:60], scores[1][:60]
+    once = evaluate(y, p, groups=np.arange(60), resamples=80, seed=3)["auc"]
+    many_y, many_p, person = np.repeat(y, 10), np.repeat(p, 10), np.repeat(np.arange(60), 10)
+    grouped = evaluate(many_y, many_p, groups=person, resamples=80, seed=3)["auc"]
+    naive = evaluate(many_y, many_p, resamples=80, seed=3)["auc"]
+    assert grouped.high - grouped.low == pytest.approx(once.high - once.low, rel=1e-6)
+    assert naive.high - naive.low < 0.6 * (grouped.high - grouped.low)
+
+
+def test_same_seed_same_interval(scores: tuple[np.ndarray, np.ndarray]) -> None:
+    first, second, other = (evaluate(*scores, resamples=50, seed=s)["auc"] for s in (1, 1, 2))
+    assert first == second
+    assert first.low != other.low
+    assert first.low < first.value < first.high
+
+
+def test_result_is_plain_json(scores: tuple[np.ndarray, np.ndarray]) -> None:
+    found = evaluate(*scores, groups=np.arange(300) // 3, resamples=20).to_dict()
+    assert json.loads(json.dumps(found)) == found
+    assert (found["faces"], found["groups"], found["resamples"]) == (300, 100, 20)
+    assert evaluate([0, 1], [0.1, 0.9], resamples=0).to_dict()["auc"] == {
+        "value": 1.0,
+        "low": None,
+        "high": None,
+    }
+
+
+def test_metric_in_words() -> None:
+    assert str(Metric(0.81234, 0.7, 0.9)) == "0.8123 (0.7000 to 0.9000)"
+    assert str(Metric(0.5, float("nan"), float("nan"))) == "0.5000"
+
+
+@pytest.mark.parametrize(
+    ("y", "p", "message"),
+    [
+        ([0, 1], [0.5], "one length"),
+        ([0, 0], [0.5, 0.5], "both present"),
+        ([0, 2], [0.5, 0.5], "both present"),
+        ([0, 1], [0.5, 1.5], "0 to 1"),
+        ([0, 1], [0.5, float("nan")], "0 to 1"),
+    ],
+)
+def test_bad_input(y: list, p: list, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate(y, p)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_temperature_is_found_again(temperature: float) -> None:
+    rng = np.random.default_rng(0)
+    z = 2 * rng.standard_normal(20_000)
+    y = rng.random(20_000) < expit(z)
+    assert fit_temperature(y, temperature * z) == pytest.approx(temperature, rel=0.05)
+
+
+# ------------------------------------------------------------------ threshold at a false-alarm rate
+
+REALS, FAKES = [0.1, 0.2, 0.3, 0.4], [0.25, 0.35, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("rate", "threshold", "false_alarms", "hits"),
+    [
+        (0.0, 0.5, 0.0, 1 / 3),  # above every real there is one fake
+        (0.24, 0.5, 0.0, 1 / 3),  # a quarter is not allowed yet
+        (0.25, 0.35, 0.25, 2 / 3),  # the real at 0.4 may be called; 0.3 may not
+        (0.5, 0.25, 0.5, 1.0),
+        (1.0, 0.1, 1.0, 1.0),
+    ],
+)
+def test_threshold_by_hand(rate: float, threshold: float, false_alarms: float, hits: float) -> None:
+    found = threshold_at([0] * 4 + [1] * 3, REALS + FAKES, rate)
+    assert found == pytest.approx((threshold, false_alarms, hits))
+
+
+def test_reals_that_tie_are_called_together() -> None:
+    # One of three reals may be called, but the two at 0.7 cannot be told apart: neither is.
+    assert threshold_at([0, 0, 0, 1, 1], [0.2, 0.7, 0.7, 0.7, 0.9], 1 / 3) == (0.9, 0.0, 0.5)
+    assert threshold_at([0, 0, 0, 1, 1], [0.2, 0.7, 0.7, 0.7, 0.9], 2 / 3) == (0.7, 2 / 3, 1.0)
+
+
+def test_no_score_above_the_reals() -> None:
+    found = threshold_at([0, 1], [0.7, 0.7], 0.0)
+    assert found == (np.nextafter(0.7, 1), 0.0, 0.0)
+
+
+def test_rate_that_floating_point_would_lose() -> None:
+    y, p = [0] * 100 + [1], [i / 100 for i in range(100)] + [1.0]
+    assert 0.29 * 100 < 29
+    assert threshold_at(y, p, 0.29).false_alarm_rate == 0.29
+
+
+def test_threshold_is_the_best_point_of_the_roc_curve(scores: tuple[np.ndarray, np.ndarray]) -> None:
+    y, p = scores[0], scores[1].round(2)  # rounded, so that scores tie
+    false_alarm, hit, _ = sk.roc_curve(y, p, drop_intermediate=False)
+    for rate in (0.0, 0.013, 0.05, 0.3, 0.99):
+        found = threshold_at(y, p, rate)
+        assert found.false_alarm_rate <= rate
+        assert found.hit_rate == hit[false_alarm <= rate].max()
+
+
+@pytest.mark.parametrize(
+    ("y", "p", "rate", "message"),
+    [
+        ([0, 1], [0.5], 0.1, "one length"),
+        ([1, 1], [0.5, 0.5], 0.1, "both present"),
+        ([0, 1], [0.5, float("nan")], 0.1, "finite"),
+        ([0, 1], [0.5, 0.6], 1.1, "between 0 and 1"),
+    ],
+)
+def test_threshold_of_bad_input(y: list, p: list, rate: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        threshold_at(y, p, rate)
+
+
+# ------------------------------------------------------------------ bootstrap
+
+
+def test_a_constant_has_no_width_and_samples_are_whole_groups() -> None:
+    y, groups = np.array([0, 1, 0, 1, 0, 1]), np.array(["a", "a", "b", "b", "c", "c"])
+    seen = list(resampled_rows(y, groups, 40, seed=0))
+    assert len(seen) == 40
+    for rows in seen:
+        assert len(rows) == 6
+        counts = np.bincount(rows, minlength=6)
+        np.testing.assert_array_equal(counts[0::2], counts[1::2])  # both rows of a group, or neither
+    found = bootstrap({"seven": lambda rows: 7.0}, y, groups=groups, resamples=5)["seven"]
+    assert found == Metric(7.0, 7.0, 7.0)
+
+
+def test_samples_with_one_label_are_left_out() -> None:
+    y = np.array([0, 1])
+    seen = list(resampled_rows(y, None, 100, seed=0))
+    assert 30 < len(seen) < 70
+    assert all(sorted(rows) == [0, 1] for rows in seen)
+
+
+def test_groups_of_another_length() -> None:
+    with pytest.raises(ValueError, match="3 groups for 2 faces"):
+        evaluate([0, 1], [0.1, 0.9], groups=[1, 2, 3])
+
+
+def test_calibration_finds_the_slope_and_the_shift_that_made_the_labels(rng: np.random.Generator) -> None:
+    z = rng.normal(0, 3, 40_000)
+    y = (rng.random(len(z)) < 1 / (1 + np.exp(-(z - 1.5) / 2))).astype(int)
+    temperature, shift = fit_calibration(y, z)
+    assert temperature == pytest.approx(2, rel=0.05)
+    assert shift == pytest.approx(-1.5, abs=0.1)
+
+
+def test_calibration_of_separable_scores_stays_finite() -> None:
+    temperature, shift = fit_calibration(np.array([0, 0, 1, 1]), np.array([-2.0, -1, 1, 2]))
+    assert temperature == pytest.approx(0.05, rel=0.1)
+    assert abs(shift) < 2

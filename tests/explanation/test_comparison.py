@@ -1,0 +1,118 @@
+"""Methods side by side: what the table says, and rank correlations worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from redeepfake_nb import Face, Frame, UnknownChoice, compare_explanations, explain, predict
+from redeepfake_nb.explanation.heatmaps import CELLS, peak_place, rank_correlations
+from redeepfake_nb.explanation.methods import METHODS
+
+
+@pytest.fixture(scope="module")
+def prediction(classifier):
+    """A bright spot in the lower left quarter of a dark picture."""
+    image = np.zeros((32, 64, 3), np.uint8)
+    image[20:28, 8:16] = 255
+    return predict(classifier, [Face.whole(Frame(image))])[0]
+
+
+@pytest.fixture(scope="module")
+def comparison(classifier, prediction):
+    return compare_explanations(classifier, prediction)
+
+
+def test_every_method_is_that_of_explain(classifier, prediction, comparison) -> None:
+    assert comparison.methods == tuple(METHODS)
+    assert comparison.prediction is prediction
+    assert comparison.target == "fake"
+    for found in comparison.explanations:
+        alone = explain(classifier, prediction, found.method)
+        np.testing.assert_array_equal(found.heatmap, alone.heatmap)
+        assert (found.peak, found.layer) == (alone.peak, alone.layer)
+
+
+def test_table(comparison) -> None:
+    table = comparison.table.set_index("method")
+    assert list(table.index) == list(METHODS)
+    assert table.loc["gradcam", "layer"] == "conv"
+    assert (table["seconds"] > 0).all()
+    # The spot's middle, give or take a cell of the kernel.
+    assert table.loc["gradcam", "peak_x"] == pytest.approx(12 / 64, abs=0.1)
+    assert table.loc["gradcam", "peak_y"] == pytest.approx(24 / 32, abs=0.1)
+    assert list(table["region"]) == [None] * len(METHODS), "there are no landmarks"
+    assert (table["agreement"] > 0.5).all()
+    off_diagonal = comparison.agreement[0, 1:]
+    assert table.loc["gradcam", "agreement"] == pytest.approx(off_diagonal.mean())
+
+
+def test_evidence_for_nobody_agrees_with_nothing(classifier, prediction) -> None:
+    """Brightness speaks for fake alone."""
+    found = compare_explanations(classifier, prediction, ["gradcam", "layercam"], "real", "conv")
+    assert [e.empty for e in found.explanations] == [True, True]
+    assert np.isnan(found.agreement).all()
+    assert found.table[["peak_x", "peak_y", "agreement"]].isna().all(axis=None)
+    assert list(found.table["layer"]) == ["conv", "conv"]
+
+
+def test_one_method_has_nothing_to_agree_with(classifier, prediction) -> None:
+    found = compare_explanations(classifier, prediction, "gradcam")
+    assert found.methods == ("gradcam",)
+    assert np.isnan(found.table.loc[0, "agreement"])
+
+
+def test_what_else_was_measured_joins_the_table(classifier, prediction) -> None:
+    seen = []
+
+    def measure(explanation) -> dict[str, float]:
+        seen.append(explanation.method)
+        return {"deletion": 0.25, "insertion": 0.75}
+
+    found = compare_explanations(classifier, prediction, ["gradcam", "layercam"], measure=measure)
+    assert seen == ["gradcam", "layercam"]
+    assert list(found.table["insertion"]) == [0.75, 0.75]
+    more = found.with_scores({"gradcam": 3}, "rank")
+    assert more.scores["gradcam"] == {"deletion": 0.25, "insertion": 0.75, "rank": 3.0}
+    assert more.table["rank"].isna().tolist() == [False, True]
+    assert "rank" not in found.table
+    with pytest.raises(UnknownChoice, match="unknown method 'saliency'; there are gradcam, layercam"):
+        found.with_scores({"saliency": 1.0})
+
+
+@pytest.mark.parametrize("methods", [[], ["gradcam", "gradcam"]])
+def test_methods_are_some_and_different(classifier, prediction, methods) -> None:
+    with pytest.raises(ValueError, match="different names"):
+        compare_explanations(classifier, prediction, methods)
+
+
+def test_unknown_method(classifier, prediction) -> None:
+    with pytest.raises(UnknownChoice, match="unknown method 'magic'"):
+        compare_explanations(classifier, prediction, ["gradcam", "magic"])
+
+
+def test_rank_correlation_by_hand() -> None:
+    """Ranks 1 2 3 4 against 1 2 4 3: 1 - 6 * 2 / (4 * 15) = 0.8; ties share their rank."""
+    a = np.array([[0.0, 0.1], [0.2, 1.0]])
+    b = np.array([[0.0, 0.5], [1.0, 0.6]])
+    tied = np.array([[0.0, 0.0], [0.0, 1.0]])
+    found = rank_correlations([a, b, 1 - a, tied, a * 0])
+    assert found[0, 1] == pytest.approx(0.8)
+    assert found[0, 2] == pytest.approx(-1)
+    # Ranks 2 2 2 4 against 1 2 3 4: covariance 3 over sqrt(3 * 5).
+    assert found[0, 3] == pytest.approx(3 / np.sqrt(15))
+    np.testing.assert_array_equal(found, found.T)
+    assert np.isnan(found[4]).all()
+
+
+def test_fine_grain_is_averaged_away(rng: np.random.Generator) -> None:
+    ramp = np.repeat(np.linspace(0, 1, CELLS), 8) * np.ones((CELLS * 8, 1))
+    grainy = np.clip(ramp + rng.normal(0, 0.05, ramp.shape), 0, 1)
+    assert rank_correlations([ramp, grainy])[0, 1] > 0.98
+
+
+def test_peak_place_is_a_pixel_of_the_plateau(classifier, prediction) -> None:
+    found = explain(classifier, prediction)
+    x, y = peak_place(found)
+    height, width = found.heatmap.shape
+    assert found.heatmap[int(y * height), int(x * width)] == found.heatmap.max()

@@ -1,0 +1,200 @@
+"""Boxes, detectors and what reaches dlib. Arithmetic first, then a portrait."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from skimage.data import astronaut
+
+from redeepfake_nb.faces import detection
+from redeepfake_nb.faces.detection import (
+    CnnDetector,
+    Detection,
+    Detector,
+    HogDetector,
+    box_iou,
+    checked_detections,
+    detector_names,
+    get_detector,
+    merge,
+)
+from redeepfake_nb.faces.face import find_faces
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ((0, 0, 2, 2), (0, 0, 2, 2), 1.0),
+        ((0, 0, 2, 2), (1, 0, 3, 2), 2 / 6),
+        ((0, 0, 2, 2), (1, 1, 3, 3), 1 / 7),
+        ((0, 0, 2, 2), (2, 0, 4, 2), 0.0),  # they touch
+        ((0, 0, 4, 4), (1, 1, 3, 3), 4 / 16),
+        ((1, 1, 1, 1), (1, 1, 1, 1), 0.0),  # both empty
+        ((3, 3, 1, 1), (0, 0, 4, 4), 0.0),  # turned inside out
+    ],
+)
+def test_box_iou_by_hand(a, b, expected):
+    assert box_iou([a], [b]) == pytest.approx(np.array([[expected]]))
+
+
+def test_box_iou_is_a_table_of_all_pairs():
+    a = np.array([[0, 0, 2, 2], [10, 10, 12, 12]])
+    b = np.array([[10, 10, 12, 12], [0, 0, 2, 2], [1, 0, 3, 2]])
+    assert box_iou(a, b) == pytest.approx(np.array([[0, 1, 1 / 3], [1, 0, 0]]))
+    assert box_iou(np.empty((0, 4)), b).shape == (0, 3)
+    assert box_iou(a, []).shape == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "kept"),
+    [
+        ([], []),
+        ([((0, 0, 10, 10), 1.0)], [0]),
+        ([((0, 0, 10, 10), 1.0), ((1, 1, 11, 11), 2.0)], [1]),  # nearly the same place
+        ([((0, 0, 10, 10), 1.0), ((9, 9, 19, 19), 2.0)], [1, 0]),  # neighbours
+        ([((0, 0, 100, 100), 1.0), ((10, 10, 20, 20), 0.5)], [0]),  # one within the other
+        ([((0, 0, 10, 10), None), ((0, 0, 10, 10), 0.1)], [1]),  # no confidence is least
+    ],
+)
+def test_merge_keeps_the_surest_of_each_face(boxes, kept):
+    detections = [Detection(*b) for b in boxes]
+    assert merge(detections) == [detections[i] for i in kept]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "budget", "scale"),
+    [(100, 400, 2.0), (100, 10_000, 2.0), (100, 399, 2 / 1.2), (100, 100, 2 / 1.2**4), (144, 400, 2 / 1.2)],
+)
+def test_the_first_level_is_the_finest_step_of_the_pyramid_within_the_budget(pixels, budget, scale):
+    assert detection._pyramid_scale(pixels, budget) == pytest.approx(scale)
+    assert scale == 2 or pixels * (1.2 * scale) ** 2 > budget
+
+
+def test_what_only_looks_like_a_face_is_dropped_after_a_second_look():
+    image = astronaut()
+    weak = [d for d in HogDetector(confirm=False)(image) if d.confidence < HogDetector.weak]
+    assert weak
+    assert not any(d in weak for d in HogDetector()(image))
+
+
+def test_weak_detections_of_a_face_survive_the_second_look():
+    confidences = []
+    for degrees in (-39, 40, 43):
+        turn = cv2.getRotationMatrix2D((256, 256), degrees, 1.0)
+        image = cv2.warpAffine(astronaut(), turn, (512, 512), borderMode=cv2.BORDER_REPLICATE)
+        (found,) = HogDetector()(image)
+        left, top, right, bottom = found.box
+        x, y = turn @ (220, 121, 1)  # where the face went
+        assert left < x < right
+        assert top < y < bottom
+        confidences.append(found.confidence)
+    assert min(confidences) < HogDetector.weak
+
+
+def test_the_second_look_needs_something_to_look_at():
+    head = astronaut()[20:220, 120:320]
+    assert detection._cnn_agrees(head, (55, 56, 145, 146))
+    assert not detection._cnn_agrees(np.zeros_like(head), (55, 56, 145, 146))
+    assert not detection._cnn_agrees(head, (190, 0, 300, 90))  # almost nothing of it is in the picture
+    assert not detection._cnn_agrees(head, (300, 0, 390, 90))  # nothing at all
+
+
+VIEWS = {
+    "channels reversed": lambda a: np.ascontiguousarray(a[..., ::-1])[..., ::-1],
+    "rotated": lambda a: np.rot90(np.ascontiguousarray(np.rot90(a)), -1),
+    "cut out": lambda a: np.pad(a, ((5, 5), (7, 7), (0, 0)))[5:-5, 7:-7],
+    "Fortran order": np.asfortranarray,
+}
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_how_an_array_lies_in_memory_makes_no_difference(view):
+    image = astronaut()
+    seen = view(image)
+    assert not seen.flags.c_contiguous
+    assert np.array_equal(seen, image)
+    expected = HogDetector()(image)
+    assert len(expected) == 1
+    assert HogDetector()(seen) == expected
+    (face,) = find_faces(seen)
+    assert face.box == expected[0].box
+    assert np.array_equal(detection.find_landmarks(seen, [face.box])[0], face.landmarks)
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_dlib_is_given_contiguous_arrays_only(view, monkeypatch):
+    """What dlib does with others depends on chance, so the results alone would not show it."""
+    given = []
+
+    class Recorder:
+        def run(self, image, times, threshold):
+            given.append(image)
+            return [], [], []
+
+        def __call__(self, image, where):
+            given.append(image)
+            return Shape() if where else []
+
+    class Shape:
+        def parts(self):
+            return []
+
+    for load in ("hog_detector", "cnn_detector", "shape_predictor"):
+        monkeypatch.setattr(detection, load, Recorder)
+    image = view(np.zeros((300, 400, 3), dtype=np.uint8))
+    for levels in ((4 * image.size,), (image.size / 3, image.size)):  # doubled; shrunk, then enlarged
+        HogDetector(levels)(image)
+    CnnDetector()(image)
+    detection._cnn_agrees(image, (100, 100, 200, 200))
+    detection.find_landmarks(image, [(100, 100, 200, 200)])
+    assert len(given) == 7
+    assert all(array.flags.c_contiguous for array in given)
+
+
+def test_small_pictures_are_enlarged_for_the_cnn_and_large_ones_shrunk(monkeypatch):
+    sizes = []
+    monkeypatch.setattr(
+        detection, "cnn_detector", lambda: lambda image, times: sizes.append(image.shape[:2]) or []
+    )
+    CnnDetector()(np.zeros((60, 80, 3), dtype=np.uint8))
+    CnnDetector()(np.zeros((3000, 4000, 3), dtype=np.uint8))
+    assert sizes[:2] == [(60, 80), (120, 160)]
+    assert [round(h * w, -4) for h, w in sizes[2:]] == [300_000, 1_000_000]
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        None,
+        7,
+        "box",
+        [(1, 2, 3)],
+        [(1, 2, 3, float("nan"))],
+        [(1, 2, 3, float("inf"))],
+        [(1, 2, 3, None)],
+        [Detection((1, 2, 3, 4), float("nan"))],
+        (1, 2, 3, 4),  # a box where a list of boxes is wanted
+    ],
+)
+def test_a_detector_that_talks_nonsense_is_named(output):
+    with pytest.raises(ValueError, match="'mine'"):
+        checked_detections(output, 10, 10, "mine")
+
+
+def test_huge_numbers_are_clipped_before_they_become_whole():
+    (found,) = checked_detections([(-1e300, 0, 1e300, 5)], 10, 10, "mine")
+    assert found.box == (0, 0, 10, 5)
+
+
+def test_detectors_have_names():
+    assert {"hog", "cnn"} <= set(detector_names())
+    with pytest.raises(ValueError, match=r"'haar'.*cnn, hog"):
+        get_detector("haar")
+    with pytest.raises(ValueError, match="haar"):
+        find_faces(np.zeros((8, 8, 3), dtype=np.uint8), "haar")
+    with pytest.raises(ValueError, match="NoneType"):
+        find_faces(np.zeros((8, 8, 3), dtype=np.uint8), None)
+    with pytest.raises(ValueError, match="levels"):
+        HogDetector(())
+    assert isinstance(get_detector("hog"), Detector)

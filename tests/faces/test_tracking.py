@@ -1,0 +1,164 @@
+"""Faces keep their number while they can be the same, and get a new one when they cannot."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from redeepfake_nb.datasets.samples import sample_image
+from redeepfake_nb.faces import detection
+from redeepfake_nb.faces.detection import Detection
+from redeepfake_nb.faces.tracking import FaceFinder, Found, match, scene_changed
+
+SCENE = np.random.default_rng(1).integers(0, 256, (9, 16, 3)).astype(np.uint8).repeat(20, 0).repeat(20, 1)
+OTHER = np.random.default_rng(2).integers(0, 256, (9, 16, 3)).astype(np.uint8).repeat(20, 0).repeat(20, 1)
+
+
+class Script:
+    """A detector that says what it was told, frame by frame."""
+
+    name = "script"
+
+    def __init__(self, *frames: list[tuple]) -> None:
+        self.frames = list(frames)
+
+    def __call__(self, image: np.ndarray) -> list[Detection]:
+        return [Detection(box, 1.0) for box in self.frames.pop(0)]
+
+
+def run(*frames: list[tuple], step: float = 0.04, scenes: list | None = None) -> list[list[Found]]:
+    finder = FaceFinder(Script(*frames))
+    scenes = scenes or [SCENE] * len(frames)
+    return [finder(scene, step * i) for i, scene in enumerate(scenes)]
+
+
+def tracks(found: list[list[Found]]) -> list[list[int]]:
+    return [sorted(f.track for f in frame if not f.bridged) for frame in found]
+
+
+A, B = (20, 20, 80, 80), (200, 40, 260, 100)
+
+
+def moved(box: tuple, by: int) -> tuple:
+    return (box[0] + by, box[1], box[2] + by, box[3])
+
+
+def test_two_faces_keep_their_numbers() -> None:
+    found = run([A, B], [moved(B, 5), moved(A, 5)], [moved(A, 9)])
+    assert tracks(found) == [[0, 1], [0, 1], [0]]
+    assert found[1][0].box == moved(A, 5)
+
+
+def test_a_jump_in_the_next_frame_is_another_face() -> None:
+    assert tracks(run([A], [moved(A, 45)])) == [[0], [1]]
+
+
+def test_the_same_jump_after_half_a_second_is_not() -> None:
+    assert tracks(run([A], [moved(A, 40)], step=0.5)) == [[0], [0]]
+
+
+def test_a_long_absence_ends_a_track() -> None:
+    assert tracks(run([A], [], [A], step=0.9)) == [[0], [], [0]]
+    assert tracks(run([A], [], [A], step=1.1)) == [[0], [], [1]]
+
+
+def test_a_cut_ends_all_tracks() -> None:
+    assert tracks(run([A, B], [A, B], scenes=[SCENE, OTHER])) == [[0, 1], [2, 3]]
+
+
+def test_another_picture_size_ends_all_tracks() -> None:
+    assert tracks(run([A], [A], scenes=[SCENE, SCENE[:-20]])) == [[0], [1]]
+
+
+def test_a_blink_is_bridged_and_an_exit_is_not() -> None:
+    found = run([A], [], [], [A])
+    assert [[f.bridged for f in frame] for frame in found] == [[False], [True], [True], [False]]
+    assert all(f.track == 0 for frame in found for f in frame)
+    assert np.abs(np.subtract(found[2][0].box, A)).max() <= 2
+    # The place is empty now: a flat patch where the texture was.
+    gone = SCENE.copy()
+    gone[:120, :120] = 127
+    assert run([A], [], scenes=[SCENE, gone])[1] == []
+
+
+def test_bridging_ends_after_a_second() -> None:
+    found = run([A], *[[]] * 30)
+    assert [len(frame) for frame in found[:26]] == [1] * 26
+    assert found[26:] == [[]] * 5
+
+
+def test_split_gives_a_new_number() -> None:
+    finder = FaceFinder(Script([A], [A]))
+    assert finder(SCENE, 0.0)[0].track == 0
+    assert finder.split(0) == 1
+    assert finder(SCENE, 0.04)[0].track == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "pauses", "expected"),
+    [
+        ([], [A], [], {}),
+        ([A], [], [0.04], {}),
+        ([A], [A], [0.04], {0: 0}),
+        ([A, moved(A, 20)], [moved(A, 12), moved(A, 32)], [0.04, 0.04], {0: 0, 1: 1}),
+        ([A], [(20, 20, 140, 140)], [0.5], {}),  # twice the size
+    ],
+)
+def test_match(old: list, new: list, pauses: list, expected: dict) -> None:
+    assert match(old, new, pauses) == expected
+
+
+def test_scenes() -> None:
+    ramp = np.tile(np.arange(32, dtype=np.float32) * 4, (18, 1))
+    assert not scene_changed(ramp, ramp + 20)
+    assert scene_changed(ramp, ramp[:, ::-1])
+    assert not scene_changed(np.full((18, 32), 100, np.float32), np.full((18, 32), 110, np.float32))
+    assert scene_changed(np.full((18, 32), 100, np.float32), np.full((18, 32), 10, np.float32))
+
+
+def test_a_real_face_is_found_beside_its_last_place() -> None:
+    picture = sample_image().image
+    finder = FaceFinder()
+    first = finder(picture, 0.0)
+    shifted = np.ascontiguousarray(np.roll(picture, 12, axis=1))
+    second = finder(shifted, 0.04)
+    third = finder(shifted, 0.08)
+    assert [f.track for f in first] == [f.track for f in second] == [0]
+    assert finder.counts == {"whole": 1, "near": 2, "fine": 0, "followed": 0}
+    centre = [(f[0].box[0] + f[0].box[2]) / 2 for f in (first, second, third)]
+    assert centre[1] - centre[0] == pytest.approx(12, abs=12)
+    # The part searched moves with the face, and HOG's cells with it, so boxes may differ by a few pixels.
+    assert np.abs(np.subtract(third[0].box, second[0].box)).max() <= 8
+
+
+def test_searching_ahead_changes_nothing() -> None:
+    """Frames that are due by their times alone are the ones searched as a whole; begun early or not."""
+    picture = sample_image().image
+    frames = [(0.04 * i, np.ascontiguousarray(np.roll(picture, i, axis=1))) for i in range(30)]
+    frames += [(3.0, frames[-1][1]), (3.04, frames[-1][1])]
+    plain, ahead = FaceFinder(), FaceFinder()
+    due = [ahead.due(time) for time, _ in frames]
+    assert [i for i, d in enumerate(due) if d] == [0, 25, 30]
+    for (time, image), whole in zip(frames, due, strict=True):
+        assert plain(image, time) == ahead(image, time, ahead.search(image) if whole else None)
+    assert plain.counts == ahead.counts
+    assert plain.counts["whole"] == 3
+    assert not FaceFinder(Script()).due(0.0)  # strangers' detectors may not be safe in two threads
+
+
+def test_a_place_without_a_face_is_not_looked_at_closely_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    finder, looked = FaceFinder(), []
+    weak = [Detection((20, 20, 90, 90), 0.1)]
+    monkeypatch.setattr(finder, "search", lambda image: weak)
+    monkeypatch.setattr(finder._fine, "_at", lambda image, scale: [])
+    monkeypatch.setattr(detection, "_cnn_agrees", lambda image, box: looked.append(box) or False)
+    for i in range(8):
+        assert finder(SCENE, 0.6 * i) == []
+    assert len(looked) == 2  # at 0 s and again after 3 s
+
+
+def test_empty_scenes_are_searched_finely_ever_more_rarely() -> None:
+    finder = FaceFinder()
+    for i in range(40):
+        finder(SCENE, 0.5 * i)
+    assert finder.counts["fine"] <= 6

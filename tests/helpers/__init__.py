@@ -1,0 +1,1 @@
+"""What several test modules use: media, models and folders that tests make, and processes with limits."""

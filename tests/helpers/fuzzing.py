@@ -1,0 +1,288 @@
+"""Thousands of damaged files, each from a seed; what breaks a promise is kept with its seed.
+
+    python -m helpers.fuzzing --pictures 10000 --videos 2000 --models 500 --configurations 900 --out build/fuzz
+
+``make fuzz`` runs this. Pictures and videos are read in processes with 2 GB of address space; models are
+loaded 25 to a process that may take 2 GB of memory, since TensorFlow takes more address space than that to
+begin.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from helpers import hostile_pictures, hostile_videos
+from helpers.config_mutations import goods, rewritten
+from helpers.mutations import mutated
+from helpers.sandbox import Ending, Sandbox
+from redeepfake_nb.datasets.samples import sample_image
+from redeepfake_nb.errors import InputError, ModelError
+from redeepfake_nb.faces.face import find_faces
+from redeepfake_nb.media.frames import read_image
+from redeepfake_nb.media.video import open_video
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_PICTURES = (
+    "plain.png", "p.png", "animated.png", "plain.jpg", "progressive.jpg", "restarts.jpg", "exif6_little.jpg",
+    "cmyk.jpeg", "plain.gif", "animated.gif", "lossy.webp", "lossless.webp", "animated.webp", "plain.tiff",
+    "lzw.tiff", "jpeg.tiff", "big.tiff", "plain.bmp", "plain.ppm", "avif.avif", "phone.heic",
+)  # fmt: skip
+_VIDEOS = (
+    "plain.mp4", "index_first.mp4", "fragments.mp4", "plain.mov", "plain.mkv", "plain.avi", "plain.ts",
+    "plain.flv", "plain.webm", "plain.wmv", "plain.mpg", "plain.h264", "plain.m2v", "plain.ivf", "plain.y4m",
+    "two_streams.mkv", "odd_size.mkv", "uneven.mp4", "animated.gif",
+)  # fmt: skip
+_MODELS = ("small.keras", "small.h5", "parts.keras", "parts.h5", "old.h5")
+_MEDIA_AT_ONCE = 20
+_MODELS_AT_ONCE = 25
+_FACES_EVERY = 25
+
+
+class Failure(NamedTuple):
+    """A seed that broke a promise."""
+
+    kind: str
+    seed: int
+    why: str
+
+
+@functools.cache
+def _made(kind: str, name: str) -> bytes:
+    cases = {
+        "picture": hostile_pictures.CASES,
+        "video": {"animated.gif": hostile_pictures.CASES["animated.gif"]},
+    }
+    return (cases[kind] | (hostile_videos.CASES if kind == "video" else {}))[name]()
+
+
+def damaged(kind: str, seed: int) -> bytes:
+    """The file of this seed."""
+    names = {"picture": _PICTURES, "video": _VIDEOS}[kind]
+    name, other = names[seed % len(names)], names[seed * 7 % len(names)]
+    return mutated(_made(kind, name), seed, _made(kind, other))
+
+
+# ------------------------------------------------------------------ in the child
+
+
+def prepare() -> None:
+    """Make all good files and load the detector before the first child is forked."""
+    for kind, names in (("picture", _PICTURES), ("video", _VIDEOS)):
+        for name in names:
+            _made(kind, name)
+    find_faces(sample_image())
+
+
+def several(kind: str, seeds: list[int]) -> list[str]:
+    """Read the files of several seeds, one after the other."""
+    return [{"picture": picture, "video": video}[kind](seed) for seed in seeds]
+
+
+def picture(seed: int) -> str:
+    """Read one; the outcome in a word. Anything but one of our errors leaves it."""
+    try:
+        frame = read_image(damaged("picture", seed))
+    except InputError as error:
+        return type(error).__name__
+    assert frame.image.dtype == np.uint8
+    assert frame.image.size <= 3 * 64_000_000
+    if seed % _FACES_EVERY == 0 and frame.width * frame.height < 2_000_000:
+        find_faces(frame)
+    return "noted" if frame.source.warnings else "whole"
+
+
+def video(seed: int) -> str:
+    """Read a few frames of one."""
+    try:
+        with open_video(damaged("video", seed)) as opened:
+            frames = list(opened.sample(8 if seed % 2 else "all"))
+            done = opened.completeness
+    except InputError as error:
+        return type(error).__name__
+    assert len(frames) == done.read
+    assert [f.index for f in frames] == sorted({f.index for f in frames})
+    assert done.complete or done.summary
+    return "whole" if done.complete else "partial"
+
+
+def models(seeds: list[int], now: str) -> dict[str, int]:
+    """Load several, one after the other; ``now`` is a file that holds the seed at work."""
+    good = _good_models(Path(now).parent)
+
+    def damage(path: Path, out: Path, seed: int) -> None:
+        out.write_bytes(mutated(path.read_bytes(), seed, good[0].read_bytes()))
+
+    return _loaded(seeds, Path(now), good, damage, "logit")
+
+
+def configurations(seeds: list[int], now: str) -> dict[str, int]:
+    """As :func:`models`, with files whose configuration was rewritten."""
+    return _loaded(seeds, Path(now), goods(Path(now).parent), rewritten, "probability")
+
+
+def _loaded(
+    seeds: list[int], now: Path, good: list[Path], damage: Callable[[Path, Path, int], Any], output: str
+) -> dict[str, int]:
+    from redeepfake_nb import Preprocessing, load_model
+
+    outcomes: Counter[str] = Counter()
+    for seed in seeds:
+        now.write_text(str(seed))
+        path = now.with_name(f"damaged{good[seed % len(good)].suffix}")
+        damage(good[seed % len(good)], path, seed)
+        try:
+            classifier = load_model(
+                path, preprocessing=Preprocessing(input_size=16), positive_class="fake", output=output
+            )
+            outcomes["loaded"] += 1
+            assert classifier.keras_model.input_shape[-1] == 3
+        except ModelError as error:
+            kind, words = type(error).__name__, str(error)
+            outcomes[kind if words.isprintable() else f"{kind} that is not one printable line"] += 1
+    return dict(outcomes)
+
+
+def _good_models(folder: Path) -> list[Path]:
+    import keras
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            keras.layers.Conv2D(4, 3, activation="relu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(1),
+        ]
+    )
+    paths = [folder / "small.keras", folder / "small.h5"]
+    for path in paths:
+        model.save(path)
+    return paths
+
+
+# ------------------------------------------------------------------ in the parent
+
+
+def run_media(
+    sandbox: Sandbox, kind: str, seeds: range, out: Path, say: Callable[[str], None] = print
+) -> tuple[Counter, list[Failure]]:
+    """Read every seed's file, 20 to a process; where that breaks, one to a process, and keep what breaks."""
+    outcomes: Counter[str] = Counter()
+    failures = []
+    for start in range(0, len(seeds), _MEDIA_AT_ONCE):
+        batch = list(seeds[start : start + _MEDIA_AT_ONCE])
+        ending = sandbox.call("helpers.fuzzing:several", kind, batch)
+        if not ending.trouble:
+            outcomes.update(ending.value)
+        else:
+            for seed in batch:
+                ending = sandbox.call(f"helpers.fuzzing:{kind}", seed)
+                outcomes[ending.value or "broken"] += 1
+                if ending.trouble:
+                    failures.append(_keep(out, kind, seed, ending, damaged(kind, seed)))
+                    say(f"{kind} {seed}: {ending.trouble.strip().splitlines()[-1]}")
+        if batch[-1] % 1000 == 999:
+            say(f"{kind}s: seeds {seeds[0]} to {batch[-1]}, {dict(outcomes)}")
+    return outcomes, failures
+
+
+def run_models(
+    sandbox: Sandbox, seeds: range, out: Path, say: Callable[[str], None] = print, kind: str = "model"
+) -> tuple[Counter, list[Failure]]:
+    """As :func:`run_media`, for ``"model"`` or ``"configuration"``.
+
+    Where a batch breaks off, the seed at work is kept and the rest run after it.
+    """
+    outcomes: Counter[str] = Counter()
+    failures = []
+    out.mkdir(parents=True, exist_ok=True)
+    now = out / "model-now.txt"
+    waiting = [list(seeds[i : i + _MODELS_AT_ONCE]) for i in range(0, len(seeds), _MODELS_AT_ONCE)]
+    while waiting:
+        batch = waiting.pop(0)
+        now.unlink(missing_ok=True)
+        ending = sandbox.call(
+            f"helpers.fuzzing:{kind}s", batch, str(now), seconds=180 + 5 * len(batch), memory=None
+        )
+        if not ending.trouble and ending.peak < 2048:
+            outcomes.update(ending.value)
+            continue
+        # Without a seed it did not even begin; then the first one stands for all.
+        seed = int(now.read_text()) if now.is_file() else batch[0]
+        newest = max(out.glob("damaged.*"), key=lambda path: path.stat().st_mtime, default=None)
+        data = newest.read_bytes() if newest is not None and now.is_file() else b""
+        failures.append(_keep(out, kind, seed, ending, data))
+        outcomes["broken"] += 1
+        say(f"{kind} {seed}: {(ending.trouble or f'{ending.peak:.0f} MB').strip().splitlines()[-1]}")
+        # Those before it went well, and count.
+        place = batch.index(seed)
+        waiting[:0] = [part for part in (batch[:place], batch[place + 1 :]) if part]
+    for left in (now, *out.glob("damaged.*"), *(out / name for name in _MODELS)):
+        left.unlink(missing_ok=True)
+    return outcomes, failures
+
+
+def _keep(out: Path, kind: str, seed: int, ending: Ending, data: bytes) -> Failure:
+    out.mkdir(parents=True, exist_ok=True)
+    why = ending.trouble or f"took {ending.peak:.0f} MB"
+    (out / f"{kind}-{seed}.bin").write_bytes(data)
+    (out / f"{kind}-{seed}.txt").write_text(why, encoding="utf-8")
+    return Failure(kind, seed, why)
+
+
+def run(pictures: int, videos: int, models: int, configurations: int, first: int, out: Path) -> list[Failure]:
+    """Everything; the figures go to standard output."""
+    failures: list[Failure] = []
+    with Sandbox("helpers.fuzzing") as sandbox:
+        for kind, count, call in _plan(sandbox, pictures, videos, models, configurations, out):
+            began = time.monotonic()
+            seeds = range(first, first + count)
+            outcomes, failed = call(seeds)
+            failures += failed
+            found = ", ".join(f"{name} {number:,}" for name, number in outcomes.most_common())
+            print(
+                f"{count:,} {kind}s, seeds {first} to {seeds.stop - 1}, in {time.monotonic() - began:.0f} s: "
+                f"{found or 'none'}; {len(failed)} broke a promise",
+                flush=True,
+            )
+    return failures
+
+
+def _plan(
+    sandbox: Sandbox, pictures: int, videos: int, models: int, configurations: int, out: Path
+) -> Iterator[tuple[str, int, Any]]:
+    yield "picture", pictures, lambda seeds: run_media(sandbox, "picture", seeds, out)
+    yield "video", videos, lambda seeds: run_media(sandbox, "video", seeds, out)
+    yield "model", models, lambda seeds: run_models(sandbox, seeds, out)
+    yield "configuration", configurations, lambda seeds: run_models(sandbox, seeds, out, kind="configuration")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pictures", type=int, default=10_000)
+    parser.add_argument("--videos", type=int, default=2_000)
+    parser.add_argument("--models", type=int, default=500)
+    parser.add_argument("--configurations", type=int, default=900)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "fuzz")
+    options = parser.parse_args()
+    counts = (options.pictures, options.videos, options.models, options.configurations)
+    failures = run(*counts, options.first_seed, options.out)
+    for failure in failures:
+        print(f"kept in {options.out}: {failure.kind} {failure.seed}: {failure.why.strip().splitlines()[0]}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Models that look at one known patch, and faces with the evidence there."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from redeepfake_nb import Card, Classifier, Face, Frame, Preprocessing
+from redeepfake_nb.explanation import sanity_checks as planted
+
+SIZE = 32
+# Rows and columns of the patch that counts.
+PATCH = (slice(4, 12), slice(18, 26))
+
+
+def patch_classifier(size: int = SIZE, patch: tuple[slice, slice] = PATCH, **card: object) -> Classifier:
+    """The package's own, of the size that is quick to test with."""
+    return planted.patch_classifier(size, patch, **card)
+
+
+def colour_classifier(size: int = SIZE) -> Classifier:
+    """Counts red beyond what a face has, anywhere, by weights alone: red less green less 0.4, rectified."""
+    layers = keras.layers
+    image = keras.Input((size, size, 3))
+    conv = layers.Conv2D(4, 3, padding="same", activation="relu", name="conv")
+    dense = layers.Dense(1, name="logit")
+    x = conv(layers.Rescaling(1 / 255)(image))
+    model = keras.Model(image, dense(layers.GlobalAveragePooling2D()(x)))
+    kernel = np.zeros((3, 3, 3, 4), np.float32)
+    kernel[..., 0, 0], kernel[..., 1, 0] = 1 / 9, -1 / 9
+    kernel[..., 1, 1:] = 1 / 9
+    conv.set_weights([kernel, np.float32([-0.4, 0, 0, 0])])
+    dense.set_weights([np.float32([[300], [0], [0], [0]]), np.float32([-3])])
+    return Classifier(model, Card(preprocessing=Preprocessing(input_size=size), temperature=1.0))
+
+
+def planted_face(
+    rng: np.random.Generator, size: int = SIZE, patch: tuple[slice, slice] = PATCH, red: int = 230
+) -> Face:
+    """Grey noise with a red patch."""
+    image = rng.integers(40, 90, (size, size, 1), dtype=np.uint8).repeat(3, axis=2)
+    image[patch] = (red, 30, 30)
+    return Face.whole(Frame(image))
+
+
+def random_classifier(seed: int, size: int = SIZE) -> Classifier:
+    """A small network as it starts out, without training."""
+    layers = keras.layers
+    keras.utils.set_random_seed(seed)
+    image = keras.Input((size, size, 3))
+    x = layers.Rescaling(1 / 255)(image)
+    for width in (8, 8, 16):
+        x = layers.Conv2D(width, 3, padding="same", activation="relu")(x)
+        x = layers.BatchNormalization()(x)
+    x = layers.Dense(1)(layers.GlobalAveragePooling2D()(layers.MaxPooling2D()(x)))
+    return Classifier(
+        keras.Model(image, x), Card(preprocessing=Preprocessing(input_size=size), temperature=1.0)
+    )

@@ -1,0 +1,64 @@
+"""Small pictures with grey squares for faces, a detector that sees them, and pictures that end their reader.
+
+The detector is named in tasks for other processes, which import it from here.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from redeepfake_nb.faces.detection import Detection
+
+BOX = (16, 16, 80, 80)
+# The colour of the first pixel -> what happens to whoever looks for faces in the picture.
+CRASH, EXIT, KILL, HANG = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)
+
+
+def square(image: np.ndarray) -> list[Detection]:
+    """One face where the picture has a square of one grey; and what the first pixel asks for."""
+    first = tuple(image[0, 0])
+    if first == CRASH:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if first == EXIT:
+        os._exit(7)
+    if first == KILL:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if first == HANG:
+        time.sleep(600)
+    left, top, right, bottom = BOX
+    return [Detection(BOX, 1.0)] if np.ptp(image[top:bottom, left:right]) == 0 else []
+
+
+def slow(image: np.ndarray) -> list[Detection]:
+    """The same, with a pause in which a test can do something to the process."""
+    time.sleep(0.2)
+    return square(image)
+
+
+def write(path: Path, grey: int | None, first: tuple[int, int, int] = (9, 9, 9)) -> Path:
+    """A PNG file of 96 x 96 px with a face of this grey, or without one."""
+    image = np.arange(96 * 96 * 3).reshape(96, 96, 3).astype(np.uint8)
+    if grey is not None:
+        image[BOX[1] : BOX[3], BOX[0] : BOX[2]] = grey
+    image[0, 0] = first
+    Image.fromarray(image).save(path)
+    return path
+
+
+def probability(grey: int) -> float:
+    """P(fake) by the ``classifier`` fixture."""
+    return float(1 / (1 + np.exp(4 - 8 * grey / 255)))
+
+
+def folder(path: Path, count: int = 6) -> Path:
+    """Pictures 00.png, 01.png, ... with faces of different greys."""
+    path.mkdir(exist_ok=True)
+    for i in range(count):
+        write(path / f"{i:02d}.png", 20 + 200 * i // max(count - 1, 1))
+    return path

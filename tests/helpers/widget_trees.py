@@ -1,0 +1,45 @@
+"""Widgets driven through their traits, and the HTML they hold."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import ipywidgets as ipw
+
+HOSTILE = "<img src=x onerror=alert(1)>.jpg"
+
+
+def put(upload: ipw.FileUpload, files: list[tuple[str, bytes]]) -> None:
+    """Upload as the browser's side of ipywidgets does it, of version 8 or of 7."""
+    if upload.has_trait("data"):
+        metadata = [{"name": n, "type": "", "size": len(d), "lastModified": 0} for n, d in files]
+        data = [memoryview(d) for _, d in files]
+        upload.set_state({"metadata": metadata, "data": data, "_counter": upload._counter + len(files)})
+    else:
+        value = [
+            {"name": n, "type": "", "size": len(d), "last_modified": 0, "content": memoryview(d)}
+            for n, d in files
+        ]
+        upload.set_state({"value": value})
+
+
+def all_widgets(root: ipw.Widget) -> list[ipw.Widget]:
+    return [root] + [w for child in getattr(root, "children", ()) for w in all_widgets(child)]
+
+
+def html_of(root: ipw.Widget) -> str:
+    return "".join(w.value for w in all_widgets(root) if isinstance(w, ipw.HTML))
+
+
+class Tags(HTMLParser):
+    """Names of all live tags and attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes.update(name for name, _ in attrs)

@@ -1,0 +1,43 @@
+"""A small share of ``make load``: nothing grows with the number of calls, and threads agree with one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def load(monkeypatch):
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("memory is measured by /proc")
+    monkeypatch.setattr(sys, "path", [str(ROOT), *sys.path])
+    import benchmarks.load
+
+    return benchmarks.load
+
+
+def test_growth_is_seen(load):
+    kept = []
+    grown = load.growth("kept", lambda i: kept.append(b"\1" * 2_000_000), calls=40, warm_up=2, limit=50)
+    assert grown.grown > 60
+    assert "| kept | 40 |" in grown.row()
+
+
+def test_pictures_and_heatmaps_leave_nothing(load, classifier):
+    for measured in (load.images(classifier, 60, warm_up=24), load.heatmaps(classifier, 20, warm_up=6)):
+        assert measured.grown < measured.limit
+
+
+def test_models_are_let_go(load, classifier, tmp_path):
+    from redeepfake_nb import save_model
+
+    measured = load.model_changes(save_model(classifier, tmp_path / "m.keras"), calls=4, warm_up=2)
+    assert measured.grown < measured.limit
+
+
+def test_threads_agree_with_one(load, classifier):
+    assert load.disagreements(classifier, threads=8, calls=4) == 0

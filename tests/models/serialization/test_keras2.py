@@ -1,0 +1,198 @@
+"""Keras 2 models give the same outputs in Keras 3, from every kind of file they were saved in."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from helpers.hostile_models import old_config, old_file, old_layer
+from helpers.old_models import MODELS
+
+from redeepfake_nb import ModelError, NotAModel, Preprocessing, UnsafeModel, load_model
+from redeepfake_nb.models.serialization.archive import describe
+from redeepfake_nb.models.serialization.build import read_model
+from redeepfake_nb.models.serialization.keras2_graph import snake_case, translate
+from redeepfake_nb.models.serialization.keras2_layers import plain, translate_layer
+from redeepfake_nb.models.serialization.keras2_operations import translate_operation
+
+
+def habits(size: int, high: float = 255) -> dict:
+    return {
+        "preprocessing": Preprocessing(input_size=size, value_range=(0, high)),
+        "positive_class": "fake",
+    }
+
+
+# ------------------------------------------------------------------ by hand
+
+
+def test_a_dense_layer_by_hand(tmp_path: Path) -> None:
+    """Logit = 2 x sum of all pixels - 1."""
+    config = old_config(old_layer("Flatten"), old_layer("Dense", units=1, activation="linear"))
+    kernel, bias = np.full((192, 1), 2, np.float32), np.float32([-1])
+    path = old_file(tmp_path, "m", config, dense__kernel=kernel, dense__bias=bias)
+    logits = load_model(path, **habits(8)).logits(np.full((1, 8, 8, 3), 0.5, np.float32))
+    assert logits[0] == pytest.approx(191)
+
+
+def test_names_of_groups() -> None:
+    names = {"DepthwiseConv2D": "depthwise_conv2d", "PReLU": "p_re_lu", "TFOpLambda": "tf_op_lambda"}
+    assert {name: snake_case(name) for name in names} == names
+
+
+def test_settings_that_changed_their_names() -> None:
+    def translated(class_name: str, **config) -> dict:
+        return translate_layer(class_name, {"name": "a", **config}, "m", trust=False)["config"]
+
+    assert translated("LeakyReLU", alpha=0.25) == {"name": "a", "negative_slope": 0.25}
+    assert translated("BatchNormalization", axis=[3])["axis"] == 3
+    assert "groups" not in translated("DepthwiseConv2D", kernel_size=[3, 3], groups=1)
+    assert translated("ThresholdedReLU", theta=0.5) == {"name": "a", "threshold": 0.5}
+    policy = {"class_name": "Policy", "config": {"name": "mixed_float16"}}
+    assert translated("Dropout", rate=0.5, dtype=policy)["dtype"] == "mixed_float16"
+    assert translated("RandomFlip", mode="horizontal") == {"name": "a", "activation": "linear"}
+
+
+def test_hard_sigmoid_keeps_its_slope(tmp_path: Path) -> None:
+    """Keras 2: clip(0.2 x + 0.5, 0, 1); Keras 3 has a slope of 1/6 under that name."""
+    last = [old_layer("Dense", units=1), old_layer("Activation", activation="hard_sigmoid")]
+    config = old_config(old_layer("Flatten"), *last)
+    path = old_file(tmp_path, "m", config, dense__kernel=np.ones((192, 1)), dense__bias=np.zeros(1))
+    model = read_model(path, describe(path)).model
+    x = np.zeros((4, 8, 8, 3), np.float32)
+    x[:, 0, 0, 0] = [-10, -1, 1, 10]
+    np.testing.assert_allclose(np.asarray(model(x))[:, 0], [0, 0.3, 0.7, 1], atol=1e-6)
+
+
+def test_arrays_among_the_settings() -> None:
+    assert plain({"class_name": "__tensor__", "config": {"dtype": "float32", "value": [1.5, 2]}}) == [1.5, 2]
+    assert plain({"class_name": "__tuple__", "items": [1, 2]}) == [1, 2]
+    assert plain([{"type": "ndarray", "value": [3]}]) == [[3]]
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "class_name", "config"),
+    [
+        ("math.add", {"y": 3.0}, "Rescaling", {"scale": 1.0, "offset": 3.0}),
+        ("__operators__.add", {"y": 3.0, "name": None}, "Rescaling", {"scale": 1.0, "offset": 3.0}),
+        ("math.truediv", {"y": 127.5}, "Rescaling", {"scale": 1 / 127.5, "offset": 0.0}),
+        ("math.subtract", {"y": [1.0, 2.0, 3.0]}, "Rescaling", {"scale": 1.0, "offset": [-1.0, -2.0, -3.0]}),
+        ("nn.bias_add", {"bias": [1.0, 2.0]}, "Rescaling", {"scale": 1.0, "offset": [1.0, 2.0]}),
+        ("math.multiply", {"y": ["b", 0, 0]}, "Multiply", {}),
+        ("nn.relu6", {}, "Relu6", {}),
+        ("math.reduce_mean", {"axis": [1, 2]}, "Mean", {"axis": [1, 2], "keepdims": False}),
+        ("nn.gelu", {}, "Gelu", {"approximate": False}),
+        ("identity", {}, "Activation", {"activation": "linear"}),
+    ],
+)
+def test_operations(function: str, options: dict, class_name: str, config: dict) -> None:
+    new = translate_operation({"name": "op", "function": function}, [[["a", 0, 0, options]]], set(), "m")
+    assert new["class_name"] == class_name
+    assert new["config"] == {"name": "op", **config}
+
+
+def test_a_constant_in_front_of_minus() -> None:
+    node = [["_CONSTANT_VALUE", -1, 1.0, {"y": ["a", 0, 0]}]]
+    new = translate_operation({"name": "op", "function": "math.subtract"}, [node], set(), "m")
+    assert (new["config"]["scale"], new["config"]["offset"]) == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "function", ["io.read_file", "py_function", "numpy_function", "load_op_library", "eval"]
+)
+def test_other_functions_are_refused(function: str) -> None:
+    with pytest.raises(UnsafeModel, match=function):
+        translate_operation({"name": "op", "function": function}, [[["a", 0, 0, {}]]], set(), "m")
+
+
+@pytest.mark.parametrize(
+    ("layer", "error", "message"),
+    [
+        (old_layer("BatchNormalization", renorm=True), NotAModel, "renorm"),
+        (old_layer("Conv2D", filters=3, kernel_size=3, surprise=1), NotAModel, "surprise"),
+        (old_layer("LocallyConnected2D"), UnsafeModel, "LocallyConnected2D"),
+        (old_layer("Dense", units=1, activation={"class_name": "Mine", "config": {}}), UnsafeModel, "Mine"),
+        ({**old_layer("Dense", units=1), "registered_name": "pkg>Dense"}, UnsafeModel, "pkg>Dense"),
+    ],
+)
+def test_what_has_no_twin_is_refused(layer: dict, error: type[ModelError], message: str) -> None:
+    with pytest.raises(error, match=message):
+        translate(old_config(layer), "m")
+
+
+# ------------------------------------------------------------------ against Keras 2
+
+
+@pytest.fixture(scope="session")
+def old_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models of tests/helpers/old_models.py in every format, with their outputs, by Keras 2 in another process."""
+    if importlib.util.find_spec("tf_keras") is None:
+        pytest.skip("tf_keras, which makes Keras 2 files, is not installed")
+    folder = tmp_path_factory.mktemp("old")
+    script = Path(__file__).resolve().parents[2] / "helpers" / "old_models.py"
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
+    run = subprocess.run([sys.executable, script, folder], capture_output=True, text=True, env=environment)
+    assert run.returncode == 0, run.stderr[-3000:]
+    return folder
+
+
+def logit(p: np.ndarray) -> np.ndarray:
+    p = p.astype(np.float64)
+    return np.log(p[:, -1] / (1 - p[:, -1] if p.shape[1] == 1 else p[:, 0]))
+
+
+@pytest.mark.parametrize("ending", [".h5", ".keras"])
+@pytest.mark.parametrize("name", MODELS)
+def test_outputs_are_those_of_keras_2(old_files: Path, name: str, ending: str) -> None:
+    path = old_files / f"{name}{ending}".replace(" ", "_")
+    if not path.exists():
+        assert name == "operations", "Keras 2 could not write it"
+        pytest.skip("Keras 2 cannot save such operations as .keras")
+    reference = np.load(path.with_suffix(".npz"))
+    x, expected = reference["x"], reference["y"]
+    assert np.ptp(expected, axis=0).max() > 1e-4, "the output does not depend on the picture"
+    model = read_model(path, describe(path)).model
+    # Logits of different pictures are about 1 apart. A model trained in half precision is scored in full.
+    tolerance = 5e-3 if name == "mixed" else 1e-3
+    scale = max(1.0, float(np.abs(expected).max()))
+    found = np.asarray(model(x, training=False), np.float32)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * scale)
+
+    classifier = load_model(path, **habits(x.shape[1], MODELS[name][1]))
+    if name == "resnet50":
+        assert classifier.card.output == "logit"
+        np.testing.assert_allclose(classifier.logits(x), expected[:, 0], atol=tolerance)
+    elif expected.min() > 1e-3:
+        np.testing.assert_allclose(classifier.logits(x), logit(expected), atol=tolerance * 10)
+
+
+@pytest.mark.parametrize("layout", ["weights.h5", "old_weights.h5"])
+@pytest.mark.parametrize("name", ["meso4", "build_model"])
+def test_weights_alone_of_keras_2(old_files: Path, name: str, layout: str) -> None:
+    path = old_files / f"{name}.{layout}"
+    reference = np.load(old_files / f"{name}.npz")
+    architecture = {"meso4": "Meso4", "build_model": "MobileNetV2"}[name]
+    high = MODELS["meso4"][1] if name == "meso4" else 255
+    # So that the network's own layers are numbered otherwise than in the file.
+    keras.layers.Conv2D(1, 1), keras.layers.Dense(1)
+    loaded = load_model(path, architecture=architecture, **habits(reference["x"].shape[1], high))
+    found = loaded.logits(reference["x"])
+    if name == "meso4":
+        # Compared as probabilities: near 0 and 1 a logit of a float32 has few digits left.
+        found = 1 / (1 + np.exp(-found.astype(np.float64)))
+    np.testing.assert_allclose(found, reference["y"][:, 0], atol=1e-5 if name == "meso4" else 1e-4)
+    assert loaded.card.architecture == architecture
+
+
+def test_the_optimizer_is_left_out(old_files: Path) -> None:
+    with zipfile.ZipFile(old_files / "sequential.keras") as archive:
+        assert "compile_config" in json.loads(archive.read("config.json"))
+    assert "compile_config" not in describe(old_files / "sequential.keras").config

@@ -1,0 +1,367 @@
+"""Other people's models become ours, checked on probe pictures; weights alone, trust, questions."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from helpers.hostile_models import good_archive, good_hdf5, marker_code, old_config, old_file, old_layer
+
+from redeepfake_nb import (
+    HashMismatch,
+    Head,
+    ModelIncomplete,
+    NotAModel,
+    Preprocessing,
+    UnsafeModel,
+    UnsuitableModel,
+    analyze_image,
+    analyze_video,
+    build_model,
+    load_model,
+    save_model,
+)
+from redeepfake_nb.cli import main
+from redeepfake_nb.datasets.samples import sample_clip, sample_image
+from redeepfake_nb.models import loading
+from redeepfake_nb.models.card import Card, read_sidecar
+from redeepfake_nb.models.conversion import convert_model, probe
+from redeepfake_nb.models.graph import check_cost, flatten
+from redeepfake_nb.models.named_architectures import meso4
+from redeepfake_nb.models.serialization.allowlist import check_config
+from redeepfake_nb.models.serialization.archive import describe
+from redeepfake_nb.models.serialization.build import read_model
+
+HABITS = {"preprocessing": Preprocessing(input_size=8), "positive_class": "fake"}
+
+
+# ------------------------------------------------------------------ questions
+
+
+@pytest.mark.parametrize("make", [good_archive, good_hdf5])
+def test_the_question_has_the_likely_answer(make, tmp_path: Path) -> None:
+    with pytest.raises(ModelIncomplete) as caught:
+        load_model(make(tmp_path))
+    step = caught.value.next_step
+    for part in ("input_size=8", "value_range=(0, 1)", 'output="probability"', "ends in sigmoid", '"BGR"'):
+        assert part in step
+
+
+@pytest.mark.parametrize(
+    ("layer", "value_range"),
+    [(old_layer("Rescaling", scale=1 / 127.5, offset=-1.0), "(0, 255)"), (old_layer("ReLU"), "(0, 1)")],
+)
+def test_rescaling_tells_the_range(layer: dict, value_range: str, tmp_path: Path) -> None:
+    config = old_config(layer, old_layer("Flatten"), old_layer("Dense", units=2, activation="softmax"))
+    with pytest.raises(ModelIncomplete, match=re.escape(f"value_range={value_range}")) as caught:
+        load_model(old_file(tmp_path, "m", config))
+    assert 'output="softmax"' in caught.value.next_step
+
+
+def test_the_likely_answer_loads(tmp_path: Path) -> None:
+    """What stands in the message can be typed as it is, once the class is chosen."""
+    path = good_archive(tmp_path)
+    with pytest.raises(ModelIncomplete) as caught:
+        load_model(path)
+    call = re.search(r"load_model\(path.*?\), since", caught.value.next_step)[0].removesuffix(", since")
+    call = call.replace('"fake" or "real"', '"real"')
+    loaded = eval(call, {"load_model": load_model, "Preprocessing": Preprocessing, "path": path})
+    assert (loaded.card.output, loaded.card.positive_class) == ("probability", "real")
+
+
+def test_the_output_is_read_from_the_end(tmp_path: Path) -> None:
+    for activation, units, output in (
+        ("sigmoid", 1, "probability"),
+        (None, 1, "logit"),
+        ("softmax", 2, "softmax"),
+    ):
+        parts = [
+            keras.Input((8, 8, 3)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(units, activation=activation),
+        ]
+        path = tmp_path / f"{output}.keras"
+        keras.Sequential(parts).save(path)
+        assert load_model(path, **HABITS).card.output == output
+
+
+# ------------------------------------------------------------------ weights alone
+
+
+def test_weights_of_a_backbone_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "mine.weights.h5"
+    model = build_model("MobileNetV2", head=Head(units=(24, 12)), input_size=64)
+    model.save_weights(path)
+    loaded = load_model(
+        path, architecture="MobileNetV2", preprocessing=Preprocessing(input_size=64), positive_class="fake"
+    )
+    x = probe(loaded)
+    np.testing.assert_allclose(loaded.logits(x), np.asarray(model(x, training=False))[:, 0], atol=1e-5)
+    assert loaded.card.architecture == "MobileNetV2"
+
+    card = Card(
+        name="mine", architecture="MobileNetV2, 2,588,341 weights", preprocessing=Preprocessing(input_size=64)
+    )
+    path.with_suffix(".json").write_text(json.dumps(card.to_dict()))
+    np.testing.assert_array_equal(load_model(path).logits(x), loaded.logits(x))
+
+
+def test_weights_of_a_model_that_is_at_hand(tmp_path: Path) -> None:
+    path = tmp_path / "m.weights.h5"
+    model, empty = (
+        keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(1)])
+        for _ in "ab"
+    )
+    model.save_weights(path)
+    loaded = load_model(path, architecture=empty, **HABITS)
+    x = probe(loaded)
+    np.testing.assert_allclose(loaded.logits(x), np.asarray(model(x))[:, 0], rtol=1e-5)
+
+
+def test_mesonet_says_real(tmp_path: Path) -> None:
+    """Its weights are published alone; a high output means real."""
+    path = tmp_path / "Meso4_DF.weights.h5"
+    model = meso4(64)
+    model.save_weights(path)
+    with pytest.raises(
+        ModelIncomplete, match=re.escape('input_size=256, color_order="RGB", value_range=(0, 1)')
+    ):
+        load_model(path, architecture="Meso4")
+    habits = {"preprocessing": Preprocessing(64, "RGB", (0, 1)), "positive_class": "real"}
+    loaded = load_model(path, architecture="Meso4", **habits)
+    x = probe(loaded)
+    p = np.asarray(model(x, training=False))[:, 0].astype(np.float64)
+    np.testing.assert_allclose(loaded.logits(x), np.log((1 - p) / p), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "error", "message"),
+    [
+        (None, ModelIncomplete, "names one"),
+        ("Unheard", ModelIncomplete, "no network is known"),
+        ("EfficientNetLite0", NotAModel, "do not fit"),
+    ],
+)
+def test_weights_of_something_else(
+    tmp_path: Path, architecture: str | None, error: type, message: str
+) -> None:
+    path = tmp_path / "m.weights.h5"
+    meso4(64).save_weights(path)
+    with pytest.raises(error, match=message):
+        load_model(
+            path, architecture=architecture, preprocessing=Preprocessing(input_size=64), positive_class="fake"
+        )
+
+
+def test_a_whole_model_has_its_own_architecture(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="of its own"):
+        load_model(good_archive(tmp_path), architecture="Meso4", **HABITS)
+
+
+# ------------------------------------------------------------------ trust
+
+
+def with_lambda(folder: Path) -> Path:
+    """A Keras 2 file whose Lambda passes its input on and leaves a file behind."""
+    code = [marker_code(folder), None, None]
+    layers = [old_layer("Lambda", function=code, function_type="lambda"), old_layer("Flatten")]
+    config = old_config(*layers, old_layer("Dense", units=1, activation="sigmoid"))
+    arrays = {"dense__kernel": np.ones((192, 1), np.float32), "dense__bias": np.zeros(1, np.float32)}
+    return old_file(folder, "code", config, **arrays)
+
+
+def test_trust_needs_the_hash(tmp_path: Path) -> None:
+    path = with_lambda(tmp_path)
+    with pytest.raises(UnsafeModel, match="Lambda"):
+        load_model(path, **HABITS)
+    with pytest.raises(UnsafeModel, match="needs the SHA-256"):
+        load_model(path, trust=True, **HABITS)
+    with pytest.raises(HashMismatch):
+        load_model(path, trust=True, sha256="0" * 64, **HABITS)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_trust_stands_in_every_report(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = with_lambda(tmp_path)
+    loaded = load_model(path, trust=True, sha256=loading.sha256_of(path), **HABITS)
+    assert (tmp_path / "ran").exists()
+    assert loaded.card.trusted == ("__lambda__", "keras.layers.Lambda")
+    assert loaded.logits(np.full((1, 8, 8, 3), 1 / 192, np.float32))[0] == pytest.approx(1, abs=1e-5)
+    report = analyze_image(sample_image(), loaded)
+    assert report.to_dict()["model"]["trusted"] == ["__lambda__", "keras.layers.Lambda"]
+    said = "the model was loaded on trust: it contains __lambda__, keras.layers.Lambda"
+    assert said in report.verdict.reasons
+    assert said in analyze_image(np.zeros((64, 64, 3), np.uint8), loaded).verdict.reasons
+    clip, nobody = sample_clip(), lambda pixels: []
+    assert said in analyze_video(clip, loaded, frames=2, explain_top=0).verdict.reasons
+    assert said in analyze_video(clip, loaded, frames=2, detector=nobody, explain_top=0).verdict.reasons
+    assert load_model(good_archive(tmp_path), **HABITS).card.trusted == ()
+
+
+def test_a_sidecar_cannot_speak_for_trust(tmp_path: Path) -> None:
+    path = good_archive(tmp_path)
+    card = Card(preprocessing=Preprocessing(input_size=8), output="probability", trusted=("x",))
+    path.with_suffix(".json").write_text(json.dumps(card.to_dict()))
+    assert read_sidecar(path).trusted == ("x",)
+    assert load_model(path).card.trusted == ()
+
+
+@pytest.mark.parametrize("name", ["TFSMLayer", "TorchModuleWrapper", "StringLookup", "JaxLayer"])
+def test_trust_does_not_cover_other_files(name: str) -> None:
+    with pytest.raises(UnsafeModel, match="does not cover"):
+        check_config({"class_name": name, "module": "keras.layers"}, "m", trust=True)
+    with pytest.raises(UnsafeModel, match="does not cover"):
+        check_config({"class_name": "system", "module": "os"}, "m", trust=True)
+
+
+def test_trust_covers_other_layers_and_registered_ones() -> None:
+    node = {"class_name": "GRU", "module": "keras.layers"}
+    assert check_config(node, "m", trust=True) == ("keras.layers.GRU",)
+
+    @keras.saving.register_keras_serializable("ours")
+    class Mine(keras.layers.Layer):
+        pass
+
+    node = {"class_name": "Mine", "module": None, "registered_name": "ours>Mine"}
+    assert check_config(node, "m", trust=True) == ("ours>Mine",)
+    with pytest.raises(UnsafeModel, match="Theirs"):
+        check_config({**node, "registered_name": "ours>Theirs"}, "m", trust=True)
+
+
+# ------------------------------------------------------------------ limits
+
+
+def test_nothing_is_left_to_allocate_after_a_failure(tmp_path: Path) -> None:
+    """Keras would else make room for the weights of a refused file at the next occasion."""
+    from keras.src.backend.common import global_state
+
+    config = old_config(old_layer("Flatten"), old_layer("Dense", units=10**9))
+    path = old_file(tmp_path, "m", config)
+    with pytest.raises(NotAModel, match="needs 193,000,000,000 weights"):
+        read_model(path, describe(path))
+    assert not global_state.get_global_attribute("uninitialized_variables")
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [keras.layers.UpSampling2D(500)],
+        [keras.layers.UpSampling2D(128), keras.layers.MaxPooling2D(512, strides=1, padding="same")],
+        [keras.layers.Reshape((192, 1)), keras.layers.UpSampling1D(30), keras.layers.Dot(axes=2)],
+    ],
+    ids=["map", "window", "product"],
+)
+def test_work_without_end_is_refused(layers: list) -> None:
+    x = image = keras.Input((8, 8, 3))
+    for layer in layers:
+        x = layer([x, x]) if isinstance(layer, keras.layers.Dot) else layer(x)
+    x = keras.ops.mean(keras.ops.reshape(x, (-1, 1, int(np.prod(x.shape[1:])))), axis=2)
+    with pytest.raises(UnsuitableModel, match=r"map of|multiplications"):
+        check_cost(keras.Model(image, x), "m")
+
+
+def test_real_networks_are_far_from_the_limits() -> None:
+    check_cost(flatten(build_model("EfficientNetB4", input_size=380)), "m")
+
+
+def test_an_open_input_gets_its_size(tmp_path: Path) -> None:
+    x = image = keras.Input((None, None, 3))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3)(x))
+    keras.Model(image, keras.layers.Dense(1)(x)).save(tmp_path / "open.keras")
+    loaded = load_model(
+        tmp_path / "open.keras", preprocessing=Preprocessing(input_size=16), positive_class="fake"
+    )
+    assert loaded.keras_model.inputs[0].shape[1:] == (16, 16, 3)
+
+
+def test_channels_first_runs_or_is_said(tmp_path: Path) -> None:
+    """TensorFlow can compute it on some processors only."""
+    config = {"name": "conv2d", "filters": 2, "kernel_size": 3, "data_format": "channels_first"}
+    config = old_config(
+        {"class_name": "Conv2D", "config": config}, old_layer("Flatten"), old_layer("Dense", units=1)
+    )
+    arrays = {
+        "conv2d__kernel": np.ones((3, 3, 8, 2), np.float32), "conv2d__bias": np.zeros(2),
+        "dense__kernel": np.ones((12, 1)), "dense__bias": np.zeros(1),
+    }  # fmt: skip
+    path = old_file(tmp_path, "m", config, **arrays)
+    try:
+        loaded = load_model(path, **HABITS)
+    except UnsuitableModel as error:
+        assert "trial picture" in str(error)  # noqa: PT017
+    else:
+        # Rows stand where channels would: each of 2 x (6 x 1) outputs is a sum over 3 x 3 of all 8 rows.
+        assert loaded.logits(np.ones((1, 8, 8, 3), np.float32)) == pytest.approx(12 * 72)
+
+
+@pytest.mark.parametrize("change", [{"min_face": "50"}, {"mirror": "yes"}, {"name": 3}, {"metrics": [1]}])
+def test_a_card_of_wrong_types(change: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(change))):
+        Card.from_dict(change)
+
+
+# ------------------------------------------------------------------ convert
+
+
+def test_converted_and_checked(tmp_path: Path) -> None:
+    source = good_hdf5(tmp_path)
+    done = convert_model(source, tmp_path / "new.keras", **HABITS)
+    assert done.difference <= 1e-5
+    assert done.card.converted_from == loading.sha256_of(source)
+    x = probe(load_model(done.path))
+    expected = load_model(source, **HABITS).logits(x)
+    np.testing.assert_allclose(load_model(done.path).logits(x), expected, atol=1e-5)
+    assert np.ptp(expected) > 0
+    assert save_model(load_model(done.path), tmp_path / "again.keras").exists()
+    assert load_model(tmp_path / "again.keras").card.converted_from == loading.sha256_of(source)
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    source, out = str(good_hdf5(tmp_path)), tmp_path / "new.keras"
+    assert main(["convert", source, str(out)]) == 1
+    assert "input_size=8" in capsys.readouterr().err
+    assert not out.exists()
+    habits = [
+        "--input-size",
+        "8",
+        "--color-order",
+        "RGB",
+        "--value-range",
+        "0",
+        "1",
+        "--positive-class",
+        "real",
+    ]
+    assert main(["convert", source, str(out), *habits[:2]]) == 2
+    assert "belong together" in capsys.readouterr().err
+    assert main(["convert", source, str(out), *habits]) == 0
+    printed = capsys.readouterr().out
+    assert f"model: {out}" in printed
+    assert "differ by at most" in printed
+    assert load_model(out).preprocessing == Preprocessing(8, "RGB", (0, 1))
+
+
+def test_the_command_with_weights_and_trust(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    habits = [
+        "--input-size",
+        "64",
+        "--color-order",
+        "RGB",
+        "--value-range",
+        "0",
+        "1",
+        "--positive-class",
+        "real",
+    ]
+    weights = tmp_path / "m.weights.h5"
+    meso4(64).save_weights(weights)
+    assert main(["convert", str(weights), str(tmp_path / "m.keras"), "--backbone", "Meso4", *habits]) == 0
+    code = with_lambda(tmp_path)
+    habits[1] = "8"
+    trust = ["--trust", "--sha256", loading.sha256_of(code)]
+    assert main(["convert", str(code), str(tmp_path / "c.keras"), *habits, *trust]) == 0
+    assert "trusted beyond the lists: __lambda__" in capsys.readouterr().out

@@ -1,0 +1,53 @@
+"""The 128 numbers are those of face_recognition, and tell people apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from redeepfake_nb.datasets.samples import sample_image
+from redeepfake_nb.faces.detection import find_landmarks
+from redeepfake_nb.models import embedding
+from redeepfake_nb.models.embedding import embed_faces
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_equal_to_face_recognition() -> None:
+    image = sample_image().image
+    box = (187, 77, 277, 167)
+    points = find_landmarks(image, [box])
+    (mine,) = embed_faces(image, points)
+    assert mine.shape == (128,)
+    face_recognition = pytest.importorskip("face_recognition")
+    left, top, right, bottom = box
+    (theirs,) = face_recognition.face_encodings(image, [(top, right, bottom, left)], model="large")
+    np.testing.assert_allclose(mine, theirs, atol=1e-6)
+
+
+def test_a_little_light_is_the_same_person() -> None:
+    image = sample_image().image
+    darker = (image * 0.8).astype(np.uint8)
+    points = find_landmarks(image, [(187, 77, 277, 167)])
+    one, other = embed_faces(image, points)[0], embed_faces(darker, points)[0]
+    assert np.linalg.norm(one - other) < 0.2
+
+
+def test_many_faces_are_one_batch_and_the_precision_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    image = sample_image().image
+    (points,) = find_landmarks(image, [(187, 77, 277, 167)])
+    (alone,) = embed_faces(image, [points])
+    embedding._network.cache_clear()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        both = embed_faces(image, [points, points + 3])
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy("float32")
+    np.testing.assert_allclose(both[0], alone, atol=1e-6)
+    assert np.linalg.norm(both[1] - alone) > 1e-3
+
+
+def test_nobody() -> None:
+    assert embed_faces(np.zeros((10, 10, 3), np.uint8), []) == []

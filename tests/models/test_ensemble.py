@@ -1,0 +1,50 @@
+"""The joint model is the mean of its parts, with one map of evidence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from redeepfake_nb import Card, Classifier, Head, Preprocessing, build_model
+from redeepfake_nb.models.ensemble import at_size, join
+from redeepfake_nb.models.graph import spatial_cut_layer
+
+SIZE = 96
+
+
+def make(backbone: str, temperature: float, rng: np.random.Generator, **options) -> Classifier:
+    model = build_model(backbone, input_size=SIZE, **options)
+    logit = model.layers[-1]
+    logit.set_weights([rng.normal(0, 0.1, w.shape).astype(np.float32) for w in logit.get_weights()])
+    return Classifier(model, Card(preprocessing=Preprocessing(input_size=SIZE), temperature=temperature))
+
+
+def test_the_mean_of_calibrated_logits(rng: np.random.Generator) -> None:
+    parts = [make("EfficientNetLite0", 2.0, rng), make("FaceResNet", 0.5, rng)]
+    model, backbone = join(parts, SIZE)
+    assert backbone == "EfficientNetLite0+FaceResNet"
+    assert spatial_cut_layer(model) == "evidence"
+    x = rng.uniform(0, 255, (3, SIZE, SIZE, 3)).astype(np.float32)
+    expected = (parts[0].logits(x) / 2.0 + parts[1].logits(x) / 0.5) / 2
+    np.testing.assert_allclose(model.predict_on_batch(x)[:, 0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_another_size_keeps_the_weights(rng: np.random.Generator) -> None:
+    small = make("FaceResNet", 2.0, rng)
+    large = at_size(small, 131)
+    assert large.preprocessing.input_size == 131
+    assert not large.calibrated
+    for old, new in zip(small.keras_model.get_weights(), large.keras_model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_what_cannot_be_joined(rng: np.random.Generator, classifier: Classifier) -> None:
+    lite = make("EfficientNetLite0", 1.0, rng)
+    with pytest.raises(ValueError, match="at least two"):
+        join([lite], SIZE)
+    with pytest.raises(ValueError, match="different ones"):
+        join([lite, lite], SIZE)
+    with pytest.raises(ValueError, match="is not one of"):
+        join([lite, classifier], SIZE)
+    with pytest.raises(ValueError, match="not linear"):
+        join([lite, make("FaceResNet", 1.0, rng, head=Head(units=(8,), dropout=0.0))], SIZE)

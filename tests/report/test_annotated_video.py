@@ -1,0 +1,186 @@
+"""The annotated video: same pictures and times, boxes where they belong, sound kept, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import stat
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from helpers import video_records
+from helpers.small_clips import LEFT, RATE, clip, level, picture, squares, three_seconds, with_tone
+
+from redeepfake_nb import Classifier, InputError, OutputError, analyze_video, open_video
+from redeepfake_nb.report import annotated_video as annotation
+from redeepfake_nb.report.annotated_video import Tracks, annotate_video, draw_tracks
+
+ORANGE, BLUE = (213, 94, 0), (0, 114, 178)
+
+
+@pytest.fixture(scope="module")
+def report(classifier: Classifier):
+    return analyze_video(three_seconds(), classifier, frames="all", detector=squares, explain_top=0)
+
+
+def frames_of(path: Path) -> list:
+    with open_video(path) as video:
+        return list(video.sample("all"))
+
+
+def near(pixels: np.ndarray, colour: tuple[int, int, int], most: int = 60) -> np.ndarray:
+    return np.abs(pixels.astype(int) - colour).max(axis=-1) < most
+
+
+def test_size_times_and_pictures_are_those_of_the_video(report, tmp_path: Path) -> None:
+    calls = []
+    out = annotate_video(report, tmp_path / "new" / "out.mp4", progress=lambda *call: calls.append(call))
+    assert out == tmp_path / "new" / "out.mp4"
+    frames = frames_of(out)
+    assert [f.timestamp for f in frames] == pytest.approx(np.arange(30) / RATE, abs=1e-3)
+    assert {(f.width, f.height) for f in frames} == {(160, 120)}
+    # Away from boxes and words the picture is what it was, but for the coding.
+    original = picture(level(0.05))
+    assert np.abs(frames[0].image[90:, :80].astype(int) - original[90:, :80]).mean() < 8
+    assert calls[-1] == (30, 30)
+    assert [p.name for p in out.parent.iterdir()] == ["out.mp4"]
+    assert stat.S_IMODE(out.stat().st_mode) & 0o044 == 0o044
+
+
+def test_it_is_an_mp4_for_browsers(report, tmp_path: Path) -> None:
+    path = annotate_video(report, tmp_path / "out.mp4")
+    with av.open(str(path)) as container:
+        (stream,) = container.streams
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+    data = path.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat"), "a browser has to load all of it before it plays"
+
+
+def test_boxes_are_drawn_where_the_faces_are(report, tmp_path: Path) -> None:
+    frames = frames_of(annotate_video(report, tmp_path / "out.mp4"))
+    for number, colour in ((5, BLUE), (15, ORANGE)):
+        image = frames[number].image
+        left, top, right, bottom = LEFT
+        for side in (
+            image[bottom - 1 : bottom + 2, left + 5 : right - 5],
+            image[top + 5 : bottom - 5, left - 1 : left + 2],
+            image[top + 5 : bottom - 5, right - 1 : right + 2],
+        ):
+            # Chroma is coded at half the size, so that a thin line is paler than it was.
+            hue = side.reshape(-1, 3).astype(int).mean(axis=0)
+            assert (hue[0] > hue[2] + 15) if colour is ORANGE else (hue[2] > hue[0] + 15), (number, hue)
+        # Nobody stands on the right before the second second.
+        untouched = np.abs(image[60:, 95:].astype(int) - picture(None)[60:, 95:]).mean() < 8
+        assert untouched == (number == 5)
+
+
+def test_drawing_leaves_its_input_alone_and_marks_both_labels() -> None:
+    image = np.full((240, 320, 3), 128, np.uint8)
+    found = [(np.array([30.0, 60, 110, 140]), 0, 0.9), (np.array([200.0, 60, 280, 140]), 1, 0.1)]
+    drawn = draw_tracks(image, found, 0.5)
+    assert (image == 128).all()
+    assert near(drawn[60:141, 28:33], ORANGE).any()
+    assert near(drawn[60:141, 198:203], BLUE).any()
+    assert not near(drawn[150:], ORANGE).any()
+    np.testing.assert_array_equal(draw_tracks(image, [], 0.5), image)
+
+
+@pytest.mark.parametrize("box", [(-20, -20, 40, 40), (300, 220, 400, 300), (0, 0, 320, 240)])
+def test_boxes_at_the_edge_can_be_drawn(box: tuple) -> None:
+    drawn = draw_tracks(np.zeros((240, 320, 3), np.uint8), [(np.array(box, float), 0, 0.9)], 0.5)
+    assert (drawn == 255).all(axis=-1).any()
+
+
+def test_between_frames_boxes_follow_a_straight_line() -> None:
+    seen = [
+        video_records.sighting(0.0, -4.0, box=(0, 0, 40, 40)),
+        video_records.sighting(1.0, 4.0, box=(100, 20, 140, 60)),
+        video_records.sighting(9.0, 4.0, box=(100, 20, 140, 60)),
+    ]
+    tracks = Tracks(video_records.report(*seen, times=np.arange(10)))
+    ((box, person, p),) = tracks.at(0.25)
+    assert box == pytest.approx([25, 5, 65, 45])
+    assert person == 0
+    assert p == pytest.approx(0.75 * seen[0].probability + 0.25 * seen[1].probability)
+    assert len(tracks.at(1.4)) == 1, "a box stays for half a step"
+    assert tracks.at(5.0) == [], "nobody knows where the face was for eight seconds"
+    assert len(tracks.at(9.0)) == 1
+
+
+@pytest.mark.parametrize(("codec", "becomes"), [("aac", "aac"), ("flac", "aac"), ("pcm_s16le", "aac")])
+def test_sound_is_kept_in_time(classifier: Classifier, tmp_path: Path, codec: str, becomes: str) -> None:
+    data = with_tone([picture(level(0.1))] * 20, codec)
+    report = analyze_video(data, classifier, frames=4, detector=squares, explain_top=0)
+    path = annotate_video(report, tmp_path / "out.mp4")
+    with av.open(str(path)) as container:
+        sound = container.streams.audio[0]
+        assert sound.codec_context.name == becomes
+        pieces = [(f.time, f.to_ndarray()[0].astype(float)) for f in container.decode(sound)]
+        rate = sound.codec_context.sample_rate
+    wave = np.concatenate([samples for _, samples in pieces])
+    assert pieces[0][0] == pytest.approx(0, abs=0.07)
+    assert len(wave) / rate == pytest.approx(2.0, abs=0.15)
+    spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave))))
+    assert np.fft.rfftfreq(len(wave), 1 / rate)[spectrum.argmax()] == pytest.approx(440, abs=3)
+    assert len(frames_of(path)) == 20
+
+
+def test_odd_sides_lose_a_row_and_a_column(classifier: Classifier, tmp_path: Path) -> None:
+    data = clip([picture(level(0.1))[:119, :159]] * 5)
+    report = analyze_video(data, classifier, frames=2, detector=squares, explain_top=0)
+    (size,) = {(f.width, f.height) for f in frames_of(annotate_video(report, tmp_path / "out.mp4"))}
+    assert size == (158, 118)
+
+
+def test_cancelled_leaves_what_was_there(report, tmp_path: Path) -> None:
+    out = tmp_path / "out.mp4"
+    out.write_bytes(b"an earlier one")
+    calls = iter([False, False, True])
+    with pytest.raises(OutputError, match="cancelled"):
+        annotate_video(report, out, cancel=lambda: next(calls))
+    assert out.read_bytes() == b"an earlier one"
+    assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_a_failure_leaves_nothing_behind(report, tmp_path: Path, monkeypatch) -> None:
+    draw, count = annotation.draw_tracks, []
+
+    def fail_third(*arguments):
+        count.append(1)
+        if len(count) == 3:
+            raise RuntimeError("out of paint")
+        return draw(*arguments)
+
+    monkeypatch.setattr(annotation, "draw_tracks", fail_third)
+    with pytest.raises(RuntimeError, match="out of paint"):
+        annotate_video(report, tmp_path / "out.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_that_fails_is_an_output_error(report, tmp_path: Path, monkeypatch) -> None:
+    def refuse(*arguments):
+        raise av.error.InvalidDataError(1, "no such thing")
+
+    monkeypatch.setattr(annotation, "draw_tracks", refuse)
+    with pytest.raises(OutputError, match="encoder failed"):
+        annotate_video(report, tmp_path / "out.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_impossible_places(report, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        annotate_video(report, tmp_path / "file" / "out.mp4")
+    (tmp_path / "folder.mp4" / "full").mkdir(parents=True)
+    with pytest.raises(OutputError):
+        annotate_video(report, tmp_path / "folder.mp4")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder.mp4"]
+
+
+def test_another_video_is_refused(report, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not the file that was analysed"):
+        annotate_video(report, tmp_path / "out.mp4", source=io.BytesIO(clip([picture(9)] * 3)).getvalue())
+    with pytest.raises(OutputError, match="does not know its video"):
+        annotate_video(video_records.report(video_records.sighting(0, 1)), tmp_path / "out.mp4")
+    assert list(tmp_path.iterdir()) == []

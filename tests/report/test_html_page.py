@@ -1,0 +1,336 @@
+"""The page that reports become: what it says, what it never does, and that it is the same every time."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import video_records
+from helpers.reports import make_report
+from helpers.scan_helpers import folder, probability, square, write
+
+from redeepfake_nb import Classifier, InputError, Journal, OutputError, report, scan
+from redeepfake_nb.explanation.fidelity import Faithfulness
+from redeepfake_nb.models.card import Card
+from redeepfake_nb.report.html_page import with_share
+from redeepfake_nb.scanning.result import ScanResult
+
+HOSTILE = """"><img src=x onerror=alert(1)><script>alert(2)</script>{{ 7*7 }}\u202egpj.exe"""
+DATE = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+VOID = {"meta", "img", "br", "rect"}
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, the text, and whether every tag is closed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.source = path.read_text(encoding="utf-8")
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.words = ""
+        self._open: list[str] = []
+        self.feed(self.source)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open[-1:] != ["style"]:
+            self.words += f" {data}"
+
+    def find(self, tag: str) -> list[dict[str, str]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words.split())
+
+
+def page_of(reports: object, tmp_path: Path, **options: object) -> Page:
+    out = tmp_path / "out" / "report.html"
+    assert report.html(reports, out, date=DATE, **options) == out
+    assert [path.name for path in out.parent.iterdir()] == ["report.html"]
+    return Page(out)
+
+
+def test_a_picture(tmp_path: Path) -> None:
+    made = make_report((2.0, -3.0), heat=True)
+    page = page_of(made, tmp_path)
+    assert "Made on 2026-01-02 03:04 UTC" in page.text
+    assert "photo.jpg ◆ fake 0.88 0.50" in page.text
+    assert made.verdict.headline in page.text
+    for reason in made.verdict.reasons:
+        assert reason in page.text
+    assert "ab" * 32 in page.text
+    assert "How far this heatmap can be trusted was not checked." in page.text
+    # The picture, and each of two faces.
+    pictures = [attrs["src"] for attrs in page.find("img")]
+    assert len(pictures) == 3
+    for source in pictures:
+        head, _, data = source.partition(",")
+        assert head in ("data:image/png;base64", "data:image/jpeg;base64")
+        assert base64.b64decode(data, validate=True).startswith((b"\x89PNG", b"\xff\xd8\xff"))
+    # P(fake) 0.88 as a bar of 88.1 per cent, with the threshold at 50.
+    bars = [attrs for attrs in page.find("rect") if attrs["class"] == "fill-fake"]
+    assert [attrs["width"] for attrs in bars] == ["88.1"]
+    assert [attrs["width"] for attrs in page.find("rect") if attrs["class"] == "fill-real"] == ["4.7"]
+
+
+def test_the_model_is_told_before_the_files(tmp_path: Path) -> None:
+    figure = {"value": 0.8, "low": 0.7, "high": 0.9}
+    metrics = {
+        "auc": figure,
+        "accuracy": figure,
+        "faces": 2000,
+        "groups": 50,
+        "split": "val",
+        "threshold": 0.5,
+    }
+    card = Card(
+        name="mine",
+        version="3",
+        sha256="cd" * 32,
+        temperature=1.0,
+        training_data="faces of my own",
+        metrics={**metrics, "known_failures": ["It fails at night."]},
+    )
+    text = page_of(make_report((2.0,), card=card), tmp_path).text
+    assert text.index("faces of my own") < text.index("File by file")
+    assert "2,000 faces of 50 people (val)" in text
+    assert "about 20 faces in 100 got the wrong label" in text
+    assert "0.800 0.700 to 0.900" in text
+    assert "It fails at night." in text
+    assert "cd" * 32 in text
+    assert "never calibrated" not in text
+
+
+def test_a_model_without_figures_says_so(tmp_path: Path) -> None:
+    card = Card(name="bare", trusted=("Lambda",), unresponsive=True)
+    text = page_of(make_report((2.0,), card=card), tmp_path).text
+    assert "No figures come with this model" in text
+    assert "This model was never calibrated" in text
+    assert "run on a person's word: Lambda" in text
+    assert "gave all trial pictures the same score" in text
+
+
+def test_metrics_of_another_kind_are_no_figures(tmp_path: Path) -> None:
+    card = Card(name="odd", metrics={"auc": "high", "accuracy": {"value": None}})
+    assert "No figures come with this model" in page_of(make_report((2.0,), card=card), tmp_path).text
+
+
+def test_base_rates_by_hand() -> None:
+    # Odds of 4 to 1, times 1 to 99: 4 to 99.
+    assert with_share(0.8, 0.01) == pytest.approx(4 / 103)
+    assert with_share(0.8, 0.5) == pytest.approx(0.8)
+
+
+def test_a_video(tmp_path: Path) -> None:
+    sightings = [video_records.sighting(i / 10, 3.0 if 4 <= i < 8 else -3.0) for i in range(12)]
+    made = video_records.report(*sightings)
+    page = page_of([made], tmp_path)
+    assert made.verdict.headline in page.text
+    assert "1 person" in page.text
+    assert "12 of 12" in page.text
+    assert "0.4 to 0.7 s" in page.text
+    assert {attrs["alt"] for attrs in page.find("img")} == {"P(fake) over time", "Who is in it"}
+
+
+def test_badges_and_reasons(tmp_path: Path) -> None:
+    made = make_report((2.0, 1.0), heat=True)
+    check = Faithfulness(made.explanations[1], "weak", ("it moves the score less than most random maps",))
+    page = page_of(made, tmp_path, checks=[check])
+    assert "~ heatmap weak" in page.text
+    assert "it moves the score less than most random maps" in page.text
+    assert page.text.count("was not checked") == 1
+
+
+def test_regions_are_a_table(tmp_path: Path) -> None:
+    made = make_report((2.0,), heat=True)
+    text = page_of(made, tmp_path).text
+    assert made.explanations[0].regions.sentence in text
+
+
+def test_names_from_strangers_stay_text(tmp_path: Path) -> None:
+    card = Card(name=HOSTILE, training_data=HOSTILE, sha256=HOSTILE, metrics={"split": HOSTILE})
+    pictures = [
+        make_report((2.0,), name=HOSTILE, card=card),
+        make_report((2.0,), settings={HOSTILE: HOSTILE}),
+    ]
+    page = page_of(pictures, tmp_path, title=HOSTILE)
+    assert page.find("script") == []
+    assert all("onerror" not in attrs for _, attrs in page.tags)
+    assert all(attrs["src"].startswith(("data:image/png", "data:image/jpeg")) for attrs in page.find("img"))
+    assert "\u202e" not in page.source
+    assert "{{ 7*7 }}" in page.text
+    assert "<script>alert(2)</script>" in page.text
+
+
+def test_the_page_needs_and_does_nothing(tmp_path: Path) -> None:
+    page = page_of(make_report((2.0,), heat=True), tmp_path)
+    [policy] = [a["content"] for a in page.find("meta") if a.get("http-equiv") == "Content-Security-Policy"]
+    style = re.search(r"<style>(.*?)</style>", page.source, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy == (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe", "form", "object", "base"})
+    for _, attrs in page.tags:
+        assert "style" not in attrs
+        assert not [name for name in attrs if name.startswith("on")]
+        assert attrs.get("href", "#").startswith("#")
+    for address in re.findall(r"\w+://[^\s\"'<]+", re.sub(r"data:[^\"]+", "", page.source)):
+        raise AssertionError(address)
+
+
+def test_equal_reports_give_equal_bytes(tmp_path: Path) -> None:
+    one, two, three = (tmp_path / f"{i}.html" for i in range(3))
+    report.html(make_report((2.0,), heat=True, timing={"read": 1.0}), one, date=DATE)
+    report.html(make_report((2.0,), heat=True, timing={"read": 2.0}), two, date=DATE)
+    assert one.read_bytes() == two.read_bytes()
+    report.html(make_report((2.0,), heat=True), three, date=datetime(2030, 5, 6, 7, 8))
+    assert three.read_text().replace("2030-05-06 07:08", "2026-01-02 03:04") == one.read_text()
+
+
+def test_settings_that_differ_are_both_named(tmp_path: Path) -> None:
+    both = [make_report((2.0,), settings={"margin": margin, "detector": "hog"}) for margin in (0.0, 0.3)]
+    assert "margin 0.0, 0.3 detector hog" in page_of(both, tmp_path).text
+
+
+def test_nothing_is_no_report(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no report"):
+        report.html([], tmp_path / "r.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "r.html"
+    out.write_text("before")
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match="disk is full"):
+        report.html(make_report(), out)
+    assert [path.name for path in tmp_path.iterdir()] == ["r.html"]
+    assert out.read_text() == "before"
+
+
+# ------------------------------------------------------------------ scans
+
+
+@pytest.fixture
+def scanned(classifier: Classifier, tmp_path: Path) -> ScanResult:
+    """Eight faces from dark to bright, one twice; no face in one, one empty."""
+    files = folder(tmp_path / "files", 8)
+    (files / "again.png").write_bytes((files / "07.png").read_bytes())
+    write(files / "none.png", None)
+    (files / f"empty{HOSTILE.replace('/', '_')}.png").touch()
+    return scan(files, tmp_path / "j.sqlite", classifier, workers=0, detector=square)
+
+
+def shown(page: Page) -> list[tuple[str, str]]:
+    """(name, why) of the summary's rows."""
+    return re.findall(r"(\w+\.png)\s+\S+ (?:fake|real|inconclusive) [\d.]+ [\d.]+ (\w+)", page.text)
+
+
+def test_of_a_scan_the_strongest_and_the_most_doubtful(
+    scanned: ScanResult, classifier: Classifier, tmp_path: Path
+) -> None:
+    calls = []
+    page = page_of(
+        scanned,
+        tmp_path,
+        classifier=classifier,
+        detector=square,
+        most=2,
+        check=1,
+        progress=lambda done, total: calls.append((done, total)),
+    )
+    greys = {f"{i:02d}.png": 20 + 200 * i // 7 for i in range(8)}
+    doubtful = sorted(greys, key=lambda name: abs(probability(greys[name]) - 0.6))
+    strongest = ["07.png", "06.png"]
+    doubtful = [name for name in doubtful if name not in strongest][:2]
+    found = shown(page)
+    # The one that is there twice counts once, under either name.
+    assert [name.replace("again", "07") for name, _ in found] == [*strongest, *doubtful]
+    assert [why for _, why in found] == ["strongest", "strongest", "doubtful", "doubtful"]
+    assert calls == [(i, 4) for i in range(5)]
+    assert "11 files were scanned: 9 done, 1 no face, 1 failed." in page.text
+    assert "heatmap" in page.text
+    assert page.text.count("was not checked") == 3
+    assert "EmptyFile" in page.text
+    assert "none.png no face" in page.text
+    assert page.find("script") == []
+    # No folder of this machine is in it.
+    assert str(tmp_path) not in page.source
+
+
+def test_labels_stand_beside_the_score(scanned: ScanResult, classifier: Classifier, tmp_path: Path) -> None:
+    row = scanned.rows(order="strongest", limit=1)[0]
+    with Journal(scanned.journal) as journal:
+        journal.set_label(row.sha256, "real", row.path)
+    page = page_of(scanned, tmp_path, classifier=classifier, detector=square, most=1, check=0)
+    assert "Labelled real by a person." in page.text
+
+
+def test_what_is_gone_or_has_changed_is_said(
+    scanned: ScanResult, classifier: Classifier, tmp_path: Path
+) -> None:
+    files = tmp_path / "files"
+    (files / "06.png").unlink()
+    for name in ("07.png", "again.png"):
+        write(files / name, 100)
+    page = page_of(scanned, tmp_path, classifier=classifier, detector=square, most=2, check=0)
+    assert "It could not be looked at again: " in page.text
+    assert "06.png" in page.text
+    assert "The journal says: ◆ fake, P(fake)" in page.text
+    assert "The file has changed since it was scanned" in page.text
+
+
+def test_another_model_is_refused(scanned: ScanResult, classifier: Classifier, tmp_path: Path) -> None:
+    object.__setattr__(scanned.scan, "model_sha256", "0" * 64)
+    other = Classifier.__new__(Classifier)
+    other.__dict__.update({**vars(classifier), "sha256": "1" * 64})
+    with pytest.raises(InputError, match="another model"):
+        report.html(scanned, tmp_path / "r.html", classifier=other)
+
+
+def test_a_stopped_page_has_what_was_done(
+    scanned: ScanResult, classifier: Classifier, tmp_path: Path
+) -> None:
+    done = []
+    page = page_of(
+        scanned,
+        tmp_path,
+        classifier=classifier,
+        detector=square,
+        check=0,
+        progress=lambda i, total: done.append(i),
+        cancel=lambda: len(done) > 2,
+    )
+    assert 2 <= len(shown(page)) <= 3
+
+
+def test_pictures_of_faces_are_pixels(tmp_path: Path) -> None:
+    """A heatmap that is empty has no table of parts."""
+    made = make_report((2.0,), heat=True)
+    object.__setattr__(made.explanations[0], "peak", 0.0)
+    object.__setattr__(made.explanations[0], "heatmap", np.zeros_like(made.explanations[0].heatmap))
+    page = page_of(made, tmp_path)
+    assert "share of the evidence" not in page.text

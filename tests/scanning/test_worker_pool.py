@@ -1,0 +1,133 @@
+"""A file that ends, hangs or fells its process fails alone; no process is left behind."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from helpers.scan_helpers import CRASH, EXIT, HANG, KILL, probability, square, write
+
+from redeepfake_nb import Classifier, HashMismatch, ModelIncomplete, RedeepfakeError, save_model
+from redeepfake_nb.models.loading import sha256_of
+from redeepfake_nb.scanning import worker_pool as workers
+from redeepfake_nb.scanning.file_scoring import Outcome, ScanSettings
+from redeepfake_nb.scanning.worker_pool import Job, close_workers, run_job
+
+SETTINGS = pickle.dumps(ScanSettings(detector=square, threshold=0.6))
+
+
+@pytest.fixture(scope="module")
+def model(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_model(classifier, tmp_path_factory.mktemp("model") / "tiny.keras")
+
+
+@pytest.fixture
+def job(model: Path) -> Iterator[Job]:
+    scan = uuid.uuid4().hex
+    yield Job(scan, str(model), sha256_of(model), SETTINGS, (), time_limit=60.0, threads=1)
+    close_workers(scan)
+    assert not workers._idle.get(scan)
+
+
+def score(job: Job, paths: list[Path], **changes: object) -> list[tuple[Outcome, bool]]:
+    return run_job(replace(job, paths=tuple(map(str, paths)), **changes))
+
+
+def running(job: Job) -> list[int]:
+    return [w._process.pid for w in (*workers._idle.get(job.scan, ()), *workers._busy.get(job.scan, ()))]
+
+
+def test_files_are_scored_in_one_process_that_stays(job: Job, tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"{grey}.png", grey) for grey in (50, 150, 250)]
+    found = score(job, paths)
+    assert [o.score for o, _ in found] == pytest.approx([probability(g) for g in (50, 150, 250)], abs=1e-4)
+    assert [again for _, again in found] == [False] * 3
+    (first,) = running(job)
+    assert [o.score for o, _ in score(job, paths[1:])] == [o.score for o, _ in found[1:]]
+    assert running(job) == [first]
+    close_workers(job.scan)
+    assert not os.path.exists(f"/proc/{first}")
+
+
+@pytest.mark.parametrize(
+    ("first", "words"),
+    [(CRASH, "SIGSEGV"), (EXIT, "exit status 7"), (KILL, "SIGKILL, perhaps because memory")],
+)
+def test_a_file_that_ends_its_process_fails_alone(job: Job, tmp_path: Path, first: tuple, words: str) -> None:
+    paths = [write(tmp_path / f"{i}.png", 40 * i) for i in range(3)]
+    paths.insert(1, write(tmp_path / "bad.png", 100, first))
+    found = score(job, paths)
+    assert [o.status for o, _ in found] == ["done", "failed", "done", "done"]
+    outcome, again = found[1]
+    assert outcome.error == "WorkerLost"
+    assert words in outcome.cause
+    # A kill may have been meant for another: such a file gets its chance with the machine to itself.
+    assert again is (first == KILL)
+    if again:
+        assert score(job, [paths[1]], alone=True)[0][1] is False
+
+
+def test_a_file_that_hangs_is_given_up(job: Job, tmp_path: Path) -> None:
+    score(job, [write(tmp_path / "warm.png", 10)])
+    paths = [
+        write(tmp_path / "a.png", 10),
+        write(tmp_path / "b.png", 10, HANG),
+        write(tmp_path / "c.png", 10),
+    ]
+    found = score(job, paths, time_limit=3.0)
+    assert [o.status for o, _ in found] == ["done", "failed", "done"]
+    assert found[1][0].error == "TookTooLong"
+    assert "after 3 s" in found[1][0].cause
+    assert len(running(job)) == 1
+
+
+def test_what_libraries_print_does_not_get_between(job: Job, tmp_path: Path) -> None:
+    settings = pickle.dumps(ScanSettings(detector=_talkative, threshold=0.6))
+    ((outcome, _),) = score(job, [write(tmp_path / "a.png", 90)], settings=settings)
+    assert outcome.status == "done"
+
+
+def _talkative(image):
+    print("some words")
+    os.write(1, b"some more")
+    return square(image)
+
+
+def test_a_model_that_cannot_be_had_is_a_typed_error(job: Job, tmp_path: Path) -> None:
+    path = [write(tmp_path / "a.png", 90)]
+    with pytest.raises(HashMismatch, match="the call says"):
+        score(job, path, sha256="0" * 64)
+    with pytest.raises(ModelIncomplete, match="not on the machine"):
+        score(job, path, model=str(tmp_path / "absent.keras"), sha256="0" * 64)
+    assert running(job) == []
+
+
+def test_closing_ends_what_is_under_way(job: Job, tmp_path: Path) -> None:
+    path = write(tmp_path / "b.png", 10, HANG)
+    raised: list[BaseException] = []
+
+    def drive() -> None:
+        try:
+            score(job, [path])
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=drive)
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not running(job) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    (process,) = running(job)
+    close_workers(job.scan)
+    thread.join(60)
+    assert not thread.is_alive()
+    assert not os.path.exists(f"/proc/{process}")
+    assert isinstance(raised[0], RedeepfakeError)
+    assert running(job) == []

@@ -1,0 +1,187 @@
+"""Batches: a function of seed and step alone; pairs under one change; self-blends; what cannot be read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.face_points import face_points
+from PIL import Image
+
+from redeepfake_nb.datasets import landmarks as landmark_store
+from redeepfake_nb.datasets.augmentation import apply, draw
+from redeepfake_nb.datasets.labelled_faces import LabelledFaces
+from redeepfake_nb.datasets.self_blending import self_blend
+from redeepfake_nb.training.batches import PairBatches
+from redeepfake_nb.training.recipes import Recipe
+
+POINTS = face_points((32, 32), 26)
+
+
+def test_batches_depend_on_seed_and_step_alone(faces: LabelledFaces, smoke: Recipe) -> None:
+    one, same = PairBatches(faces.part("train"), smoke), PairBatches(faces.part("train"), smoke)
+    same.make(3, 67)
+    x, y = one.make(7, 67)
+    np.testing.assert_array_equal(x, same.make(7, 67)[0])
+    assert not np.array_equal(x, one.make(8, 67)[0])
+    assert not np.array_equal(x, PairBatches(faces.part("train"), replace(smoke, seed=1)).make(7, 67)[0])
+    assert (x.shape, x.dtype) == ((8, 67, 67, 3), np.float32)
+    np.testing.assert_array_equal(y[:, 0], [1, 1, 1, 1, 0, 0, 0, 0])
+
+
+def test_a_fake_stands_with_its_own_original_under_the_same_change(
+    faces: LabelledFaces, smoke: Recipe
+) -> None:
+    part = faces.part("train")
+    batches = PairBatches(part, smoke)
+    rows = batches.rows(5)
+    assert (
+        part.table["original"].to_numpy()[rows[:, 0]] == part.table["original"].to_numpy()[rows[:, 1]]
+    ).all()
+    x, _ = batches.make(5, 67)
+    rng = np.random.default_rng([smoke.seed, 2, 5])
+    for i, (fake, real) in enumerate(rows):
+        change = draw(rng, smoke.augmentation)
+        np.testing.assert_array_equal(x[i], apply(part.image(fake), change, 67))
+        np.testing.assert_array_equal(x[i + 4], apply(part.image(real), change, 67))
+
+
+def test_an_epoch_sees_every_pair_once(faces: LabelledFaces, smoke: Recipe) -> None:
+    batches = PairBatches(faces.part("train"), smoke)
+    assert batches.per_epoch == 2
+    for epoch in (0, 1):
+        seen = np.concatenate([batches.rows(2 * epoch + i) for i in range(2)])
+        assert len({int(fake) for fake, _ in seen}) == 8
+
+
+def test_batches_made_ahead_come_in_order(faces: LabelledFaces, smoke: Recipe) -> None:
+    batches = PairBatches(faces.part("train"), smoke)
+    found = list(batches.ahead(2, 9, 67))
+    assert [step for step, _ in found] == list(range(2, 9))
+    np.testing.assert_array_equal(found[4][1][0], batches.make(6, 67)[0])
+
+
+# ------------------------------------------------------------------ self-blended
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """Pictures whose landmarks were asked for; each gets the same ones, but none where it is black."""
+    seen = []
+
+    def find(image: np.ndarray, boxes: list) -> list[np.ndarray]:
+        seen.append(image)
+        assert boxes == [(0, 0, 64, 64)]
+        return [POINTS if image.any() else POINTS * 10]
+
+    monkeypatch.setattr(landmark_store, "find_landmarks", find)
+    return seen
+
+
+def reals_of(faces: LabelledFaces) -> LabelledFaces:
+    return faces.take(np.flatnonzero(faces.y == 0))
+
+
+def test_self_blends_alone_need_no_fakes(
+    faces: LabelledFaces, smoke: Recipe, looked_at: list[np.ndarray]
+) -> None:
+    """Fake i of a batch is real i blended with itself, under real i's change."""
+    reals, recipe = reals_of(faces.part("train")), replace(smoke, self_blend=1.0)
+    batches = PairBatches(reals, recipe)
+    x, y = batches.make(3, 67)
+    np.testing.assert_array_equal(y[:, 0], [1, 1, 1, 1, 0, 0, 0, 0])
+    changes = np.random.default_rng([recipe.seed, 2, 3])
+    for i, (_, real) in enumerate(batches.rows(3)):
+        change = draw(changes, recipe.augmentation)
+        rng = np.random.default_rng([recipe.seed, 3, 3, i])
+        rng.random()
+        blended, _ = self_blend(reals.image(real), POINTS, rng)
+        np.testing.assert_array_equal(x[i + 4], apply(reals.image(real), change, 67))
+        np.testing.assert_array_equal(x[i], apply(blended, change, 67))
+        assert (x[i] != x[i + 4]).any()
+
+
+def test_blends_differ_each_time_and_are_the_same_again(
+    faces: LabelledFaces, smoke: Recipe, looked_at: list[np.ndarray]
+) -> None:
+    reals, recipe = reals_of(faces.part("train")), replace(smoke, self_blend=1.0)
+    one, same = PairBatches(reals, recipe), PairBatches(reals, recipe)
+    same.make(1, 67)
+    np.testing.assert_array_equal(one.make(5, 67)[0], same.make(5, 67)[0])
+    assert len(looked_at) <= 16  # landmarks of 8 faces, found once by each
+
+
+def test_a_share_of_the_fakes_is_blended(
+    faces: LabelledFaces, smoke: Recipe, looked_at: list[np.ndarray]
+) -> None:
+    """The rest are the table's own; the real side stays as it is without self-blending."""
+    part = faces.part("train")
+    plain, mixed = PairBatches(part, smoke), PairBatches(part, replace(smoke, self_blend=0.5))
+    other = 0
+    for step in range(10):
+        (x, _), (z, _) = plain.make(step, 67), mixed.make(step, 67)
+        np.testing.assert_array_equal(x[4:], z[4:])
+        other += sum((a != b).any() for a, b in zip(x[:4], z[:4], strict=True))
+    assert 10 <= other <= 30
+    assert plain.landmarks is not mixed.landmarks
+
+
+def test_without_self_blending_nobody_looks_for_landmarks(
+    faces: LabelledFaces, smoke: Recipe, looked_at: list[np.ndarray]
+) -> None:
+    PairBatches(faces.part("train"), smoke).make(0, 67)
+    assert looked_at == []
+
+
+def test_a_face_without_landmarks_is_left_alone(
+    smoke: Recipe, looked_at: list[np.ndarray], tmp_path: Path
+) -> None:
+    """Its own fake stays; where there is none, the next face takes its place."""
+    rows = []
+    for name, level, label in (("a", 0, "REAL"), ("b", 90, "FAKE"), ("c", 200, "REAL")):
+        Image.fromarray(np.full((64, 64, 3), level, np.uint8)).save(tmp_path / f"{name}.png")
+        rows.append((f"{name}.png", label, "v" if name < "c" else "w", None, "train"))
+    columns = ["file", "label", "original", "identity", "split"]
+    faces = LabelledFaces(pd.DataFrame(rows, columns=columns), tmp_path)
+    calm = replace(smoke.augmentation, crop=(1.0, 1.0), flip=0.0)
+    recipe = replace(smoke, batch_pairs=1, augmentation=calm)
+    mixed = PairBatches(faces, replace(recipe, self_blend=0.999))
+    assert [int(side.mean()) for side in mixed.make(0, 67)[0]] == [90, 0]
+    alone = PairBatches(faces, replace(recipe, self_blend=1.0))
+    assert [int(alone.make(step, 67)[0][1].mean()) for step in range(4)] == [200] * 4
+
+
+# ------------------------------------------------------------------ unreadable
+
+
+def test_a_damaged_picture_gives_its_place_to_the_next_pair(
+    faces: LabelledFaces, smoke: Recipe, tmp_path: Path
+) -> None:
+    for name in faces.table["file"]:
+        (tmp_path / name).write_bytes((faces.root / name).read_bytes())
+    (tmp_path / "3-FAKE.png").write_bytes(b"no picture")
+    part = LabelledFaces(faces.table, tmp_path).part("train")
+    whole, damaged = PairBatches(faces.part("train"), smoke), PairBatches(part, smoke)
+    met = 0
+    for step in range(4):
+        rows = [int(fake) for fake, _ in whole.rows(step)]
+        (x, _), (z, _) = whole.make(step, 67), damaged.make(step, 67)
+        for i, row in enumerate(rows):
+            same = (x[[i, i + 4]] == z[[i, i + 4]]).all()
+            assert same == (part.table["file"][row] != "3-FAKE.png")
+            met += not same
+    assert met == 2  # once in each epoch
+    assert list(damaged.unreadable) == ["3-FAKE.png"]
+
+
+def test_nothing_to_train_on(faces: LabelledFaces, smoke: Recipe, tmp_path: Path) -> None:
+    part = faces.part("train")
+    with pytest.raises(ValueError, match="self_blend = 1 needs none"):
+        PairBatches(reals_of(part), smoke)
+    with pytest.raises(ValueError, match="no real faces"):
+        PairBatches(part.take(np.flatnonzero(part.y)), replace(smoke, self_blend=1.0))
+    with pytest.raises(ValueError, match="no pair"):
+        PairBatches(LabelledFaces(part.table, tmp_path), smoke).make(0, 67)

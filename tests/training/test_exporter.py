@@ -1,0 +1,126 @@
+"""A written model carries its habits, its figures by kind of face and under change, and where it is from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from redeepfake_nb import Card, Classifier, Preprocessing, build_model, evaluate, load_model
+from redeepfake_nb.datasets.labelled_faces import LabelledFaces
+from redeepfake_nb.evaluation.assessment import assess
+from redeepfake_nb.evaluation.calibration import fit_calibration, fit_temperature
+from redeepfake_nb.evaluation.scoring import score_all
+from redeepfake_nb.training.exporter import About, join_and_export, publish
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> LabelledFaces:
+    """Six people for training and six for val: light noise is mostly fake, dark noise mostly real."""
+    folder, rows = tmp_path_factory.mktemp("faces"), []
+    for i in range(24):
+        rng = np.random.default_rng(i)
+        fake = i % 2 == 1
+        light = (not fake if i % 12 == 5 else fake) * 60 + 60
+        pixels = (rng.integers(0, 60, (64, 64, 3)) + light).astype(np.uint8)
+        name = f"{i}.png"
+        Image.fromarray(pixels).save(folder / name)
+        split = "train" if i < 12 else "val"
+        rows.append((name, "FAKE" if fake else "REAL", f"v{i // 2}", i // 2, split, 100 + 8 * i))
+    columns = ["file", "label", "original", "identity", "split", "original_width"]
+    return LabelledFaces(pd.DataFrame(rows, columns=columns), folder)
+
+
+def published(model: Classifier, faces: LabelledFaces, path: Path, **about) -> Classifier:
+    training = {"recipe": "by hand", "recipe_digest": "0" * 16, "steps": 3}
+    card = replace(model.card, architecture="brightness", temperature=None)
+    about = About(**{"name": "bright", **about})
+    parts = faces.part("train"), faces.part("val")
+    # Publishing rounds the weights in place, and the fixture's are shared.
+    copy = keras.models.clone_model(model.keras_model)
+    copy.set_weights(model.keras_model.get_weights())
+    return load_model(publish(copy, card, path, about, training, *parts, resamples=30))
+
+
+def test_figures_are_those_of_the_written_file(
+    classifier: Classifier, faces: LabelledFaces, tmp_path: Path
+) -> None:
+    written = published(classifier, faces, tmp_path / "m.keras", licence="MIT", training_data="Noise.")
+    found = assess(written, faces.part("val"), resamples=0)
+    metrics = written.card.metrics
+    for name in ("auc", "log_loss", "ece"):
+        assert metrics[name]["value"] == pytest.approx(found.metrics[name].value, abs=1e-4)
+    before = score_all([classifier], faces.part("val")).logits[0].astype(float)
+    raw = evaluate(found.y, 1 / (1 + np.exp(-before)), resamples=0)
+    temperature, shift = fit_calibration(found.y, before)
+    np.testing.assert_allclose(found.logits, before + shift, atol=0.02)  # weights are rounded too
+    assert written.temperature == pytest.approx(temperature, abs=0.01)
+    assert metrics["before_calibration"]["log_loss"] == pytest.approx(raw["log_loss"].value, abs=5e-3)
+    assert {row["feature"] for row in metrics["slices"]} == {"native width", "brightness", "sharpness"}
+    swapped = [row for row in metrics["robustness"] if row["change"] == "colours swapped"]
+    # The fixture's model knows brightness alone; colours do not matter to it.
+    assert swapped[0]["flipped"] == 0
+    assert metrics["training"] == {
+        "recipe": "by hand",
+        "recipe_digest": "0" * 16,
+        "steps": 3,
+        "faces": 12,
+        "identities": 6,
+    }
+    assert json.loads((tmp_path / "m.json").read_text())["licence"] == "MIT"
+
+
+def test_the_card_reads_well(classifier: Classifier, faces: LabelledFaces, tmp_path: Path) -> None:
+    published(classifier, faces, tmp_path / "m.keras")
+    text = (tmp_path / "m.md").read_text()
+    assert "Recipe `by hand` (settings `0000000000000000`), 3 steps on 12 faces of 6 people." in text
+    assert "| native width (px) | 156 to under 224 |" in text
+    assert "| unchanged |  |" in text
+    assert "| colours swapped | 1 BGR fed as RGB |" in text
+    assert "None" not in text
+    assert "nan" not in text
+
+
+def test_joined_networks_are_written_as_one(faces: LabelledFaces, tmp_path: Path) -> None:
+    parts = []
+    for seed, backbone in enumerate(("EfficientNetLite0", "FaceResNet")):
+        model = build_model(backbone, input_size=96)
+        rng = np.random.default_rng(seed)
+        model.layers[-1].set_weights([rng.normal(0, 0.05, w.shape) for w in model.layers[-1].get_weights()])
+        card = Card(
+            name=backbone,
+            preprocessing=Preprocessing(input_size=96),
+            temperature=1.0 + seed,
+            mirror=True,
+            metrics={"training": {"recipe": f"r{seed}", "recipe_digest": "abc", "steps": 7}},
+        )
+        parts.append(Classifier(model, card))
+    written = load_model(join_and_export(parts, 96, faces, tmp_path / "both.keras", resamples=20))
+    assert written.card.mirror
+    assert written.card.name == "EfficientNetLite0 + FaceResNet"
+    assert written.card.architecture.startswith("EfficientNetLite0+FaceResNet, ")
+    assert written.explain_layer == "evidence"
+    assert [p["recipe"] for p in written.card.metrics["training"]["parts"]] == ["r0", "r1"]
+    text = (tmp_path / "both.md").read_text()
+    assert "* recipe `r0` (settings `abc`), 7 steps\n* recipe `r1`" in text
+    # The written weights are rounded, so the mean of the parts is met closely, not exactly; and each part is
+    # calibrated on val first, which changes its share.
+    val = faces.part("val")
+    shares = []
+    for part in parts:
+        logits = score_all([part], val).logits[0]
+        shares.append(logits / fit_temperature(val.y, logits))
+    expected = (shares[0] + shares[1]) / 2
+    found = score_all([written], val).logits[0]
+    assert np.corrcoef(found, expected)[0, 1] > 0.99  # but for the shift of the calibration
+
+
+def test_both_splits_are_needed(faces: LabelledFaces, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="both splits"):
+        join_and_export([], 96, faces.part("train"), tmp_path / "m.keras")

@@ -1,0 +1,123 @@
+"""Recipes are read as they stand, and unknown keys are errors."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from redeepfake_nb.datasets.augmentation import Augmentation
+from redeepfake_nb.training.recipes import Recipe, Stage
+
+TEXT = """
+backbone = "FaceResNet"
+seed = 3
+
+[head]
+units = [8]
+dropout = 0.1
+
+[[stages]]
+input_size = 51
+steps = 4
+rate = 0.1
+
+[[stages]]
+input_size = 67
+steps = 2
+rate = 0.01
+[stages.augmentation]
+erase = 0.5
+
+[augmentation]
+crop = [0.5, 1.0]
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(TEXT)
+    return path
+
+
+def test_fields(file: Path) -> None:
+    recipe = Recipe.read(file)
+    assert (recipe.name, recipe.backbone, recipe.seed, recipe.steps) == ("mine", "FaceResNet", 3, 6)
+    assert (recipe.head.units, recipe.head.dropout) == ((8,), 0.1)
+    assert [stage.input_size for stage in recipe.stages] == [51, 67]
+    assert recipe.augmentation.crop == (0.5, 1.0)
+
+
+def test_a_stage_may_have_its_own_augmentation(file: Path) -> None:
+    recipe = Recipe.read(file)
+    assert recipe.augmentation_at(3) == Augmentation(crop=(0.5, 1.0))
+    assert recipe.augmentation_at(4) == Augmentation(erase=0.5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("seed", "sead"),
+        ("units", "unit"),
+        ("rate = 0.1", "speed = 1"),
+        ("crop", "crob"),
+        ("[[stages]]", "[[stage]]"),
+    ],
+)
+def test_unknown_keys(file: Path, old: str, new: str) -> None:
+    file.write_text(TEXT.replace(old, new))
+    with pytest.raises(ValueError, match=r"mine\.toml"):
+        Recipe.read(file)
+
+
+def test_digest_follows_the_settings(file: Path) -> None:
+    one = Recipe.read(file)
+    assert one.digest() == Recipe.read(file).digest()
+    file.write_text(TEXT.replace("seed = 3", "seed = 4"))
+    assert Recipe.read(file).digest() != one.digest()
+
+
+def test_digest_ignores_fields_at_their_defaults(file: Path) -> None:
+    """So a field that joins later leaves the digests of old recipes, and their checkpoints, as they are."""
+    recipe = Recipe.read(file)
+    assert replace(recipe, self_blend=0.0, fallback_random=False).digest() == recipe.digest()
+    assert replace(recipe, self_blend=0.5).digest() != recipe.digest()
+    small = Recipe("a", "b", (Stage(1, 2, 0.5, 4),))
+    written = (
+        '{"backbone": "b", "name": "a", "stages": [{"input_size": 1, "rate": 0.5, "steps": 2, "warmup": 4}]}'
+    )
+    assert small.digest() == hashlib.sha256(written.encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_is_a_share(file: Path, share: float) -> None:
+    file.write_text(f"self_blend = {share}\n{TEXT}")
+    with pytest.raises(ValueError, match=r"mine\.toml.*share from 0 to 1"):
+        Recipe.read(file)
+
+
+def test_every_recipe_of_the_project_is_valid(root: Path) -> None:
+    recipes = sorted((root / "models" / "recipes").glob("*.toml"))
+    assert {path.stem for path in recipes} >= {"compact-cpu", "efficientnetb4-224", "smoke"}
+    for path in recipes:
+        assert Recipe.read(path).name == path.stem
+
+
+def test_recipes_have_names() -> None:
+    assert Recipe.named("smoke").steps == 30
+    assert Recipe.named("efficientnetb4-224").fallback_random
+    with pytest.raises(ValueError, match=r"'best'; there are .*smoke"):
+        Recipe.named("best")
+
+
+def test_a_stage_may_have_its_own_share_of_self_blends() -> None:
+    stages = (Stage(67, 10, 1e-3), Stage(67, 5, 1e-3, self_blend=0.2))
+    recipe = Recipe("r", "FaceResNet", stages)
+    assert [recipe.self_blend_at(step) for step in (0, 9, 10, 14)] == [0, 0, 0.2, 0.2]
+    assert recipe.self_blends == (0, 0.2)
+    assert replace(recipe, self_blend=0.5).self_blends == (0.2, 0.5)
+    with pytest.raises(ValueError, match="share from 0 to 1"):
+        Recipe("r", "FaceResNet", (Stage(67, 5, 1e-3, self_blend=1.5),))

@@ -1,0 +1,87 @@
+"""Plots of a video say what the report says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers.video_records import portrait, report, sighting
+from matplotlib.figure import Figure
+
+from redeepfake_nb import Explanation, view
+
+
+def lines(ax) -> dict[str, tuple[list, list]]:
+    return {
+        line.get_label(): (list(line.get_xdata()), list(line.get_ydata()))
+        for line in ax.lines
+        if not line.get_label().startswith("_") and len(line.get_xdata())
+    }
+
+
+def test_timeline_has_one_line_per_person_and_breaks_at_gaps() -> None:
+    times = np.arange(20) * 0.5
+    seen = [sighting(t, 2.0) for t in times if not 3 <= t <= 6] + [sighting(t, -2.0, 1) for t in times[:6]]
+    ax = view.plot_timeline(report(*seen, times=times), Figure())
+    found = lines(ax)
+    assert set(found) == {"person 1: 0.88", "person 2: 0.12", "no face found"}
+    assert found["person 1: 0.88"][0] == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
+    # The second run of person 1 is a line of its own, without a label.
+    assert any(list(line.get_xdata()) == list(times[times > 6]) for line in ax.lines)
+    assert found["no face found"][0] == list(times[(times >= 3) & (times <= 6)])
+    assert ax.get_xlabel() == "time (s)"
+
+
+def test_timeline_marks_followed_faces_and_the_moment() -> None:
+    seen = [sighting(0.0, 2.0), sighting(0.2, 2.0, bridged=True), sighting(0.4, -2.0)]
+    ax = view.plot_timeline(report(*seen), Figure(), moment=0.2)
+    hollow = [line for line in ax.lines if line.get_marker() == "D" and line.get_markerfacecolor() == "white"]
+    assert [list(line.get_xdata()) for line in hollow if len(line.get_xdata())] == [[0.2]]
+    assert any(list(line.get_xdata()) == [0.2, 0.2] for line in ax.lines)
+
+
+def test_timeline_of_nobody_and_of_nothing() -> None:
+    ax = view.plot_timeline(report(times=np.arange(3.0)), Figure())
+    assert "no face was found" in [text.get_text() for text in ax.texts]
+    view.plot_timeline(report(times=np.zeros(0), duration=None), Figure())
+
+
+@pytest.mark.parametrize("people", [1, 3, 6])
+def test_gallery(people: int) -> None:
+    seen = [sighting(0.1 * i, 2.0 - p, p) for i in range(6) for p in range(people)]
+    made = report(*seen, portraits={p: portrait(p) for p in range(people) if p != 1})
+    axes = view.plot_persons(made, Figure())
+    assert len(axes) == people
+    assert axes[0].get_title().startswith("person 1: fake\n")
+    if people > 1:
+        assert [t.get_text() for t in axes[1].texts] == ["no picture kept"]
+
+
+def test_suspicious_frames() -> None:
+    strong = [portrait(0, 3.0), portrait(1, 1.0)]
+    heat = np.zeros((100, 100), np.float32)
+    heat[40:60, 40:60] = 1
+    full = Explanation(strong[0], heat, "gradcam", "fake", "conv", 2.0, 0.0)
+    empty = replace(full, prediction=strong[1], heatmap=np.zeros_like(heat), peak=0.0)
+    made = report(sighting(0.0, 3.0), evidence=tuple(strong), explanations=(full, empty))
+    axes = view.plot_suspicious_frames(made, Figure())
+    titles = [ax.get_title().split("\n") for ax in axes]
+    assert titles[0][0] == "P(fake) 0.95 at 0.12 s"
+    assert titles[0][-1] == "gradcam, peak 2"
+    assert titles[1][-1] == "gradcam, no positive evidence"
+    pixels = [ax.images[0].get_array() for ax in axes]
+    assert not np.array_equal(pixels[0], strong[0].face.crop(0.0))
+    np.testing.assert_array_equal(pixels[1], strong[1].face.crop(0.0))
+
+
+def test_nothing_to_show() -> None:
+    nothing = report(times=np.arange(3.0))
+    assert len(view.plot_persons(nothing, Figure())) == 1
+    assert len(view.plot_suspicious_frames(nothing, Figure())) == 1
+
+
+def test_a_grid_needs_a_figure() -> None:
+    made = report(sighting(0.0, 1.0), portraits={0: portrait(0)})
+    with pytest.raises(ValueError, match="fills a figure"):
+        view.plot_persons(made, Figure().subplots())
