@@ -1,4 +1,4 @@
-# make lab: JupyterLab on the first notebook. make test: all tests. Both fill $(VENV) first.
+# `make` or `make help` lists the targets; each fills $(VENV) first.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -7,9 +7,13 @@ RECIPE ?= models/recipes/compact-cpu.toml
 OUT ?= runs/$(basename $(notdir $(RECIPE)))
 MARK := $(VENV)/.installed
 
-.PHONY: install lab test lint format bench load fuzz docs screenshot train evaluate clean
+.DEFAULT_GOAL := help
+.PHONY: help install lab check test lint types format bench load fuzz docs screenshot train evaluate clean
 
-install: $(MARK)
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: $(MARK) ## Create the virtual environment in .venv
 
 # Wheels only, so that no compiler is ever needed. face_recognition comes without its dependencies: it asks for
 # the source distribution of dlib, and dlib-bin has already given dlib.
@@ -21,59 +25,66 @@ $(MARK): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt face_recognition
 	touch $(MARK)
 
-lab: install
+lab: install ## Open JupyterLab; NOTEBOOK=notebooks/02_video.ipynb opens another notebook
 	$(BIN)/jupyter lab $(NOTEBOOK)
 
-# A file's tests stay in one process, since many share a model that is made once.
+# Tests of one file stay in one process, since many share a model that is made once.
 JOBS ?= 2
-test: install
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
-lint: install
+check: lint types ## Run lint, types and the fast tests (about three minutes on two cores)
+	$(PYTEST) -m "not slow and not browser and not notebook"
+
+test: install ## Run all tests; JOBS=1 in one process
+	$(PYTEST)
+
+lint: install ## Check style, import directions between sub-packages, and that notebooks hold no outputs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
-format: install
+types: install ## Check types with mypy
+	$(BIN)/mypy
+
+format: install ## Format code and notebooks, and strip outputs
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/nbstripout notebooks/*.ipynb
 
-bench: install
+docs: install ## Build the site into build/site; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean
+
+bench: install ## Measure speed and memory, and write docs/performance.md
 	$(BIN)/python -m benchmarks
 
-# Memory over thousands of calls, and threads against one; see docs/reliability.md.
-load: install
+load: install ## Measure memory over thousands of calls, and threads against one; see docs/reliability.md
 	$(BIN)/python -m benchmarks.load
 
-# What breaks a promise is kept below build/fuzz with its seed.
+# An input that raises anything but a typed error is kept below build/fuzz, with its seed.
 PICTURES ?= 10000
 VIDEOS ?= 2000
 MODELS ?= 500
 CONFIGURATIONS ?= 900
 SEED ?= 0
-fuzz: install
+fuzz: install ## Read damaged pictures, videos and models in bulk; see docs/reliability.md
 	PYTHONPATH=tests $(BIN)/python -u -m helpers.fuzzing --pictures $(PICTURES) --videos $(VIDEOS) --models $(MODELS) \
 		--configurations $(CONFIGURATIONS) --first-seed $(SEED)
 
-docs: install
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean
-
-# Wants a Chromium.
-screenshot: install
+screenshot: install ## Renew the picture in the README; needs Chromium
 	$(BIN)/python tests/browser/make_screenshot.py
 
 # DATA: a CSV, a Kaggle deepfake-faces folder, or a folder with real/ and fake/.
-train: install
+train: install ## Train: RECIPE=models/recipes/NAME.toml DATA=folder OUT=folder
 	$(BIN)/python -m redeepfake_nb.cli train $(RECIPE) --data "$(DATA)" --out "$(OUT)"
 
 # MODEL: a .keras file with its sidecar, or "default". SPLIT, LIMIT and FALSE_ALARM may be left out.
 MODEL ?= default
 evaluate: OUT := runs/evaluate-$(basename $(notdir $(MODEL)))
-evaluate: install
+evaluate: install ## Evaluate: MODEL=mine.keras DATA=folder [SPLIT=val] [LIMIT=400]
 	$(BIN)/python -m redeepfake_nb.cli evaluate --model "$(MODEL)" --data "$(DATA)" --out "$(OUT)" \
 		$(if $(SPLIT),--split "$(SPLIT)") $(if $(LIMIT),--limit "$(LIMIT)") \
 		$(if $(FALSE_ALARM),--false-alarm "$(FALSE_ALARM)")
 
-clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache
+clean: ## Remove the virtual environment and everything built
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache

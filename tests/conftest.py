@@ -1,4 +1,4 @@
-"""Fixtures every test module may use."""
+"""Fixtures that every test module may use, and markers by folder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+# Folder of tests -> the marker that all of them get; see CONTRIBUTING.md.
+MARKER_OF_FOLDER = {"browser": "browser", "notebooks": "notebook", "hostile": "slow"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by the folder that they lie in."""
+    for item in items:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        if folder in MARKER_OF_FOLDER:
+            item.add_marker(MARKER_OF_FOLDER[folder])
 
 
 @pytest.fixture(scope="session")

@@ -71,3 +71,20 @@ PUBLIC = [
     "scan",
     "stress_test",
 ]
+
+# The sub-packages, in the order of the data; each imports only from those before it.
+SUBPACKAGES = [
+    "utils",
+    "media",
+    "faces",
+    "models",
+    "datasets",
+    "explanation",
+    "analysis",
+    "evaluation",
+    "scanning",
+    "training",
+    "view",
+    "report",
+    "widgets",
+]

@@ -52,6 +52,7 @@ def test_pages_with_examples_are_found() -> None:
     assert {"README.md", "docs/quickstart.md", "docs/faq.md"} <= set(WITH_EXAMPLES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
 def test_examples_run(name: str, samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In order, in one namespace, in a folder of their own."""
