@@ -17,10 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ..models.card import Card
 from ..models.prediction import Prediction
+from ..models.tested_kinds import blind_spots
+from ..utils.numeric import check_threshold
 
 VerdictLabel = Literal["fake", "real", "inconclusive"]
 
@@ -44,25 +46,46 @@ def doubt(temperature: float | None) -> float:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A label at a threshold, and why. ``reasons`` are whole phrases for a person to read."""
+    """A label at a threshold, and why.
+
+    Parameters
+    ----------
+    label
+        ``"fake"``, ``"real"``, or ``"inconclusive"``.
+    reasons
+        Whole phrases for a person to read.
+    threshold
+        Cut on P(fake), 0..1.
+    limits
+        What the model does not detect or was not tested on, as the end of a sentence that begins with "but";
+        see :func:`redeepfake_nb.models.tested_kinds.blind_spots`. Empty where every kind of fakes is covered.
+    """
 
     label: VerdictLabel
     reasons: tuple[str, ...]
     threshold: float
+    limits: str = ""
 
     @property
     def headline(self) -> str:
-        """One modest line."""
+        """One modest line. Where nothing was found, it names what the model could not have found."""
         words = {
             "fake": "Points to manipulation",
             "real": "No sign of manipulation found",
             "inconclusive": "Inconclusive",
         }
-        return f"{words[self.label]} (threshold {self.threshold:.2f})"
+        line = f"{words[self.label]} (threshold {self.threshold:.2f})"
+        return f"{line}, but {self.limits}" if self.label == "real" and self.limits else line
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {"label": self.label, "threshold": self.threshold, "reasons": list(self.reasons)}
+        return {
+            "label": self.label,
+            "headline": self.headline,
+            "threshold": self.threshold,
+            "reasons": list(self.reasons),
+            "limits": self.limits,
+        }
 
 
 def doubts(prediction: Prediction, card: Card, threshold: float) -> tuple[str, ...]:
@@ -96,8 +119,7 @@ def judge(predictions: Sequence[Prediction], card: Card, threshold: float) -> Ve
     ValueError
         A threshold outside (0, 1).
     """
-    if not 0 < threshold < 1:
-        raise ValueError(f"threshold must lie between 0 and 1, not {threshold}")
+    check_threshold(threshold)
     if not predictions:
         return Verdict("inconclusive", ("no face was found", *_on_trust(card)), threshold)
 
@@ -119,7 +141,7 @@ def judge(predictions: Sequence[Prediction], card: Card, threshold: float) -> Ve
         label = "inconclusive"
     else:
         label = "real"
-    return Verdict(label, tuple(reasons), threshold)
+    return _verdict(label, reasons, card, threshold)
 
 
 def judge_person(
@@ -167,7 +189,7 @@ def judge_person(
     reasons += _about(card)
     label: VerdictLabel = "fake" if probability >= threshold else "real"
     doubtful = bool(found) or card.unresponsive
-    return Verdict("inconclusive" if doubtful else label, (*reasons, *found), threshold)
+    return _verdict("inconclusive" if doubtful else label, [*reasons, *found], card, threshold)
 
 
 def judge_video(
@@ -194,14 +216,23 @@ def judge_video(
         return Verdict("inconclusive", ("no face was found", *reasons, *_on_trust(card)), threshold)
     labels = [verdict.label for _, verdict in persons]
     for name, verdict in persons:
-        reasons += [reason if len(persons) == 1 else f"{name}: {reason}" for reason in verdict.reasons]
+        own = [reason for reason in verdict.reasons if reason != verdict.limits]
+        reasons += own if len(persons) == 1 else [f"{name}: {reason}" for reason in own]
     if "fake" in labels:
         label: VerdictLabel = "fake"
     elif missing or "inconclusive" in labels:
         label = "inconclusive"
     else:
         label = "real"
-    return Verdict(label, tuple(reasons), threshold)
+    return _verdict(label, reasons, card, threshold)
+
+
+def _verdict(label: VerdictLabel, reasons: Sequence[str], card: Card, threshold: float) -> Verdict:
+    """A verdict that says what the model cannot see: in its headline if real, as a reason if inconclusive."""
+    limits = blind_spots(card.tested_on)
+    if label == "inconclusive" and limits:
+        reasons = [*reasons, limits]
+    return Verdict(label, tuple(reasons), threshold, limits)
 
 
 def _about(card: Card) -> list[str]:

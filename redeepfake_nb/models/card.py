@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ModelIncomplete
 from ..faces.preprocessing import Preprocessing
+from ..utils.numeric import check_threshold
+from .tested_kinds import KindResult
 
 if TYPE_CHECKING:
     pass
@@ -26,6 +28,7 @@ _KINDS: dict[str, Any] = {
     **dict.fromkeys(("mirror", "unresponsive"), bool),
     "metrics": Mapping,
     "trusted": (list, tuple),
+    "tested_on": tuple,
 }
 
 
@@ -56,6 +59,9 @@ class Card:
         Sharpness below which faces were rare in training; see ``Face.sharpness``.
     metrics
         Measured figures, each with its split and interval, as plain JSON.
+    tested_on
+        How well the model separates each kind of fakes it was tested on from real faces; empty where nothing
+        is known. Verdicts name the kinds that it does not detect.
     converted_from
         SHA-256 of the file this one was made of, where it was converted.
     trusted
@@ -83,6 +89,7 @@ class Card:
     licence: str = "unknown"
     training_data: str = "unknown"
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    tested_on: tuple[KindResult, ...] = ()
     converted_from: str | None = None
     trusted: tuple[str, ...] = ()
     unresponsive: bool = False
@@ -99,8 +106,7 @@ class Card:
             raise ValueError(f"temperature must be positive, not {self.temperature}")
         if not abs(self.shift) < float("inf"):
             raise ValueError(f"shift must be a finite number, not {self.shift}")
-        if not 0 < self.threshold < 1:
-            raise ValueError(f"threshold must lie between 0 and 1, not {self.threshold}")
+        check_threshold(self.threshold)
         object.__setattr__(self, "trusted", tuple(str(name) for name in self.trusted))
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,6 +115,7 @@ class Card:
         values["preprocessing"] = self.preprocessing.to_dict()
         values["metrics"] = dict(self.metrics)
         values["trusted"] = list(self.trusted)
+        values["tested_on"] = [result.to_dict() for result in self.tested_on]
         return values
 
     @classmethod
@@ -128,6 +135,10 @@ class Card:
         values = dict(values)
         if "preprocessing" in values:
             values["preprocessing"] = Preprocessing.from_dict(values["preprocessing"])
+        if "tested_on" in values:
+            if not isinstance(values["tested_on"], (list, tuple)):
+                raise ValueError("tested_on must be a list")
+            values["tested_on"] = tuple(KindResult.from_dict(entry) for entry in values["tested_on"])
         return cls(**values)
 
 
@@ -175,5 +186,6 @@ def model_to_dict(card: Card) -> dict[str, Any]:
         "temperature": card.temperature,
         "trusted": list(card.trusted),
         "unresponsive": card.unresponsive,
+        "tested_on": [result.to_dict() for result in card.tested_on],
         "preprocessing": card.preprocessing.to_dict(),
     }

@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 
 from redeepfake_nb import Card, Face, Frame, Prediction
-from redeepfake_nb.analysis.verdict import doubts, judge, judge_person
+from redeepfake_nb.analysis.verdict import doubts, judge, judge_person, judge_video
+from redeepfake_nb.models.tested_kinds import KINDS, KindResult
 
 FRAME = Frame(np.zeros((400, 400, 3), np.uint8))
-CARD = Card(temperature=1.0, min_face=80, min_sharpness=10.0)
+# Every kind detected, and every kind but wholly generated faces, which come first.
+ALL_DETECTED = tuple(KindResult(kind, "A", 0.9, 0.85, 0.95, 100, 200) for kind in KINDS)
+BLIND_TO_GENERATED = (KindResult("generated", "A", 0.3, 0.25, 0.35, 100, 200), *ALL_DETECTED[1:])
+CARD = Card(temperature=1.0, min_face=80, min_sharpness=10.0, tested_on=ALL_DETECTED)
 
 
 def scored(probability: float, size: int = 100, sharpness: float = 50.0) -> Prediction:
@@ -81,11 +85,17 @@ def test_reasons_are_words_with_numbers() -> None:
 def test_no_face_is_no_half() -> None:
     verdict = judge([], CARD, 0.5)
     assert verdict.reasons == ("no face was found",)
-    assert verdict.to_dict() == {"label": "inconclusive", "threshold": 0.5, "reasons": ["no face was found"]}
+    assert verdict.to_dict() == {
+        "label": "inconclusive",
+        "headline": "Inconclusive (threshold 0.50)",
+        "threshold": 0.5,
+        "reasons": ["no face was found"],
+        "limits": "",
+    }
 
 
 def test_an_uncalibrated_model_says_so_and_must_be_surer() -> None:
-    uncalibrated = Card(temperature=None)
+    uncalibrated = Card(temperature=None, tested_on=ALL_DETECTED)
     verdict = judge([scored(0.7)], uncalibrated, 0.5)
     assert verdict.label == "inconclusive"
     assert "never calibrated" in verdict.reasons[-1]
@@ -112,3 +122,34 @@ def test_headlines_stay_modest() -> None:
         "Inconclusive (threshold 0.50)",
         "No sign of manipulation found (threshold 0.50)",
     ]
+
+
+def test_a_verdict_names_what_the_model_does_not_detect() -> None:
+    card = Card(temperature=1.0, tested_on=BLIND_TO_GENERATED)
+    limits = "this model does not detect wholly generated faces"
+    verdict = judge([scored(0.1)], card, 0.5)
+    assert verdict.headline == f"No sign of manipulation found (threshold 0.50), but {limits}"
+    assert verdict.to_dict()["limits"] == limits
+    assert limits not in verdict.reasons
+    near = judge([scored(0.45)], card, 0.5)
+    assert near.label == "inconclusive"
+    assert near.headline == "Inconclusive (threshold 0.50)"
+    assert near.reasons[-1] == limits
+    found = judge([scored(0.9)], card, 0.5)
+    assert found.headline == "Points to manipulation (threshold 0.50)"
+    assert limits not in found.reasons
+
+
+def test_a_video_names_it_once() -> None:
+    card = Card(temperature=1.0, tested_on=BLIND_TO_GENERATED)
+    limits = "this model does not detect wholly generated faces"
+    near = judge([scored(0.45)], card, 0.5)
+    verdict = judge_video([("person 1", near), ("person 2", near)], (), card, 0.5)
+    assert [reason for reason in verdict.reasons if limits in reason] == [limits]
+    clear = judge([scored(0.1)], card, 0.5)
+    assert judge_video([("person 1", clear)], (), card, 0.5).headline.endswith(f"but {limits}")
+
+
+def test_a_model_that_detects_all_kinds_needs_no_warning() -> None:
+    card = Card(temperature=1.0, tested_on=ALL_DETECTED)
+    assert judge([scored(0.1)], card, 0.5).headline == "No sign of manipulation found (threshold 0.50)"
