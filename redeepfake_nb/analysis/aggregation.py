@@ -12,22 +12,24 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ..utils.numeric import sigmoid
+
 DEFAULT = "mean_logit"
 
 
 def mean_logit(logits: np.ndarray) -> float:
     """The sigmoid of the mean logit: the geometric mean of the odds. A single sure frame weighs much."""
-    return _sigmoid(float(np.mean(logits)))
+    return sigmoid(float(np.mean(logits)))
 
 
 def mean_probability(logits: np.ndarray) -> float:
     """The mean P(fake). A single sure frame weighs no more than its share."""
-    return float(np.mean(_sigmoids(logits)))
+    return float(np.mean(_probabilities(logits)))
 
 
 def median(logits: np.ndarray) -> float:
     """The median P(fake): indifferent to outliers, also to a manipulation shorter than half the time."""
-    return float(np.median(_sigmoids(logits)))
+    return float(np.median(_probabilities(logits)))
 
 
 def top_k_mean(logits: np.ndarray, share: float = 0.25) -> float:
@@ -35,7 +37,7 @@ def top_k_mean(logits: np.ndarray, share: float = 0.25) -> float:
 
     Sees a manipulation of few seconds, and is fooled more easily by few bad frames.
     """
-    values = np.sort(_sigmoids(logits))[::-1]
+    values = np.sort(_probabilities(logits))[::-1]
     return float(values[: max(1, math.ceil(share * len(values)))].mean())
 
 
@@ -45,7 +47,7 @@ def confident(logits: np.ndarray) -> float:
     The rule of Selim Seferbekov's DFDC solution (github.com/selimsef/dfdc_deepfake_challenge): if more than
     2/5 of the frames, and more than 11, are over 0.8, their mean; if more than 9/10 are under 0.2, theirs.
     """
-    p = _sigmoids(logits)
+    p = _probabilities(logits)
     high, low = p > 0.8, p < 0.2
     if high.sum() > max(11, len(p) // 2.5):
         return float(p[high].mean())
@@ -86,9 +88,6 @@ def aggregate(logits: Sequence[float] | np.ndarray, strategy: str = DEFAULT) -> 
     return STRATEGIES[strategy](values)
 
 
-def _sigmoid(z: float) -> float:
-    return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
-
-
-def _sigmoids(logits: np.ndarray) -> np.ndarray:
-    return np.array([_sigmoid(z) for z in logits])
+def _probabilities(logits: np.ndarray) -> np.ndarray:
+    # One by one: the same numbers, to the last bit, as Sighting.probability.
+    return np.array([sigmoid(float(logit)) for logit in logits])

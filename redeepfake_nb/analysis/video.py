@@ -25,16 +25,17 @@ import numpy as np
 
 from ..explanation.heatmaps import explain as explain_predictions
 from ..faces.detection import Box, Detector, find_landmarks
-from ..faces.face import Face, crop_sharpness, cut_out, detector_name
+from ..faces.face import Face, crop_frame, crop_sharpness, detector_name
 from ..faces.preprocessing import preprocess
-from ..faces.tracking import FaceFinder, Found, group_tracks
+from ..faces.tracking import FaceTracker, TrackedDetection, group_tracks
 from ..media.frames import Frame
 from ..media.video import open_video
 from ..models.classifier import Classifier
 from ..models.embedding import embed_faces
 from ..models.loading import default_classifier
 from ..models.prediction import Prediction
-from ..utils.jobs import Cancel, Progress, stopper
+from ..utils.jobs import Cancel, Progress, as_cancel_check
+from ..utils.numeric import check_threshold
 from .aggregation import DEFAULT, aggregate
 from .video_report import Sighting, VideoReport
 
@@ -119,12 +120,11 @@ def analyze_video(
     aggregate([0.0], aggregation)
     classifier = default_classifier() if classifier is None else classifier
     cut = classifier.threshold if threshold is None else threshold
-    if not 0 < cut < 1:
-        raise ValueError(f"threshold must lie between 0 and 1, not {cut}")
+    check_threshold(cut)
     if explain_top < 0:
         raise ValueError(f"explain_top must be 0 or more, not {explain_top}")
     began = time.perf_counter()
-    stop = stopper(cancel)
+    stop = as_cancel_check(cancel)
     work = _Work(classifier, detector, margin, keep=explain_top)
     sampling = {"every": every} if every is not None else {"frames": frames}
     with (
@@ -204,7 +204,7 @@ class _Work:
     together: list[list[int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.finder = FaceFinder(self.detector)
+        self.finder = FaceTracker(self.detector)
         self._looked: dict[int, float] = {}
         self._waiting: list[_Waiting] = []
         self._batches: list[tuple[list[_Waiting], Future]] = []
@@ -224,7 +224,7 @@ class _Work:
             self._submit(scorer, _BATCH)
         self._collect(most=2)
 
-    def _face(self, frame: Frame, found: Found) -> Face:
+    def _face(self, frame: Frame, found: TrackedDetection) -> Face:
         left, top, right, bottom = found.box
         sharpness = crop_sharpness(frame.image[top:bottom, left:right])
         landmarks = None
@@ -247,7 +247,7 @@ class _Work:
             detector=detector_name(self.detector),
         )
         margin = self.classifier.preprocessing.margin if self.margin is None else self.margin
-        return cut_out(face, max(_SURROUNDINGS, margin))
+        return crop_frame(face, max(_SURROUNDINGS, margin))
 
     def _identify(self, frame: Frame, landmarks: np.ndarray, track: int) -> int:
         """Remember how the face looks; a track that shows somebody else from here on gets a new number."""
@@ -338,7 +338,7 @@ def _with_landmarks(prediction: Prediction) -> Prediction:
 
 
 def _searched_ahead(
-    frames: Iterable[Frame], finder: FaceFinder, searchers: ThreadPoolExecutor
+    frames: Iterable[Frame], finder: FaceTracker, searchers: ThreadPoolExecutor
 ) -> Iterator[tuple[Frame, Future | None]]:
     """Each frame with the search of it, begun early, where it is certain to be searched as a whole."""
     waiting: deque[tuple[Frame, Future | None]] = deque()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,6 +15,7 @@ from ..faces.detection import Box
 from ..media.frames import Source
 from ..models.card import Card, model_to_dict
 from ..models.prediction import Label, Prediction
+from ..utils.numeric import check_threshold, sigmoid
 from ..utils.versions import package_versions
 from .aggregation import DEFAULT, aggregate
 from .verdict import Verdict, judge_person, judge_video
@@ -77,8 +77,7 @@ class Sighting:
     @property
     def probability(self) -> float:
         """P(fake), 0..1."""
-        z = self.calibrated
-        return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
+        return sigmoid(self.calibrated)
 
     def label(self, threshold: float) -> Label:
         """``"fake"`` where P(fake) reaches the threshold, else ``"real"``."""
@@ -243,14 +242,31 @@ class VideoReport:
         ValueError
             A threshold outside (0, 1).
         """
-        if not 0 < threshold < 1:
-            raise ValueError(f"threshold must lie between 0 and 1, not {threshold}")
+        check_threshold(threshold)
         return replace(self, threshold=threshold, settings={**self.settings, "threshold": threshold})
 
     def aggregated(self, strategy: str) -> VideoReport:
         """The same scores under another aggregation; nothing is computed anew."""
         aggregate([0.0], strategy)  # an unknown name is told at once
         return replace(self, aggregation=strategy, settings={**self.settings, "aggregation": strategy})
+
+    def compare_aggregations(self, *strategies: str) -> pd.DataFrame:
+        """P(fake) and label of each person under several aggregations, one row per person and aggregation.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``person, aggregation, probability, verdict``.
+        """
+        import pandas as pd
+
+        rows = [
+            (person.name, strategy, person.probability, person.verdict.label)
+            for strategy in strategies
+            for person in self.aggregated(strategy).persons
+        ]
+        columns = ["person", "aggregation", "probability", "verdict"]
+        return pd.DataFrame(rows, columns=columns).sort_values("person", kind="stable", ignore_index=True)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per sighting. Empty, with the same columns, without faces."""

@@ -1,6 +1,7 @@
 from .assessment import Assessment as Assessment
 from .assessment import assess as assess
 from .assessment import compare as compare
+from .assessment import with_counterpart as with_counterpart
 from .calibration import OperatingPoint as OperatingPoint
 from .calibration import fit_calibration as fit_calibration
 from .calibration import fit_temperature as fit_temperature

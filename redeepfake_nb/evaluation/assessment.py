@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import pandas as pd
 
 from ..datasets.labelled_faces import LabelledFaces
 from ..models.classifier import Classifier
+from ..models.loading import load_model
 from ..utils.jobs import Progress
-from ..utils.numeric import probabilities
+from ..utils.numeric import check_threshold, probability
 from .calibration import OperatingPoint, fit_temperature, threshold_at
 from .metrics import Metric, Metrics, bootstrap, evaluate
 from .scoring import group_column, sample, score_all
@@ -87,7 +89,7 @@ class Assessment:
     @property
     def probabilities(self) -> np.ndarray:
         """(N,) float64 P(fake), with the classifier's own temperature."""
-        return probabilities(self.logits, self.temperature)
+        return probability(self.logits, self.temperature)
 
     @property
     def called_fake(self) -> np.ndarray:
@@ -101,7 +103,7 @@ class Assessment:
             brightness=self.brightness,
             sharpness=self.sharpness,
             logit=self.logits.astype(np.float64),
-            probability_uncalibrated=probabilities(self.logits, None),
+            probability_uncalibrated=probability(self.logits, None),
             probability=self.probabilities,
             called=called,
             correct=called == self.faces.table["label"],
@@ -224,12 +226,12 @@ def assess(
     """
     if threshold is not None and false_alarm is not None:
         raise ValueError("give a threshold or a false-alarm rate, not both")
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise ValueError(f"a threshold lies between 0 and 1, not {threshold}")
+    if threshold is not None:
+        check_threshold(threshold)
     faces = sample(faces, limit, seed)
     scores = score_all([classifier], faces, progress)
     faces, logits = scores.faces, scores.logits[0]
-    y, p = faces.y, probabilities(logits, classifier.temperature)
+    y, p = faces.y, probability(logits, classifier.temperature)
     chosen = None if false_alarm is None else threshold_at(y, p, false_alarm)
     cut = classifier.threshold if threshold is None else threshold
     cut = float(cut if chosen is None else chosen.threshold)
@@ -243,7 +245,7 @@ def assess(
     metrics = evaluate(y, p, **options)
     raw = metrics
     if classifier.temperature is not None:
-        before = probabilities(logits, None)
+        before = probability(logits, None)
         # A temperature changes no ranking. The threshold moves with the scores, so it changes no call either.
         called = before[p >= cut]
         moved = called.min() if len(called) else np.nextafter(before.max(), np.inf)
@@ -269,6 +271,31 @@ def assess(
         slices=slice_table(y, p, features, **options),
         unreadable=scores.unreadable,
     )
+
+
+def with_counterpart(classifier: Classifier, path: str | os.PathLike = "") -> dict[str, Classifier]:
+    """Put a classifier beside another one for :func:`compare`: name -> classifier.
+
+    Parameters
+    ----------
+    classifier
+        The first one, called ``"this model"``.
+    path
+        Model file of the second one. Empty: the first one again, fed with red and blue swapped, which shows
+        what a wrong colour order costs.
+
+    Raises
+    ------
+    ModelError
+        The second model cannot be loaded.
+    """
+    if path:
+        return {"this model": classifier, os.fspath(path): load_model(path)}
+    own = classifier.preprocessing
+    swapped = replace(own, color_order="RGB" if own.color_order == "BGR" else "BGR")
+    # The network at hand has one logit that means fake, whatever the model file had.
+    card = replace(classifier.card, preprocessing=swapped, output="logit", positive_class="fake")
+    return {"this model": classifier, "colours swapped": Classifier(classifier.keras_model, card)}
 
 
 def compare(
@@ -313,7 +340,7 @@ def compare(
     options = {"groups": None if group is None else faces.table[group].to_numpy(), "seed": seed}
     first = None
     for (name, classifier), logits in zip(classifiers.items(), scores.logits, strict=True):
-        p = probabilities(logits, classifier.temperature)
+        p = probability(logits, classifier.temperature)
         point = evaluate(y, p, threshold=classifier.threshold, resamples=0)
         rows[name] = {
             "faces": len(y),

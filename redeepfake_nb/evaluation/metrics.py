@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..utils.numeric import plain
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -42,19 +44,12 @@ class Metrics:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: each metric as ``{"value", "low", "high"}``, rounded to five places."""
-
-        def plain(x: float) -> float | None:
-            return None if np.isnan(x) else round(float(x), 5)
-
         return {
             "threshold": self.threshold,
             "faces": self.count,
             "groups": self.groups,
             "resamples": self.resamples,
-            **{
-                name: {"value": plain(m.value), "low": plain(m.low), "high": plain(m.high)}
-                for name, m in self.values.items()
-            },
+            **plain(self.values, digits=5),
         }
 
 

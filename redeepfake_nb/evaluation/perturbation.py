@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from ..datasets.labelled_faces import LabelledFaces, batches
-from ..faces.face import Face, cut_out
+from ..faces.face import Face, crop_frame
 from ..faces.preprocessing import Preprocessing, is_aligned, prepare_crop, preprocess
 from ..media.frames import Frame
 from ..models.classifier import Classifier
 from ..models.prediction import Prediction, predict
 from ..utils.jobs import Progress
-from ..utils.numeric import probabilities
+from ..utils.numeric import check_threshold, probability
 from .scoring import sample
 
 
@@ -162,10 +162,10 @@ def robustness(
     for done, (name, level) in enumerate([(UNCHANGED, np.nan), *tasks], start=1):
         sweep = SWEEPS.get(name)
         logits = _logits(classifier, faces, sweep, level, seed)
-        p = probabilities(logits, classifier.temperature)
+        p = probability(logits, classifier.temperature)
         if sweep is None:
             unchanged = logits
-        flipped = (p >= cut) != (probabilities(unchanged, classifier.temperature) >= cut)
+        flipped = (p >= cut) != (probability(unchanged, classifier.temperature) >= cut)
         rows.append(
             {
                 "change": name,
@@ -409,8 +409,7 @@ def stress_test(
         A score is not finite.
     """
     cut = classifier.threshold if threshold is None else threshold
-    if not 0 < cut < 1:
-        raise ValueError(f"a threshold lies between 0 and 1, not {cut}")
+    check_threshold(cut)
     settings = classifier.preprocessing
     prediction = replace(predict(classifier, [face])[0], threshold=cut)
     curves = []
@@ -418,7 +417,7 @@ def stress_test(
         inputs = list(_inputs(face, stress, settings, seed, mirror=name == "flip"))
         if inputs:
             steps, levels, batch = zip(*inputs, strict=True)
-            p = probabilities(classifier.logits(np.stack(batch)), classifier.temperature)
+            p = probability(classifier.logits(np.stack(batch)), classifier.temperature)
             curves.append(StressCurve(name, stress.unit, steps, levels, tuple(p.tolist())))
         if progress is not None:
             progress(done, len(STRESSES))
@@ -434,7 +433,7 @@ def _inputs(
         yield 1, 1.0, preprocess(face, settings)[0][:, ::-1]
         return
     margin = settings.margin if face.margin is None else face.margin
-    around = cut_out(face, min(margin + _AROUND, 4.0))
+    around = crop_frame(face, min(margin + _AROUND, 4.0))
     for step, level in stress.levels:
         if stress.sweep is None:
             changed = _with_margin(face, margin, margin + level, settings)

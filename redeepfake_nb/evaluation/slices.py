@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..utils.numeric import plain
 from .metrics import Metric, bootstrap
 
 # What faces are told apart by: unit, and the edges of the bins. The widths are the steps of dlib's pyramid,
@@ -113,11 +114,5 @@ def span_in_words(low: float, high: float) -> str:
 
 
 def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as plain JSON: what is no finite number becomes None, figures have five places."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, (float, np.floating)):
-            return round(float(value), 5) if np.isfinite(value) else None
-        return value.item() if isinstance(value, np.generic) else value
-
-    return [{key: plain(value) for key, value in row.items()} for row in table.to_dict("records")]
+    """Convert a table to plain JSON, one mapping per row, rounded to five decimal places."""
+    return plain(table.to_dict("records"), digits=5)

@@ -24,11 +24,11 @@ import pandas as pd
 from ..errors import RedeepfakeError, UnsuitableModel
 from ..faces.preprocessing import face_pixels
 from ..models.classifier import Classifier
-from ..utils.jobs import Cancel, Progress, stopper
-from ..utils.numeric import probabilities
-from .deletion import Eraser, area, heat_on_input, neutral_pictures, on_cells, random_field, ranking
+from ..utils.jobs import Cancel, Progress, as_cancel_check
+from ..utils.numeric import plain, probability
+from .deletion import PerturbationScorer, area, heatmap_on_input, baseline_images, to_grid, random_heatmap, ranking
 from .heatmaps import Explanation, explain
-from .sanity_checks import stand_in
+from .sanity_checks import randomized_copy
 
 Badge = Literal["supported", "weak", "not supported"]
 BADGES: tuple[Badge, ...] = ("supported", "weak", "not supported")
@@ -124,12 +124,12 @@ class Faithfulness:
     @property
     def deletion_area(self) -> float:
         """Of P(target) under the deletion curve, 0..1; low is good."""
-        return area_of_p(self.deletion)
+        return area_under_probability(self.deletion)
 
     @property
     def insertion_area(self) -> float:
         """Of P(target) under the insertion curve, 0..1; high is good."""
-        return area_of_p(self.insertion)
+        return area_under_probability(self.insertion)
 
     @property
     def gap(self) -> float:
@@ -196,10 +196,10 @@ class Faithfulness:
         """
         table = {"share": self.shares if len(self.deletion) else np.zeros(0)}
         for name in ("deletion", "insertion"):
-            table[name] = probabilities(getattr(self, name), None)
+            table[name] = probability(getattr(self, name), None)
             band = np.zeros((3, 0))
             if len(self.deletion):
-                random = probabilities(getattr(self, f"random_{name}"), None)
+                random = probability(getattr(self, f"random_{name}"), None)
                 band = np.percentile(random, [5, 50, 95], axis=0)
             for words, values in zip(("low", "median", "high"), band, strict=True):
                 table[f"{name}_{words}"] = values
@@ -217,7 +217,7 @@ class Faithfulness:
             "neutral": self.neutral,
             "random_maps": len(self.random_deletion),
             **{
-                name: _plain(getattr(self, name))
+                name: plain(getattr(self, name))
                 for name in (
                     "deletion_area",
                     "insertion_area",
@@ -229,9 +229,9 @@ class Faithfulness:
                     "randomised",
                 )
             },
-            "random_network_gaps": [_plain(g) for g in self.random_network_gaps],
+            "random_network_gaps": [plain(g) for g in self.random_network_gaps],
             "stages": [
-                {"share": s.share, "correlations": [_plain(c) for c in s.correlations]} for s in self.stages
+                {"share": s.share, "correlations": [plain(c) for c in s.correlations]} for s in self.stages
             ],
             "curves": self.to_frame().to_dict("list"),
         }
@@ -250,7 +250,7 @@ def alone(deletion: np.ndarray, insertion: np.ndarray) -> bool:
     return bool(whole - none >= GAIN[0] and max(off) <= REST * (whole - none))
 
 
-def judge_heatmap(checked: Faithfulness, problem: str = "") -> tuple[Badge, tuple[str, ...]]:
+def assign_badge(checked: Faithfulness, problem: str = "") -> tuple[Badge, tuple[str, ...]]:
     """The badge for the numbers of a check, and a sentence for each of them.
 
     ``problem`` says why the heatmap could not be made again, where it could not.
@@ -305,14 +305,9 @@ def _grade(value: float, needed: tuple[float, float]) -> int:
     return sum(value < limit for limit in needed)
 
 
-def area_of_p(logits: np.ndarray) -> float:
+def area_under_probability(logits: np.ndarray) -> float:
     """Area of P(target) under a curve of log-odds, NaN for none."""
-    return float(area(probabilities(logits, None))) if len(logits) else float("nan")
-
-
-def _plain(value: float) -> float | None:
-    """JSON knows no NaN."""
-    return None if np.isnan(value) else float(value)
+    return float(area(probability(logits, None))) if len(logits) else float("nan")
 
 
 # Partly random networks on the way from the output layer alone to all layers, and how often that way is gone.
@@ -372,8 +367,8 @@ def faithfulness(
     """
     if steps < 2 or random_maps < 2:
         raise ValueError(f"a check takes at least 2 steps and 2 random maps, not {steps} and {random_maps}")
-    heat = heat_on_input(explanation, classifier.preprocessing)
-    cells = on_cells(heat)
+    heat = heatmap_on_input(explanation, classifier.preprocessing)
+    cells = to_grid(heat)
     if explanation.empty or not np.ptp(cells) > 0:
         why = "the heatmap is even and names no place"
         if explanation.missed:
@@ -387,16 +382,16 @@ def faithfulness(
 
     pairs = (random_maps + 1) // 2
     # Two of the batches hold the neutral pictures and the average drop.
-    curve = Eraser.batches(2 * (steps - 1))
+    curve = PerturbationScorer.batches(2 * (steps - 1))
     batches = 2 + (1 + pairs) * curve
     random_networks = CASCADES * (STAGES + 1 + curve)
-    work = _Work(batches + 1 + random_networks, progress, stopper(cancel))
+    work = _Work(batches + 1 + random_networks, progress, as_cancel_check(cancel))
 
     values = _curves(classifier, explanation, heat, steps, pairs, seed, work)
     sanity, problem = _sanity(classifier, explanation, cells, steps, seed, work)
     work.finish()
     found = Faithfulness(explanation, "not supported", (), **values, **sanity)
-    badge, reasons = judge_heatmap(found, problem)
+    badge, reasons = assign_badge(found, problem)
     return replace(found, badge=badge, reasons=reasons)
 
 
@@ -435,14 +430,14 @@ class _Face:
         self, classifier: Classifier, explanation: Explanation, cells: np.ndarray, tick: Callable[[], None]
     ) -> None:
         pixels = face_pixels(explanation.prediction.face, classifier.preprocessing)
-        self.eraser = Eraser(classifier, pixels, 1 if explanation.target == "fake" else -1, tick)
-        self._pictures = neutral_pictures(pixels)
+        self.eraser = PerturbationScorer(classifier, pixels, 1 if explanation.target == "fake" else -1, tick)
+        self._pictures = baseline_images(pixels)
         self.whole, *self._empty = self.eraser.scores([pixels, *self._pictures.values()]).tolist()
         self._cells = cells
 
     def heatmap_curves(self, steps: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Deletion and insertion of the heatmap; chooses the neutral picture."""
-        order = ranking(self._cells, random_field(self._cells, rng))
+        order = ranking(self._cells, random_heatmap(self._cells, rng))
         mild, any_ = int(np.argmin(self._empty[:2])), int(np.argmin(self._empty))
         if any_ != mild and self.whole - self._empty[mild] < 2 * GAIN[0]:
             self._take(any_)
@@ -472,18 +467,18 @@ def _curves(
 ) -> dict[str, Any]:
     """The heatmap's curves, those of random maps, and the average drop, by the record's names."""
     rng = np.random.default_rng(seed)
-    cells = on_cells(heat)
+    cells = to_grid(heat)
     face = _Face(classifier, explanation, cells, work.tick)
     deletion, insertion = face.heatmap_curves(steps, rng)
     random_deletion, random_insertion = [], []
     for _ in range(pairs):
-        noise = random_field(cells, rng)
+        noise = random_heatmap(cells, rng)
         down, up = face.curves(ranking(noise, noise), steps)
         # What the opposite map deletes first, this one inserts last: the same pictures, the other way round.
         random_deletion += [down, up[::-1]]
         random_insertion += [up, down[::-1]]
     kept = face.eraser.scores([face.eraser.without(1 - heat / heat.max())])
-    before, after = probabilities(np.array([face.whole, kept[0]]), None)
+    before, after = probability(np.array([face.whole, kept[0]]), None)
     return {
         "neutral": face.neutral,
         "deletion": deletion,
@@ -502,7 +497,7 @@ def _sanity(
     def again(model: Classifier) -> np.ndarray:
         e = explanation
         made = explain(model, e.prediction, method=e.method, target=e.target, layer=e.layer)
-        return on_cells(heat_on_input(made, model.preprocessing))
+        return to_grid(heatmap_on_input(made, model.preprocessing))
 
     try:
         reproduced = correlation(cells, again(classifier))
@@ -511,7 +506,7 @@ def _sanity(
     work.tick()
     found: dict[float, list[float]] = {}
     gaps = []
-    with stand_in(classifier) as copy:
+    with randomized_copy(classifier) as copy:
         for draw in range(CASCADES):
             copy.restore(classifier)
             for share in copy.cascade(seed + draw, STAGES):
@@ -539,7 +534,7 @@ def _gap(
     except UnsuitableModel:
         # It overflows.
         return 0.0
-    return area_of_p(insertion) - area_of_p(deletion)
+    return area_under_probability(insertion) - area_under_probability(deletion)
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:

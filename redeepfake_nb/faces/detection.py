@@ -12,12 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 
+from ..utils.numeric import is_finite_number
 from .dlib_backend import LOCK, cnn_detector, hog_detector, load_dlib, shape_predictor
 
 Box = tuple[int, int, int, int]
@@ -86,7 +86,7 @@ class HogDetector:
 
     def __init__(self, levels: Sequence[float] = (2_000_000, 12_600_000), *, confirm: bool = True) -> None:
         self.levels = tuple(levels)
-        if not self.levels or not all(_is_finite(n) and n > 0 for n in self.levels):
+        if not self.levels or not all(is_finite_number(n) and n > 0 for n in self.levels):
             raise ValueError(f"levels are numbers of pixels, not {levels!r}")
         self.confirm = confirm
 
@@ -98,7 +98,7 @@ class HogDetector:
             scale = _pyramid_scale(image.shape[0] * image.shape[1], budget)
             if scale <= searched:
                 continue
-            found = self.confirmed(image, merge(found + self._at(image, scale)), looked_at)
+            found = self.confirmed(image, non_maximum_suppression(found + self._at(image, scale)), looked_at)
             searched = scale
             if found and min(min(_sides(d.box)) for d in found) * scale >= 2 * self.window:
                 break
@@ -209,7 +209,7 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
-def merge(detections: Sequence[Detection]) -> list[Detection]:
+def non_maximum_suppression(detections: Sequence[Detection]) -> list[Detection]:
     """Each face once: of boxes that overlap, the most confident one stays; surest first.
 
     Boxes overlap if their IoU is at least 0.4, or if 70 % of the smaller lies within the larger.
@@ -228,7 +228,7 @@ def merge(detections: Sequence[Detection]) -> list[Detection]:
     return [ranked[i] for i in kept]
 
 
-def checked_detections(output: object, width: int, height: int, name: str) -> list[Detection]:
+def validate_detections(output: object, width: int, height: int, name: str) -> list[Detection]:
     """A detector's output as Detections with whole boxes inside the frame; empty boxes are dropped."""
     if output is None or isinstance(output, (str, bytes)) or not isinstance(output, Iterable):
         raise ValueError(f"detector {name!r} returned {type(output).__name__}, not a list of boxes")
@@ -236,10 +236,10 @@ def checked_detections(output: object, width: int, height: int, name: str) -> li
     for item in output:
         box, confidence = (item.box, item.confidence) if isinstance(item, Detection) else (item, None)
         values = np.asarray(box, dtype=object).ravel()
-        if len(values) != 4 or not all(_is_finite(v) for v in values):
+        if len(values) != 4 or not all(is_finite_number(v) for v in values):
             raise ValueError(f"detector {name!r} returned {box!r}, not four finite numbers")
         if confidence is not None:
-            if not _is_finite(confidence):
+            if not is_finite_number(confidence):
                 raise ValueError(f"detector {name!r} returned the confidence {confidence!r}")
             confidence = float(confidence)
         limits = (width, height, width, height)
@@ -330,7 +330,3 @@ def find_landmarks(image: np.ndarray, boxes: Sequence[Box]) -> list[np.ndarray]:
 
 def _sides(box: Sequence[float]) -> tuple[float, float]:
     return box[2] - box[0], box[3] - box[1]
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

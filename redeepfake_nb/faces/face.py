@@ -5,16 +5,16 @@ How detectors search is in :mod:`redeepfake_nb.faces.detection`; its public name
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from numbers import Integral, Real
+from numbers import Integral
 
 import cv2
 import numpy as np
 
 from ..errors import RedeepfakeError
 from ..media.frames import Frame, read_image
+from ..utils.numeric import is_finite_number
 from .detection import (
     Box,
     CnnDetector,
@@ -22,11 +22,11 @@ from .detection import (
     Detector,
     HogDetector,
     box_iou,
-    checked_detections,
     detector_names,
     find_landmarks,
     get_detector,
     register_detector,
+    validate_detections,
 )
 
 __all__ = [
@@ -39,7 +39,7 @@ __all__ = [
     "box_iou",
     "crop_brightness",
     "crop_sharpness",
-    "cut_out",
+    "crop_frame",
     "detector_name",
     "detector_names",
     "find_faces",
@@ -161,7 +161,7 @@ class Face:
         return self.frame.image[top:bottom, left:right].copy()
 
 
-def cut_out(face: Face, margin: float) -> Face:
+def crop_frame(face: Face, margin: float) -> Face:
     """The same face on a copy of its surroundings, so that the whole frame can be let go or changed."""
     left, top, right, bottom = face.crop_box(margin)
     frame = face.frame
@@ -212,14 +212,14 @@ def find_faces(
     """
     if margin is not None:
         margin = _checked_margin(margin)
-    if min_size is not None and not (_is_finite(min_size) and min_size >= 0):
+    if min_size is not None and not (is_finite_number(min_size) and min_size >= 0):
         raise ValueError(f"min_size is a number of pixels or None, not {min_size!r}")
     find = get_detector(detector) if isinstance(detector, str) else detector
     if not callable(find):
         raise ValueError(f"a detector is a name or a callable, not {type(find).__name__}")
     name = detector_name(detector)
     frame = read_image(frame)
-    detections = checked_detections(find(frame.image), frame.width, frame.height, name)
+    detections = validate_detections(find(frame.image), frame.width, frame.height, name)
     if min_size is not None:
         detections = [d for d in detections if min(d.box[2] - d.box[0], d.box[3] - d.box[1]) >= min_size]
     try:
@@ -266,10 +266,6 @@ def crop_brightness(crop: np.ndarray) -> float:
 
 
 def _checked_margin(margin: object) -> float:
-    if not _is_finite(margin) or not 0 <= margin <= 4:
+    if not is_finite_number(margin) or not 0 <= margin <= 4:
         raise ValueError(f"margin is a fraction from 0 to 4, not {margin!r}")
     return float(margin)
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from numbers import Integral, Real
+from numbers import Integral
 
 import cv2
 import numpy as np
 
+from ..utils.numeric import is_finite_number
 from .face import Face
 
 COLOR_ORDERS = ("RGB", "BGR")
@@ -78,9 +79,9 @@ class Preprocessing:
         if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
             raise ValueError(f"value_range is (low, high), not {values!r}")
         values = tuple(values)
-        if len(values) != 2 or not all(_is_finite(v) for v in values) or not values[0] < values[1]:
+        if len(values) != 2 or not all(is_finite_number(v) for v in values) or not values[0] < values[1]:
             raise ValueError(f"value_range is two finite numbers, the lower first, not {self.value_range!r}")
-        if not _is_finite(self.margin) or not 0 <= self.margin <= 4:
+        if not is_finite_number(self.margin) or not 0 <= self.margin <= 4:
             raise ValueError(f"margin is a fraction from 0 to 4, not {self.margin!r}")
         if not isinstance(self.align, (bool, np.bool_)):
             raise ValueError(f"align is True or False, not {self.align!r}")
@@ -153,10 +154,10 @@ def prepare_crop(crop: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     ValueError
         If ``crop`` is not what is said above.
     """
-    return _to_values(square_pixels(crop, preprocessing.input_size), preprocessing)
+    return _to_values(resize_to_square(crop, preprocessing.input_size), preprocessing)
 
 
-def square_pixels(crop: np.ndarray, size: int) -> np.ndarray:
+def resize_to_square(crop: np.ndarray, size: int) -> np.ndarray:
     """A crop of any shape as (size, size, 3) uint8.
 
     Shrinking averages over areas, enlarging interpolates linearly. A crop up to 1.2 times as long as
@@ -183,7 +184,7 @@ def face_pixels(face: Face, preprocessing: Preprocessing) -> np.ndarray:
     """
     if is_aligned(face, preprocessing):
         return _aligned_pixels(face, preprocessing)
-    return square_pixels(face.crop(_margin(face, preprocessing)), preprocessing.input_size)
+    return resize_to_square(face.crop(_margin(face, preprocessing)), preprocessing.input_size)
 
 
 def is_aligned(face: Face, preprocessing: Preprocessing) -> bool:
@@ -334,7 +335,3 @@ def _checked_crop(crop: np.ndarray) -> np.ndarray:
     if crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3 or 0 in crop.shape:
         raise ValueError(f"a crop is (H, W, 3) uint8 RGB and not empty, not {crop.shape} {crop.dtype}")
     return np.ascontiguousarray(crop)
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

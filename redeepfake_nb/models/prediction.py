@@ -11,6 +11,7 @@ import numpy as np
 
 from ..faces.face import Face
 from ..faces.preprocessing import preprocess
+from ..utils.numeric import probability
 from .classifier import Classifier
 
 Label = Literal["fake", "real"]
@@ -44,9 +45,7 @@ class Prediction:
     @property
     def probability(self) -> float:
         """P(fake), 0..1; a calibrated probability only where ``temperature`` is known."""
-        z = self.logit / (self.temperature or 1.0)
-        # exp() of a large positive number overflows; of a large negative one it is merely 0.
-        return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
+        return probability(self.logit, self.temperature)
 
     def label(self, threshold: float | None = None) -> Label:
         """``"fake"`` where P(fake) reaches the threshold (default: the model's own), else ``"real"``."""

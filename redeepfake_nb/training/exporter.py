@@ -23,8 +23,8 @@ from ..models.card import Card
 from ..models.classifier import Classifier
 from ..models.ensemble import at_size, join
 from ..models.loading import save_model
-from ..utils.numeric import probabilities
-from ..utils.writing import whole_file
+from ..utils.numeric import probability
+from ..utils.writing import atomic_file
 from .recipes import Recipe
 from .trainer import TrainingResult, readable_faces, train
 
@@ -102,7 +102,7 @@ def export(
         "steps": result.step,
     }
     about = about or About(recipe.name)
-    return publish(result.model, card, path, about, training, train_faces, val_faces, resamples=resamples)
+    return calibrate_and_save(result.model, card, path, about, training, train_faces, val_faces, resamples=resamples)
 
 
 def join_and_export(
@@ -140,10 +140,10 @@ def join_and_export(
     parts = [dict(c.card.metrics.get("training", {"recipe": c.name})) for c in classifiers]
     training = {"recipe": " and ".join(str(p["recipe"]) for p in parts), "parts": parts}
     about = about or About(" + ".join(c.card.name for c in classifiers))
-    return publish(model, card, path, about, training, train_faces, val_faces, resamples=resamples)
+    return calibrate_and_save(model, card, path, about, training, train_faces, val_faces, resamples=resamples)
 
 
-def publish(
+def calibrate_and_save(
     model: keras.Model,
     card: Card,
     path: str | Path,
@@ -171,7 +171,7 @@ def publish(
     round_to_half(model)
     scores = score_all([Classifier(model, card)], val_faces)
     y, logits = scores.faces.y, scores.logits[0]
-    raw = evaluate(y, probabilities(logits, None), resamples=0)
+    raw = evaluate(y, probability(logits, None), resamples=0)
     temperature, shift = fit_calibration(y, logits)
     _shift_logit(model, shift)
     size, sharpness = _trained_limits(train_faces)
@@ -208,7 +208,7 @@ def publish(
         },
     )
     save_model(Classifier(model, card), path)
-    with whole_file(path.with_suffix(".md")) as part:
+    with atomic_file(path.with_suffix(".md")) as part:
         part.write_text(card_text(card, found.metrics, grouped=grouped), encoding="utf-8")
     return path
 

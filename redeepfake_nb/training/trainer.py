@@ -22,7 +22,8 @@ from ..errors import ModelIncomplete, RedeepfakeError, displayable
 from ..faces.preprocessing import Preprocessing
 from ..models.architectures.builder import build_model
 from ..utils.keras_backend import dtype_policy
-from ..utils.writing import whole_file
+from ..utils.numeric import sigmoid
+from ..utils.writing import atomic_file
 from .batches import PairBatches, score_faces
 from .logs import ScalarLog, write_history
 from .recipes import Recipe, Stage
@@ -271,7 +272,7 @@ class Run:
             "averaged": self.averaged,
             "history": self.history,
         }
-        with whole_file(self.checkpoint) as part, open(part, "wb") as file:
+        with atomic_file(self.checkpoint) as part, open(part, "wb") as file:
             np.savez(file, state=np.array(json.dumps(state)), **arrays)
         self.landmarks.save()
 
@@ -354,7 +355,7 @@ class Run:
         _set_weights(self.judge, self.average)
         logits = score_faces(self.judge.predict_on_batch, self.val, Preprocessing(input_size=size))
         y = self.val.y
-        p = 1 / (1 + np.exp(-logits.astype(np.float64)))
+        p = sigmoid(logits)
         line = {
             "step": self.step,
             "input_size": self.stage.input_size,

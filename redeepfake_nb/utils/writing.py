@@ -12,20 +12,17 @@ import errno
 import hashlib
 import io
 import json
-import math
 import os
 import re
 import shutil
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..errors import OutputError
+from .numeric import plain
 
 _MAX_NAME = 80
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d|conin\$|conout\$)(\..*)?", re.IGNORECASE)
@@ -84,27 +81,27 @@ def safe_name(name: str) -> str:
 
 
 @contextlib.contextmanager
-def writing_into(folder: Path) -> Iterator[Path]:
+def staging_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder beside the target, gone afterwards whatever happens; system errors become ours."""
-    workshop = None
+    staging = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        workshop = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder))
-        yield workshop
+        staging = Path(tempfile.mkdtemp(prefix=".saving-", dir=folder))
+        yield staging
     except OSError as error:
         raise output_error(error, folder) from error
     except ValueError as error:
-        if workshop is not None:
+        if staging is not None:
             raise
         # A path with a zero byte.
         raise OutputError("that is no path", subject=folder, next_step="Choose another folder.") from error
     finally:
-        if workshop is not None:
-            shutil.rmtree(workshop, ignore_errors=True)
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary file beside ``path``, of the same ending, that takes its place when all is written.
 
     After an error nothing is left of it, and what stood at ``path`` before still stands there.
@@ -158,7 +155,7 @@ def move_to_free_name(made: Path, folder: Path, name: str) -> Path:
         return target
 
 
-def replace_folder(made: Path, target: Path, workshop: Path, ours: re.Pattern[str]) -> Path:
+def replace_folder(made: Path, target: Path, staging: Path, ours: re.Pattern[str]) -> Path:
     """Put a folder in another's place. The old one is set aside first and comes back if that fails.
 
     Raises
@@ -176,7 +173,7 @@ def replace_folder(made: Path, target: Path, workshop: Path, ours: re.Pattern[st
             subject=target,
             next_step="Move it away, or save without overwrite.",
         )
-    old = workshop / "replaced"
+    old = staging / "replaced"
     target.rename(old)
     try:
         made.rename(target)
@@ -202,25 +199,3 @@ def _cell(value: Any) -> Any:
     if value is None:
         return ""
     return escape_cell(value) if isinstance(value, str) else value
-
-
-def plain(value: Any) -> Any:
-    """The value in the types that JSON has."""
-    if value is None or isinstance(value, (bool, np.bool_)):
-        return None if value is None else bool(value)
-    if isinstance(value, Integral):
-        return int(value)
-    if isinstance(value, Real):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {_text(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in value]
-    return _text(value)
-
-
-def _text(value: Any) -> str:
-    """As text, without the halves of characters that undecodable file names contain."""
-    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")

@@ -20,8 +20,9 @@ from ..evaluation.metrics import resampled_rows
 from ..evaluation.perturbation import UNCHANGED
 from ..evaluation.slices import FIGURES, span_in_words
 from ..scanning.review import Review
+from ..utils.numeric import sigmoid
 from .palette import COLORS, LINES
-from .style import FONT, LITERAL, WIDTH, Canvas, make_axes, make_grid, printable
+from .style import FONT, LITERAL, WIDTH, Canvas, draw_notice, make_axes, make_grid, printable
 
 _SQUARE = (WIDTH * 0.58, WIDTH * 0.52)
 _INK = "0.2"
@@ -123,7 +124,7 @@ def plot_reliability(assessment: Assessment, ax: Canvas = None, *, bins: int = 1
             (words, after, assessment.metrics, _MODEL, "o", "-"),
         ]
     for words, logits, metrics, color, marker, line in curves:
-        p = 1 / (1 + np.exp(-logits.astype(np.float64)))
+        p = sigmoid(logits)
         index = _bin(p, bins)
         total = np.bincount(index, minlength=bins)
         held = total > 0
@@ -339,12 +340,16 @@ def _words(assessment: Assessment, name: str) -> str:
 _BINS = 20
 
 
-def plot_review(review: Review, ax: Canvas = None) -> Axes:
+def plot_review(review: Review | None, ax: Canvas = None) -> Axes:
     """How many files labelled real and fake have which P(fake), with the threshold.
 
     Real files count upwards and fake ones downwards from the middle line, so that neither hides the other.
+    Without a review (None) the Axes say that no files are labelled yet.
     """
     ax, _ = make_axes(ax, (WIDTH * 0.75, WIDTH * 0.3))
+    if review is None:
+        draw_notice(ax, "no files are labelled yet")
+        return ax
     edges = np.linspace(0, 1, _BINS + 1)
     for label, name, sign in ((0, "real", 1), (1, "fake", -1)):
         heights = sign * np.histogram(review.p[review.y == label], edges)[0]

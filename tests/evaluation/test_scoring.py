@@ -13,7 +13,7 @@ from redeepfake_nb import Card, Classifier, Preprocessing
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 from redeepfake_nb.evaluation.scoring import group_column, sample, score_all
 from redeepfake_nb.training.batches import score_faces
-from redeepfake_nb.utils.numeric import probabilities
+from redeepfake_nb.utils.numeric import probability
 
 
 def table_of(labels: list[str], **columns: object) -> LabelledFaces:
@@ -58,8 +58,8 @@ def test_no_limit_is_the_table_itself() -> None:
 
 
 def test_probabilities_by_hand() -> None:
-    np.testing.assert_allclose(probabilities(np.float32([0, 2]), 2.0), [0.5, 1 / (1 + np.exp(-1))])
-    np.testing.assert_allclose(probabilities(np.float32([2]), None), [1 / (1 + np.exp(-2))])
+    np.testing.assert_allclose(probability(np.float32([0, 2]), 2.0), [0.5, 1 / (1 + np.exp(-1))])
+    np.testing.assert_allclose(probability(np.float32([2]), None), [1 / (1 + np.exp(-2))])
 
 
 def test_who_is_on_the_pictures() -> None:

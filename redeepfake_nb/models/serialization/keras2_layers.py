@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
@@ -229,11 +228,6 @@ def _dtype(value: Any) -> str | None:
     if value in ("uint8", "int32", "int64"):  # of an input; pictures are fed as float
         return "float32"
     raise ValueError(f"the precision {str(value)[:40]} is not known")
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is one finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _lambda(config: dict[str, Any], subject: object, trust: bool) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
+from ...utils.numeric import is_finite_number
 from .allowlist import refusal
-from .keras2_layers import is_number, plain
+from .keras2_layers import plain
 
 OPERATIONS = {"TFOpLambda", "SlicingOpLambda"}
 _UNARY = {
@@ -184,7 +185,7 @@ def _constant(value: Any) -> Any:
     """A number, or one per channel."""
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
-    if is_number(value) or (isinstance(value, list) and value and all(map(is_number, value))):
+    if is_finite_number(value) or (isinstance(value, list) and value and all(map(is_finite_number, value))):
         return value
     raise ValueError("a constant in its graph is not a number for each channel")
 
