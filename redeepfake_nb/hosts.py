@@ -1,8 +1,9 @@
-"""Makes the package usable on a host that has its own TensorFlow, such as Colab or Kaggle.
+"""Make the package usable on a host that has its own TensorFlow, such as Colab or Kaggle.
 
-The first cell of every notebook calls :func:`prepare`, also where the package was not installed but lies in a
-folder: cloned, or attached as read-only data. What the package needs and the host lacks is installed beside
-what the host has, and nothing that is there already is changed, be it TensorFlow, numpy or ipywidgets.
+The first cell of every notebook calls :func:`prepare`. Where the package is not installed but lies in a
+folder, cloned or attached as read-only data, ``%run FOLDER/redeepfake_nb/hosts.py`` makes it importable from
+there. What is needed and missing is installed beside what the host has, and nothing that is there already is
+changed, be it TensorFlow, numpy or ipywidgets.
 
 Standard library only, and nothing of ours at the top: the package's requirements may all be missing yet.
 """
@@ -21,6 +22,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+# The project's address. Notebooks, pages and CITATION.cff name it too; tests hold them together.
+REPOSITORY = "https://github.com/redeepfake/redeepfake_nb"
 # Where Kaggle shows attached data.
 ATTACHED = Path("/kaggle/input")
 # Distribution -> module: any build of it will do.
@@ -75,7 +78,7 @@ def prepare(project: Path | None = None) -> list[str]:
             )
         if needs:
             installed = [need.wanted for need in needs]
-            print(f"Installing {', '.join(installed)} …")
+            print(f"Installing {', '.join(installed)} with pip, beside what this host has …")
             _install(installed, wheels(project))
     _show_widgets_of_others()
     return installed
@@ -194,3 +197,10 @@ def _show_widgets_of_others() -> None:
         from google.colab import output
 
         output.enable_custom_widget_manager()
+
+
+if __name__ == "__main__":
+    # A notebook runs this file with %run, out of a fresh clone or out of attached data, and gets ``hosts``.
+    prepare()
+    sys.modules.pop("redeepfake_nb", None)  # what an earlier attempt to import it may have left
+    from redeepfake_nb import hosts  # noqa: F401

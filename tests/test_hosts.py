@@ -13,8 +13,10 @@ import types
 import zipfile
 from pathlib import Path
 
+import lazy_loader
 import pytest
 
+import redeepfake_nb
 from redeepfake_nb import hosts
 from redeepfake_nb.hosts import Need, missing, prepare
 
@@ -150,9 +152,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(python: Path, root: Path, project: Path, attached: Path) -> subprocess.CompletedProcess:
     """``prepare`` in that environment, without any index."""
     code = (
-        f"import sys; sys.path.insert(0, {str(root)!r})\n"
+        f"import sys; sys.path.insert(0, {str(root / 'redeepfake_nb')!r})\n"
         "from pathlib import Path\n"
-        "from redeepfake_nb import hosts\n"
+        "import hosts\n"
         f"hosts.ATTACHED = Path({str(attached)!r})\n"
         f"print(hosts.prepare(Path({str(project)!r})))\n"
         "import tiny_a, tiny_b; print(tiny_a.version, tiny_b.version)\n"
@@ -161,6 +163,7 @@ def prepared(python: Path, root: Path, project: Path, attached: Path) -> subproc
     return subprocess.run([python, "-c", code], capture_output=True, text=True, env=environment)
 
 
+@pytest.mark.slow
 def test_offline_from_attached_wheels(bare: Path, root: Path, tmp_path: Path) -> None:
     attached = tmp_path / "input"
     wheel(attached / "some-data", "tiny_a")
@@ -196,44 +199,67 @@ def cells(root: Path) -> dict[str, str]:
     return found
 
 
-def test_the_first_cell_is_the_same_everywhere(root: Path) -> None:
-    assert len(set(cells(root).values())) == 1
+def test_the_first_cell_is_the_same_everywhere_and_short(root: Path) -> None:
+    (cell,) = set(cells(root).values())
+    assert len(cell.splitlines()) <= 6
 
 
-@pytest.mark.parametrize("place", ["installed", "checkout", "below", "kaggle", "kaggle deep", "nowhere"])
+def test_the_first_cell_clones_the_release_from_the_projects_address(root: Path) -> None:
+    cell = next(iter(cells(root).values()))
+    tag = f"v{redeepfake_nb.__version__}"
+    assert f"git clone --quiet --depth 1 --branch {tag} {hosts.REPOSITORY} redeepfake-nb\n" in cell
+    assert cell.count("://") == 1
+    assert f"release {redeepfake_nb.__version__} from GitHub" in cell
+
+
+def test_links_of_the_notebooks_lead_to_the_release(root: Path) -> None:
+    owner_and_name = hosts.REPOSITORY.removeprefix("https://github.com/")
+    for path in (root / "notebooks").glob("*.ipynb"):
+        words = "".join(json.loads(path.read_text())["cells"][0]["source"])
+        release = f"{owner_and_name}/blob/v{redeepfake_nb.__version__}/notebooks/{path.name}"
+        assert re.findall(r"\]\((https://[^)]*)\)", words) == [
+            f"https://colab.research.google.com/github/{release}",
+            f"https://kaggle.com/kernels/welcome?src=https://github.com/{release}",
+        ]
+
+
+def test_other_files_name_the_same_address(root: Path) -> None:
+    for name in ("mkdocs.yml", "CITATION.cff", "docs/quickstart.md", ".github/ISSUE_TEMPLATE/config.yml"):
+        addresses = set(re.findall(r"https://github\.com/redeepfake/[\w-]+", (root / name).read_text()))
+        assert addresses == {hosts.REPOSITORY}, name
+
+
+@pytest.mark.parametrize("place", ["installed", "cloned", "cloned over a folder", "nowhere"])
 def test_the_first_cell_finds_the_package(root: Path, tmp_path: Path, place: str) -> None:
-    """In a process that has none; with Kaggle's folder elsewhere, and git that only says what it would do."""
-    data, work = tmp_path / "input", tmp_path / "work" / "notebooks"
-    work.mkdir(parents=True)
-    homes = {
-        "checkout": work.parent,
-        "below": work / "redeepfake_nb",
-        "kaggle": data / "redeepfake",
-        "kaggle deep": data / "datasets" / "someone" / "redeepfake",
-    }
-    if place in homes:
-        package = homes[place] / "redeepfake_nb"
-        package.mkdir(parents=True)
-        for name in ("__init__.py", "hosts.py"):
-            shutil.copy(root / "redeepfake_nb" / name, package)
-        project(homes[place])
-    source = next(iter(cells(root).values())).replace('"/kaggle/input"', repr(str(data)))
+    """In a process that has none, with a git that puts the clone there or fails."""
+    work = tmp_path / "notebooks"
+    work.mkdir()
+    if place.startswith("cloned"):
+        package = work / "redeepfake-nb" / "redeepfake_nb"
+        shutil.copytree(root / "redeepfake_nb", package, ignore=shutil.ignore_patterns("__pycache__"))
+        project(work / "redeepfake-nb")
+    if place == "cloned over a folder":
+        # A clone under the project's own name looks like a package without any module.
+        (work / "redeepfake_nb").mkdir()
+    source = next(iter(cells(root).values()))
     source = re.sub(r"^( *)!(.*)$", r'\1print("asked:", "\2".split()[:2])', source, flags=re.MULTILINE)
+    ran = r'\1import runpy; globals().update(runpy.run_path("\2", run_name="__main__"))'
+    source = re.sub(r"^( *)%run (.*)$", ran, source, flags=re.MULTILINE)
     ast.parse(source)
-    source += "\nprint(Path(redeepfake_nb.__file__).resolve().parent.parent)\n"
-    # -S: no site-packages, in which this project is installed.
+    source += "\nfrom pathlib import Path\nprint(Path(hosts.__file__).resolve().parent.parent)\n"
+    # -S: no site-packages, in which this project is installed; of its requirements only lazy_loader is there.
     options = [] if place == "installed" else ["-S"]
-    environment = {**os.environ, "PYTHONPATH": str(root) if place == "installed" else ""}
+    stand_in = tmp_path / "site"
+    stand_in.mkdir()
+    shutil.copytree(Path(lazy_loader.__file__).parent, stand_in / "lazy_loader")
+    environment = {**os.environ, "PYTHONPATH": str(root if place == "installed" else stand_in)}
     run = subprocess.run(
         [sys.executable, *options, "-c", source], cwd=work, capture_output=True, text=True, env=environment
     )
     said = run.stdout.splitlines()
     if place == "nowhere":
         assert said == ["asked: ['git', 'clone']"]
-        assert "ModuleNotFoundError" in run.stderr
-    elif place == "installed":
-        assert Path(said[-1]) == root
-    else:
-        assert run.returncode == 0, run.stderr
-        assert said[-2].startswith("redeepfake_nb 0.")
-        assert Path(said[-1]) == homes[place].resolve()
+        assert "redeepfake-nb/redeepfake_nb/hosts.py" in run.stderr
+        return
+    assert run.returncode == 0, run.stderr
+    assert Path(said[-1]) == (root if place == "installed" else (work / "redeepfake-nb").resolve())

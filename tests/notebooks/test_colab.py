@@ -22,6 +22,8 @@ RUN = """
 import sys, nbformat
 from nbclient import NotebookClient
 notebook = nbformat.read(sys.argv[1], 4)
+# As docs/quickstart.md says of data attached on Kaggle.
+notebook.cells.insert(1, nbformat.v4.new_code_cell("%run ../redeepfake_nb/hosts.py"))
 place = {"metadata": {"path": sys.argv[2]}}
 NotebookClient(notebook, timeout=400, kernel_name="python3", resources=place).execute()
 for cell in notebook.cells:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import sys
 import nbformat
 import pytest
 from helpers.notebook_runs import FOLDER, check_outputs, read, run
+from helpers.public_names import SUBPACKAGES
 
 from redeepfake_nb.datasets.samples import write_samples
 from redeepfake_nb.errors import ModelIncomplete
@@ -49,18 +51,11 @@ def test_committed_clean(name):
 def test_the_first_three_cells(name):
     first, second, third = read(name).cells[:3]
     assert first.cell_type == "markdown"
-    for word in (
-        "# ",
-        "**Purpose.**",
-        "**Run time.**",
-        "**Limits.**",
-        "colab.research.google.com",
-        "kaggle.com",
-    ):
+    for word in ("# ", "**Purpose.**", "**Run time.**", "**Limits.**", "**Setup.**", "[Colab](", "[Kaggle]("):
         assert word in first.source
     assert first.source.count(f"/notebooks/{name}") == 2
-    # What it does is held by test_hosts.py.
-    assert "hosts.prepare()" in second.source
+    # What it does is tested in tests/test_hosts.py.
+    assert second.source.splitlines()[-1].startswith("hosts.prepare()")
     assert third.metadata.tags == ["parameters"]
     tree = ast.parse(third.source)
     assert tree.body
@@ -69,13 +64,41 @@ def test_the_first_three_cells(name):
         ast.literal_eval(statement.value)
 
 
+def code_of(name):
+    """The syntax trees of the code cells after the setup cell."""
+    return [ast.parse(plain(cell.source)) for cell in read(name).cells[2:] if cell.cell_type == "code"]
+
+
 @each
-def test_cells_define_nothing(name):
+def test_cells_hold_no_program(name):
+    """Neither definitions nor loops nor branches: those belong into the package, where they are tested."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+    kinds += (ast.For, ast.While, ast.If, ast.Try, ast.comprehension)
+    for tree in code_of(name):
+        assert [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, kinds)] == []
+
+
+@each
+def test_cells_import_public_names_only(name):
+    """From the package or the face of a sub-package, so that notebooks show how others would write."""
+    for tree in code_of(name):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                assert not [alias.name for alias in node.names if alias.name.startswith("redeepfake_nb")]
+            elif isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "redeepfake_nb":
+                subpackage = node.module.partition(".")[2]
+                assert node.level == 0
+                assert not subpackage or subpackage in SUBPACKAGES, node.module
+                assert {alias.name for alias in node.names} <= set(
+                    importlib.import_module(node.module).__all__
+                )
+
+
+@each
+def test_nothing_is_loaded_from_elsewhere_when_a_notebook_is_opened(name):
     for cell in read(name).cells:
-        if cell.cell_type == "code":
-            nodes = ast.walk(ast.parse(plain(cell.source)))
-            kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
-            assert not [node for node in nodes if isinstance(node, kinds)]
+        if cell.cell_type == "markdown":
+            assert not re.search(r"!\[|<(?:img|script|iframe|video|audio|link)\b", cell.source)
 
 
 @each

@@ -7,11 +7,11 @@ from pathlib import Path
 from helpers.notebook_runs import check_outputs, run
 
 from redeepfake_nb import load_model
-from redeepfake_nb.datasets.synthetic import practice_faces
+from redeepfake_nb.datasets.synthetic import make_practice_set
 
 
 def test_trains_on_a_folder_like_kaggles(tmp_path: Path) -> None:
-    practice_faces(tmp_path / "mounted", 24, seed=5)
+    make_practice_set(tmp_path / "mounted", 24, seed=5)
     done = run(
         "05_train.ipynb",
         tmp_path,
