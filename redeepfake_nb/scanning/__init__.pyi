@@ -4,8 +4,11 @@ from .records import Filter as Filter
 from .result import ScanResult as ScanResult
 from .result import open_scan as open_scan
 from .review import Review as Review
+from .review import evaluate_labels as evaluate_labels
 from .review import has_labels as has_labels
-from .review import judge_labels as judge_labels
+from .review import import_labels as import_labels
 from .review import save_calibrated as save_calibrated
-from .review import take_labels as take_labels
+from .review_summary import describe_review as describe_review
+from .review_summary import save_if_improved as save_if_improved
+from .review_summary import try_review as try_review
 from .scheduler import scan as scan

@@ -1,4 +1,4 @@
-"""Where a scan's work is done: here, in processes of this machine, on any executor, on a Dask cluster."""
+"""Where a scan's jobs run: in this process, in local worker processes, on any executor, on a Dask cluster."""
 
 from __future__ import annotations
 
@@ -7,90 +7,96 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ..errors import MissingExtra, RedeepfakeError, displayable
-from . import worker_pool as workers
-from .file_scoring import FileScorer, Outcome
-from .inputs import Fingerprint, Known, take_fingerprints
-from .worker_pool import Job, close_workers, run_job
+from . import worker_pool
+from .file_scoring import FileScorer
+from .fingerprints import Fingerprint, KnownFile, fingerprint_files
+from .worker_pool import Job, JobResult, close_workers, run_job
 
-# What a process takes with the model that ships, and room for a large picture.
+if TYPE_CHECKING:
+    from distributed import Client, Worker, WorkerPlugin
+
+# Memory of one worker process with the default model, with room for a large image.
 WORKER_BYTES = 1_600_000_000
-# The interval at which a cluster is asked how large it is, in seconds.
-_ASK_EVERY = 2.0
+# Seconds between two requests for the size of a cluster.
+_CAPACITY_INTERVAL = 2.0
+
+_T = TypeVar("_T")
 
 
-class Site(Protocol):
-    """A place where files are looked at and scored."""
+class ExecutorBackend(Protocol):
+    """Computes fingerprints and runs scoring jobs."""
 
     @property
     def capacity(self) -> int:
-        """How many jobs can run at a time, at least 1."""
+        """Number of jobs that can run at a time, at least 1."""
 
-    def look(self, files: Sequence[Known]) -> Future[list[Fingerprint]]:
-        """Begin to take fingerprints."""
+    def fingerprint(self, files: Sequence[KnownFile]) -> Future[list[Fingerprint]]:
+        """Submit files to be fingerprinted."""
 
-    def score(self, job: Job) -> Future[list[tuple[Outcome, bool]]]:
-        """Begin a job."""
+    def score(self, job: Job) -> Future[JobResult]:
+        """Submit a job."""
 
     def close(self) -> None:
-        """Give up what has not ended, and leave no process behind."""
+        """Cancel what has not finished, and end all worker processes."""
 
 
-class Here:
-    """This very process: nothing protects it from files that crash their reader."""
+class InProcess:
+    """Runs everything in this process, unprotected from files that crash their decoder."""
 
     capacity = 1
 
     def __init__(self, scorer: FileScorer) -> None:
         self._scorer = scorer
 
-    def look(self, files: Sequence[Known]) -> Future:
-        return _now(lambda: take_fingerprints(files))
+    def fingerprint(self, files: Sequence[KnownFile]) -> Future[list[Fingerprint]]:
+        return _completed(lambda: fingerprint_files(files))
 
-    def score(self, job: Job) -> Future:
-        return _now(lambda: self._score(job))
+    def score(self, job: Job) -> Future[JobResult]:
+        return _completed(lambda: self._score(job))
 
-    def _score(self, job: Job) -> list[tuple[Outcome, bool]]:
-        found = dict(self._scorer.score(job.paths, lambda place: None))
-        return [(found[i], False) for i in range(len(job.paths))]
+    def _score(self, job: Job) -> JobResult:
+        outcomes = dict(self._scorer.score(job.paths, lambda index: None))
+        return [(outcomes[i], False) for i in range(len(job.paths))]
 
     def close(self) -> None:
         pass
 
 
-def _now(work: Any) -> Future:
-    future: Future = Future()
+def _completed(call: Callable[[], _T]) -> Future[_T]:
+    """Call a function now, and return its result or exception as a future."""
+    future: Future[_T] = Future()
     try:
-        future.set_result(work())
+        future.set_result(call())
     except Exception as error:
         future.set_exception(error)
     return future
 
 
-class Machine:
-    """Processes of this machine, each driven by a thread of this process."""
+class LocalProcesses:
+    """Runs jobs in worker processes of this machine, each driven by a thread of this process."""
 
     def __init__(self, scan: str, count: int) -> None:
         self._scan = scan
         self.capacity = count
         self._closing = False
         self._drivers = ThreadPoolExecutor(count, thread_name_prefix="redeepfake-scan")
-        # Reading ahead of the processes, so that they never wait for a digest.
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="redeepfake-look")
+        # Files are fingerprinted ahead of the workers, so that these never wait for a digest.
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="redeepfake-fingerprint")
 
-    def look(self, files: Sequence[Known]) -> Future:
-        return self._reader.submit(self._look, files)
+    def fingerprint(self, files: Sequence[KnownFile]) -> Future[list[Fingerprint]]:
+        return self._reader.submit(self._fingerprint, files)
 
-    def _look(self, files: Sequence[Known]) -> list[Fingerprint]:
-        # One by one, so that closing has to wait for one at most.
-        return [found for file in files if not self._closing for found in take_fingerprints([file])]
+    def _fingerprint(self, files: Sequence[KnownFile]) -> list[Fingerprint]:
+        # One by one, so that close() waits for at most one file.
+        return [found for file in files if not self._closing for found in fingerprint_files([file])]
 
-    def score(self, job: Job) -> Future:
+    def score(self, job: Job) -> Future[JobResult]:
         return self._drivers.submit(run_job, job)
 
     def close(self) -> None:
@@ -102,45 +108,45 @@ class Machine:
         self._reader.shutdown(wait=True)
 
 
-class Foreign:
-    """Somebody's executor in the style of :mod:`concurrent.futures`. It is not shut down."""
+class FuturesExecutor:
+    """Runs jobs on the caller's :mod:`concurrent.futures` executor, which is not shut down."""
 
     def __init__(self, scan: str, executor: Executor) -> None:
         self._scan, self._executor = scan, executor
-        self._begun: list[Future] = []
+        self._submitted: list[Future] = []
 
     @property
     def capacity(self) -> int:
         return max(1, int(getattr(self._executor, "_max_workers", None) or os.cpu_count() or 1))
 
-    def look(self, files: Sequence[Known]) -> Future:
-        return self._keep(self._executor.submit(take_fingerprints, files))
+    def fingerprint(self, files: Sequence[KnownFile]) -> Future[list[Fingerprint]]:
+        return self._track(self._executor.submit(fingerprint_files, files))
 
-    def score(self, job: Job) -> Future:
-        return self._keep(self._executor.submit(run_job, job))
+    def score(self, job: Job) -> Future[JobResult]:
+        return self._track(self._executor.submit(run_job, job))
 
-    def _keep(self, future: Future) -> Future:
-        self._begun = [f for f in self._begun if not f.done()]
-        self._begun.append(future)
+    def _track(self, future: Future[_T]) -> Future[_T]:
+        self._submitted = [f for f in self._submitted if not f.done()]
+        self._submitted.append(future)
         return future
 
     def close(self) -> None:
-        for future in self._begun:
+        for future in self._submitted:
             future.cancel()
-        # Those of an executor of threads; in other processes they end when they have nothing to do.
+        # Ends what an executor of threads started; in other processes, worker processes end when idle.
         close_workers(self._scan)
 
 
-class DaskCluster(Foreign):
-    """The workers of a ``distributed.Client``, which may come and go. The client stays open.
+class DaskCluster(FuturesExecutor):
+    """Runs jobs on the workers of a ``distributed.Client``, which may join and leave. The client stays open.
 
-    A model that does not ship with the package is brought to every worker, also to those that join later.
+    A model that does not ship with the package is copied to every worker, also to those that join later.
     """
 
-    def __init__(self, scan: str, client: Any, model: str | None, sha256: str) -> None:
+    def __init__(self, scan: str, client: Client, model: str | None, sha256: str) -> None:
         super().__init__(scan, client.get_executor(pure=False))
         self._client = client
-        self._asked, self._threads = -_ASK_EVERY, 1
+        self._asked, self._threads = -_CAPACITY_INTERVAL, 1
         self._plugin = f"redeepfake-model-{sha256[:16]}" if model else None
         if model:
             client.register_plugin(_model_plugin(Path(model), sha256), name=self._plugin)
@@ -148,13 +154,13 @@ class DaskCluster(Foreign):
     @property
     def capacity(self) -> int:
         now = time.monotonic()
-        if now - self._asked >= _ASK_EVERY:
+        if now - self._asked >= _CAPACITY_INTERVAL:
             self._asked, self._threads = now, sum(self._client.nthreads().values())
         return max(1, self._threads)
 
     def close(self) -> None:
         super().close()
-        # What is lost with a cluster that went away needs no end.
+        # On a cluster that is gone there is nothing left to end.
         with contextlib.suppress(Exception):
             self._client.run(close_workers, self._scan, on_error="ignore")
         if self._plugin:
@@ -162,7 +168,7 @@ class DaskCluster(Foreign):
                 self._client.unregister_worker_plugin(self._plugin)
 
 
-def _model_plugin(model: Path, sha256: str) -> Any:
+def _model_plugin(model: Path, sha256: str) -> WorkerPlugin:
     from distributed import WorkerPlugin
 
     files = {path.name: path.read_bytes() for path in (model, model.with_suffix(".json")) if path.is_file()}
@@ -170,39 +176,39 @@ def _model_plugin(model: Path, sha256: str) -> Any:
     class ModelFiles(WorkerPlugin):
         """Writes the model's files on each worker."""
 
-        def setup(self, worker: Any) -> None:
+        def setup(self, worker: Worker) -> None:
             self.folder = tempfile.mkdtemp(prefix="redeepfake-model-", dir=worker.local_directory)
             for name, data in files.items():
                 (Path(self.folder) / name).write_bytes(data)
-            workers.MODEL_FILES[sha256] = str(Path(self.folder) / model.name)
+            worker_pool.MODEL_FILES[sha256] = str(Path(self.folder) / model.name)
 
-        def teardown(self, worker: Any) -> None:
-            workers.MODEL_FILES.pop(sha256, None)
+        def teardown(self, worker: Worker) -> None:
+            worker_pool.MODEL_FILES.pop(sha256, None)
             shutil.rmtree(self.folder, ignore_errors=True)
 
     return ModelFiles()
 
 
-def is_dask(executor: Any) -> bool:
-    """Whether this is a client of a Dask cluster."""
+def is_dask_client(executor: object) -> bool:
+    """Return whether an executor is a client of a Dask cluster."""
     return hasattr(executor, "get_executor") and hasattr(executor, "nthreads")
 
 
-def connect(address: str) -> Any:
-    """A client of the Dask scheduler at an address.
+def connect_dask(address: str) -> Client:
+    """Connect to the Dask scheduler at an address.
 
     Raises
     ------
     MissingExtra
         Dask is not installed.
     RedeepfakeError
-        Nobody answers there.
+        No scheduler answers.
     """
     try:
         from distributed import Client
     except ImportError as error:
         raise MissingExtra(
-            "a cluster is used through Dask, which is not installed",
+            "scanning on a cluster needs Dask, which is not installed",
             subject=address,
             next_step='Run `pip install "redeepfake-nb[cluster]"`.',
         ) from error
@@ -212,15 +218,15 @@ def connect(address: str) -> Any:
         raise RedeepfakeError(
             f"no Dask scheduler answers there ({displayable(error) or type(error).__name__})",
             subject=address,
-            next_step="Check that it runs, and the address it printed when it started.",
+            next_step="Check that it is running, and the address that it printed when it started.",
         ) from error
 
 
-def machine_size() -> tuple[int, int]:
-    """How many processes this machine has cores and memory for, and how many threads each may use."""
+def local_capacity() -> tuple[int, int]:
+    """Return how many worker processes this machine has cores and memory for, and the threads of each."""
     import joblib
 
-    # Heeds affinity and the quota of a container, unlike os.cpu_count().
+    # Respects CPU affinity and the quota of a container, unlike os.cpu_count().
     cores = joblib.cpu_count()
     free = _free_memory()
     count = cores if free is None else max(1, min(cores, int(free // WORKER_BYTES)))
@@ -228,7 +234,7 @@ def machine_size() -> tuple[int, int]:
 
 
 def _free_memory() -> int | None:
-    """Bytes that may still be used, or None where that is not known."""
+    """Return the memory still available in bytes, or None where that is unknown."""
     found = []
     with contextlib.suppress(OSError, ValueError, StopIteration), open("/proc/meminfo") as file:
         line = next(line for line in file if line.startswith("MemAvailable"))

@@ -1,8 +1,8 @@
-"""Many files and one classifier -> an outcome each, whatever the files hold.
+"""Scores many files with one classifier; every file has an outcome, whatever it holds.
 
-Pictures are read ahead by a thread, and their faces scored in batches across files. A batch has always the
-same number of rows, the last ones empty if need be: convolutions give results that differ in the last bits
-with the number of rows, and a file's score must not depend on which others were scored beside it.
+Images are read ahead by a thread, and their faces scored in batches across files. All batches have the same
+number of rows, padded with zeros where necessary: the last bits of a convolution's result depend on the batch
+size, and a file's score must not depend on the files that were scored with it.
 """
 
 from __future__ import annotations
@@ -18,50 +18,52 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..analysis.aggregation import DEFAULT, aggregate
+from ..analysis.aggregation import DEFAULT, check_strategy
 from ..analysis.image import ImageReport
+from ..analysis.options import AnalysisOptions
+from ..analysis.report import Report, highest_probability
 from ..analysis.verdict import judge
 from ..analysis.video import analyze_video
 from ..analysis.video_report import VideoReport
-from ..errors import MediaTooLarge, RedeepfakeError, in_one_line
+from ..errors import MediaTooLarge, RedeepfakeError, one_line_message
 from ..faces.detection import Detector
 from ..faces.face import Face, detector_name, find_faces
 from ..faces.preprocessing import preprocess
 from ..media.file_types import is_video
-from ..media.frames import Frame, Source, read_image
+from ..media.frames import Frame, read_image
 from ..models.classifier import Classifier
 from ..models.prediction import Prediction
-from .inputs import local_copy
+from .remote import local_copy
 
 Status = Literal["done", "no face", "partial", "failed"]
 
-# Rows of a batch. One core gains next to nothing from more; empty rows cost as much as full ones.
-BATCH = 4
-# Decoded pixels that may wait for a full batch.
-_MAX_WAITING = 24_000_000
-# Not in the detail: what all files of a scan have in common, and what copies of a file differ in.
-_ELSEWHERE = ("model", "versions", "settings", "timing", "source")
+# Rows of a batch. One CPU core gains next to nothing from more; padding costs as much as faces do.
+BATCH_SIZE = 4
+# Decoded pixels that may be held until a batch is full.
+_MAX_PENDING_PIXELS = 24_000_000
+# Left out of the detail: what all files of a scan share, and what differs between copies of a file.
+_NOT_IN_DETAIL = ("model", "versions", "settings", "timing", "source")
 
 
 @dataclass(frozen=True)
 class ScanSettings:
-    """What decides a file's outcome besides its bytes and the model.
+    """The settings that, with a file's bytes and the model, determine the file's outcome.
 
     Parameters
     ----------
     frames
-        Of a video; see :func:`redeepfake_nb.analyze_video`.
-    detector, margin
+        Frames sampled from a video; see :func:`redeepfake_nb.analyze_video`.
+    detector, margin, min_size
         See :func:`redeepfake_nb.find_faces`.
     aggregation
-        Of a video's frames.
+        How the scores of a video's frames are combined.
     threshold
-        Cut on P(fake).
+        Decision threshold on P(fake).
 
     Raises
     ------
     ValueError
-        A value out of range.
+        A value is out of range.
     """
 
     frames: int | Literal["all"] = 32
@@ -69,42 +71,40 @@ class ScanSettings:
     margin: float | None = None
     aggregation: str = DEFAULT
     threshold: float = 0.5
+    min_size: int | None = None
 
     def __post_init__(self) -> None:
         whole = isinstance(self.frames, int) and not isinstance(self.frames, bool) and self.frames > 0
         if self.frames != "all" and not whole:
             raise ValueError(f'frames must be a number above 0 or "all", not {self.frames!r}')
-        if not 0 < self.threshold < 1:
-            raise ValueError(f"threshold must lie between 0 and 1, not {self.threshold}")
-        if self.margin is not None and not 0 <= self.margin <= 4:
-            raise ValueError(f"margin is a fraction from 0 to 4, not {self.margin!r}")
-        if not isinstance(self.detector, str) and not callable(self.detector):
-            raise ValueError(f"a detector is a name or a callable, not {type(self.detector).__name__}")
-        aggregate([0.0], self.aggregation)
+        AnalysisOptions(self.detector, self.margin, self.min_size, self.threshold)
+        check_strategy(self.aggregation)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON; a detector of one's own by its full name."""
+        """Return plain JSON values; a custom detector is given by its qualified name."""
         name = self.detector
         if not isinstance(name, str):
             home = name if inspect.isroutine(name) or inspect.isclass(name) else type(name)
             name = f"{home.__module__}.{getattr(home, '__qualname__', detector_name(name))}"
-        return {
+        values = {
             "frames": self.frames,
             "detector": name,
             "margin": self.margin,
             "aggregation": self.aggregation,
             "threshold": self.threshold,
         }
+        # Left out where it changes nothing, so that the digests in older journals stay valid.
+        return values if self.min_size is None else {**values, "min_size": self.min_size}
 
     def digest(self, model: Mapping[str, Any]) -> str:
-        """SHA-256 of the settings together with what identifies the model, as canonical JSON."""
+        """Return the SHA-256 of the settings and of what identifies the model, as canonical JSON."""
         text = json.dumps({"settings": self.to_dict(), "model": model}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one file.
+    """The result of scoring one file, or the error that prevented it.
 
     Parameters
     ----------
@@ -116,15 +116,15 @@ class Outcome:
     kind
         ``"image"`` or ``"video"``.
     faces
-        Faces of a picture, persons of a video.
+        Number of faces in an image, of persons in a video.
     score
         Highest P(fake) among them, 0..1; ``None`` without any.
     detail
         The report as plain JSON, without what all files of a scan have in common.
     error, cause, next_step
-        The typed error's class and words.
+        Class and texts of the typed error.
     seconds
-        Spent on it. Differs from run to run; nothing else does.
+        Processing time. Differs from run to run; nothing else does.
     """
 
     status: Status
@@ -147,71 +147,64 @@ class Outcome:
     seconds: float = 0.0
 
     @classmethod
-    def failure(cls, error: BaseException, seconds: float = 0.0) -> Outcome:
-        """Of a file that could not be scored."""
+    def from_error(cls, error: BaseException, seconds: float = 0.0) -> Outcome:
+        """Make the outcome of a file that could not be scored."""
         if isinstance(error, MemoryError):
             error = MediaTooLarge("there is not enough memory for it", next_step="Make it smaller first.")
         if isinstance(error, RedeepfakeError):
-            words = (error.cause, error.next_step)
+            cause, next_step = error.cause, error.next_step
         else:
-            words = (
-                in_one_line(error, 300),
-                "This should not happen: please report it together with the file.",
-            )
+            cause = one_line_message(error, 300)
+            next_step = "This should not happen: please report it together with the file."
         return cls(
             "failed",
             error=type(error).__name__,
-            cause=words[0],
-            next_step=words[1],
+            cause=cause,
+            next_step=next_step,
             seconds=round(seconds, 4),
         )
 
     @classmethod
-    def of_image(cls, report: ImageReport, seconds: float) -> Outcome:
-        """Of a picture."""
-        return _outcome(report, report.frame.source, "image", "done", report.predictions, seconds)
+    def from_image(cls, report: ImageReport, seconds: float) -> Outcome:
+        """Make the outcome of an image that was read from a file."""
+        return _from_report(report, "done", seconds)
 
     @classmethod
-    def of_video(cls, report: VideoReport, seconds: float) -> Outcome:
-        """Of a video."""
-        status = "done" if report.completeness.complete else "partial"
-        return _outcome(report, report.source, "video", status, report.persons, seconds)
+    def from_video(cls, report: VideoReport, seconds: float) -> Outcome:
+        """Make the outcome of a video."""
+        status: Status = "done" if report.completeness.complete else "partial"
+        return _from_report(report, status, seconds)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """Return plain JSON values."""
         return {**asdict(self), "reasons": list(self.reasons)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Outcome:
-        """Inverse of :meth:`to_dict`."""
+        """Make an outcome from the values of :meth:`to_dict`."""
         return cls(**{**values, "reasons": tuple(values["reasons"])})
 
 
-def _outcome(
-    report: ImageReport | VideoReport,
-    source: Source,
-    kind: str,
-    status: Status,
-    scored: Sequence,
-    seconds: float,
-) -> Outcome:
-    found = report.to_dict()
+def _from_report(report: Report, status: Status, seconds: float) -> Outcome:
+    values, source = report.to_dict(), report.source
+    if source is None:
+        raise ValueError("the report is on an image without a source")
     return Outcome(
-        status="no face" if status == "done" and not scored else status,
+        status="no face" if status == "done" and not report.scored else status,
         sha256=source.sha256,
-        kind=kind,
+        kind=report.kind,
         format=source.format,
         size_bytes=source.size_bytes,
-        width=found["width"],
-        height=found["height"],
-        duration=found.get("duration_s"),
-        faces=len(scored),
-        score=max((float(one.probability) for one in scored), default=None),
+        width=values["width"],
+        height=values["height"],
+        duration=values.get("duration_s"),
+        faces=len(report.scored),
+        score=highest_probability(report),
         threshold=report.threshold,
         verdict=report.verdict.label,
         reasons=report.verdict.reasons,
         detail={
-            **{key: value for key, value in found.items() if key not in _ELSEWHERE},
+            **{key: value for key, value in values.items() if key not in _NOT_IN_DETAIL},
             "warnings": list(source.warnings),
         },
         seconds=round(seconds, 4),
@@ -219,58 +212,59 @@ def _outcome(
 
 
 @dataclass
-class _Waiting:
-    """A picture whose faces are to be scored."""
+class _PendingImage:
+    """An image whose faces are still to be scored."""
 
-    place: int
+    index: int
     frame: Frame
     faces: list[Face]
     seconds: float
 
 
 class FileScorer:
-    """Scores files of any kind with one classifier."""
+    """Scores images and videos with one classifier."""
 
     def __init__(self, classifier: Classifier, settings: ScanSettings) -> None:
         self._classifier = classifier
         self._settings = settings
 
-    def score(self, paths: Sequence[str], began: Callable[[int], None]) -> Iterator[tuple[int, Outcome]]:
-        """Outcomes of all files, with each one's place in ``paths``, as they come to be known.
+    def score(self, paths: Sequence[str], started: Callable[[int], None]) -> Iterator[tuple[int, Outcome]]:
+        """Yield the index in ``paths`` and the outcome of every file, as they become available.
 
         Parameters
         ----------
         paths
             Paths or addresses.
-        began
-            Called with a place before that file is looked at, and with -1 before a batch of several.
+        started
+            Called with an index before that file is processed, and with -1 before a batch of several files.
         """
-        waiting: list[_Waiting] = []
+        pending: list[_PendingImage] = []
         with ThreadPoolExecutor(1) as reader:
-            ahead: Future | None = None
-            for place, path in enumerate(paths):
-                began(place)
+            ahead: Future[Frame | None] | None = None
+            for index, path in enumerate(paths):
+                started(index)
                 start = time.perf_counter()
                 reading = ahead or reader.submit(_read, path)
-                ahead = reader.submit(_read, paths[place + 1]) if place + 1 < len(paths) else None
+                ahead = reader.submit(_read, paths[index + 1]) if index + 1 < len(paths) else None
                 try:
                     frame = reading.result()
                     if frame is None:
-                        yield place, self._video(path, start)
+                        yield index, self._score_video(path, start)
                         continue
-                    faces = find_faces(frame, self._settings.detector, margin=self._settings.margin)
+                    s = self._settings
+                    faces = find_faces(frame, s.detector, margin=s.margin, min_size=s.min_size)
                 except Exception as error:
-                    yield place, Outcome.failure(error, time.perf_counter() - start)
+                    yield index, Outcome.from_error(error, time.perf_counter() - start)
                     continue
-                waiting.append(_Waiting(place, frame, faces, time.perf_counter() - start))
-                if _full(waiting):
-                    began(-1)
-                    yield from self._flush(waiting)
-                    waiting = []
-            began(-1)
-            yield from self._flush(waiting)
+                pending.append(_PendingImage(index, frame, faces, time.perf_counter() - start))
+                if _fills_batches(pending):
+                    started(-1)
+                    yield from self._score_images(pending)
+                    pending = []
+            started(-1)
+            yield from self._score_images(pending)
 
-    def _video(self, path: str, start: float) -> Outcome:
+    def _score_video(self, path: str, start: float) -> Outcome:
         s = self._settings
         with local_copy(path) as copy:
             report = analyze_video(
@@ -279,58 +273,59 @@ class FileScorer:
                 frames=s.frames,
                 detector=s.detector,
                 margin=s.margin,
+                min_size=s.min_size,
                 aggregation=s.aggregation,
                 threshold=s.threshold,
                 explain_top=0,
             )
-        return Outcome.of_video(report, time.perf_counter() - start)
+        return Outcome.from_video(report, time.perf_counter() - start)
 
-    def _flush(self, waiting: list[_Waiting]) -> Iterator[tuple[int, Outcome]]:
+    def _score_images(self, pending: list[_PendingImage]) -> Iterator[tuple[int, Outcome]]:
         start = time.perf_counter()
-        faces = [face for one in waiting for face in one.faces]
+        faces = [face for image in pending for face in image.faces]
         try:
             logits = self._logits(faces)
         except Exception as error:
-            if len(waiting) == 1:
-                yield waiting[0].place, Outcome.failure(error, waiting[0].seconds)
+            if len(pending) == 1:
+                yield pending[0].index, Outcome.from_error(error, pending[0].seconds)
                 return
-            # One file must not take others with it.
-            for one in waiting:
-                yield from self._flush([one])
+            # Only the file that causes the error fails.
+            for image in pending:
+                yield from self._score_images([image])
             return
-        share = (time.perf_counter() - start) / max(len(faces), 1)
-        for one in waiting:
-            mine, logits = logits[: len(one.faces)], logits[len(one.faces) :]
-            report = self._report(one, mine)
-            yield one.place, Outcome.of_image(report, one.seconds + share * len(one.faces))
+        seconds_per_face = (time.perf_counter() - start) / max(len(faces), 1)
+        for image in pending:
+            own, logits = logits[: len(image.faces)], logits[len(image.faces) :]
+            report = self._report(image, own)
+            yield image.index, Outcome.from_image(report, image.seconds + seconds_per_face * len(own))
 
     def _logits(self, faces: list[Face]) -> list[float]:
-        found: list[float] = []
-        for first in range(0, len(faces), BATCH):
-            some = faces[first : first + BATCH]
+        logits: list[float] = []
+        for first in range(0, len(faces), BATCH_SIZE):
+            some = faces[first : first + BATCH_SIZE]
             batch = preprocess(some, self._classifier.preprocessing)
-            batch = np.pad(batch, ((0, BATCH - len(some)), (0, 0), (0, 0), (0, 0)))
-            found += self._classifier.logits(batch)[: len(some)].tolist()
-        return found
+            batch = np.pad(batch, ((0, BATCH_SIZE - len(some)), (0, 0), (0, 0), (0, 0)))
+            logits += self._classifier.logits(batch)[: len(some)].tolist()
+        return logits
 
-    def _report(self, one: _Waiting, logits: list[float]) -> ImageReport:
+    def _report(self, image: _PendingImage, logits: list[float]) -> ImageReport:
         c = self._classifier
         predictions = [
             Prediction(face, logit, c.temperature, c.threshold)
-            for face, logit in zip(one.faces, logits, strict=True)
+            for face, logit in zip(image.faces, logits, strict=True)
         ]
         verdict = judge(predictions, c.card, self._settings.threshold)
-        return ImageReport(one.frame, tuple(predictions), verdict, c.card)
+        return ImageReport(image.frame, tuple(predictions), verdict, c.card)
 
 
 def _read(path: str) -> Frame | None:
-    """The picture, or None for a video."""
+    """Read an image; None for a video."""
     with local_copy(path) as copy:
         return None if is_video(copy) else read_image(copy)
 
 
-def _full(waiting: list[_Waiting]) -> bool:
-    pixels = sum(one.frame.width * one.frame.height for one in waiting)
-    return (
-        sum(len(one.faces) for one in waiting) % BATCH == 0 and any(one.faces for one in waiting)
-    ) or pixels > _MAX_WAITING
+def _fills_batches(pending: list[_PendingImage]) -> bool:
+    """Return whether the faces fill whole batches, or the images take too much memory."""
+    faces = sum(len(image.faces) for image in pending)
+    pixels = sum(image.frame.width * image.frame.height for image in pending)
+    return (faces > 0 and faces % BATCH_SIZE == 0) or pixels > _MAX_PENDING_PIXELS

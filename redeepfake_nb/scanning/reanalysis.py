@@ -1,7 +1,7 @@
-"""Single files of a scan looked at again, for their faces and heatmaps: the journal keeps no pictures.
+"""Analyses single files of a scan again, for their faces and heatmaps, which the journal does not store.
 
-A person goes from file to file faster than videos are analysed, so only the last wish counts, and the file
-that is likely to come next is looked at ahead.
+A reviewer moves from file to file faster than videos are analysed, so only the latest request counts, and the
+file that is likely to be requested next is analysed ahead.
 """
 
 from __future__ import annotations
@@ -13,31 +13,32 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..analysis.image import ImageReport, analyze_image
+from ..analysis.image import analyze_image
+from ..analysis.report import Report
 from ..analysis.video import analyze_video
 from ..analysis.video_report import VideoReport
 from ..faces.detection import Detector
 from ..media.file_types import is_video
 from ..models.classifier import Classifier
-from .inputs import local_copy
 from .records import FileResult
+from .remote import local_copy
 
-# Reports kept; each holds a decoded picture of up to 36 MB or a few frames.
-_KEPT = 8
+# Reports in the cache; each holds a decoded image of up to 36 MB or a few frames.
+_CACHE_SIZE = 8
 
 
 @dataclass(frozen=True)
-class Wish:
-    """A file to be looked at, as it was scanned.
+class ReanalysisRequest:
+    """A file to be analysed as it was scanned.
 
     Parameters
     ----------
     row
-        Of the scan.
+        The file's row of the scan.
     settings
         The scan's, see :attr:`redeepfake_nb.ScanResult.settings`.
     detector
-        Its name, or the very detector where it is one of the person's own.
+        Its name, or the callable itself where it is a custom one.
     """
 
     row: FileResult
@@ -45,24 +46,25 @@ class Wish:
     detector: str | Detector
 
     @property
-    def key(self) -> tuple:
-        """Equal keys, equal reports."""
+    def key(self) -> tuple[str, str]:
+        """Cache key: requests with equal keys have equal reports."""
         return self.row.sha256 or self.row.path, repr(sorted(self.settings.items()))
 
 
-def look_at(wish: Wish, classifier: Classifier, cancel: Callable[[], bool]) -> ImageReport | VideoReport:
-    """Analyse a file as the scan did, with heatmaps.
+def reanalyze(request: ReanalysisRequest, classifier: Classifier, cancel: Callable[[], bool]) -> Report:
+    """Analyse a file as the scan did, with Grad-CAM heatmaps.
 
     Raises
     ------
     InputError
-        It cannot be read any more.
+        The file can no longer be read.
     """
-    row, s = wish.row, wish.settings
+    row, s = request.row, request.settings
     path = os.fsdecode(row.raw) if row.raw is not None else row.path
     common: dict[str, Any] = {
-        "detector": wish.detector,
+        "detector": request.detector,
         "margin": s["margin"],
+        "min_size": s.get("min_size"),
         "threshold": s["threshold"],
         "explain": "gradcam",
     }
@@ -74,95 +76,102 @@ def look_at(wish: Wish, classifier: Classifier, cancel: Callable[[], bool]) -> I
         )
 
 
-def common_folder(paths: Iterable[str]) -> str:
-    """What absolute paths have in common, with the slash at its end; empty where there is nothing."""
+def common_parent(paths: Iterable[str]) -> str:
+    """Return the deepest folder that all paths share, with a trailing separator.
+
+    Empty where there is no path, or where not all are absolute.
+    """
     folders = {os.path.dirname(path) for path in paths}
-    return (
-        os.path.join(os.path.commonpath(folders), "") if folders and all(map(os.path.isabs, folders)) else ""
-    )
+    if not folders or not all(map(os.path.isabs, folders)):
+        return ""
+    return os.path.join(os.path.commonpath(folders), "")
 
 
-class Looker:
-    """Looks at one file at a time in a thread of its own.
+class Reanalyzer:
+    """Analyses one file at a time in a background thread, and caches the latest reports.
 
     Parameters
     ----------
     classifier
-        Gives the classifier; called in the thread.
-    found
-        Called in the thread with a wish and its report or what was raised, only if it is still the last one.
+        Returns the classifier; called in the thread.
+    finished
+        Called in the thread with a request and its report or the exception raised, only while it is still the
+        latest request.
     """
 
     def __init__(
         self,
         classifier: Callable[[], Classifier],
-        found: Callable[[Wish, ImageReport | VideoReport | Exception], None],
+        finished: Callable[[ReanalysisRequest, Report | Exception], None],
     ) -> None:
-        self._classifier, self._found = classifier, found
-        self._reports: OrderedDict[tuple, ImageReport | VideoReport] = OrderedDict()
-        self._wish: Wish | None = None
-        self._ahead: Wish | None = None
+        self._classifier, self._finished = classifier, finished
+        self._reports: OrderedDict[tuple[str, str], Report] = OrderedDict()
+        self._requested: ReanalysisRequest | None = None
+        self._prefetch: ReanalysisRequest | None = None
         self._busy = False
         self._generation = 0
-        self._change = threading.Condition()
+        self._changed = threading.Condition()
 
-    def known(self, wish: Wish) -> ImageReport | VideoReport | None:
-        """The report, if it is at hand."""
-        return self._reports.get(wish.key)
+    def cached(self, request: ReanalysisRequest) -> Report | None:
+        """Return the report of a request if it is in the cache."""
+        return self._reports.get(request.key)
 
-    def ask(self, wish: Wish, ahead: Wish | None = None) -> None:
-        """Look at a file, then at the one that is likely to be next; earlier wishes are given up."""
-        with self._change:
-            self._wish, self._ahead = wish, ahead
+    def request(self, request: ReanalysisRequest, prefetch: ReanalysisRequest | None = None) -> None:
+        """Analyse a file, then the one that is likely to be next; earlier requests are dropped."""
+        with self._changed:
+            self._requested, self._prefetch = request, prefetch
             if not self._busy:
                 self._busy = True
                 # A daemon, so that a kernel can be shut down at any time.
-                threading.Thread(target=self._work, name="redeepfake-look", daemon=True).start()
+                threading.Thread(target=self._run, name="redeepfake-reanalysis", daemon=True).start()
 
-    def forget(self) -> None:
-        """Give up all wishes and forget the reports."""
-        with self._change:
-            self._wish = self._ahead = None
+    def clear(self) -> None:
+        """Drop all requests and cached reports."""
+        with self._changed:
+            self._requested = self._prefetch = None
             self._generation += 1
             self._reports.clear()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until nothing is looked at, at most ``timeout`` seconds; whether that is so."""
-        with self._change:
-            return self._change.wait_for(lambda: not self._busy, timeout)
+        """Wait at most ``timeout`` seconds until no file is being analysed; return whether that is so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._busy, timeout)
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         while True:
-            with self._change:
-                wish, asked = self._wish, True
-                self._wish = None
-                if wish is None:
-                    wish, asked, self._ahead = self._ahead, False, None
-                if wish is None:
+            with self._changed:
+                request, prefetched = self._requested, False
+                self._requested = None
+                if request is None:
+                    request, prefetched, self._prefetch = self._prefetch, True, None
+                if request is None:
                     self._busy = False
-                    self._change.notify_all()
+                    self._changed.notify_all()
                     return
-            report = self._look(wish)
-            if asked and report is not None:
-                with self._change:
-                    overtaken = self._wish is not None
-                if not overtaken:
-                    self._found(wish, report)
+            report = self._report(request)
+            if prefetched or report is None:
+                continue
+            with self._changed:
+                superseded = self._requested is not None
+            if not superseded:
+                self._finished(request, report)
 
-    def _look(self, wish: Wish) -> ImageReport | VideoReport | Exception | None:
-        if (report := self._reports.get(wish.key)) is not None:
-            return report
+    def _report(self, request: ReanalysisRequest) -> Report | Exception | None:
+        """Return the report or the exception raised; None if it was cancelled or the cache was cleared."""
+        cached = self.cached(request)
+        if cached is not None:
+            return cached
         generation = self._generation
         try:
-            report = look_at(wish, self._classifier(), lambda: self._wish is not None)
+            report = reanalyze(request, self._classifier(), lambda: self._requested is not None)
         except Exception as error:
             return error
         if isinstance(report, VideoReport) and report.cancelled:
             return None
-        with self._change:
+        with self._changed:
             if generation != self._generation:
                 return None
-            self._reports[wish.key] = report
-            while len(self._reports) > _KEPT:
+            self._reports[request.key] = report
+            while len(self._reports) > _CACHE_SIZE:
                 self._reports.popitem(last=False)
         return report

@@ -1,4 +1,4 @@
-"""The journal's rows as records, and which of them are wanted, in which order, as SQL."""
+"""Rows of a journal as records, and the SQL that filters, sorts and pages them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 STATUSES = ("waiting", "done", "no face", "partial", "failed")
 LABELS = ("real", "fake", "skip")
-# Name -> SQL. "doubtful" begins with what lies nearest to the threshold, "strongest" with the highest score.
+# Sort order -> SQL. "doubtful": nearest to the threshold first; "strongest": highest score first.
 ORDERS = {
     "listed": "l.position",
     "path": "f.path",
@@ -23,7 +23,7 @@ ORDERS = {
     "seconds": "f.seconds",
     "time": "f.scored_at",
 }
-_SELECT = """
+_RESULT_COLUMNS = """
     f.id, f.path, f.raw, f.status, f.verdict, f.score, f.threshold, f.faces, f.reasons, f.kind, f.format,
     f.width, f.height, f.duration_s, f.size_bytes, f.error, f.cause, f.next_step, f.duplicate_of, b.label,
     f.sha256, f.seconds, f.scored_at
@@ -32,38 +32,39 @@ _SELECT = """
 
 @dataclass(frozen=True)
 class FileResult:
-    """One file of a scan.
+    """The result for one file of a scan.
 
     Parameters
     ----------
     id
         Of the row in the journal.
     path
-        Absolute path, or address; characters that are no Unicode as escapes. ``raw`` has the very bytes then.
+        Absolute path, or address. Bytes that are not valid UTF-8 are written as escapes; ``raw`` then has the
+        original bytes.
     status
         ``"waiting"``, ``"done"``, ``"no face"``, ``"partial"`` or ``"failed"``.
     verdict
-        ``"fake"``, ``"real"`` or ``"inconclusive"``; ``None`` where it failed or waits.
+        ``"fake"``, ``"real"`` or ``"inconclusive"``; ``None`` where it failed or is waiting.
     score
         Highest P(fake) among its faces or persons, 0..1; ``None`` without any.
     threshold
-        The cut on P(fake) of the verdict.
+        Decision threshold on P(fake) of the verdict.
     faces
-        Faces of a picture, persons of a video.
+        Number of faces in an image, of persons in a video.
     reasons
-        The verdict's, joined by semicolons.
+        Reasons of the verdict, joined by semicolons.
     duration_s
-        Seconds, of a video.
+        Duration of a video in seconds.
     error, cause, next_step
-        Class and words of the typed error.
+        Class and texts of the typed error.
     duplicate_of
-        Path of the file with the same bytes that was scored in its place.
+        Path of the file with the same bytes that was scored instead.
     label
-        What a person said of it: ``"real"``, ``"fake"``, ``"skip"``, or ``None``.
+        Label given by a reviewer: ``"real"``, ``"fake"``, ``"skip"``, or ``None``.
     sha256
         Of the bytes that were scored.
     seconds, scored_at
-        How long it took and when (UTC, ISO 8601). These two differ from run to run.
+        Processing time, and when it was scored (UTC, ISO 8601). These two differ from run to run.
     """
 
     id: int
@@ -91,22 +92,22 @@ class FileResult:
     scored_at: str | None
 
 
-# What tables that people get show of a row.
+# Columns of exported tables.
 COLUMNS = tuple(field.name for field in fields(FileResult) if field.name not in ("id", "raw"))
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which rows are wanted. What is ``None`` does not matter.
+    """Conditions that rows must meet, all of them. ``None``: no condition.
 
     Parameters
     ----------
     statuses, verdicts, kinds, labels, errors
-        Allowed values, or one; among the labels ``None`` stands for files without one.
+        Allowed values, or a single one; among ``labels``, ``None`` stands for files without a label.
     text
-        Part of the path; upper and lower case of ASCII letters are the same.
-    lowest, highest
-        Of the score, both included.
+        Part of the path; ASCII letters match in upper and lower case.
+    min_score, max_score
+        Range of the score, both ends included.
     """
 
     statuses: Collection[str] | None = None
@@ -115,11 +116,11 @@ class Filter:
     labels: Collection[str | None] | None = None
     errors: Collection[str] | None = None
     text: str | None = None
-    lowest: float | None = None
-    highest: float | None = None
+    min_score: float | None = None
+    max_score: float | None = None
 
-    def where(self) -> tuple[str, dict[str, Any]]:
-        """A condition that begins with ``AND``, or nothing, and its parameters."""
+    def to_sql(self) -> tuple[str, dict[str, Any]]:
+        """Return an SQL condition that begins with ``AND``, or an empty string, and its parameters."""
         parts: list[str] = []
         values: dict[str, Any] = {}
         for column, wanted in (
@@ -129,12 +130,12 @@ class Filter:
             ("f.error", self.errors),
         ):
             if wanted is not None:
-                parts.append(f"{column} IN ({_names(column[2:], wanted, values)})")
+                parts.append(f"{column} IN ({_placeholders(column[2:], wanted, values)})")
         if self.errors is not None:
-            parts.append("f.status = 'failed'")  # has an index
+            parts.append("f.status = 'failed'")  # lets SQLite use an index
         if self.labels is not None:
             labels = (self.labels,) if isinstance(self.labels, str) else self.labels
-            chosen = _names("label", labels, values)
+            chosen = _placeholders("label", labels, values)
             either = [f"f.sha256 IN (SELECT sha256 FROM labels WHERE label IN ({chosen}))"]
             if None in labels:
                 either += ["f.sha256 IS NULL", "f.sha256 NOT IN (SELECT sha256 FROM labels)"]
@@ -143,17 +144,17 @@ class Filter:
             parts.append("f.path LIKE :text ESCAPE '\\'")
             plain = self.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
             values["text"] = f"%{plain}%"
-        if self.lowest is not None:
-            parts.append("f.score >= :lowest")
-            values["lowest"] = self.lowest
-        if self.highest is not None:
-            parts.append("f.score <= :highest")
-            values["highest"] = self.highest
+        if self.min_score is not None:
+            parts.append("f.score >= :min_score")
+            values["min_score"] = self.min_score
+        if self.max_score is not None:
+            parts.append("f.score <= :max_score")
+            values["max_score"] = self.max_score
         return "".join(f" AND {part}" for part in parts), values
 
 
-def _names(column: str, wanted: Collection[str | None], values: dict[str, Any]) -> str:
-    """Parameters for these values, separated by commas, which are added to ``values``."""
+def _placeholders(column: str, wanted: Collection[str | None], values: dict[str, Any]) -> str:
+    """Add parameters for the wanted values to ``values``, and return their names separated by commas."""
     wanted = (wanted,) if isinstance(wanted, str) else wanted
     names = {f"{column}{i}": value for i, value in enumerate(wanted) if value is not None}
     values.update(names)
@@ -161,48 +162,48 @@ def _names(column: str, wanted: Collection[str | None], values: dict[str, Any]) 
 
 
 def order_by(order: str, descending: bool) -> str:
-    """The ORDER BY clause of a name in :data:`ORDERS`; what is not known comes last either way.
+    """Return the ORDER BY clause of a name in :data:`ORDERS`; missing values always come last.
 
     Raises
     ------
     ValueError
-        No such name.
+        The name is unknown.
     """
     if order not in ORDERS:
-        raise ValueError(f"order is one of {', '.join(ORDERS)}, not {order!r}")
-    column, _, backwards = ORDERS[order].partition(" ")
-    direction = "DESC" if bool(backwards) != descending else "ASC"
+        raise ValueError(f"order must be one of {', '.join(ORDERS)}, not {order!r}")
+    column, _, reverse = ORDERS[order].partition(" ")
+    direction = "DESC" if bool(reverse) != descending else "ASC"
     return f"ORDER BY {column} {direction} NULLS LAST, f.id {direction}"
 
 
-# CROSS JOIN keeps the tables in this order, whatever the statistics say.
+# CROSS JOIN fixes the join order, whatever the query planner estimates.
 _FILES_FIRST = "files f CROSS JOIN listed l ON l.scan_id = :scan AND l.file_id = f.id"
 _LIST_FIRST = "listed l CROSS JOIN files f ON f.id = l.file_id"
 
 
-def select(what: str, condition: str) -> str:
-    """A query over the files of one scan."""
-    return f"SELECT {what} FROM {_FILES_FIRST} WHERE f.settings_id = :settings{condition}"
+def select(expressions: str, condition: str) -> str:
+    """Return a query over the files of one scan."""
+    return f"SELECT {expressions} FROM {_FILES_FIRST} WHERE f.settings_id = :settings{condition}"
 
 
 def select_page(condition: str, order: str, descending: bool) -> str:
-    """A query for the fields of :class:`FileResult` with the parameters ``limit`` and ``offset``."""
+    """Return a query for the fields of :class:`FileResult`, with the parameters ``limit`` and ``offset``."""
     ordered = order_by(order, descending)
     if order == "listed" and not condition:
         chosen = f"SELECT f.id FROM {_LIST_FIRST} WHERE l.scan_id = :scan"
     else:
         chosen = select("f.id", condition)
-    # What is passed over is told by indexes alone; whole rows are fetched only for the page.
+    # Skipped rows are read from indexes alone; whole rows are fetched for the page only.
     return f"""
-        SELECT {_SELECT} FROM ({chosen} {ordered} LIMIT :limit OFFSET :offset) p
+        SELECT {_RESULT_COLUMNS} FROM ({chosen} {ordered} LIMIT :limit OFFSET :offset) p
         JOIN files f ON f.id = p.id JOIN listed l ON l.scan_id = :scan AND l.file_id = f.id
         LEFT JOIN labels b ON b.sha256 = f.sha256 {ordered}
     """
 
 
 def to_row(outcome: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns of the table ``files`` from an outcome's plain values."""
-    score, cut = outcome["score"], outcome["threshold"]
+    """Convert an outcome's plain values to the columns of the table ``files``."""
+    score, threshold = outcome["score"], outcome["threshold"]
     return {
         "sha256": outcome["sha256"],
         "status": outcome["status"],
@@ -214,8 +215,8 @@ def to_row(outcome: Mapping[str, Any]) -> dict[str, Any]:
         "duration_s": outcome["duration"],
         "faces": outcome["faces"],
         "score": score,
-        "doubt": None if score is None else abs(score - cut),
-        "threshold": cut,
+        "doubt": None if score is None else abs(score - threshold),
+        "threshold": threshold,
         "verdict": outcome["verdict"],
         "reasons": "; ".join(outcome["reasons"]),
         "error": outcome["error"],
@@ -226,5 +227,5 @@ def to_row(outcome: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_json(values: Mapping[str, Any]) -> str:
-    """Compact JSON with sorted keys: equal values, equal text."""
+    """Convert to compact JSON with sorted keys, so that equal values give equal text."""
     return json.dumps(values, sort_keys=True, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""What came of a scan: a table of files out of the journal, and how it is written."""
+"""The results of a scan as tables: read from the journal, filtered, and exported as CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingExtra
-from ..utils.writing import csv_text, writing_into
+from ..utils.writing import csv_text, staging_folder
 from .journal import Journal, ScanRecord
 from .records import COLUMNS, STATUSES, FileResult, Filter
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ScanResult:
-    """The files of one scan as its journal has them now.
+    """The current results of one scan in a journal.
 
     Parameters
     ----------
     journal
         Path of the journal.
     scan
-        Which of its scans.
+        The scan within the journal.
     cancelled
-        Whether the call that gave this result was stopped before the end.
+        Whether the call that returned this result was stopped before the end.
     seconds
-        How long that call took.
+        Duration of that call.
     """
 
     journal: Path
@@ -44,10 +44,10 @@ class ScanResult:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Status -> number of files; ``"waiting"`` are those not looked at yet."""
+        """Number of files by status; ``"waiting"`` are those not processed yet."""
         with Journal(self.journal) as journal:
-            tally = journal.tally(self.scan)
-        return {status: sum(n for s, *_, n in tally if s == status) for status in STATUSES}
+            count_outcomes = journal.count_outcomes(self.scan)
+        return {status: sum(n for s, *_, n in count_outcomes if s == status) for status in STATUSES}
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -56,18 +56,18 @@ class ScanResult:
 
     @property
     def model(self) -> dict[str, Any]:
-        """What identifies the model."""
+        """The fields of the model's card that identify it."""
         return json.loads(self.scan.model)
 
     def summary(self) -> pd.DataFrame:
-        """One row per status, verdict and error: how many files, and how many of them are duplicates."""
+        """Return one row per status, verdict and error, with the number of files and of duplicates among them."""
         import pandas as pd
 
         with Journal(self.journal) as journal:
-            tally = journal.tally(self.scan)
+            count_outcomes = journal.count_outcomes(self.scan)
         order = {status: i for i, status in enumerate((*STATUSES[1:], STATUSES[0]))}
         groups: dict[tuple, list[int]] = {}
-        for status, verdict, error, copy, n in sorted(tally, key=lambda row: order[row[0]]):
+        for status, verdict, error, copy, n in sorted(count_outcomes, key=lambda row: order[row[0]]):
             group = groups.setdefault((status, verdict, error), [0, 0])
             group[0] += n
             group[1] += n if copy else 0
@@ -83,14 +83,14 @@ class ScanResult:
         limit: int | None = None,
         offset: int = 0,
     ) -> list[FileResult]:
-        """Some of the files; see :meth:`redeepfake_nb.scanning.journal.Journal.page`."""
+        """Return the rows of some files; see :meth:`redeepfake_nb.scanning.journal.Journal.page`."""
         with Journal(self.journal) as journal:
             return journal.page(
                 self.scan, where, order=order, descending=descending, limit=limit, offset=offset
             )
 
     def detail(self, row: FileResult) -> dict[str, Any] | None:
-        """The report on a file as plain JSON: each face or person, with reasons; None where it failed."""
+        """Return the report on a file (each face or person, reasons) as plain JSON; None where it failed."""
         if row.sha256 is None:
             return None
         with Journal(self.journal) as journal:
@@ -98,11 +98,11 @@ class ScanResult:
         return None if text is None else json.loads(text)
 
     def to_frame(self, where: Filter | None = None, *, order: str = "listed") -> pd.DataFrame:
-        """One row per file, with the fields of :class:`FileResult` and the model's SHA-256 and version."""
+        """Return a table of one row per file: the fields of :class:`FileResult`, and the model and its SHA-256."""
         import pandas as pd
 
         frame = pd.DataFrame(self._records(where, order), columns=self._columns)
-        # A column without any value has no type of its own, and all tables are to have the same.
+        # Explicit types, since pandas cannot infer one for a column without values.
         texts = dict.fromkeys((column for column in frame if column not in _NUMBERS), "string")
         return frame.astype(texts | _NUMBERS)
 
@@ -119,17 +119,17 @@ class ScanResult:
         return [vars(row) | common for row in self.rows(where, order=order)]
 
     def to_csv(self, path: str | os.PathLike, where: Filter | None = None, *, order: str = "listed") -> Path:
-        """Write the table as CSV, whole or not at all; text in it cannot become a spreadsheet's formula.
+        """Write the table as CSV, atomically; text cells are escaped so that spreadsheets run no formula.
 
         Raises
         ------
         OutputError
-            It cannot be written.
+            The file cannot be written.
         """
         path = Path(path)
         text = csv_text(self._columns, self._records(where, order))
-        with writing_into(path.parent) as workshop:
-            made = workshop / path.name
+        with staging_folder(path.parent) as staging:
+            made = staging / path.name
             made.write_text(text, encoding="utf-8", newline="")
             made.replace(path)
         return path
@@ -137,14 +137,14 @@ class ScanResult:
     def to_parquet(
         self, path: str | os.PathLike, where: Filter | None = None, *, order: str = "listed"
     ) -> Path:
-        """Write the table as a Parquet file, whole or not at all.
+        """Write the table as a Parquet file, atomically.
 
         Raises
         ------
         MissingExtra
             pyarrow is not installed.
         OutputError
-            It cannot be written.
+            The file cannot be written.
         """
         path = Path(path)
         try:
@@ -156,8 +156,8 @@ class ScanResult:
                 next_step='Run `pip install "redeepfake-nb[parquet]"`, or use to_csv().',
             ) from error
         frame = self.to_frame(where, order=order)
-        with writing_into(path.parent) as workshop:
-            made = workshop / path.name
+        with staging_folder(path.parent) as staging:
+            made = staging / path.name
             frame.to_parquet(made, engine="pyarrow", index=False)
             made.replace(path)
         return path
@@ -170,7 +170,7 @@ _NUMBERS = {
 
 
 def open_scan(journal: str | os.PathLike, number: int | None = None) -> ScanResult:
-    """A scan that is in a journal already, by default the one that was added last.
+    """Open a scan of an existing journal, by default the one added last.
 
     Raises
     ------

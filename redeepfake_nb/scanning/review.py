@@ -1,4 +1,4 @@
-"""What people said of scanned files -> how the model does on them, and a calibration for such material."""
+"""Evaluates a scan's model on the labels that reviewers gave, and calibrates the model on them."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ from ..evaluation.calibration import OperatingPoint, fit_calibration, threshold_
 from ..evaluation.metrics import Metrics, evaluate
 from ..models.classifier import Classifier
 from ..models.loading import save_model
-from .inputs import listed_rows
+from ..utils.numeric import check_threshold, probability
 from .journal import Journal
+from .listing import read_file_list
 from .records import Filter
 from .result import ScanResult
 
-# Files of each label below which nothing is fitted.
-FEWEST = 10
-# Parts of the files, each left out in turn, to see what a calibration does for files it was not fitted on.
+# Minimum number of real and of fake files for fitting a calibration.
+MIN_FILES_PER_LABEL = 10
+# Folds of the cross-validation that tests a calibration on files it was not fitted on.
 FOLDS = 10
-_WORDS = {"real": "real", "fake": "fake", "0": "real", "1": "fake", "skip": "skip"}
+_LABELS = {"real": "real", "fake": "fake", "0": "real", "1": "fake", "skip": "skip"}
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A temperature and a shift fitted on labelled files, and what they are worth.
+    """A temperature and a shift fitted on labelled files, with the log loss without and with them.
 
     Parameters
     ----------
     temperature, shift
         P(fake) is the sigmoid of (logit + shift) / temperature; the logit is the model's own.
     before, after
-        Log loss of the scores as they are, and as a calibration gives them that was fitted without the file.
+        Log loss of the scores as they are, and cross-validated: each file calibrated by a fit to other files.
     """
 
     temperature: float
@@ -45,35 +46,35 @@ class Calibration:
     after: float
 
     @property
-    def helps(self) -> bool:
-        """Whether files that it was not fitted on are scored better with it."""
+    def improves(self) -> bool:
+        """Whether the cross-validated log loss is lower with the calibration."""
         return self.after < self.before
 
 
 @dataclass(frozen=True)
 class Review:
-    """A model judged on the labelled files of a scan.
+    """A model evaluated on the labelled files of a scan.
 
     Parameters
     ----------
     names
-        Paths, one for each content.
+        Paths, one for each distinct content.
     y
-        (N,) int64, 1 is fake.
+        (N,) int64 labels, 1 is fake.
     p
-        (N,) float64, P(fake) as the scan has it.
+        (N,) float64, P(fake) in the scan.
     threshold
-        The cut that the metrics were taken at.
+        Decision threshold of the metrics.
     metrics
-        With 95 % intervals that resample files.
-    point
-        What the threshold does to reals and fakes, where it was chosen by a false-alarm rate.
+        With 95 % bootstrap intervals over files.
+    operating_point
+        False-positive and true-positive rate, where the threshold was chosen by a false-positive rate.
     calibration
         ``None`` where there are too few labels.
     unscored
-        Files labelled real or fake in which there was no face, or that failed.
+        Number of files labelled real or fake that have no face, or failed.
     skipped
-        Files labelled ``"skip"``.
+        Number of files labelled ``"skip"``.
     """
 
     names: tuple[str, ...]
@@ -81,7 +82,7 @@ class Review:
     p: np.ndarray
     threshold: float
     metrics: Metrics
-    point: OperatingPoint | None
+    operating_point: OperatingPoint | None
     calibration: Calibration | None
     unscored: int
     skipped: int
@@ -90,34 +91,34 @@ class Review:
         return len(self.y)
 
     @property
-    def cautions(self) -> tuple[str, ...]:
-        """What a reader must know before trusting the figures, in sentences."""
+    def caveats(self) -> tuple[str, ...]:
+        """Sentences to read before relying on the metrics."""
         fakes = int(self.y.sum())
         fewest = min(fakes, len(self) - fakes)
         found = []
-        if fewest < FEWEST:
+        if fewest < MIN_FILES_PER_LABEL:
             found.append(
-                f"Only {len(self) - fakes} real and {fakes} fake files are labelled: the intervals say how "
-                f"little that is, and no calibration is fitted below {FEWEST} of each."
+                f"Only {len(self) - fakes} real and {fakes} fake files are labelled: the intervals are wide, "
+                f"and no calibration is fitted with fewer than {MIN_FILES_PER_LABEL} of each."
             )
         elif fewest < 50:
             found.append("With fewer than 50 files of each label the intervals are wide.")
-        if self.point is not None:
-            found.append("The threshold was chosen on the same files, which flatters a little.")
-        if self.calibration is not None and not self.calibration.helps:
+        if self.operating_point is not None:
             found.append(
-                "The calibration does not score files better that it was not fitted on: keep the old one."
+                "The threshold was chosen on the same files, so the metrics are slightly optimistic."
             )
+        if self.calibration is not None and not self.calibration.improves:
+            found.append("In cross-validation the calibration does not improve the scores: keep the old one.")
         if self.unscored:
             found.append(f"{self.unscored} labelled files have no score and are left out.")
         found.append(
-            "Labels given while looking at the score lean towards it; and files chosen for review, such as "
-            "the doubtful ones, do not stand for all files."
+            "Labels given with the score in view are biased towards it, and files selected for review, such "
+            "as those nearest to the threshold, are not a random sample of all files."
         )
         return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON, as the card of a calibrated model keeps it."""
+        """Return plain JSON values, as the card of a calibrated model stores them."""
         return {
             "split": "labelled files of a scan",
             "files": len(self),
@@ -128,56 +129,60 @@ class Review:
 
 
 def has_labels(path: str | os.PathLike) -> bool:
-    """Whether a CSV list has a column ``label``."""
-    return any("label" in row for _, row in listed_rows(path))
+    """Return whether a CSV list has a column ``label``."""
+    return any("label" in row for _, row in read_file_list(path))
 
 
-def take_labels(result: ScanResult, path: str | os.PathLike) -> int:
-    """Enter the labels of a CSV file into the journal of a scan of its files; how many files they were.
+def import_labels(result: ScanResult, path: str | os.PathLike) -> int:
+    """Store the labels of a CSV file in the journal of a scan of its files, and return their number.
 
     Parameters
     ----------
     path
-        With a column ``path``, ``file`` or ``url``, and a column ``label``: real, fake or skip, or 0 for real
-        and 1 for fake; upper and lower case are the same. Rows without a label are passed over, and so are
-        files that were never read, which have no content to keep a label of.
+        CSV file with a column ``path``, ``file`` or ``url``, and a column ``label``: real, fake or skip, or 0
+        for real and 1 for fake, in upper or lower case. Rows without a label are skipped, and so are files
+        that were never read: labels belong to the bytes of a file.
 
     Raises
     ------
     InputError
-        The file cannot be read, or a label is none of these.
+        The file cannot be read, has no column ``label``, or contains another label.
     """
     wanted: dict[str, str] = {}
-    for name, row in listed_rows(path):
+    for name, row in read_file_list(path):
         if "label" not in row:
             raise UnsupportedMedia(
-                "no column of it is called label",
+                "it has no column called label",
                 subject=path,
                 next_step="Add one with real or fake for each file.",
             )
         if not row["label"]:
             continue
-        if row["label"].lower() not in _WORDS:
+        if row["label"].lower() not in _LABELS:
             raise UnsupportedMedia(
-                f"{row['label']!r} is no label",
+                f"{row['label']!r} is not a label",
                 subject=path,
                 next_step="Labels are real, fake and skip, or 0 for real and 1 for fake.",
             )
-        wanted[name] = _WORDS[row["label"].lower()]
-    found = [row for row in result.rows() if row.path in wanted and row.sha256 is not None]
+        wanted[name] = _LABELS[row["label"].lower()]
+    found = [
+        (row.sha256, wanted[row.path], row.path)
+        for row in result.rows()
+        if row.path in wanted and row.sha256 is not None
+    ]
     with Journal(result.journal) as journal:
-        journal.set_labels((row.sha256, wanted[row.path], row.path) for row in found)
+        journal.set_labels(found)
     return len(found)
 
 
-def labelled(result: ScanResult) -> tuple[list[str], np.ndarray, np.ndarray, int, int]:
-    """Names, labels and scores of what people called real or fake, each content once.
+def labelled_scores(result: ScanResult) -> tuple[list[str], np.ndarray, np.ndarray, int, int]:
+    """Return labels and scores of the files labelled real or fake, each distinct content once.
 
     Returns
     -------
     tuple
-        N names; (N,) int64, 1 is fake; (N,) float64 P(fake); how many labelled files have no score; how many
-        were skipped.
+        N paths; (N,) int64 labels, 1 is fake; (N,) float64 P(fake); number of labelled files without a score;
+        number of files labelled ``"skip"``.
     """
     rows = {row.sha256: row for row in result.rows(Filter(labels=("real", "fake", "skip")))}.values()
     judged = [row for row in rows if row.label != "skip"]
@@ -187,53 +192,53 @@ def labelled(result: ScanResult) -> tuple[list[str], np.ndarray, np.ndarray, int
     return [row.path for row in scored], y, p, len(judged) - len(scored), len(rows) - len(judged)
 
 
-def judge_labels(
+def evaluate_labels(
     result: ScanResult,
     *,
     threshold: float | None = None,
-    false_alarm: float | None = None,
+    false_positive_rate: float | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Review:
-    """Judge the scan's model by the labels in its journal, and fit a calibration where there are enough.
+    """Evaluate the scan's model on the labels in its journal, and calibrate it where there are enough.
 
-    A file's score is the highest of its faces' or persons'. The calibration is that of Platt 1999,
-    "Probabilistic Outputs for Support Vector Machines", with the targets given there instead of 0 and 1,
-    so that a few files which are told apart without a mistake do not make it certain of everything.
+    A file's score is the highest of its faces or persons. The calibration is that of Platt 1999,
+    "Probabilistic Outputs for Support Vector Machines", with the targets given there instead of 0 and 1: a
+    few files that are separated without error then do not make the model overconfident.
 
     Parameters
     ----------
     threshold
-        Cut on P(fake), 0..1; default: the scan's.
-    false_alarm
-        Choose the cut by this share of reals that may be called fake instead, 0..1.
+        Decision threshold on P(fake), above 0 and below 1; default: the scan's.
+    false_positive_rate
+        Choose the threshold instead, so that at most this share of the real files is predicted fake, 0..1.
     resamples, seed
-        Of the bootstrap for the intervals; 0 for none.
+        Of the bootstrap for the intervals; 0 resamples: no intervals.
 
     Raises
     ------
     InputError
-        Fewer than two labels, or of one kind alone.
+        No file with a score is labelled real, or none is labelled fake.
     ValueError
-        Both a threshold and a false-alarm rate, or one out of range.
+        Both a threshold and a false-positive rate are given, or one is out of range.
     """
-    if threshold is not None and false_alarm is not None:
-        raise ValueError("give a threshold or a false-alarm rate, not both")
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise ValueError(f"a threshold lies between 0 and 1, not {threshold}")
-    names, y, p, unscored, skipped = labelled(result)
+    if threshold is not None and false_positive_rate is not None:
+        raise ValueError("give a threshold or a false-positive rate, not both")
+    if threshold is not None:
+        check_threshold(threshold)
+    names, y, p, unscored, skipped = labelled_scores(result)
     if len(set(y.tolist())) < 2:
         raise InputError(
             f"of the files with a score {int((y == 0).sum())} are labelled real and {int(y.sum())} fake, "
             "which is not enough",
             subject=result.journal,
-            next_step="Label at least one file of each kind; ten or more of each before figures mean much.",
+            next_step="Label at least one file of each kind; metrics are informative from about ten of each.",
         )
-    point = None if false_alarm is None else threshold_at(y, p, false_alarm)
+    point = None if false_positive_rate is None else threshold_at(y, p, false_positive_rate)
     cut = result.settings["threshold"] if threshold is None else threshold
     cut = float(cut if point is None else point.threshold)
     metrics = evaluate(y, p, threshold=cut, resamples=resamples, seed=seed)
-    enough = min(int(y.sum()), len(y) - int(y.sum())) >= FEWEST
+    enough = min(int(y.sum()), len(y) - int(y.sum())) >= MIN_FILES_PER_LABEL
     return Review(
         tuple(names),
         y,
@@ -248,25 +253,25 @@ def judge_labels(
 
 
 def _calibration(y: np.ndarray, p: np.ndarray, model: Mapping[str, Any], seed: int) -> Calibration:
-    """Fitted on all files, and judged on each with a fit to the others."""
-    # Log-odds as the scan had them; what the old temperature and shift did is undone for the card.
+    """Fit a calibration on all files, and cross-validate it."""
+    # Log-odds of the scan's scores, which the old temperature and shift have changed.
     z = _log_odds(p)
-    held = np.empty(len(y))
+    held_out = np.empty(len(y))
     order = np.random.default_rng(seed).permutation(len(y))
-    # Both labels in every part, as far as they go round.
+    # Stratified: every fold has its share of both labels.
     order = order[np.argsort(y[order], kind="stable")]
     for fold in range(FOLDS):
         out = order[fold::FOLDS]
         kept = np.setdiff1d(order, out)
-        t, s = _fitted(y[kept], z[kept])
-        held[out] = (z[out] + s) / t
-    t, s = _fitted(y, z)
+        t, s = _fit(y[kept], z[kept])
+        held_out[out] = (z[out] + s) / t
+    t, s = _fit(y, z)
     old_t, old_s = model.get("temperature") or 1.0, model.get("shift") or 0.0
-    # ((raw + old_s) / old_t + s) / t
-    return Calibration(t * old_t, old_s + s * old_t, _log_loss(y, z), _log_loss(y, held))
+    # The card's values apply to the raw logit: ((raw + old_s) / old_t + s) / t.
+    return Calibration(t * old_t, old_s + s * old_t, _log_loss(y, z), _log_loss(y, held_out))
 
 
-def _fitted(y: np.ndarray, z: np.ndarray) -> tuple[float, float]:
+def _fit(y: np.ndarray, z: np.ndarray) -> tuple[float, float]:
     fakes = y.sum()
     targets = np.where(y == 1, (fakes + 1) / (fakes + 2), 1 / (len(y) - fakes + 2))
     return fit_calibration(targets, z)
@@ -281,8 +286,8 @@ def _log_loss(y: np.ndarray, z: np.ndarray) -> float:
     return float(np.mean(np.logaddexp(0, z) - y * z))
 
 
-def calibrated(classifier: Classifier, review: Review, name: str) -> Classifier:
-    """The same network with the review's calibration and threshold, and a card that says so.
+def calibrated_classifier(classifier: Classifier, review: Review, name: str) -> Classifier:
+    """Return the same network with the review's calibration and threshold, and a card that says so.
 
     Raises
     ------
@@ -294,16 +299,16 @@ def calibrated(classifier: Classifier, review: Review, name: str) -> Classifier:
         raise UnsuitableModel(
             f"there are too few labels to calibrate on ({len(review)})",
             subject=name,
-            next_step=f"Label at least {FEWEST} real and {FEWEST} fake files.",
+            next_step=f"Label at least {MIN_FILES_PER_LABEL} real and {MIN_FILES_PER_LABEL} fake files.",
         )
     old = classifier.card
-    # The threshold moves with the scores, halfway between the same two files.
-    z, cut = _log_odds(review.p), float(_log_odds(np.array(review.threshold)))
+    # The threshold moves with the scores; it lies halfway between the same two files as before.
+    z, threshold = _log_odds(review.p), float(_log_odds(np.array(review.threshold)))
     over, under = z[review.p >= review.threshold], z[review.p < review.threshold]
     if len(over) and len(under):
-        cut = float(over.min() + under.max()) / 2
-    raw = cut * (old.temperature or 1.0) - old.shift
-    moved = 1 / (1 + np.exp(-(raw + fit.shift) / fit.temperature))
+        threshold = float(over.min() + under.max()) / 2
+    raw = threshold * (old.temperature or 1.0) - old.shift
+    moved = probability(raw + fit.shift, fit.temperature)
     card = replace(
         old,
         name=name,
@@ -320,7 +325,7 @@ def calibrated(classifier: Classifier, review: Review, name: str) -> Classifier:
 
 
 def save_calibrated(classifier: Classifier, review: Review, path: str | os.PathLike) -> Path:
-    """Write the model with a sidecar of one's own: the review's calibration and threshold.
+    """Save the model under a new name, with the review's calibration and threshold in its sidecar.
 
     Parameters
     ----------
@@ -335,4 +340,4 @@ def save_calibrated(classifier: Classifier, review: Review, path: str | os.PathL
         It cannot be written.
     """
     path = Path(path)
-    return save_model(calibrated(classifier, review, path.stem), path)
+    return save_model(calibrated_classifier(classifier, review, path.stem), path)

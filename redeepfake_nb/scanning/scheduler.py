@@ -1,7 +1,7 @@
-"""Many files -> a journal: what is new is looked at, what is known is kept, what stopped goes on.
+"""Schedules a scan: scores files that are new or changed, and stores every outcome in the journal.
 
-The journal is written by this process alone, one transaction for the files that one job brings. So whatever
-ends it, at most the files in flight are lost, and the next call finds them waiting.
+The journal is written by this process alone, in one transaction for the files of each job. So however the
+process ends, only the files in progress are lost, and the next call scores them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import math
 import os
 import pickle
 import tempfile
-import threading
 import time
 import uuid
 from collections import deque
@@ -25,34 +24,44 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..analysis.aggregation import DEFAULT
+from ..analysis.options import AnalysisOptions
 from ..errors import RedeepfakeError, WorkerLost, displayable
-from ..faces.detection import Detector, get_detector
+from ..faces.detection import Detector
 from ..models.card import Card
 from ..models.classifier import Classifier
-from ..models.loading import default_classifier, load_model, model_path, read_card, save_model
-from ..utils.jobs import Progress, stopper
+from ..models.loading import default_classifier, load_model, model_path, read_card, save_model, sha256_of
+from ..utils.jobs import Cancel, Progress, as_cancel_check
 from ..utils.versions import package_versions
-from .executors import DaskCluster, Foreign, Here, Machine, Site, is_dask, machine_size
+from .executors import (
+    DaskCluster,
+    ExecutorBackend,
+    FuturesExecutor,
+    InProcess,
+    LocalProcesses,
+    is_dask_client,
+    local_capacity,
+)
 from .file_scoring import FileScorer, Outcome, ScanSettings
-from .inputs import Fingerprint, Inputs, Known, list_files
-from .journal import Entry, Journal, ScanRecord
+from .fingerprints import Fingerprint, KnownFile
+from .journal import FileEntry, Journal, ScanRecord
+from .listing import Inputs, list_files
 from .result import ScanResult
-from .worker_pool import Job
+from .worker_pool import Job, JobResult
 
 if TYPE_CHECKING:
     from distributed import Client
 
-
+# Seconds for one file.
 TIME_LIMIT = 1800.0
-# Files per look and pictures per job, at most; and the bytes that one job's pictures have together.
-_LOOK, _JOB, _JOB_BYTES = 64, 16, 64 * 2**20
-# A look that takes longer, in seconds, was at too many files.
-_LOOK_SECONDS = 1.0
-# Seconds between two looks at whether to stop.
-_TICK = 0.2
-# What a model's card says that does not change a score.
-_NO_MATTER = {"metrics", "threshold", "licence", "training_data", "explain_layer", "architecture"}
-_NO_MATTER |= {"unresponsive"}
+# At most so many files in a fingerprint batch and images in a job, and bytes in the images of a job.
+_MAX_BATCH_FILES, _MAX_JOB_IMAGES, _MAX_JOB_BYTES = 64, 16, 64 * 2**20
+# A fingerprint batch that takes more seconds than this has too many files.
+_MAX_BATCH_SECONDS = 1.0
+# Seconds between two checks for cancellation.
+_POLL_INTERVAL = 0.2
+# Fields of a model's card that do not change a score.
+_SCORE_NEUTRAL_FIELDS = {"metrics", "threshold", "licence", "training_data", "explain_layer", "architecture"}
+_SCORE_NEUTRAL_FIELDS |= {"unresponsive"}
 
 
 def scan(
@@ -65,60 +74,62 @@ def scan(
     frames: int | Literal["all"] = 32,
     detector: str | Detector = "hog",
     margin: float | None = None,
+    min_size: int | None = None,
     aggregation: str = DEFAULT,
     threshold: float | None = None,
     time_limit: float = TIME_LIMIT,
     retry_failed: bool = False,
     progress: Progress | None = None,
-    cancel: threading.Event | Callable[[], bool] | None = None,
+    cancel: Cancel = None,
 ) -> ScanResult:
-    """Score many pictures and videos and keep what came of each in a journal.
+    """Score many images and videos, and store the outcome of each in a journal.
 
-    A second call with the same journal goes on where the first one stopped, however it stopped. Files that
-    changed are scored anew, and so is everything under another model or other settings; files with the same
-    bytes are scored once. Files are read in processes of their own: one that crashes or hangs its process
-    has failed, and the rest goes on.
+    A second call with the same journal resumes where the first one stopped, however it stopped. Files that
+    changed are scored again, and so is everything under another model or other settings; files with the same
+    bytes are scored once. Files are decoded in worker processes: a file that crashes or hangs its process
+    fails, and the scan continues.
 
     Parameters
     ----------
     paths
         A folder, a CSV file with a column ``path``, ``file`` or ``url``, a file, or several of these; also
-        fsspec addresses such as ``s3://bucket/clip.mp4``. See :func:`redeepfake_nb.scanning.inputs.list_files`.
+        fsspec addresses such as ``s3://bucket/clip.mp4``. See
+        :func:`redeepfake_nb.scanning.listing.list_files`.
     journal
-        The SQLite file; made if it is not there.
+        The SQLite file; created if it does not exist.
     classifier
-        Or the path of a model. Default: the model that ships.
+        A classifier, or the path of a model. Default: the model that ships with the package.
     executor
-        Where to score, instead of processes of this machine: a ``distributed.Client``, or anything with
-        the ``submit`` of :mod:`concurrent.futures`. Each of its workers starts a process that holds the
-        model. It stays open.
+        Where to score instead of local worker processes: a ``distributed.Client``, or anything with the
+        ``submit`` of :mod:`concurrent.futures`. Each of its workers starts a process that holds the model.
+        It stays open.
     workers
-        Processes on this machine; default: as many as there are cores and memory for. 0: none, everything
-        in this very process, where nothing protects it from files that crash.
+        Worker processes on this machine; default: as many as there are cores and memory for. 0: none;
+        everything runs in this process, unprotected from files that crash it.
     frames, aggregation
         Of videos; see :func:`redeepfake_nb.analyze_video`.
-    detector, margin
-        See :func:`redeepfake_nb.find_faces`. A detector of your own must be importable by other processes.
+    detector, margin, min_size
+        See :func:`redeepfake_nb.find_faces`. A custom detector must be importable by other processes.
     threshold
-        Cut on P(fake). Default: the model's.
+        Decision threshold on P(fake). Default: the model's.
     time_limit
         Seconds for one file (not with ``workers=0``).
     retry_failed
-        Try files again that failed before. Files that could not be opened are tried again in any case.
+        Score files again that failed before. Files that could not be opened are retried in any case.
     progress
         Called as ``progress(done, total)`` in the calling thread.
     cancel
-        An event, or a callable that says whether to stop. What was done is in the journal.
+        An event, or a function that returns whether to stop. What was scored is in the journal.
 
     Returns
     -------
     ScanResult
-        Over the files of this call, those of earlier runs included.
+        All files of this call, including those scored in earlier runs.
 
     Raises
     ------
     JournalError
-        The journal cannot be used: it is something else, newer, damaged, or another scan writes to it.
+        The journal cannot be used: it is something else, newer, damaged, or another scan is writing to it.
     ModelError
         The model cannot be used.
     InputError
@@ -126,55 +137,59 @@ def scan(
     RedeepfakeError
         Processes cannot be started, or the executor broke.
     ValueError
-        An option out of range.
+        An option is out of range.
     """
+    options = AnalysisOptions(detector, margin, min_size, threshold)
     if executor is not None and workers is not None:
         raise ValueError("give workers or an executor, not both")
     if workers is not None and (isinstance(workers, bool) or workers < 0):
-        raise ValueError(f"workers is a number of processes, not {workers!r}")
+        raise ValueError(f"workers must be a number of processes, not {workers!r}")
     if not time_limit > 0:
-        raise ValueError(f"time_limit must be seconds above 0, not {time_limit!r}")
+        raise ValueError(f"time_limit must be a number of seconds above 0, not {time_limit!r}")
+    if not (classifier is None or isinstance(classifier, (Classifier, str))):
+        classifier = Path(classifier)
     card = classifier.card if isinstance(classifier, Classifier) else read_card(classifier)
     settings = ScanSettings(
-        frames, detector, margin, aggregation, card.threshold if threshold is None else threshold
+        frames, detector, margin, aggregation, options.threshold_for(card), min_size=min_size
     )
-    if isinstance(detector, str):
-        get_detector(detector)
-    packed = b"" if workers == 0 else _packed(settings)
+    pickled = b"" if workers == 0 else _pickle(settings)
     files = list_files(paths)
-    began = time.perf_counter()
+    start = time.perf_counter()
     with (
-        Journal(journal, create=True) as book,
-        book.scanning(),
+        Journal(journal, create=True) as opened,
+        opened.scan_lock(),
         _model_file(classifier, needed=workers != 0) as (path, digest),
     ):
-        identity = _identity(classifier, card)
-        record = book.begin(
+        identity = _model_identity(classifier, card)
+        record = opened.start_scan(
             files, settings.digest(identity), settings.to_dict(), identity, package_versions()
         )
         if retry_failed:
-            book.reset_failed(record)
-        entries = book.entries(record)
+            opened.reset_failed(record)
+        entries = opened.entries(record)
         name = uuid.uuid4().hex
-        threads = machine_size()[1]
-        site = _site(name, executor, workers, classifier, settings, path, digest)
-        job = Job(name, path, digest, packed, (), time_limit, threads)
-        work = _Work(book, record, site, job, entries, copy_failed=not retry_failed)
+        threads = local_capacity()[1]
+        backend = _create_backend(name, executor, workers, classifier, settings, path, digest)
+        job = Job(name, path, digest, pickled, (), time_limit, threads)
+        run = ScanRun(opened, record, backend, job, entries, copy_failed=not retry_failed)
         try:
-            finished = work.run(progress, stopper(cancel))
+            finished = run.run(progress, as_cancel_check(cancel))
         except BaseException:
-            # The journal must not wait for processes to end, which a second Ctrl-C may cut short.
-            book.end(record, "stopped")
+            # Before waiting for processes to end, which a second Ctrl-C may interrupt.
+            opened.end_scan(record, "stopped")
             raise
         finally:
-            site.close()
-        book.end(record, "finished" if finished else "stopped")
+            backend.close()
+        opened.end_scan(record, "finished" if finished else "stopped")
         return ScanResult(
-            book.path, book.scan(record.id), cancelled=not finished, seconds=time.perf_counter() - began
+            opened.path,
+            opened.scan(record.id),
+            cancelled=not finished,
+            seconds=time.perf_counter() - start,
         )
 
 
-def _packed(settings: ScanSettings) -> bytes:
+def _pickle(settings: ScanSettings) -> bytes:
     try:
         return pickle.dumps(settings)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -183,233 +198,250 @@ def _packed(settings: ScanSettings) -> bytes:
         ) from error
 
 
-def _site(
+def _create_backend(
     name: str,
-    executor: Any,
+    executor: Executor | Client | None,
     workers: int | None,
-    classifier: Any,
+    classifier: Classifier | str | Path | None,
     settings: ScanSettings,
     model: str | None,
     digest: str,
-) -> Site:
+) -> ExecutorBackend:
     if executor is not None:
-        if is_dask(executor):
+        if is_dask_client(executor):
             return DaskCluster(name, executor, model, digest)
-        return Foreign(name, executor)
+        return FuturesExecutor(name, executor)
     if workers == 0:
         if classifier is None:
             classifier = default_classifier()
         elif not isinstance(classifier, Classifier):
             classifier = load_model(classifier)
-        return Here(FileScorer(classifier, settings))
-    return Machine(name, machine_size()[0] if workers is None else workers)
+        return InProcess(FileScorer(classifier, settings))
+    return LocalProcesses(name, local_capacity()[0] if workers is None else workers)
 
 
 @contextlib.contextmanager
-def _model_file(classifier: Any, needed: bool) -> Iterator[tuple[str | None, str]]:
-    """Path and SHA-256 of a file that holds the model; a classifier in memory is written for the while."""
+def _model_file(classifier: Classifier | str | Path | None, needed: bool) -> Iterator[tuple[str | None, str]]:
+    """Give path and SHA-256 of the model's file; a classifier in memory is saved to a temporary one.
+
+    The path is ``None`` for the default model, which every machine has, and where no file is needed.
+    """
     if not isinstance(classifier, Classifier):
-        path = None if classifier is None else os.path.abspath(model_path(classifier))
-        yield path, read_card(path).sha256
+        file = os.path.abspath(model_path(classifier))
+        yield None if classifier is None else file, sha256_of(file)
     elif not needed:
         yield None, ""
     else:
         with tempfile.TemporaryDirectory(prefix="redeepfake-model-") as folder:
-            path = save_model(classifier, Path(folder) / "model.keras")
-            yield str(path), read_card(path).sha256
+            saved = save_model(classifier, Path(folder) / "model.keras")
+            yield str(saved), sha256_of(saved)
 
 
-def _identity(classifier: Any, card: Card) -> dict[str, Any]:
-    """What decides the model's scores, as plain JSON."""
-    found = {key: value for key, value in card.to_dict().items() if key not in _NO_MATTER}
-    if found["sha256"] is None:
-        # Never on disk: its weights are all that identifies it.
+def _model_identity(classifier: Classifier | str | Path | None, card: Card) -> dict[str, Any]:
+    """Return what determines the model's scores, as plain JSON."""
+    identity = {key: value for key, value in card.to_dict().items() if key not in _SCORE_NEUTRAL_FIELDS}
+    if identity["sha256"] is None and isinstance(classifier, Classifier):
+        # The model was never saved: only its weights identify it.
         digest = sha256()
         for weight in classifier.keras_model.weights:
             array = np.ascontiguousarray(weight)
             digest.update(f"{array.dtype}{array.shape}".encode())
             digest.update(array.tobytes())
-        found["sha256"] = digest.hexdigest()
-    return found
+        identity["sha256"] = digest.hexdigest()
+    return identity
 
 
 @dataclass
-class _File:
-    """A file to be scored, and the rows of the journal that its outcome goes into, its own first."""
+class _Content:
+    """A file to be scored, with the rows (entry, stamp) of all files with these bytes, its own row first."""
 
     path: str
     sha256: str
     size: int
-    rows: list[tuple[Entry, str | None]]
+    rows: list[tuple[FileEntry, str | None]]
 
 
-class _Work:
-    """One run of a scan."""
+class ScanRun:
+    """One run of a scan: fingerprints files in batches, submits jobs, and records their outcomes."""
 
     def __init__(
         self,
         journal: Journal,
         record: ScanRecord,
-        site: Site,
+        backend: ExecutorBackend,
         job: Job,
-        entries: Sequence[Entry],
+        entries: Sequence[FileEntry],
         copy_failed: bool,
     ) -> None:
         self._copy_failed = copy_failed
-        self._journal, self._record, self._site, self._job = journal, record, site, job
+        self._journal, self._record, self._backend, self._job = journal, record, backend, job
         self._total, self._done = len(entries), 0
-        self._unseen = deque(entries)
-        self._looks: deque[tuple[list[Entry], float, Future]] = deque()
-        self._look_size = 1
-        self._pictures: list[_File] = []
-        self._queue: deque[list[_File]] = deque()
-        self._alone: deque[_File] = deque()
-        self._flying: dict[Future, tuple[list[_File], bool]] = {}
-        # Bytes that are being scored, or will be.
-        self._files: dict[str, _File] = {}
-        # Small jobs for a small scan, so that everybody gets some. Where all is known, all may have changed.
+        # Files pass through these in turn: not fingerprinted yet, being fingerprinted, collected for a job of
+        # images, waiting as a job, being scored; or waiting to be retried when nothing else runs.
+        self._remaining = deque(entries)
+        self._fingerprinting: deque[tuple[list[FileEntry], float, Future[list[Fingerprint]]]] = deque()
+        self._images: list[_Content] = []
+        self._queue: deque[list[_Content]] = deque()
+        self._in_flight: dict[Future[JobResult], tuple[list[_Content], bool]] = {}
+        self._isolated: deque[_Content] = deque()
+        # By SHA-256: contents that wait or are being scored.
+        self._contents: dict[str, _Content] = {}
+        self._batch_size = 1
+        # A small scan has small jobs, so that all workers get some. If every file is known, all may have
+        # changed.
         waiting = sum(entry.status == "waiting" for entry in entries) or len(entries)
-        self._job_size = min(_JOB, math.ceil(waiting / (4 * site.capacity)))
+        self._job_size = min(_MAX_JOB_IMAGES, math.ceil(waiting / (4 * backend.capacity)))
 
-    def run(self, progress: Progress | None, stop: Callable[[], bool]) -> bool:
-        """Go on until all is done or somebody stops it; whether all is done."""
-        told = -1
-        while not stop():
-            self._look()
-            self._launch()
-            under_way = [*self._flying, *(future for *_, future in self._looks)]
-            if not under_way:
+    def run(self, progress: Progress | None, cancelled: Callable[[], bool]) -> bool:
+        """Run until all files are done or the scan is cancelled, and return whether all are done."""
+        reported = -1
+        while not cancelled():
+            self._submit_fingerprints()
+            self._submit_jobs()
+            futures: list[Future] = [*self._in_flight, *(future for *_, future in self._fingerprinting)]
+            if not futures:
                 return True
-            wait(under_way, timeout=_TICK, return_when=FIRST_COMPLETED)
-            self._take_looks()
-            self._take_outcomes()
-            if progress is not None and self._done > told:
-                told = self._done
+            wait(futures, timeout=_POLL_INTERVAL, return_when=FIRST_COMPLETED)
+            self._collect_fingerprints()
+            self._collect_outcomes()
+            if progress is not None and self._done > reported:
+                reported = self._done
                 progress(self._done, self._total)
         return False
 
     # -- which files have to be scored
 
-    def _look(self) -> None:
-        """Keep a few looks under way, as long as not too much waits behind them."""
-        while self._unseen and len(self._looks) < 2 and len(self._queue) <= 2 * self._site.capacity:
-            some = [self._unseen.popleft() for _ in range(min(self._look_size, len(self._unseen)))]
-            look = self._site.look([Known(e.path, e.sha256, e.stamp) for e in some])
-            self._looks.append((some, time.monotonic(), look))
+    def _submit_fingerprints(self) -> None:
+        """Keep two batches in progress, unless enough jobs are waiting already."""
+        while (
+            self._remaining
+            and len(self._fingerprinting) < 2
+            and len(self._queue) <= 2 * self._backend.capacity
+        ):
+            count = min(self._batch_size, len(self._remaining))
+            batch = [self._remaining.popleft() for _ in range(count)]
+            future = self._backend.fingerprint([KnownFile(e.path, e.sha256, e.stamp) for e in batch])
+            self._fingerprinting.append((batch, time.monotonic(), future))
 
-    def _take_looks(self) -> None:
-        # In the order listed, so that of equal files always the same one counts as the first.
-        while self._looks and self._looks[0][2].done():
-            entries, since, future = self._looks.popleft()
+    def _collect_fingerprints(self) -> None:
+        # In the order listed, so that of duplicates always the same one counts as the original.
+        while self._fingerprinting and self._fingerprinting[0][2].done():
+            entries, since, future = self._fingerprinting.popleft()
             try:
                 fingerprints = future.result()
             except Exception as error:
-                raise _gone(error) from error
-            # Many small files at a time, but nobody is to wait until many large ones are read.
-            quick = time.monotonic() - since < _LOOK_SECONDS
-            self._look_size = min(2 * self._look_size, _LOOK) if quick else max(1, self._look_size // 2)
+                raise _executor_error(error) from error
+            # Batches of many small files, but no long wait until many large ones are read.
+            quick = time.monotonic() - since < _MAX_BATCH_SECONDS
+            self._batch_size = (
+                min(2 * self._batch_size, _MAX_BATCH_FILES) if quick else max(1, self._batch_size // 2)
+            )
             with self._journal.transaction():
                 for entry, fingerprint in zip(entries, fingerprints, strict=True):
-                    self._sort(entry, fingerprint)
-            if not self._unseen and not self._looks:
-                self._close_pictures()
+                    self._classify(entry, fingerprint)
+            if not self._remaining and not self._fingerprinting:
+                self._queue_images()
 
-    def _sort(self, entry: Entry, seen: Fingerprint) -> None:
-        """Decide about one file: known, a duplicate, or to be scored."""
-        if seen.error is not None:
-            self._journal.record(self._record, Outcome.failure(seen.error).to_dict(), [(entry.id, None)])
+    def _classify(self, entry: FileEntry, fingerprint: Fingerprint) -> None:
+        """Decide whether a file is unreadable, unchanged, a duplicate, or to be scored."""
+        digest, stamp = fingerprint.sha256, fingerprint.stamp
+        if digest is None:
+            assert fingerprint.error is not None
+            outcome = Outcome.from_error(fingerprint.error)
+            self._journal.record_outcome(self._record, outcome.to_dict(), [(entry.id, None)])
             self._done += 1
-        elif entry.status != "waiting" and entry.sha256 == seen.sha256:
-            if entry.stamp != seen.stamp:
-                self._journal.stamp([(entry.id, seen.stamp)])
+        elif entry.status != "waiting" and entry.sha256 == digest:
+            if entry.stamp != stamp:
+                self._journal.update_stamps([(entry.id, stamp)])
             self._done += 1
-        elif seen.sha256 in self._files:
-            self._files[seen.sha256].rows.append((entry, seen.stamp))
-        elif self._journal.copy_known(
-            self._record, entry.id, seen.sha256, seen.stamp, failed=self._copy_failed
-        ):
+        elif digest in self._contents:
+            self._contents[digest].rows.append((entry, stamp))
+        elif self._journal.copy_outcome(self._record, entry.id, digest, stamp, failed=self._copy_failed):
             self._done += 1
         else:
-            file = _File(entry.path, seen.sha256, seen.size_bytes or 0, [(entry, seen.stamp)])
-            self._files[seen.sha256] = file
-            if seen.video:
-                self._queue.append([file])
+            content = _Content(entry.path, digest, fingerprint.size_bytes or 0, [(entry, stamp)])
+            self._contents[digest] = content
+            if fingerprint.video:
+                self._queue.append([content])
                 return
-            self._pictures.append(file)
-            if len(self._pictures) >= self._job_size or sum(f.size for f in self._pictures) > _JOB_BYTES:
-                self._close_pictures()
+            self._images.append(content)
+            size = sum(image.size for image in self._images)
+            if len(self._images) >= self._job_size or size > _MAX_JOB_BYTES:
+                self._queue_images()
 
-    def _close_pictures(self) -> None:
-        if self._pictures:
-            self._queue.append(self._pictures)
-            self._pictures = []
+    def _queue_images(self) -> None:
+        if self._images:
+            self._queue.append(self._images)
+            self._images = []
 
     # -- scoring them
 
-    def _launch(self) -> None:
-        """Keep everybody busy, and a little more, so that nobody waits for the next job."""
-        while self._queue and len(self._flying) < 2 * self._site.capacity:
-            self._submit(self._queue.popleft(), alone=False)
-        if self._alone and not (self._flying or self._looks or self._unseen or self._queue):
-            self._submit([self._alone.popleft()], alone=True)
+    def _submit_jobs(self) -> None:
+        """Keep all workers busy, with one more job each, so that none waits for the next."""
+        while self._queue and len(self._in_flight) < 2 * self._backend.capacity:
+            self._submit(self._queue.popleft(), isolated=False)
+        if self._isolated and not (self._in_flight or self._fingerprinting or self._remaining or self._queue):
+            self._submit([self._isolated.popleft()], isolated=True)
 
-    def _submit(self, files: list[_File], alone: bool) -> None:
-        job = replace(self._job, paths=tuple(file.path for file in files), alone=alone)
+    def _submit(self, contents: list[_Content], isolated: bool) -> None:
+        job = replace(self._job, paths=tuple(content.path for content in contents), isolated=isolated)
         try:
-            self._flying[self._site.score(job)] = files, alone
+            self._in_flight[self._backend.score(job)] = contents, isolated
         except (BrokenExecutor, RuntimeError) as error:
-            raise _gone(error) from error
+            raise _executor_error(error) from error
 
-    def _take_outcomes(self) -> None:
-        for future in [future for future in self._flying if future.done()]:
-            files, alone = self._flying.pop(future)
+    def _collect_outcomes(self) -> None:
+        for future in [future for future in self._in_flight if future.done()]:
+            contents, isolated = self._in_flight.pop(future)
             try:
-                found = future.result()
+                results = future.result()
             except (RedeepfakeError, BrokenExecutor, CancelledError) as error:
-                raise _gone(error) from error
+                raise _executor_error(error) from error
             except Exception as error:
-                # Whoever ran it was lost, more than once where a cluster tries again. Which file did it
-                # shows when each is alone.
-                if not alone:
-                    self._alone.extend(files)
+                # The executor's worker was lost, more than once on a cluster that retries tasks. Scoring the
+                # files one by one shows which of them caused it.
+                if not isolated:
+                    self._isolated.extend(contents)
                     continue
-                found = [(Outcome.failure(_lost(error)), False)]
+                results = [(Outcome.from_error(_worker_lost(error)), False)]
             with self._journal.transaction():
-                for file, (outcome, again) in zip(files, found, strict=True):
-                    if again:
-                        self._alone.append(file)
+                for content, (outcome, retry) in zip(contents, results, strict=True):
+                    if retry:
+                        self._isolated.append(content)
                     else:
-                        self._record_one(file, outcome)
+                        self._record_outcome(content, outcome)
 
-    def _record_one(self, file: _File, outcome: Outcome) -> None:
-        self._files.pop(file.sha256, None)
-        rows = file.rows
+    def _record_outcome(self, content: _Content, outcome: Outcome) -> None:
+        self._contents.pop(content.sha256, None)
+        rows = content.rows
         if outcome.sha256 is None:
-            outcome = replace(outcome, sha256=file.sha256)
-        elif outcome.sha256 != file.sha256:
-            # It changed after the look, so what came out is not about the others' bytes.
+            outcome = replace(outcome, sha256=content.sha256)
+        elif outcome.sha256 != content.sha256:
+            # The file changed after it was fingerprinted, so its outcome does not hold for its duplicates.
             (entry, _), *others = rows
             rows = [(entry, None)]
             if others:
-                other = _File(others[0][0].path, file.sha256, file.size, others)
-                self._files[file.sha256] = other
+                other = _Content(others[0][0].path, content.sha256, content.size, others)
+                self._contents[content.sha256] = other
                 self._queue.append([other])
-        self._journal.record(self._record, outcome.to_dict(), [(entry.id, stamp) for entry, stamp in rows])
+        self._journal.record_outcome(
+            self._record, outcome.to_dict(), [(entry.id, stamp) for entry, stamp in rows]
+        )
         self._done += len(rows)
 
 
-def _gone(error: BaseException) -> RedeepfakeError:
+def _executor_error(error: BaseException) -> RedeepfakeError:
     if isinstance(error, RedeepfakeError):
         return error
     return RedeepfakeError(
         f"the executor ended before the scan did ({displayable(error) or type(error).__name__})",
-        next_step="Call scan() again with a new one; it goes on where this one stopped.",
+        next_step="Call scan() again with a new one; it resumes where this one stopped.",
     )
 
 
-def _lost(error: BaseException) -> WorkerLost:
-    words = displayable(error) or "no further word"
+def _worker_lost(error: BaseException) -> WorkerLost:
+    reason = displayable(error) or "no further information"
     return WorkerLost(
-        f"the worker that had it was lost ({type(error).__name__}: {words})",
-        next_step="Look at the workers' memory limit and logs; scan it again with retry_failed=True.",
+        f"the worker that was scoring it was lost ({type(error).__name__}: {reason})",
+        next_step="Check the workers' memory limit and logs; scan again with retry_failed=True.",
     )

@@ -1,11 +1,11 @@
-"""Processes that score files, started, watched and replaced by the thread that wants a file scored.
+"""Worker processes that score files: started, supervised and replaced by the thread that submits a job.
 
-A file may crash its reader, use up all memory or never end. So files are read in a process of their own,
-wherever a scan runs, on this machine or in a task on another one. If that process is lost, the files it had
-are tried again one by one, and the one that is lost again has failed.
+A file may crash its decoder, exhaust the memory or never finish. So wherever a scan runs, files are decoded
+in a process of their own. If that process is lost, its files are retried one by one, and the file whose
+process is lost again has failed.
 
-The processes are started afresh, not forked: TensorFlow does not survive a fork, and a script that calls
-``scan`` without a ``__main__`` guard works as well.
+Processes are spawned, not forked: TensorFlow does not survive a fork, and a script that calls ``scan`` needs
+no ``__main__`` guard.
 """
 
 from __future__ import annotations
@@ -23,44 +23,47 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO
 
 from .. import errors
 from ..errors import ModelIncomplete, RedeepfakeError, TookTooLong, WorkerLost, displayable
 from .file_scoring import Outcome
-from .worker_process import _HEAD, receive
+from .worker_process import HEADER, receive
 
-# Seconds until the model is loaded, on a machine that has other things to do.
-_START_LIMIT = 300.0
-# How a process starts: with the parent's import path, which may hold the detector of a test or a notebook.
-_BOOT = (
+# Seconds for loading the model, on a machine that is busy with other work.
+_STARTUP_TIMEOUT = 300.0
+# Started with the parent's import path, from which a custom detector may have to be imported.
+_BOOTSTRAP = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from redeepfake_nb.scanning.worker_process import main; main()"
 )
 
+# Of each file: its outcome, and whether to retry it when nothing else runs.
+JobResult = list[tuple[Outcome, bool]]
+
 
 @dataclass(frozen=True)
 class Job:
-    """Some files to be scored, and all that is needed for it. Can be pickled and sent to another machine.
+    """Files to be scored, with everything needed to score them. Can be pickled and sent to another machine.
 
     Parameters
     ----------
     scan
-        Name of the scan; its processes serve no other.
+        Name of the scan; worker processes serve one scan only.
     model
-        Path of the model, or ``None`` for the one that ships.
+        Path of the model, or ``None`` for the default model.
     sha256
-        What the model's file hashes to.
+        Of the model's file.
     settings
-        See :class:`redeepfake_nb.scanning.file_scoring.ScanSettings`; pickled.
+        Pickled :class:`redeepfake_nb.scanning.file_scoring.ScanSettings`.
     paths
         Paths or addresses.
     time_limit
         Seconds for one file.
     threads
-        For the model's arithmetic.
-    alone
-        Whether these files lost their process before and now have the machine to themselves.
+        CPU threads for inference.
+    isolated
+        Whether these files lost their process before and are now scored while nothing else runs.
     """
 
     scan: str
@@ -70,20 +73,32 @@ class Job:
     paths: tuple[str, ...]
     time_limit: float
     threads: int
-    alone: bool = False
+    isolated: bool = False
 
 
-class Lost(Exception):
-    """A process ended, or was ended, before its files were done. Never leaves the package."""
+class ProcessLost(Exception):
+    """A worker process ended, or was ended, before its files were scored. Never leaves the package.
+
+    Parameters
+    ----------
+    error
+        What to report of the file that caused it.
+    outcomes
+        Of the files scored before, by index.
+    culprit
+        Index of the file that caused it, where that is known.
+    killed
+        Whether the process was killed from outside.
+    """
 
     def __init__(
-        self, error: RedeepfakeError, done: dict[int, Outcome], guilty: int | None, killed: bool
+        self, error: RedeepfakeError, outcomes: dict[int, Outcome], culprit: int | None, killed: bool
     ) -> None:
         super().__init__(str(error))
-        self.error, self.done, self.guilty, self.killed = error, done, guilty, killed
+        self.error, self.outcomes, self.culprit, self.killed = error, outcomes, culprit, killed
 
 
-# Model files that were brought to this machine, by SHA-256.
+# Model files that were copied to this machine, by SHA-256.
 MODEL_FILES: dict[str, str] = {}
 
 _lock = threading.Lock()
@@ -92,14 +107,14 @@ _busy: dict[str, set[Worker]] = {}
 _closed: set[str] = set()
 
 
-def run_job(job: Job) -> list[tuple[Outcome, bool]]:
-    """Score a job's files in a process of their own.
+def run_job(job: Job) -> JobResult:
+    """Score a job's files in a worker process.
 
     Returns
     -------
     list of (Outcome, bool)
-        In the order of the paths; and whether the process was killed from outside, which may have been
-        another one's fault: the file is worth another try when nothing else runs.
+        In the order of the paths: the outcome, and whether the file should be retried when nothing else runs,
+        because its process was killed from outside, perhaps on account of another file.
 
     Raises
     ------
@@ -109,34 +124,34 @@ def run_job(job: Job) -> list[tuple[Outcome, bool]]:
         A process cannot be started, or the scan is over.
     """
     try:
-        found = _scored(job, job.paths)
-        return [(found[i], False) for i in range(len(job.paths))]
-    except Lost as lost:
-        first = lost
-    results: list[tuple[Outcome, bool]] = []
-    for place, path in enumerate(job.paths):
-        if place in first.done:
-            results.append((first.done[place], False))
-        elif place == first.guilty:
-            results.append((Outcome.failure(first.error), False))
+        outcomes = _score(job, job.paths)
+        return [(outcomes[i], False) for i in range(len(job.paths))]
+    except ProcessLost as error:
+        lost = error
+    results: JobResult = []
+    for index, path in enumerate(job.paths):
+        if index in lost.outcomes:
+            results.append((lost.outcomes[index], False))
+        elif index == lost.culprit:
+            results.append((Outcome.from_error(lost.error), False))
         else:
-            results.append(_scored_alone(job, path))
+            results.append(_score_one(job, path))
     return results
 
 
-def _scored_alone(job: Job, path: str) -> tuple[Outcome, bool]:
+def _score_one(job: Job, path: str) -> tuple[Outcome, bool]:
     try:
-        return _scored(job, [path])[0], False
-    except Lost as lost:
-        return Outcome.failure(lost.error), lost.killed and not job.alone
+        return _score(job, [path])[0], False
+    except ProcessLost as lost:
+        return Outcome.from_error(lost.error), lost.killed and not job.isolated
 
 
-def _scored(job: Job, paths: Sequence[str]) -> dict[int, Outcome]:
-    worker = _borrow(job)
+def _score(job: Job, paths: Sequence[str]) -> dict[int, Outcome]:
+    worker = _acquire_worker(job)
     try:
-        found = worker.score(paths, job.time_limit)
+        outcomes = worker.score(paths, job.time_limit)
     except BaseException:
-        _drop(job.scan, worker)
+        _discard(job.scan, worker)
         raise
     with _lock:
         _busy[job.scan].discard(worker)
@@ -145,10 +160,11 @@ def _scored(job: Job, paths: Sequence[str]) -> dict[int, Outcome]:
             _idle.setdefault(job.scan, []).append(worker)
     if closed:
         worker.end()
-    return found
+    return outcomes
 
 
-def _borrow(job: Job) -> Worker:
+def _acquire_worker(job: Job) -> Worker:
+    """Take an idle worker of the scan, or start one."""
     with _lock:
         if job.scan in _closed:
             raise RedeepfakeError("the scan is over")
@@ -159,7 +175,7 @@ def _borrow(job: Job) -> Worker:
     if worker is not None and worker.alive:
         return worker
     if worker is not None:
-        _drop(job.scan, worker)
+        _discard(job.scan, worker)
     worker = Worker(job.threads)
     with _lock:
         closed = job.scan in _closed
@@ -169,26 +185,26 @@ def _borrow(job: Job) -> Worker:
         worker.end()
         raise RedeepfakeError("the scan is over")
     try:
-        worker.set_up(job)
+        worker.load_model(job)
     except BaseException:
-        _drop(job.scan, worker)
+        _discard(job.scan, worker)
         raise
     return worker
 
 
-def _drop(scan: str, worker: Worker) -> None:
+def _discard(scan: str, worker: Worker) -> None:
     with _lock:
         _busy.get(scan, set()).discard(worker)
     worker.end()
 
 
 def close_workers(scan: str | None = None) -> None:
-    """End the processes of a scan, or all, whatever they are doing."""
+    """End the worker processes of a scan, or all of them, whatever they are doing."""
     with _lock:
         names = [scan] if scan is not None else [*_idle, *_busy]
         _closed.update(names)
-        mine = [w for name in names for w in (*_idle.pop(name, ()), *_busy.pop(name, ()))]
-    for worker in mine:
+        workers = [w for name in names for w in (*_idle.pop(name, ()), *_busy.pop(name, ()))]
+    for worker in workers:
         worker.end()
 
 
@@ -206,43 +222,52 @@ class Worker:
             "TF_NUM_INTRAOP_THREADS": str(threads),
             "TF_NUM_INTEROP_THREADS": "1",
             "TF_CPP_MIN_LOG_LEVEL": "3",
-            # Several processes share what accelerator there is.
+            # Several processes share one accelerator.
             "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         }
-        self._words = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - closed by end()
+        self._stderr = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - closed by end()
         self._ending = threading.Lock()
         self._ended = False
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, json.dumps(sys.path)],
+                [sys.executable, "-c", _BOOTSTRAP, json.dumps(sys.path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._words,
+                stderr=self._stderr,
                 env=environment,
             )
         except OSError as error:
-            self._words.close()
+            self._stderr.close()
             raise RedeepfakeError(
                 f"no process can be started ({error.strerror or error})",
                 next_step="Close other programs, or use fewer workers.",
             ) from error
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin: IO[bytes] = self._process.stdin
+        self._stdout: IO[bytes] = self._process.stdout
         self._messages: queue.SimpleQueue = queue.SimpleQueue()
         self._listener = threading.Thread(target=self._listen, name="redeepfake-worker", daemon=True)
         self._listener.start()
 
     def _listen(self) -> None:
         with contextlib.suppress(OSError, ValueError):
-            while (message := receive(self._process.stdout)) is not None:
+            while (message := receive(self._stdout)) is not None:
                 self._messages.put(json.loads(message))
         self._messages.put(None)
 
     @property
+    def pid(self) -> int:
+        """Process ID."""
+        return self._process.pid
+
+    @property
     def alive(self) -> bool:
-        """Whether the process goes on."""
+        """Whether the process is running."""
         return self._process.poll() is None
 
-    def set_up(self, job: Job) -> None:
-        """Load the model.
+    def load_model(self, job: Job) -> None:
+        """Have the process load the model of a job.
 
         Raises
         ------
@@ -260,90 +285,88 @@ class Worker:
             }
         )
         try:
-            message = self._messages.get(timeout=_START_LIMIT)
+            message = self._messages.get(timeout=_STARTUP_TIMEOUT)
         except queue.Empty:
             message = None
         if message is None:
             raise RedeepfakeError(
-                f"a process for scoring did not start ({self._how_it_ended()}{self._last_words()})",
+                f"a worker process did not start ({self._exit_reason()}{self._last_stderr_line()})",
                 next_step="Run `redeepfake-nb doctor`; if memory is short, use fewer workers.",
             )
         if "fatal" in message:
-            said = message["fatal"]
-            kind = getattr(errors, said["error"], RedeepfakeError)
-            raise kind(said["cause"], subject=said["subject"], next_step=said["next_step"])
+            fatal = message["fatal"]
+            kind = getattr(errors, fatal["error"], RedeepfakeError)
+            raise kind(fatal["cause"], subject=fatal["subject"], next_step=fatal["next_step"])
 
     def score(self, paths: Sequence[str], time_limit: float) -> dict[int, Outcome]:
-        """Outcomes by place.
+        """Score files, and return their outcomes by index.
 
         Raises
         ------
-        Lost
-            The process ended or a file took too long.
+        ProcessLost
+            The process ended, or a file took longer than ``time_limit`` seconds.
         """
-        done: dict[int, Outcome] = {}
-        place: int | None = None
+        outcomes: dict[int, Outcome] = {}
+        current: int | None = None
         with contextlib.suppress(OSError, ValueError):
-            self._words.truncate(0)
+            self._stderr.truncate(0)
         self._send(list(paths))
         while True:
             try:
                 message = self._messages.get(timeout=time_limit)
             except queue.Empty:
-                cause = f"it was not done after {time_limit:g} s and was given up"
-                error = TookTooLong(
-                    cause, next_step="Scan it again with a higher time limit, or fewer frames."
+                timeout = TookTooLong(
+                    f"it was not finished after {time_limit:g} s and was given up",
+                    next_step="Scan it again with a higher time limit, or fewer frames.",
                 )
-                raise Lost(error, done, place, killed=False) from None
+                raise ProcessLost(timeout, outcomes, current, killed=False) from None
             if message is None:
-                how = self._how_it_ended()
-                error = WorkerLost(
-                    f"the process that read it ended in the middle ({how})",
-                    next_step="If memory ran out, use fewer workers; else the file may be damaged.",
+                reason = self._exit_reason()
+                lost = WorkerLost(
+                    f"the process that read it ended before it was finished ({reason})",
+                    next_step="If memory ran out, use fewer workers; otherwise the file may be damaged.",
                 )
-                raise Lost(error, done, None, killed=self._was_killed())
-            if "began" in message:
-                place = None if message["began"] < 0 else message["began"]
+                raise ProcessLost(lost, outcomes, None, killed=self._was_killed())
+            if "started" in message:
+                current = None if message["started"] < 0 else message["started"]
             elif "outcome" in message:
-                done[message["place"]] = Outcome.from_dict(message["outcome"])
+                outcomes[message["index"]] = Outcome.from_dict(message["outcome"])
             else:
-                return done
+                return outcomes
 
-    def _send(self, task: Any) -> None:
+    def _send(self, task: object) -> None:
         data = pickle.dumps(task)
-        # A process that is gone is noticed where its answer is waited for.
+        # A process that is gone is noticed where its result is waited for.
         with contextlib.suppress(OSError, ValueError):
-            self._process.stdin.write(_HEAD.pack(len(data)) + data)
-            self._process.stdin.flush()
+            self._stdin.write(HEADER.pack(len(data)) + data)
+            self._stdin.flush()
 
     def _was_killed(self) -> bool:
         return self._process.returncode == -getattr(signal, "SIGKILL", 9)
 
-    def _how_it_ended(self) -> str:
+    def _exit_reason(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5)
         code = self._process.returncode
         if code is None:
             return "no answer"
-        if code < 0:
-            try:
-                how = signal.Signals(-code).name
-            except ValueError:
-                how = f"signal {-code}"
-            how += ", perhaps because memory ran out" if self._was_killed() else ""
-        else:
-            how = f"exit status {code}"
-        return how
+        if code >= 0:
+            return f"exit status {code}"
+        try:
+            reason = signal.Signals(-code).name
+        except ValueError:
+            reason = f"signal {-code}"
+        return reason + (", perhaps because memory ran out" if self._was_killed() else "")
 
-    def _last_words(self) -> str:
+    def _last_stderr_line(self) -> str:
         with contextlib.suppress(OSError, ValueError):
-            self._words.seek(0)
-            lines = self._words.read()[-2000:].decode("utf-8", "replace").strip().splitlines()
+            self._stderr.seek(0)
+            lines = self._stderr.read()[-2000:].decode("utf-8", "replace").strip().splitlines()
             return f": {displayable(lines[-1], 160)}" if lines else ""
         return ""
 
     def end(self) -> None:
-        """End the process and wait for it. Any thread may call this, also twice."""
+        """Kill the process and wait for its end. May be called from any thread, and repeatedly."""
         with self._ending:
             if self._ended:
                 return
@@ -351,7 +374,7 @@ class Worker:
             self._process.kill()
             self._process.wait()
             self._listener.join(timeout=5)
-            for pipe in (self._process.stdin, self._process.stdout, self._words):
+            for pipe in (self._stdin, self._stdout, self._stderr):
                 with contextlib.suppress(OSError, ValueError):
                     pipe.close()
 

@@ -1,8 +1,8 @@
-"""The process that scores: one model, one file after the other, until its master is gone.
+"""Entry point of a worker process: loads one model and scores files until its parent process is gone.
 
-Started by :mod:`redeepfake_nb.scanning.worker_pool` with pipes for standard input and output. It is told what to do by
-pickled messages and answers in JSON: what comes out of a process that decodes strangers' files is not to be
-unpickled by the one that has not.
+Started by :mod:`redeepfake_nb.scanning.worker_pool` with pipes for standard input and output. Tasks arrive
+pickled, results are sent as JSON: the parent must not unpickle what a process sends that decodes untrusted
+files.
 """
 
 from __future__ import annotations
@@ -15,70 +15,74 @@ import signal
 import struct
 import sys
 import threading
-from typing import Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
-_HEAD = struct.Struct("<Q")
-# Seconds without a task after which it is taken for forgotten: not everybody who starts it can end it.
-_IDLE = 120.0
+if TYPE_CHECKING:
+    from .file_scoring import FileScorer
+
+# Header of a message: its length in bytes.
+HEADER = struct.Struct("<Q")
+# Seconds without a task after which the process ends: whoever started it may be unable to end it.
+_IDLE_TIMEOUT = 120.0
 
 
 def main() -> None:
-    """Serve standard input until it is closed."""
-    # A terminal's Ctrl-C reaches all of its processes; stopping is the master's business.
+    """Serve tasks from standard input until it is closed."""
+    # Ctrl-C in a terminal reaches all of its processes; stopping is the parent's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_quietly()
-    answers = os.fdopen(os.dup(1), "wb")
-    # Whatever libraries print must not get between the answers.
+    _limit_crash_effects()
+    results = os.fdopen(os.dup(1), "wb")
+    # Whatever libraries print must not mix with the results.
     os.dup2(2, 1)
     tasks: queue.SimpleQueue = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(sys.stdin.buffer, tasks), daemon=True).start()
+    threading.Thread(target=_receive_tasks, args=(sys.stdin.buffer, tasks), daemon=True).start()
     from ..errors import RedeepfakeError
 
     try:
-        scorer = _scorer(tasks.get())
+        scorer = _create_scorer(tasks.get())
     except RedeepfakeError as error:
-        send(answers, {"fatal": error.to_dict()})
+        send(results, {"fatal": error.to_dict()})
         return
-    send(answers, {"ready": os.getpid()})
+    send(results, {"ready": os.getpid()})
     while True:
         try:
-            paths = tasks.get(timeout=_IDLE)
+            paths = tasks.get(timeout=_IDLE_TIMEOUT)
         except queue.Empty:
             return
-        for place, outcome in scorer.score(paths, lambda place: send(answers, {"began": place})):
-            send(answers, {"place": place, "outcome": outcome.to_dict()})
-        send(answers, {"finished": len(paths)})
+        for index, outcome in scorer.score(paths, lambda index: send(results, {"started": index})):
+            send(results, {"index": index, "outcome": outcome.to_dict()})
+        send(results, {"finished": len(paths)})
 
 
-def send(pipe: BinaryIO, message: Any) -> None:
+def send(pipe: IO[bytes], message: Any) -> None:
     """Write one JSON message."""
-    # ASCII, since names may hold the halves of characters, which no encoding has.
+    # ASCII, since file names may hold lone surrogates, which UTF-8 cannot encode.
     data = json.dumps(message).encode("ascii")
-    pipe.write(_HEAD.pack(len(data)) + data)
+    pipe.write(HEADER.pack(len(data)) + data)
     pipe.flush()
 
 
-def receive(pipe: BinaryIO) -> bytes | None:
-    """One message, or None at the end."""
-    head = pipe.read(_HEAD.size)
-    if len(head) < _HEAD.size:
+def receive(pipe: IO[bytes]) -> bytes | None:
+    """Read one message; None at the end of the stream."""
+    header = pipe.read(HEADER.size)
+    if len(header) < HEADER.size:
         return None
-    (size,) = _HEAD.unpack(head)
+    (size,) = HEADER.unpack(header)
     data = pipe.read(size)
     return data if len(data) == size else None
 
 
-def _listen(pipe: BinaryIO, tasks: queue.SimpleQueue) -> None:
+def _receive_tasks(pipe: IO[bytes], tasks: queue.SimpleQueue) -> None:
     while (message := receive(pipe)) is not None:
         tasks.put(pickle.loads(message))
-    # The master closed the pipe or is gone, perhaps killed: nobody wants the rest.
+    # The parent closed the pipe or is gone, perhaps killed: nobody needs further results.
     os._exit(0)
 
 
-def _die_quietly() -> None:
-    """A crash leaves no image of the memory, which holds people's faces, on the disk.
+def _limit_crash_effects() -> None:
+    """Disable core dumps, and let the kernel kill this process first when memory runs out.
 
-    On Linux, when memory runs out, this process is to go rather than a notebook or the master.
+    A core dump would write people's faces to the disk.
     """
     try:
         import resource
@@ -90,7 +94,7 @@ def _die_quietly() -> None:
         pass
 
 
-def _scorer(setup: dict[str, Any]) -> Any:
+def _create_scorer(setup: dict[str, Any]) -> FileScorer:
     import cv2
 
     from ..models.loading import load_model

@@ -1,6 +1,6 @@
-"""Small pictures with grey squares for faces, a detector that sees them, and pictures that end their reader.
+"""Small images with grey squares as faces, a detector that finds them, and images that crash their reader.
 
-The detector is named in tasks for other processes, which import it from here.
+Worker processes import the detector from here.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from PIL import Image
 from redeepfake_nb.faces.detection import Detection
 
 BOX = (16, 16, 80, 80)
-# The colour of the first pixel -> what happens to whoever looks for faces in the picture.
+# Colour of the first pixel -> what happens to the process that looks for faces in the image.
 CRASH, EXIT, KILL, HANG = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)
 
 
 def square(image: np.ndarray) -> list[Detection]:
-    """One face where the picture has a square of one grey; and what the first pixel asks for."""
+    """Detect one face where the image has a uniform square, after doing what the first pixel asks for."""
     first = tuple(image[0, 0])
     if first == CRASH:
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -36,13 +36,13 @@ def square(image: np.ndarray) -> list[Detection]:
 
 
 def slow(image: np.ndarray) -> list[Detection]:
-    """The same, with a pause in which a test can do something to the process."""
+    """Detect as ``square`` does, after a pause in which a test can act on the process."""
     time.sleep(0.2)
     return square(image)
 
 
 def write(path: Path, grey: int | None, first: tuple[int, int, int] = (9, 9, 9)) -> Path:
-    """A PNG file of 96 x 96 px with a face of this grey, or without one."""
+    """Write a PNG file of 96 x 96 px with a face of this grey value, or without a face."""
     image = np.arange(96 * 96 * 3).reshape(96, 96, 3).astype(np.uint8)
     if grey is not None:
         image[BOX[1] : BOX[3], BOX[0] : BOX[2]] = grey
@@ -52,12 +52,12 @@ def write(path: Path, grey: int | None, first: tuple[int, int, int] = (9, 9, 9))
 
 
 def probability(grey: int) -> float:
-    """P(fake) by the ``classifier`` fixture."""
+    """Return P(fake) of a grey value by the ``classifier`` fixture."""
     return float(1 / (1 + np.exp(4 - 8 * grey / 255)))
 
 
 def folder(path: Path, count: int = 6) -> Path:
-    """Pictures 00.png, 01.png, ... with faces of different greys."""
+    """Write images 00.png, 01.png, ... with faces of different grey values."""
     path.mkdir(exist_ok=True)
     for i in range(count):
         write(path / f"{i:02d}.png", 20 + 200 * i // max(count - 1, 1))

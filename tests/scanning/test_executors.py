@@ -1,4 +1,4 @@
-"""The same table wherever it is computed, and workers that come and go."""
+"""Every executor gives the same table, and workers may join, leave and be lost."""
 
 from __future__ import annotations
 
@@ -16,29 +16,31 @@ import pytest
 from helpers.scan_helpers import CRASH, folder, slow, square, write
 
 from redeepfake_nb import Classifier, MissingExtra, RedeepfakeError, ScanResult, open_scan, save_model, scan
-from redeepfake_nb.scanning import executors as sites_module
-from redeepfake_nb.scanning.executors import connect, machine_size
+from redeepfake_nb.scanning import executors, worker_pool
+from redeepfake_nb.scanning.executors import connect_dask, local_capacity
+
+pytestmark = pytest.mark.slow
 
 
 def table(result: ScanResult) -> pd.DataFrame:
     return result.to_frame().drop(columns=["seconds", "scored_at"])
 
 
-def test_a_machine_has_room_for_a_process() -> None:
-    processes, threads = machine_size()
+def test_local_capacity() -> None:
+    processes, threads = local_capacity()
     assert 1 <= processes <= (os.cpu_count() or 1)
     assert threads >= 1
     assert processes * threads <= max(os.cpu_count() or 1, processes)
 
 
-def test_little_memory_means_few_processes_with_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_memory_means_fewer_processes_with_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("joblib.cpu_count", lambda: 8)
     for free, expected in ((None, (8, 1)), (10**12, (8, 1)), (3_500_000_000, (2, 4)), (10**8, (1, 8))):
-        monkeypatch.setattr(sites_module, "_free_memory", lambda free=free: free)
-        assert machine_size() == expected
+        monkeypatch.setattr(executors, "_free_memory", lambda free=free: free)
+        assert local_capacity() == expected
 
 
-def test_any_executor_will_do_and_stays_open(classifier: Classifier, tmp_path: Path) -> None:
+def test_any_executor_is_used_and_stays_open(classifier: Classifier, tmp_path: Path) -> None:
     files = folder(tmp_path / "files", 4)
     write(files / "crash.png", 9, CRASH)
     expected = table(scan(files, tmp_path / "a.sqlite", classifier, workers=1, detector=square))
@@ -50,7 +52,7 @@ def test_any_executor_will_do_and_stays_open(classifier: Classifier, tmp_path: P
 
 
 class Breaking:
-    """An executor that looks at files, and breaks when one is to be scored."""
+    """An executor that fingerprints files, and breaks when a job is submitted."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -64,7 +66,7 @@ class Breaking:
         return future
 
 
-def test_a_broken_executor_is_said_and_all_waits(classifier: Classifier, tmp_path: Path) -> None:
+def test_broken_executor_raises_and_files_keep_waiting(classifier: Classifier, tmp_path: Path) -> None:
     files = folder(tmp_path / "files", 3)
     with pytest.raises(RedeepfakeError, match="the executor ended before the scan did"):
         scan(files, tmp_path / "j.sqlite", classifier, executor=Breaking(BrokenExecutor()), detector=square)
@@ -72,7 +74,7 @@ def test_a_broken_executor_is_said_and_all_waits(classifier: Classifier, tmp_pat
     assert open_scan(tmp_path / "j.sqlite").scan.state == "stopped"
 
 
-def test_a_task_that_is_lost_again_alone_has_failed(classifier: Classifier, tmp_path: Path) -> None:
+def test_file_whose_task_is_lost_again_in_isolation_fails(classifier: Classifier, tmp_path: Path) -> None:
     files = folder(tmp_path / "files", 3)
     result = scan(
         files, tmp_path / "j.sqlite", classifier, executor=Breaking(OSError("worker gone")), detector=square
@@ -84,7 +86,7 @@ def test_a_task_that_is_lost_again_alone_has_failed(classifier: Classifier, tmp_
 def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "distributed", None)
     with pytest.raises(MissingExtra, match=r"redeepfake-nb\[cluster\]"):
-        connect("tcp://head:8786")
+        connect_dask("tcp://head:8786")
 
 
 # -- Dask: a cluster of two processes on this machine
@@ -107,15 +109,13 @@ def client() -> Iterator[Any]:
 
 
 def children(client: Any) -> dict[str, list[int]]:
-    """Scoring processes of each worker."""
+    """Process IDs of the worker processes on each Dask worker."""
     return client.run(_children)
 
 
 def _children() -> list[int]:
-    from redeepfake_nb.scanning import worker_pool as workers
-
-    found = [*workers._idle.values(), *workers._busy.values()]
-    return [worker._process.pid for group in found for worker in group]
+    found = [*worker_pool._idle.values(), *worker_pool._busy.values()]
+    return [worker.pid for group in found for worker in group]
 
 
 @pytest.fixture(scope="module")
@@ -138,15 +138,15 @@ def test_the_model_is_loaded_once_per_worker(client: Any, model: Path, tmp_path:
     files = folder(tmp_path / "files", 24)
     seen: list[dict[str, list[int]]] = []
 
-    def look(done: int, total: int | None) -> None:
+    def note_processes(done: int, total: int | None) -> None:
         seen.append(children(client))
 
-    scan(files, tmp_path / "j.sqlite", model, executor=client, detector=slow, progress=look)
+    scan(files, tmp_path / "j.sqlite", model, executor=client, detector=slow, progress=note_processes)
     pids = {worker: {pid for at in seen for pid in at.get(worker, ())} for worker in children(client)}
     assert [len(found) for found in pids.values()] == [1, 1]
 
 
-def test_the_model_travels_where_no_path_leads(
+def test_model_is_copied_to_workers_that_cannot_read_its_path(
     client: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Workers that do not see this machine's files get the model with the plugin."""
@@ -155,19 +155,19 @@ def test_the_model_travels_where_no_path_leads(
     hidden.parent.mkdir()
     for suffix in (".keras", ".json"):
         hidden.with_suffix(suffix).write_bytes(model.with_suffix(suffix).read_bytes())
-    plain = sites_module._model_plugin
+    plain = executors._model_plugin
 
     def and_gone(path: Path, sha256: str) -> Any:
         plugin = plain(path, sha256)
         path.unlink()
         return plugin
 
-    monkeypatch.setattr(sites_module, "_model_plugin", and_gone)
+    monkeypatch.setattr(executors, "_model_plugin", and_gone)
     result = scan(files, tmp_path / "j.sqlite", hidden, executor=client, detector=square)
     assert result.counts["done"] == 2
 
 
-def test_a_worker_may_be_lost_and_another_join(client: Any, model: Path, tmp_path: Path) -> None:
+def test_lost_dask_worker_is_replaced(client: Any, model: Path, tmp_path: Path) -> None:
     files = folder(tmp_path / "files", 24)
     expected = table(scan(files, tmp_path / "a.sqlite", model, workers=2, detector=slow))
     first = next(iter(client.run(os.getpid).values()))

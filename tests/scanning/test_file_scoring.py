@@ -1,4 +1,4 @@
-"""Every file gets an outcome, equal to what the plain functions say, whatever stands beside it."""
+"""Every file has an outcome that equals the report of the analysis functions, whatever is scored with it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers import scan_helpers
 from helpers.scan_helpers import probability, square, write
-from helpers.small_clips import clip, level, picture, squares, three_seconds
+from helpers.small_clips import clip, detect_squares, level, picture, three_seconds
 
 from redeepfake_nb import Classifier, UnsuitableModel, analyze_image, analyze_video
 from redeepfake_nb.errors import EmptyFile
@@ -20,11 +20,11 @@ SETTINGS = ScanSettings(detector=square, threshold=0.6)
 
 
 def score(classifier: Classifier, paths: list[Path], settings: ScanSettings = SETTINGS) -> list[Outcome]:
-    found = dict(FileScorer(classifier, settings).score([str(p) for p in paths], lambda place: None))
+    found = dict(FileScorer(classifier, settings).score([str(p) for p in paths], lambda index: None))
     return [found[i] for i in range(len(paths))]
 
 
-def test_pictures_equal_the_plain_function(classifier: Classifier, tmp_path: Path) -> None:
+def test_images_equal_analyze_image(classifier: Classifier, tmp_path: Path) -> None:
     greys = [10, 100, 140, 150, 250, None, 30]
     paths = [write(tmp_path / f"{i}.png", grey) for i, grey in enumerate(greys)]
     found = score(classifier, paths)
@@ -44,20 +44,20 @@ def test_pictures_equal_the_plain_function(classifier: Classifier, tmp_path: Pat
         assert not {"settings", "timing", "model", "source"} & set(outcome.detail)
 
 
-def test_a_score_does_not_depend_on_its_neighbours(classifier: Classifier, tmp_path: Path) -> None:
+def test_score_does_not_depend_on_the_batch(classifier: Classifier, tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{i}.png", int(g)) for i, g in enumerate(np.linspace(5, 250, 9))]
     together = score(classifier, paths)
-    alone = [score(classifier, [path])[0] for path in paths]
-    turned = score(classifier, paths[::-1])[::-1]
-    assert [o.score for o in together] == [o.score for o in alone] == [o.score for o in turned]
+    single = [score(classifier, [path])[0] for path in paths]
+    reversed_order = score(classifier, paths[::-1])[::-1]
+    assert [o.score for o in together] == [o.score for o in single] == [o.score for o in reversed_order]
 
 
-def test_a_video_equals_the_plain_function(classifier: Classifier, tmp_path: Path) -> None:
+def test_video_equals_analyze_video(classifier: Classifier, tmp_path: Path) -> None:
     path = tmp_path / "clip.bin"
     path.write_bytes(three_seconds())
-    settings = ScanSettings(frames=10, detector=squares, threshold=0.6)
+    settings = ScanSettings(frames=10, detector=detect_squares, threshold=0.6)
     (outcome,) = score(classifier, [path], settings)
-    report = analyze_video(path, classifier, frames=10, detector=squares)
+    report = analyze_video(path, classifier, frames=10, detector=detect_squares)
     assert (outcome.status, outcome.kind, outcome.faces) == ("done", "video", 2)
     assert outcome.score == max(p.probability for p in report.persons)
     assert outcome.verdict == report.verdict.label
@@ -65,18 +65,18 @@ def test_a_video_equals_the_plain_function(classifier: Classifier, tmp_path: Pat
     assert [p["person"] for p in outcome.detail["persons"]] == [1, 2]
 
 
-def test_a_damaged_video_is_partial(classifier: Classifier, tmp_path: Path) -> None:
+def test_damaged_video_is_partial(classifier: Classifier, tmp_path: Path) -> None:
     data = bytearray(clip([picture(level(0.9)) for _ in range(30)]))
     del data[len(data) * 2 // 3 :]
     (tmp_path / "cut.mkv").write_bytes(data)
-    settings = ScanSettings(frames="all", detector=squares, threshold=0.6)
+    settings = ScanSettings(frames="all", detector=detect_squares, threshold=0.6)
     (outcome,) = score(classifier, [tmp_path / "cut.mkv"], settings)
     assert outcome.status == "partial"
     assert outcome.score == pytest.approx(0.9, abs=0.02)
     assert not outcome.detail["completeness"]["complete"]
 
 
-def test_bad_files_stop_nothing(classifier: Classifier, tmp_path: Path) -> None:
+def test_bad_files_do_not_stop_the_others(classifier: Classifier, tmp_path: Path) -> None:
     good = write(tmp_path / "good.png", 200)
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "text.png").write_text("no picture at all")
@@ -91,8 +91,8 @@ def test_bad_files_stop_nothing(classifier: Classifier, tmp_path: Path) -> None:
     assert not any("png" in o.cause for o in found if o.error)
 
 
-def test_an_unforeseen_error_is_one_files_alone(classifier: Classifier, tmp_path: Path) -> None:
-    def stumbling(image: np.ndarray) -> list:
+def test_unexpected_error_fails_its_own_file_only(classifier: Classifier, tmp_path: Path) -> None:
+    def failing_detector(image: np.ndarray) -> list:
         if tuple(image[0, 0]) == scan_helpers.CRASH:
             raise ZeroDivisionError("line one\nline two")
         if tuple(image[0, 0]) == scan_helpers.KILL:
@@ -104,39 +104,39 @@ def test_an_unforeseen_error_is_one_files_alone(classifier: Classifier, tmp_path
         write(tmp_path / "b.png", 10, scan_helpers.CRASH),
         write(tmp_path / "c.png", 10, scan_helpers.KILL),
     ]
-    a, b, c = score(classifier, paths, ScanSettings(detector=stumbling, threshold=0.6))
+    a, b, c = score(classifier, paths, ScanSettings(detector=failing_detector, threshold=0.6))
     assert a.status == "done"
     assert (b.error, b.cause) == ("ZeroDivisionError", "line one")
     assert (c.error, c.cause) == ("MediaTooLarge", "there is not enough memory for it")
 
 
-def test_scores_that_are_not_finite_fail_their_own_file(
+def test_non_finite_score_fails_its_own_file_only(
     classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = classifier.logits
 
-    def sometimes(batch: np.ndarray) -> np.ndarray:
+    def failing_logits(batch: np.ndarray) -> np.ndarray:
         if (batch.max(axis=(1, 2, 3)) == 250).any():
             raise UnsuitableModel("1 of 4 scores are not finite")
         return plain(batch)
 
-    monkeypatch.setattr(classifier, "logits", sometimes)
+    monkeypatch.setattr(classifier, "logits", failing_logits)
     paths = [write(tmp_path / f"{grey}.png", grey) for grey in (10, 250, 100)]
     found = score(classifier, paths)
     assert [o.status for o in found] == ["done", "failed", "done"]
     assert found[1].error == "UnsuitableModel"
 
 
-def test_outcomes_travel_as_json(classifier: Classifier, tmp_path: Path) -> None:
+def test_outcomes_round_trip_through_json(classifier: Classifier, tmp_path: Path) -> None:
     outcomes = [
         *score(classifier, [write(tmp_path / "a.png", 77)]),
-        Outcome.failure(EmptyFile("it is empty")),
+        Outcome.from_error(EmptyFile("it is empty")),
     ]
     for outcome in outcomes:
         assert Outcome.from_dict(json.loads(json.dumps(outcome.to_dict()))) == outcome
 
 
-def test_settings_are_checked_and_told_apart() -> None:
+def test_settings_are_validated_and_have_distinct_digests() -> None:
     model = {"sha256": "m"}
     digests = {
         ScanSettings().digest(model),
@@ -162,5 +162,5 @@ def test_settings_are_checked_and_told_apart() -> None:
         {"detector": 5},
         {"aggregation": "magic"},
     ):
-        with pytest.raises(ValueError):  # noqa: PT011 - each has words of its own
+        with pytest.raises(ValueError):  # noqa: PT011 - each has its own message
             ScanSettings(**options)

@@ -1,4 +1,4 @@
-"""The journal keeps what it was told, whole, for one writer at a time, and refuses what is not its own."""
+"""The journal writes in whole transactions, allows one scan at a time, and checks what file it opens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from redeepfake_nb import Journal, JournalError
-from redeepfake_nb.scanning.journal import VERSION, ScanRecord
+from redeepfake_nb.scanning.database import VERSION
+from redeepfake_nb.scanning.journal import ScanRecord
 from redeepfake_nb.scanning.records import ORDERS, Filter
 
 DIGEST = "d" * 64
@@ -45,8 +46,8 @@ def outcome(
     return values | more
 
 
-def begin(journal: Journal, paths: list[str], digest: str = DIGEST) -> ScanRecord:
-    return journal.begin(paths, digest, {"frames": 32}, {"sha256": "m" * 64}, {"numpy": "2"})
+def start(journal: Journal, paths: list[str], digest: str = DIGEST) -> ScanRecord:
+    return journal.start_scan(paths, digest, {"frames": 32}, {"sha256": "m" * 64}, {"numpy": "2"})
 
 
 @pytest.fixture
@@ -55,14 +56,16 @@ def journal(tmp_path: Path):
         yield opened
 
 
-def test_a_scan_waits_until_it_is_recorded(journal: Journal) -> None:
-    scan = begin(journal, ["/b", "/a"])
+def test_files_wait_until_their_outcome_is_recorded(journal: Journal) -> None:
+    scan = start(journal, ["/b", "/a"])
     assert [e.path for e in journal.entries(scan)] == ["/b", "/a"]
     assert {row.status for row in journal.page(scan)} == {"waiting"}
 
     first, second = journal.entries(scan)
-    journal.record(scan, outcome(), [(first.id, "stamp")])
-    journal.record(scan, outcome(None, "failed", None, error="EmptyFile", detail={}), [(second.id, None)])
+    journal.record_outcome(scan, outcome(), [(first.id, "stamp")])
+    journal.record_outcome(
+        scan, outcome(None, "failed", None, error="EmptyFile", detail={}), [(second.id, None)]
+    )
     rows = journal.page(scan)
     assert [(r.path, r.status, r.score, r.verdict, r.error) for r in rows] == [
         ("/b", "done", 0.75, "fake", None),
@@ -72,20 +75,20 @@ def test_a_scan_waits_until_it_is_recorded(journal: Journal) -> None:
     assert rows[0].scored_at.endswith("+00:00")
     assert json.loads(journal.detail(scan, "a" * 64)) == {"faces": [{"probability": 0.75}]}
     assert journal.detail(scan, "b" * 64) is None
-    assert journal.tally(scan) == [
+    assert journal.count_outcomes(scan) == [
         ("done", "fake", None, False, 1),
         ("failed", None, "EmptyFile", False, 1),
     ]
     assert journal.entries(scan)[0].stamp == "stamp"
 
 
-def test_the_same_list_is_the_same_scan(journal: Journal) -> None:
-    one = begin(journal, ["/a", "/b"])
-    journal.record(one, outcome(), [(journal.entries(one)[0].id, None)])
-    assert begin(journal, ["/a", "/b"]).id == one.id
+def test_same_files_and_settings_are_the_same_scan(journal: Journal) -> None:
+    one = start(journal, ["/a", "/b"])
+    journal.record_outcome(one, outcome(), [(journal.entries(one)[0].id, None)])
+    assert start(journal, ["/a", "/b"]).id == one.id
     assert journal.count(one) == 2
 
-    wider, other = begin(journal, ["/a", "/b", "/c"]), begin(journal, ["/a", "/b"], "e" * 64)
+    wider, other = start(journal, ["/a", "/b", "/c"]), start(journal, ["/a", "/b"], "e" * 64)
     assert len({one.id, wider.id, other.id}) == 3
     assert [r.status for r in journal.page(wider)] == ["done", "waiting", "waiting"]
     assert [r.status for r in journal.page(other)] == ["waiting", "waiting"]
@@ -97,32 +100,32 @@ def test_the_same_list_is_the_same_scan(journal: Journal) -> None:
 
 
 def test_duplicates_share_an_outcome(journal: Journal) -> None:
-    scan = begin(journal, ["/a", "/b", "/c"])
+    scan = start(journal, ["/a", "/b", "/c"])
     a, b, c = journal.entries(scan)
-    journal.record(scan, outcome(), [(a.id, None), (b.id, None)])
-    assert journal.copy_known(scan, c.id, "a" * 64, "later")
-    assert not journal.copy_known(scan, c.id, "f" * 64, None)
+    journal.record_outcome(scan, outcome(), [(a.id, None), (b.id, None)])
+    assert journal.copy_outcome(scan, c.id, "a" * 64, "later")
+    assert not journal.copy_outcome(scan, c.id, "f" * 64, None)
     rows = journal.page(scan)
     assert [r.duplicate_of for r in rows] == [None, "/a", "/a"]
     assert [r.score for r in rows] == [0.75] * 3
     assert [r.seconds for r in rows] == [0.5, 0.0, 0.0]
 
 
-def test_failed_files_can_be_made_to_wait_again(journal: Journal) -> None:
-    scan = begin(journal, ["/a", "/b"])
+def test_reset_failed(journal: Journal) -> None:
+    scan = start(journal, ["/a", "/b"])
     a, b = journal.entries(scan)
-    journal.record(scan, outcome(), [(a.id, None)])
-    journal.record(scan, outcome(None, "failed", "b" * 64, detail={}), [(b.id, None)])
+    journal.record_outcome(scan, outcome(), [(a.id, None)])
+    journal.record_outcome(scan, outcome(None, "failed", "b" * 64, detail={}), [(b.id, None)])
     assert journal.reset_failed(scan) == 1
     assert [r.status for r in journal.page(scan)] == ["done", "waiting"]
 
 
 def test_filters_orders_and_pages(journal: Journal) -> None:
-    scan = begin(journal, [f"/Clips/{i}_100%.png" for i in range(6)])
+    scan = start(journal, [f"/Clips/{i}_100%.png" for i in range(6)])
     for i, entry in enumerate(journal.entries(scan)[:4]):
-        journal.record(scan, outcome([0.9, 0.1, None, 0.45][i], sha=f"{i}" * 64), [(entry.id, None)])
+        journal.record_outcome(scan, outcome([0.9, 0.1, None, 0.45][i], sha=f"{i}" * 64), [(entry.id, None)])
     failed = journal.entries(scan)[4]
-    journal.record(
+    journal.record_outcome(
         scan, outcome(None, "failed", None, error="EmptyFile", kind=None, detail={}), [(failed.id, None)]
     )
 
@@ -141,7 +144,7 @@ def test_filters_orders_and_pages(journal: Journal) -> None:
     assert found(Filter(statuses=["failed", "waiting"])) == [4, 5]
     assert found(Filter(verdicts=["fake"])) == [0]
     assert found(Filter(errors=["EmptyFile"])) == [4]
-    assert found(Filter(kinds=["image"], lowest=0.2, highest=0.5)) == [3]
+    assert found(Filter(kinds=["image"], min_score=0.2, max_score=0.5)) == [3]
     assert found(Filter(text="clips/3_1")) == [3]
     assert found(Filter(text="00%")) == [0, 1, 2, 3, 4, 5]
     assert found(Filter(text="3%1")) == []
@@ -151,14 +154,14 @@ def test_filters_orders_and_pages(journal: Journal) -> None:
     assert found(Filter(labels=[None], verdicts=["real", "fake"])) == [1, 3]
     for order in ORDERS:
         assert sorted(found(order=order)) == [0, 1, 2, 3, 4, 5]
-    with pytest.raises(ValueError, match="order is one of"):
+    with pytest.raises(ValueError, match="order must be one of"):
         found(order="score; DROP TABLE files")
 
 
-def test_labels_are_kept_by_bytes_and_taken_back(journal: Journal) -> None:
-    scan = begin(journal, ["/a", "/b"])
+def test_labels_belong_to_bytes_and_can_be_removed(journal: Journal) -> None:
+    scan = start(journal, ["/a", "/b"])
     a, b = journal.entries(scan)
-    journal.record(scan, outcome(), [(a.id, None), (b.id, None)])
+    journal.record_outcome(scan, outcome(), [(a.id, None), (b.id, None)])
     journal.set_label("a" * 64, "fake", "/a")
     journal.set_label("a" * 64, "skip", "/a")
     assert [r.label for r in journal.page(scan)] == ["skip", "skip"]
@@ -167,13 +170,13 @@ def test_labels_are_kept_by_bytes_and_taken_back(journal: Journal) -> None:
     assert when.endswith("+00:00")
     journal.set_label("a" * 64, None)
     assert journal.labels() == {}
-    with pytest.raises(ValueError, match="a label is one of real, fake, skip"):
+    with pytest.raises(ValueError, match="a label must be one of real, fake, skip"):
         journal.set_label("a" * 64, "perhaps")
 
 
-def test_names_that_are_no_unicode_come_back_as_they_were(journal: Journal) -> None:
+def test_paths_that_are_not_unicode_round_trip(journal: Journal) -> None:
     names = [os.fsdecode(b"/x/\xff.png"), "/x/\\udcff.png", "/x/\n'; --.png", "/x/\u202egpj.exe"]
-    scan = begin(journal, names)
+    scan = start(journal, names)
     assert [e.path for e in journal.entries(scan)] == names
     rows = journal.page(scan)
     assert len({row.path for row in rows}) == 4
@@ -181,27 +184,27 @@ def test_names_that_are_no_unicode_come_back_as_they_were(journal: Journal) -> N
     assert rows[0].path.encode()
 
 
-def test_a_transaction_is_kept_whole_or_not_at_all(journal: Journal) -> None:
-    scan = begin(journal, ["/a", "/b"])
+def test_transaction_is_atomic(journal: Journal) -> None:
+    scan = start(journal, ["/a", "/b"])
     a, b = journal.entries(scan)
 
     def interrupted() -> None:
         with journal.transaction():
-            journal.record(scan, outcome(), [(a.id, None)])
+            journal.record_outcome(scan, outcome(), [(a.id, None)])
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert {r.status for r in journal.page(scan)} == {"waiting"}
     with journal.transaction():
-        journal.record(scan, outcome(), [(a.id, None)])
-        journal.record(scan, outcome(), [(b.id, None)])
+        journal.record_outcome(scan, outcome(), [(a.id, None)])
+        journal.record_outcome(scan, outcome(), [(b.id, None)])
     assert {r.status for r in journal.page(scan)} == {"done"}
 
 
-def test_another_program_sees_the_view_and_no_other_files(journal: Journal) -> None:
-    scan = begin(journal, ["/a"])
-    journal.record(scan, outcome(), [(journal.entries(scan)[0].id, None)])
+def test_other_programs_can_query_the_view_results(journal: Journal) -> None:
+    scan = start(journal, ["/a"])
+    journal.record_outcome(scan, outcome(), [(journal.entries(scan)[0].id, None)])
     base = sqlite3.connect(journal.path)
     (row,) = base.execute(
         "SELECT path, sha256, model_sha256, settings, status, score FROM results"
@@ -214,10 +217,10 @@ def test_another_program_sees_the_view_and_no_other_files(journal: Journal) -> N
     assert os.listdir(journal.path.parent) == ["j.sqlite"]
 
 
-# -- other people's files
+# -- files that are not journals
 
 
-def test_what_is_no_journal_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+def test_other_files_are_refused_and_unchanged(tmp_path: Path) -> None:
     text, foreign, folder = tmp_path / "notes.txt", tmp_path / "other.sqlite", tmp_path / "folder"
     text.write_text("my notes, which nobody may touch")
     base = sqlite3.connect(foreign)
@@ -226,10 +229,10 @@ def test_what_is_no_journal_is_refused_and_left_as_it_is(tmp_path: Path) -> None
     folder.mkdir()
     before = [text.read_bytes(), foreign.read_bytes()]
     for path in (text, foreign):
-        with pytest.raises(JournalError, match="no journal of redeepfake_nb"):
+        with pytest.raises(JournalError, match="not a journal of redeepfake_nb"):
             Journal(path, create=True)
     assert [text.read_bytes(), foreign.read_bytes()] == before
-    with pytest.raises(JournalError, match="this is no file"):
+    with pytest.raises(JournalError, match="this is not a file"):
         Journal(folder, create=True)
     with pytest.raises(JournalError, match="no such journal"):
         Journal(tmp_path / "absent.sqlite")
@@ -237,7 +240,7 @@ def test_what_is_no_journal_is_refused_and_left_as_it_is(tmp_path: Path) -> None
         Journal(text / "below.sqlite", create=True)
 
 
-def test_a_newer_journal_is_refused(tmp_path: Path) -> None:
+def test_newer_journal_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "j.sqlite"
     Journal(path, create=True).close()
     base = sqlite3.connect(path)
@@ -247,10 +250,10 @@ def test_a_newer_journal_is_refused(tmp_path: Path) -> None:
         Journal(path)
 
 
-def test_a_damaged_journal_says_so(tmp_path: Path) -> None:
+def test_damaged_journal_raises(tmp_path: Path) -> None:
     path = tmp_path / "j.sqlite"
     with Journal(path, create=True) as journal:
-        begin(journal, [f"/{i}" for i in range(2000)])
+        start(journal, [f"/{i}" for i in range(2000)])
     data = bytearray(path.read_bytes())
     data[100:8000] = bytes(7900)
     path.write_bytes(data)
@@ -258,52 +261,52 @@ def test_a_damaged_journal_says_so(tmp_path: Path) -> None:
         Journal(path)
 
 
-def test_an_empty_file_becomes_a_journal(tmp_path: Path) -> None:
-    """What a process leaves that was killed right after making the file."""
+def test_empty_file_becomes_a_journal(tmp_path: Path) -> None:
+    """A process that was killed right after creating the file leaves an empty one."""
     path = tmp_path / "j.sqlite"
     path.touch()
     with Journal(path, create=True) as journal:
         assert journal.scans() == []
 
 
-def test_a_closed_journal_says_so(journal: Journal) -> None:
+def test_closed_journal_raises(journal: Journal) -> None:
     journal.close()
     with pytest.raises(JournalError, match="it is closed"):
         journal.scans()
 
 
-# -- two at once
+# -- two processes
 
 
-def test_one_scan_at_a_time_but_labels_beside_it(journal: Journal) -> None:
+def test_one_scan_at_a_time_while_labelling_is_possible(journal: Journal) -> None:
     with Journal(journal.path) as other:
-        with journal.scanning():
-            with pytest.raises(JournalError, match="another scan is writing"), other.scanning():
+        with journal.scan_lock():
+            with pytest.raises(JournalError, match="another scan is writing"), other.scan_lock():
                 pass
             other.set_label("a" * 64, "real")
-        with other.scanning():
+        with other.scan_lock():
             pass
     assert os.listdir(journal.path.parent) == ["j.sqlite"]
     assert "a" * 64 in journal.labels()
 
 
-def test_the_lock_goes_with_its_process(journal: Journal) -> None:
+def test_killed_process_releases_the_lock(journal: Journal) -> None:
     code = (
         "import sys; from redeepfake_nb import Journal\n"
-        "with Journal(sys.argv[1]).scanning(): print('locked', flush=True); sys.stdin.read()"
+        "with Journal(sys.argv[1]).scan_lock(): print('locked', flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", code, str(journal.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert other.stdout.readline() == b"locked\n"
-    with pytest.raises(JournalError, match="another scan is writing"), journal.scanning():
+    with pytest.raises(JournalError, match="another scan is writing"), journal.scan_lock():
         pass
     other.kill()
     other.communicate()
-    with journal.scanning():
+    with journal.scan_lock():
         pass
 
 
-def test_rows_are_plain_values(journal: Journal) -> None:
-    scan = begin(journal, ["/a"])
+def test_rows_are_json_serializable(journal: Journal) -> None:
+    scan = start(journal, ["/a"])
     assert json.loads(json.dumps(asdict(journal.page(scan)[0])))["path"] == "/a"

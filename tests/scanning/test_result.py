@@ -1,4 +1,4 @@
-"""Tables out of a journal: the same columns whatever is in it, written whole, harmless in a spreadsheet."""
+"""Tables of a journal have the same columns and types whatever it holds, and are exported atomically."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_summary_and_counts(result: ScanResult) -> None:
     assert result.model["name"] == "brightness"
 
 
-def test_the_frame_has_the_same_types_whatever_is_in_it(result: ScanResult) -> None:
+def test_data_frame_has_fixed_types(result: ScanResult) -> None:
     whole = result.to_frame()
     nothing = result.to_frame(Filter(text="there is no such path"))
     assert len(whole) == 6
@@ -68,7 +68,7 @@ def test_the_frame_has_the_same_types_whatever_is_in_it(result: ScanResult) -> N
     )
 
 
-def test_csv_is_harmless_and_whole(result: ScanResult, tmp_path: Path) -> None:
+def test_csv_is_atomic_and_runs_no_formula(result: ScanResult, tmp_path: Path) -> None:
     path = result.to_csv(tmp_path / "out" / "table.csv")
     with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -77,7 +77,7 @@ def test_csv_is_harmless_and_whole(result: ScanResult, tmp_path: Path) -> None:
     assert path.read_text() == result.to_csv(path).read_text()
     # A path is absolute, so a formula can begin only elsewhere: in an address, for example.
     with Journal(result.journal) as journal:
-        other = journal.begin(["=1+1"], "d", {}, {"name": "=m", "version": "1"}, {})
+        other = journal.start_scan(["=1+1"], "d", {}, {"name": "=m", "version": "1"}, {})
     text = ScanResult(result.journal, other).to_csv(path).read_text()
     assert '\n"\'=1+1",' in text
     assert '"\'=m 1"' in text
@@ -86,7 +86,7 @@ def test_csv_is_harmless_and_whole(result: ScanResult, tmp_path: Path) -> None:
         result.to_csv(tmp_path / "file" / "table.csv")
 
 
-def test_parquet_comes_back_as_it_was(result: ScanResult, tmp_path: Path) -> None:
+def test_parquet_round_trip(result: ScanResult, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
     path = result.to_parquet(tmp_path / "table.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(path, engine="pyarrow"), result.to_frame())
@@ -101,7 +101,7 @@ def test_without_pyarrow_the_extra_is_named(
     assert not (tmp_path / "table.parquet").exists()
 
 
-def test_rows_lead_to_their_details(result: ScanResult) -> None:
+def test_detail_of_a_row(result: ScanResult) -> None:
     (best,) = result.rows(order="strongest", limit=1)
     assert isinstance(best, FileResult)
     assert result.detail(best)["faces"][0]["probability"] == best.score
@@ -109,14 +109,14 @@ def test_rows_lead_to_their_details(result: ScanResult) -> None:
     assert result.detail(failed) is None
 
 
-def test_labels_show_in_the_table(result: ScanResult) -> None:
+def test_labels_are_in_the_table(result: ScanResult) -> None:
     (best,) = result.rows(order="strongest", limit=1)
     with Journal(result.journal) as journal:
         journal.set_label(best.sha256, "real", best.path)
     assert result.to_frame()["label"].value_counts().to_dict() == {"real": 1}
 
 
-def test_a_journal_without_a_scan_says_so(tmp_path: Path) -> None:
+def test_journal_without_scan_raises(tmp_path: Path) -> None:
     Journal(tmp_path / "new.sqlite", create=True).close()
     with pytest.raises(JournalError, match="no such scan"):
         open_scan(tmp_path / "new.sqlite")

@@ -1,4 +1,4 @@
-"""Labels of people: figures by hand, a calibration that cannot run away, a model with a card of one's own."""
+"""Evaluation on reviewers' labels: metrics by hand, a calibration that stays bounded, calibrated models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from helpers.scan_helpers import folder, probability, square, write
 from redeepfake_nb import Classifier, InputError, Journal, UnsuitableModel, UnsupportedMedia, load_model, scan
 from redeepfake_nb.scanning import review
 from redeepfake_nb.scanning.result import ScanResult
-from redeepfake_nb.scanning.review import Review, judge_labels, take_labels
+from redeepfake_nb.scanning.review import Review, evaluate_labels, import_labels
 
 
 def scanned(classifier: Classifier, folder: Path) -> ScanResult:
@@ -43,7 +43,8 @@ def many(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Sc
     return result
 
 
-def test_figures_by_hand(classifier: Classifier, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_metrics_by_hand(classifier: Classifier, tmp_path: Path) -> None:
     files = tmp_path / "files"
     files.mkdir()
     for name, grey in (("a.png", 80), ("b.png", 120), ("c.png", 140), ("d.png", 180), ("none.png", None)):
@@ -51,7 +52,7 @@ def test_figures_by_hand(classifier: Classifier, tmp_path: Path) -> None:
     (files / "copy.png").write_bytes((files / "a.png").read_bytes())
     result = scanned(classifier, files)
     label(result, {"a.png": "real", "b.png": "fake", "c.png": "real", "d.png": "fake", "none.png": "real"})
-    found = judge_labels(result)
+    found = evaluate_labels(result)
     # The copy has the same content and counts once; the picture without a face has no score.
     assert len(found) == 4
     assert (found.unscored, found.skipped) == (1, 0)
@@ -59,23 +60,23 @@ def test_figures_by_hand(classifier: Classifier, tmp_path: Path) -> None:
     assert scores["d.png"] == pytest.approx(probability(180), abs=1e-4)
     # Of four pairs of a fake and a real, b below c is the one in the wrong order.
     assert found.metrics["auc"].value == pytest.approx(0.75)
-    # At the scan's 0.6 only d (0.84) is called fake.
+    # At the scan's 0.6 only d (0.84) is predicted fake.
     assert found.threshold == 0.6
     assert found.metrics["recall"].value == 0.5
     assert found.metrics["precision"].value == 1
     assert found.calibration is None
-    assert "Only 2 real and 2 fake files are labelled" in found.cautions[0]
-    assert "1 labelled files have no score" in " ".join(found.cautions)
-    chosen = judge_labels(result, false_alarm=0.5)
-    assert (chosen.point.false_alarm_rate, chosen.point.hit_rate) == (0.5, 1.0)
+    assert "Only 2 real and 2 fake files are labelled" in found.caveats[0]
+    assert "1 labelled files have no score" in " ".join(found.caveats)
+    chosen = evaluate_labels(result, false_positive_rate=0.5)
+    assert (chosen.operating_point.false_alarm_rate, chosen.operating_point.hit_rate) == (0.5, 1.0)
     assert chosen.threshold == pytest.approx(probability(120), abs=1e-4)
 
 
 def test_skipped_files_do_not_count(many: ScanResult) -> None:
-    whole = judge_labels(many, resamples=0)
+    whole = evaluate_labels(many, resamples=0)
     label(many, {"00.png": "skip"})
     try:
-        found = judge_labels(many, resamples=0)
+        found = evaluate_labels(many, resamples=0)
         assert (len(found), found.skipped) == (len(whole) - 1, 1)
     finally:
         label(many, {"00.png": "real"})
@@ -86,36 +87,38 @@ def test_too_few_labels(labels: dict, classifier: Classifier, tmp_path: Path) ->
     result = scanned(classifier, folder(tmp_path / "files", 3))
     label(result, labels)
     with pytest.raises(InputError, match="is not enough"):
-        judge_labels(result)
+        evaluate_labels(result)
 
 
-@pytest.mark.parametrize("options", [{"threshold": 0.5, "false_alarm": 0.1}, {"threshold": 2.0}])
+@pytest.mark.parametrize("options", [{"threshold": 0.5, "false_positive_rate": 0.1}, {"threshold": 2.0}])
 def test_options_out_of_range(many: ScanResult, options: dict) -> None:
     with pytest.raises(ValueError, match="threshold"):
-        judge_labels(many, **options)
+        evaluate_labels(many, **options)
 
 
-def test_a_calibration_is_tried_on_files_left_out(many: ScanResult) -> None:
-    found = judge_labels(many)
-    assert found.calibration.helps
+@pytest.mark.slow
+def test_calibration_is_cross_validated(many: ScanResult) -> None:
+    found = evaluate_labels(many)
+    assert found.calibration.improves
     assert found.calibration.after < found.calibration.before
-    # The fixture is far too unsure: its log-odds span 3, where a step would fit.
+    # The fixture is underconfident: its log-odds span 3, where a step function would fit.
     assert 0 < found.calibration.temperature < 1
-    same = judge_labels(many)
+    same = evaluate_labels(many)
     assert (same.calibration, same.threshold) == (found.calibration, found.threshold)
 
 
-def test_files_told_apart_without_a_mistake_do_not_make_it_certain() -> None:
+def test_perfect_separation_does_not_make_it_overconfident() -> None:
     """By targets 11/12 and 1/12 of Platt's, the log-odds of an infinitely steep fit end at log 11."""
     y = np.repeat([0, 1], 10)
     z = np.where(y == 1, 2.0, -2.0)
-    t, s = review._fitted(y, z)
+    t, s = review._fit(y, z)
     assert (2.0 + s) / t == pytest.approx(np.log(11), abs=1e-3)
     assert s == pytest.approx(0, abs=1e-3)
 
 
-def test_a_calibrated_model_of_ones_own(many: ScanResult, classifier: Classifier, tmp_path: Path) -> None:
-    found = judge_labels(many, false_alarm=0.2)
+@pytest.mark.slow
+def test_save_calibrated_model(many: ScanResult, classifier: Classifier, tmp_path: Path) -> None:
+    found = evaluate_labels(many, false_positive_rate=0.2)
     path = review.save_calibrated(classifier, found, tmp_path / "own" / "mine.keras")
     loaded = load_model(path)
     fit, card = found.calibration, loaded.card
@@ -133,28 +136,28 @@ def test_a_calibrated_model_of_ones_own(many: ScanResult, classifier: Classifier
     assert row.score == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_second_calibration_goes_on_from_the_first(
-    many: ScanResult, classifier: Classifier, tmp_path: Path
-):
-    """Fitted on its own scores it changes nearly nothing but what Platt's targets take away."""
-    first = judge_labels(many)
-    made = review.calibrated(classifier, first, "mine")
+@pytest.mark.slow
+def test_second_calibration_changes_little(many: ScanResult, classifier: Classifier, tmp_path: Path):
+    """Fitted on calibrated scores, a calibration changes only what is due to Platt's targets."""
+    first = evaluate_labels(many)
+    made = review.calibrated_classifier(classifier, first, "mine")
     again = scan(Path(many.rows()[0].path).parent, tmp_path / "j2.sqlite", made, workers=0, detector=square)
     label(
         again,
         {Path(name).name: "fake" if y else "real" for name, y in zip(first.names, first.y, strict=True)},
     )
-    second = judge_labels(again).calibration
+    second = evaluate_labels(again).calibration
     assert second.temperature == pytest.approx(first.calibration.temperature, rel=0.02)
     assert second.shift == pytest.approx(first.calibration.shift, abs=0.05)
 
 
-def test_no_calibration_no_model(many: ScanResult, classifier: Classifier) -> None:
+@pytest.mark.slow
+def test_review_without_calibration_raises(many: ScanResult, classifier: Classifier) -> None:
     with pytest.raises(UnsuitableModel, match="too few labels"):
-        review.calibrated(classifier, replace(judge_labels(many), calibration=None), "mine")
+        review.calibrated_classifier(classifier, replace(evaluate_labels(many), calibration=None), "mine")
 
 
-def test_labels_out_of_a_list(classifier: Classifier, tmp_path: Path) -> None:
+def test_import_labels(classifier: Classifier, tmp_path: Path) -> None:
     files = folder(tmp_path / "files", 4)
     (files / "empty.jpg").write_bytes(b"")
     result = scanned(classifier, files)
@@ -164,21 +167,21 @@ def test_labels_out_of_a_list(classifier: Classifier, tmp_path: Path) -> None:
         "files/elsewhere.png,fake,\n"
     )
     assert review.has_labels(listed)
-    # 02 has no label, and elsewhere is no file of the scan. What is empty has content, which failed.
-    assert take_labels(result, listed) == 3
+    # 02 has no label, and elsewhere is not a file of the scan. The empty file has bytes (none), which failed.
+    assert import_labels(result, listed) == 3
     assert [row.label for row in result.rows()] == ["real", "fake", None, None, "fake"]
     listed.write_text("path,label\nfiles/00.png,perhaps\n")
-    with pytest.raises(UnsupportedMedia, match="'perhaps' is no label"):
-        take_labels(result, listed)
+    with pytest.raises(UnsupportedMedia, match="'perhaps' is not a label"):
+        import_labels(result, listed)
     listed.write_text("path\nfiles/00.png\n")
     assert not review.has_labels(listed)
-    with pytest.raises(UnsupportedMedia, match="no column of it is called label"):
-        take_labels(result, listed)
+    with pytest.raises(UnsupportedMedia, match="it has no column called label"):
+        import_labels(result, listed)
 
 
-def test_to_dict_is_plain(many: ScanResult) -> None:
+def test_to_dict_is_json_serializable(many: ScanResult) -> None:
     import json
 
-    found = judge_labels(many, resamples=50)
+    found = evaluate_labels(many, resamples=50)
     assert isinstance(found, Review)
     assert json.loads(json.dumps(found.to_dict()))["fake"] == int(found.y.sum())

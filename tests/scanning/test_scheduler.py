@@ -1,4 +1,4 @@
-"""A scan goes on where it stopped, scores what is new and nothing else, and is whole however it ends."""
+"""A scan resumes where it stopped, scores only what is new or changed, and survives being killed."""
 
 from __future__ import annotations
 
@@ -27,24 +27,26 @@ from redeepfake_nb import (
     save_model,
     scan,
 )
+from redeepfake_nb.scanning import file_scoring
 
 TESTS = Path(__file__).resolve().parents[1]
 VARYING = ["seconds", "scored_at"]
 
 
 class Counting:
-    """The detector of ``scan_helpers``, which counts the pictures that it sees."""
+    """The detector of ``scan_helpers``, counting the images that it is called with."""
 
     def __init__(self) -> None:
-        self.seen = 0
+        self.calls = 0
 
     def __call__(self, image: np.ndarray) -> list:
-        self.seen += 1
+        self.calls += 1
         return square(image)
 
-    def since(self) -> int:
-        seen, self.seen = self.seen, 0
-        return seen
+    def reset(self) -> int:
+        """Return the number of calls since the last reset."""
+        calls, self.calls = self.calls, 0
+        return calls
 
 
 @pytest.fixture
@@ -91,44 +93,44 @@ def test_everything_is_scored_once(
     assert steps[-1] == (6, 6)
     assert sorted(steps) == steps
     assert not result.cancelled
-    assert detector.since() == 6
+    assert detector.reset() == 6
 
     again = scan(files, journal, classifier, workers=0, detector=detector)
-    assert detector.since() == 0
+    assert detector.reset() == 0
     pd.testing.assert_frame_equal(again.to_frame(), result.to_frame())
     assert again.scan.state == "finished"
 
 
-def test_what_changed_is_scored_anew_and_what_is_new_added(
+def test_changed_and_new_files_are_scored(
     classifier: Classifier, files: Path, journal: Path, detector: Counting
 ) -> None:
     scan(files, journal, classifier, workers=0, detector=detector)
-    detector.since()
+    detector.reset()
     before = os.stat(files / "02.png")
     write(files / "02.png", 240)
     os.utime(files / "02.png", ns=(before.st_atime_ns, before.st_mtime_ns))
     write(files / "99.png", 130)
     (files / "03.png").unlink()
     result = scan(files, journal, classifier, workers=0, detector=detector)
-    assert detector.since() == 2
+    assert detector.reset() == 2
     assert [Path(p).name for p in column(result, "path")] == [
         "00.png", "01.png", "02.png", "04.png", "05.png", "99.png",
     ]  # fmt: skip
     assert column(result, "score")[2] == pytest.approx(probability(240), abs=1e-4)
 
-    # Bytes that are known come back without a second look.
+    # Bytes that were scored before are not scored again.
     write(files / "03.png", 240)
     result = scan(files, journal, classifier, workers=0, detector=detector)
-    assert detector.since() == 0
+    assert detector.reset() == 0
     assert column(result, "duplicate_of")[3] == str(files / "02.png")
 
 
-def test_other_settings_and_other_models_are_kept_apart(
+def test_other_settings_and_models_are_separate_scans(
     classifier: Classifier, files: Path, journal: Path, detector: Counting, model: Path
 ) -> None:
     first = scan(files, journal, classifier, workers=0, detector=detector)
     lower = scan(files, journal, classifier, workers=0, detector=detector, threshold=0.1)
-    assert detector.since() == 12
+    assert detector.reset() == 12
     assert column(first, "verdict") != column(lower, "verdict")
     assert column(first, "threshold") == [0.6] * 6
 
@@ -138,10 +140,10 @@ def test_other_settings_and_other_models_are_kept_apart(
         other = scan(files, journal, classifier, workers=0, detector=detector)
     finally:
         classifier.keras_model.set_weights(weights)
-    assert detector.since() == 6
+    assert detector.reset() == 6
     assert all(np.array(column(other, "score")) > np.array(column(first, "score")))
     saved = scan(files, journal, model, workers=0, detector=detector)
-    assert detector.since() == 6
+    assert detector.reset() == 6
     assert column(saved, "score") == column(first, "score")
     assert len({r.scan.id for r in (first, lower, other, saved)}) == 4
     assert len({r.scan.model_sha256 for r in (first, other, saved)}) == 3
@@ -149,7 +151,7 @@ def test_other_settings_and_other_models_are_kept_apart(
     assert open_scan(journal).scan.id == saved.scan.id
 
 
-def test_equal_files_are_scored_once_and_all_listed(
+def test_duplicates_are_scored_once_and_all_listed(
     classifier: Classifier, files: Path, journal: Path, detector: Counting
 ) -> None:
     shutil.copy(files / "01.png", files / "10.png")
@@ -157,10 +159,10 @@ def test_equal_files_are_scored_once_and_all_listed(
     (files / "a.jpg").write_bytes(b"")
     (files / "b.jpg").write_bytes(b"")
     result = scan([files, files / "01.png"], journal, classifier, workers=0, detector=detector)
-    assert detector.since() == 6
+    assert detector.reset() == 6
     rows = {Path(row.path).name: row for row in result.rows()}
     assert len(rows) == 10
-    # The first listed is the one that counts.
+    # The first one listed counts as the original.
     assert rows["00-first.png"].duplicate_of is None
     assert rows["01.png"].duplicate_of == rows["10.png"].duplicate_of == str(files / "00-first.png")
     assert rows["01.png"].score == rows["10.png"].score == rows["00-first.png"].score
@@ -168,7 +170,7 @@ def test_equal_files_are_scored_once_and_all_listed(
     assert rows["b.jpg"].error == "EmptyFile"
 
 
-def test_failed_files_stay_failed_until_asked(
+def test_failed_files_are_retried_on_request_only(
     classifier: Classifier, files: Path, journal: Path, detector: Counting
 ) -> None:
     (files / "half.png").write_bytes((files / "00.png").read_bytes()[:100])
@@ -177,59 +179,57 @@ def test_failed_files_stay_failed_until_asked(
     result = scan(named, journal, classifier, workers=0, detector=detector)
     assert column(result, "status")[-2:] == ["failed", "failed"]
     assert column(result, "error")[-2:] == ["TruncatedMedia", "InputError"]
-    detector.since()
+    detector.reset()
     scored_at = column(result, "scored_at")
 
     result = scan(named, journal, classifier, workers=0, detector=detector)
     assert column(result, "scored_at")[:-1] == scored_at[:-1]
-    assert detector.since() == 0
+    assert detector.reset() == 0
     write(absent, 33)
     result = scan(named, journal, classifier, workers=0, detector=detector, retry_failed=True)
-    assert detector.since() == 1
+    assert detector.reset() == 1
     assert column(result, "status")[-2:] == ["failed", "done"]
     assert column(result, "scored_at")[-2] > scored_at[-2]
 
 
-def test_a_file_that_changes_between_look_and_score(
+def test_file_that_changes_between_fingerprint_and_score(
     classifier: Classifier, files: Path, journal: Path
 ) -> None:
-    """Its outcome is about the bytes that were scored; its former twin gets its own."""
-    shutil.copy(files / "00.png", files / "twin.png")
+    """Its outcome belongs to the bytes that were scored; its former duplicate has its own."""
+    shutil.copy(files / "00.png", files / "copy.png")
     old = (files / "00.png").read_bytes()
     changed = []
 
-    def look(image: np.ndarray) -> list:
+    def detector(image: np.ndarray) -> list:
         return square(image)
 
-    from redeepfake_nb.scanning import file_scoring as outcomes
-
-    plain = outcomes._read
+    original = file_scoring._read
 
     def reading(path: str) -> object:
         if path.endswith("00.png") and not changed:
             changed.append(write(files / "00.png", 222))
-        return plain(path)
+        return original(path)
 
     patch = pytest.MonkeyPatch()
-    patch.setattr(outcomes, "_read", reading)
+    patch.setattr(file_scoring, "_read", reading)
     try:
-        result = scan(files, journal, classifier, workers=0, detector=look)
+        result = scan(files, journal, classifier, workers=0, detector=detector)
     finally:
         patch.undo()
     rows = {Path(row.path).name: row for row in result.rows()}
     assert rows["00.png"].score == pytest.approx(probability(222), abs=1e-4)
-    assert rows["twin.png"].score == pytest.approx(probability(20), abs=1e-4)
-    assert rows["twin.png"].duplicate_of is None
-    assert (files / "twin.png").read_bytes() == old
-    again = scan(files, journal, classifier, workers=0, detector=look)
+    assert rows["copy.png"].score == pytest.approx(probability(20), abs=1e-4)
+    assert rows["copy.png"].duplicate_of is None
+    assert (files / "copy.png").read_bytes() == old
+    again = scan(files, journal, classifier, workers=0, detector=detector)
     pd.testing.assert_frame_equal(again.to_frame(), result.to_frame())
 
 
-def test_cancelling_keeps_what_was_done(
+def test_cancelled_scan_keeps_its_outcomes(
     classifier: Classifier, files: Path, journal: Path, detector: Counting
 ) -> None:
     whole = table(scan(files, journal.with_name("whole.sqlite"), classifier, workers=0, detector=detector))
-    detector.since()
+    detector.reset()
     stop = threading.Event()
 
     def progress(done: int, total: int | None) -> None:
@@ -240,11 +240,11 @@ def test_cancelling_keeps_what_was_done(
     assert result.cancelled
     assert result.scan.state == "stopped"
     assert open_scan(journal).cancelled
-    done = detector.since()
+    done = detector.reset()
     assert 2 <= result.counts["done"] < 6
     assert result.counts["done"] + result.counts["waiting"] == 6
     result = scan(files, journal, classifier, workers=0, detector=detector)
-    assert done + detector.since() <= 7
+    assert done + detector.reset() <= 7
     pd.testing.assert_frame_equal(table(result), whole)
 
 
@@ -257,7 +257,7 @@ def test_one_scan_at_a_time(classifier: Classifier, files: Path, journal: Path, 
     assert result.counts["done"] == 6
 
 
-def test_an_error_in_the_callers_own_code_leaves_all_in_order(
+def test_error_in_the_progress_callback_stops_the_scan_cleanly(
     classifier: Classifier, files: Path, journal: Path, detector: Counting
 ) -> None:
     def careless(done: int, total: int | None) -> None:
@@ -273,7 +273,7 @@ def test_an_error_in_the_callers_own_code_leaves_all_in_order(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"workers": -1}, "workers is a number"),
+        ({"workers": -1}, "workers must be a number"),
         ({"workers": 2, "executor": object()}, "workers or an executor, not both"),
         ({"time_limit": 0}, "time_limit must be"),
         ({"frames": 0}, "frames must be"),
@@ -283,7 +283,7 @@ def test_an_error_in_the_callers_own_code_leaves_all_in_order(
         ({"aggregation": "magic"}, "unknown aggregation"),
     ],
 )
-def test_options_that_make_no_sense(
+def test_invalid_options_raise_before_a_journal_is_created(
     classifier: Classifier, files: Path, journal: Path, options: dict, words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
@@ -291,7 +291,9 @@ def test_options_that_make_no_sense(
     assert not journal.exists()
 
 
-def test_what_cannot_begin_leaves_no_journal(classifier: Classifier, tmp_path: Path, journal: Path) -> None:
+def test_missing_files_or_model_leave_no_journal(
+    classifier: Classifier, tmp_path: Path, journal: Path
+) -> None:
     (tmp_path / "nothing").mkdir()
     with pytest.raises(EmptyFile):
         scan(tmp_path / "nothing", journal, classifier)
@@ -303,7 +305,8 @@ def test_what_cannot_begin_leaves_no_journal(classifier: Classifier, tmp_path: P
 # -- with processes
 
 
-def test_processes_give_the_same_table_and_survive_bad_files(
+@pytest.mark.slow
+def test_worker_processes_give_the_same_table_and_survive_bad_files(
     classifier: Classifier, files: Path, tmp_path: Path
 ) -> None:
     expected = table(scan(files, tmp_path / "a.sqlite", classifier, workers=0, detector=square))
@@ -322,8 +325,8 @@ def test_processes_give_the_same_table_and_survive_bad_files(
     pd.testing.assert_frame_equal(good, expected)
 
 
-def begin(files: Path, journal: Path, model: Path) -> subprocess.Popen:
-    """A scan in a process group of its own."""
+def start_scan(files: Path, journal: Path, model: Path) -> subprocess.Popen:
+    """Start a scan in a process group of its own."""
     code = (
         "import sys; from redeepfake_nb import scan; from helpers.scan_helpers import slow\n"
         "scan(*sys.argv[1:], workers=2, detector=slow)"
@@ -335,15 +338,15 @@ def begin(files: Path, journal: Path, model: Path) -> subprocess.Popen:
     )
 
 
-def done(journal: Path) -> int:
-    """Files that are no longer waiting, read as any other program would."""
+def files_done(journal: Path) -> int:
+    """Number of files that are not waiting, read as any other program would."""
     if not journal.exists():
         return 0
     base = sqlite3.connect(f"file:{journal}?mode=ro", uri=True)
     try:
         return base.execute("SELECT COUNT(*) FROM files WHERE status != 'waiting'").fetchone()[0]
     except sqlite3.OperationalError:
-        return 0  # not made yet, or just being written
+        return 0  # the tables do not exist yet, or are being written
     finally:
         base.close()
 
@@ -351,7 +354,7 @@ def done(journal: Path) -> int:
 def wait_for(condition: object, seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.02)
 
 
@@ -363,7 +366,8 @@ def group_is_gone(group: int) -> bool:
     return False
 
 
-def test_killed_three_times_the_table_is_that_of_a_whole_run(
+@pytest.mark.slow
+def test_killed_three_times_the_table_equals_an_undisturbed_run(
     model: Path, journal: Path, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     files = folder(tmp_path / "files", 24)
@@ -375,8 +379,8 @@ def test_killed_three_times_the_table_is_that_of_a_whole_run(
 
     before = 0
     for reached in (1, 8, 16):
-        process = begin(files, journal, model)
-        wait_for(lambda at=reached: done(journal) >= at)
+        process = start_scan(files, journal, model)
+        wait_for(lambda at=reached: files_done(journal) >= at)
         time.sleep(rng.uniform(0, 0.3))
         assert process.poll() is None, "it ended before it was killed"
         os.killpg(process.pid, signal.SIGKILL)
@@ -386,22 +390,23 @@ def test_killed_three_times_the_table_is_that_of_a_whole_run(
         assert base.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert base.execute("SELECT COUNT(*), COUNT(DISTINCT path) FROM files").fetchone() == (27, 27)
         base.close()
-        assert done(journal) >= max(before, reached)
-        before = done(journal)
+        assert files_done(journal) >= max(before, reached)
+        before = files_done(journal)
     result = scan(files, journal, model, workers=2, detector=slow)
     pd.testing.assert_frame_equal(table(result), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_its_scan(model: Path, journal: Path, tmp_path: Path, sent: int) -> None:
     files = folder(tmp_path / "files", 24)
-    process = begin(files, journal, model)
-    wait_for(lambda: done(journal) >= 1)
+    process = start_scan(files, journal, model)
+    wait_for(lambda: files_done(journal) >= 1)
     # SIGINT reaches the whole group, as from a terminal; SIGKILL the scan alone.
     (os.killpg if sent == signal.SIGINT else os.kill)(process.pid, sent)
     assert process.wait(60) != 0
     wait_for(lambda: group_is_gone(process.pid), 60)
-    assert 0 < done(journal) < 24
+    assert 0 < files_done(journal) < 24
     if sent == signal.SIGINT:
         assert open_scan(journal).scan.state == "stopped"
         assert not list(journal.parent.glob(".*.lock"))

@@ -1,4 +1,4 @@
-"""A file that ends, hangs or fells its process fails alone; no process is left behind."""
+"""A file that crashes or hangs its worker process fails alone, and no process is left behind."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ import pytest
 from helpers.scan_helpers import CRASH, EXIT, HANG, KILL, probability, square, write
 
 from redeepfake_nb import Classifier, HashMismatch, ModelIncomplete, RedeepfakeError, save_model
-from redeepfake_nb.models.loading import sha256_of
-from redeepfake_nb.scanning import worker_pool as workers
+from redeepfake_nb.scanning import worker_pool
 from redeepfake_nb.scanning.file_scoring import Outcome, ScanSettings
 from redeepfake_nb.scanning.worker_pool import Job, close_workers, run_job
+from redeepfake_nb.utils.hashing import sha256_of
+
+pytestmark = pytest.mark.slow
 
 SETTINGS = pickle.dumps(ScanSettings(detector=square, threshold=0.6))
 
@@ -33,7 +35,7 @@ def job(model: Path) -> Iterator[Job]:
     scan = uuid.uuid4().hex
     yield Job(scan, str(model), sha256_of(model), SETTINGS, (), time_limit=60.0, threads=1)
     close_workers(scan)
-    assert not workers._idle.get(scan)
+    assert not worker_pool._idle.get(scan)
 
 
 def score(job: Job, paths: list[Path], **changes: object) -> list[tuple[Outcome, bool]]:
@@ -41,14 +43,14 @@ def score(job: Job, paths: list[Path], **changes: object) -> list[tuple[Outcome,
 
 
 def running(job: Job) -> list[int]:
-    return [w._process.pid for w in (*workers._idle.get(job.scan, ()), *workers._busy.get(job.scan, ()))]
+    return [w.pid for w in (*worker_pool._idle.get(job.scan, ()), *worker_pool._busy.get(job.scan, ()))]
 
 
-def test_files_are_scored_in_one_process_that_stays(job: Job, tmp_path: Path) -> None:
+def test_worker_process_is_reused(job: Job, tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{grey}.png", grey) for grey in (50, 150, 250)]
     found = score(job, paths)
     assert [o.score for o, _ in found] == pytest.approx([probability(g) for g in (50, 150, 250)], abs=1e-4)
-    assert [again for _, again in found] == [False] * 3
+    assert [retry for _, retry in found] == [False] * 3
     (first,) = running(job)
     assert [o.score for o, _ in score(job, paths[1:])] == [o.score for o, _ in found[1:]]
     assert running(job) == [first]
@@ -60,21 +62,21 @@ def test_files_are_scored_in_one_process_that_stays(job: Job, tmp_path: Path) ->
     ("first", "words"),
     [(CRASH, "SIGSEGV"), (EXIT, "exit status 7"), (KILL, "SIGKILL, perhaps because memory")],
 )
-def test_a_file_that_ends_its_process_fails_alone(job: Job, tmp_path: Path, first: tuple, words: str) -> None:
+def test_file_that_ends_its_process_fails_alone(job: Job, tmp_path: Path, first: tuple, words: str) -> None:
     paths = [write(tmp_path / f"{i}.png", 40 * i) for i in range(3)]
     paths.insert(1, write(tmp_path / "bad.png", 100, first))
     found = score(job, paths)
     assert [o.status for o, _ in found] == ["done", "failed", "done", "done"]
-    outcome, again = found[1]
+    outcome, retry = found[1]
     assert outcome.error == "WorkerLost"
     assert words in outcome.cause
-    # A kill may have been meant for another: such a file gets its chance with the machine to itself.
-    assert again is (first == KILL)
-    if again:
-        assert score(job, [paths[1]], alone=True)[0][1] is False
+    # A process may be killed on account of another one, so such a file is retried in isolation.
+    assert retry is (first == KILL)
+    if retry:
+        assert score(job, [paths[1]], isolated=True)[0][1] is False
 
 
-def test_a_file_that_hangs_is_given_up(job: Job, tmp_path: Path) -> None:
+def test_file_that_hangs_times_out(job: Job, tmp_path: Path) -> None:
     score(job, [write(tmp_path / "warm.png", 10)])
     paths = [
         write(tmp_path / "a.png", 10),
@@ -88,19 +90,19 @@ def test_a_file_that_hangs_is_given_up(job: Job, tmp_path: Path) -> None:
     assert len(running(job)) == 1
 
 
-def test_what_libraries_print_does_not_get_between(job: Job, tmp_path: Path) -> None:
-    settings = pickle.dumps(ScanSettings(detector=_talkative, threshold=0.6))
+def test_output_of_libraries_does_not_mix_with_results(job: Job, tmp_path: Path) -> None:
+    settings = pickle.dumps(ScanSettings(detector=_printing_detector, threshold=0.6))
     ((outcome, _),) = score(job, [write(tmp_path / "a.png", 90)], settings=settings)
     assert outcome.status == "done"
 
 
-def _talkative(image):
+def _printing_detector(image):
     print("some words")
     os.write(1, b"some more")
     return square(image)
 
 
-def test_a_model_that_cannot_be_had_is_a_typed_error(job: Job, tmp_path: Path) -> None:
+def test_unavailable_model_is_a_typed_error(job: Job, tmp_path: Path) -> None:
     path = [write(tmp_path / "a.png", 90)]
     with pytest.raises(HashMismatch, match="the call says"):
         score(job, path, sha256="0" * 64)
@@ -109,7 +111,7 @@ def test_a_model_that_cannot_be_had_is_a_typed_error(job: Job, tmp_path: Path) -
     assert running(job) == []
 
 
-def test_closing_ends_what_is_under_way(job: Job, tmp_path: Path) -> None:
+def test_close_workers_ends_a_running_job(job: Job, tmp_path: Path) -> None:
     path = write(tmp_path / "b.png", 10, HANG)
     raised: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""A folder, a list and single files become one list, each file once."""
+"""Folders, CSV lists and single files are combined into one list that has each file once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from helpers.scan_helpers import write
 
 from redeepfake_nb import EmptyFile, InputError, UnsupportedMedia
-from redeepfake_nb.scanning.inputs import is_address, list_files
+from redeepfake_nb.scanning.listing import list_files
 
 
 @pytest.fixture
@@ -28,13 +28,13 @@ def names(found: list[str], folder: Path) -> list[str]:
     return [os.path.relpath(path, folder) for path in found]
 
 
-def test_a_folder_stands_for_its_media_in_order(tree: Path) -> None:
+def test_folder_gives_its_media_sorted(tree: Path) -> None:
     found = list_files(tree)
     assert names(found, tree) == ["a.png", "b/2.png", "b/deep/1.PNG", "damaged.jpg", "picture"]
     assert all(os.path.isabs(path) for path in found)
 
 
-def test_links_are_followed_to_files_only(tree: Path) -> None:
+def test_links_to_files_are_followed_links_to_folders_are_not(tree: Path) -> None:
     (tree / "loop").symlink_to(tree)
     (tree / "z.png").symlink_to(tree / "a.png")
     (tree / "broken.png").symlink_to(tree / "nothing")
@@ -46,7 +46,7 @@ def test_links_are_followed_to_files_only(tree: Path) -> None:
     assert "pipe" not in found
 
 
-def test_what_is_named_is_taken_once_whatever_it_is(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_named_files_are_listed_once_without_checks(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tree)
     found = list_files(["notes.txt", tree / "a.png", "a.png", "b", "absent.png", "s3://bucket/x.png"])
     assert names(found[:-1], tree) == ["notes.txt", "a.png", "b/2.png", "b/deep/1.PNG", "absent.png"]
@@ -54,7 +54,7 @@ def test_what_is_named_is_taken_once_whatever_it_is(tree: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("header", ["file,label", "label,Path ", "\ufeffurl"])
-def test_a_list_names_files_beside_it(tree: Path, header: str) -> None:
+def test_csv_list_is_relative_to_its_folder(tree: Path, header: str) -> None:
     place = [column.strip().lower() in ("file", "path", "\ufeffurl") for column in header.split(",")]
     lines = [
         ",".join(name if here else "REAL" for here in place)
@@ -70,31 +70,16 @@ def test_a_list_names_files_beside_it(tree: Path, header: str) -> None:
     ]
 
 
-def test_what_names_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(EmptyFile, match="no picture or video"):
+def test_empty_or_unreadable_inputs_raise(tmp_path: Path) -> None:
+    with pytest.raises(EmptyFile, match="no image or video"):
         list_files(tmp_path)
     with pytest.raises(EmptyFile, match="nothing"):
         list_files([])
     (tmp_path / "other.csv").write_text("name,label\nx,REAL\n")
-    with pytest.raises(UnsupportedMedia, match="no column"):
+    with pytest.raises(UnsupportedMedia, match="it has no column"):
         list_files(tmp_path / "other.csv")
     with pytest.raises(InputError, match="the list cannot be read"):
         list_files(tmp_path / "absent.csv")
     (tmp_path / "binary.csv").write_bytes(b"path\n\xff\xfe\n")
     with pytest.raises(InputError, match="the list cannot be read"):
         list_files(tmp_path / "binary.csv")
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("s3://b/x", True),
-        ("file:///x", True),
-        ("/x/y", False),
-        ("C:\\x", False),
-        ("C://x", False),
-        ("a:b", False),
-    ],
-)
-def test_what_is_an_address(text: str, address: bool) -> None:
-    assert is_address(text) is address
