@@ -1,7 +1,7 @@
-"""What MkDocs asks while it builds the site: pages that live elsewhere in the project, links, navigation.
+"""Hooks that MkDocs calls while it builds the site: pages that live elsewhere in the project, and links.
 
 The model card, the notebooks and the pages at the top of the project are shown from their own files, so that
-nothing stands in two places. Links are written as they work between the files; here they are turned to the
+nothing is written twice. Links are written as they work between the files; here they are pointed at the
 pages.
 """
 
@@ -17,7 +17,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
-# File in the project -> page of the site. Those that are not there make no page.
+# File in the project -> page of the site. A file that is absent makes no page.
 OUTSIDE = {
     "README.md": "index.md",
     "models/default.md": "model-card.md",
@@ -25,40 +25,14 @@ OUTSIDE = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
 }
-# Title -> pages in order. A page that is not there is left out; one that is not named goes to the last group.
-ORDER = {
-    "Start": ["index.md", "quickstart.md", "faq.md"],
-    "Notebooks": [],
-    "The model": [
-        "model-card.md",
-        "reliability.md",
-        "trust.md",
-        "models.md",
-        "training.md",
-        "experiments.md",
-    ],
-    "Reference": ["api.md", "comparison.md"],
-    "Background": [
-        "architecture.md",
-        "performance.md",
-        "cluster.md",
-        "security.md",
-        "contributing.md",
-        "releasing.md",
-        "changelog.md",
-    ],
-}
-TITLES = {"index.md": "What it is", "faq.md": "Questions", "model-card.md": "Model card"}
 # A link or picture: the text with its brackets, the target, the anchor.
 _LINK = re.compile(r"(!?\[[^\]\n]*\])\(([^)\s#]*)(#[^)\s]*)?\)")
 _FENCE = re.compile(r"^(```.*?^```)", re.MULTILINE | re.DOTALL)
-# A badge: a picture from elsewhere within a link.
-_BADGE = re.compile(r"\[!\[([^\]]*)\]\([^)]*\)\]\(([^)]*)\)")
 _ROLE = re.compile(r":(?:func|class|meth|mod|data|attr|exc):(?=<code>)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that live outside of the folder ``docs``, and settle the navigation."""
+    """Add the pages that live outside of the folder ``docs``. The navigation in mkdocs.yml names them."""
     for source, page in OUTSIDE.items():
         if (ROOT / source).is_file():
             text = _without_front_matter((ROOT / source).read_text(encoding="utf-8"))
@@ -66,7 +40,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
         page = f"notebooks/{notebook.stem}.md"
         files.append(File.generated(config, page, content=notebook_page(notebook)))
-    config.nav = navigation([file.src_uri for file in files.documentation_pages()])
     return files
 
 
@@ -89,22 +62,8 @@ def on_page_content(html: str, **_: object) -> str:
     return _ROLE.sub("", html)
 
 
-def navigation(pages: list[str]) -> list[dict]:
-    """The navigation over these pages."""
-    named = {page for group in ORDER.values() for page in group}
-    groups = {title: [page for page in group if page in pages] for title, group in ORDER.items()}
-    groups["Notebooks"] = [page for page in pages if page.startswith("notebooks/")]
-    rest = set(pages) - named - set(groups["Notebooks"])
-    groups[list(ORDER)[-1]] += sorted(rest)
-    return [
-        {title: [{TITLES[page]: page} if page in TITLES else page for page in group]}
-        for title, group in groups.items()
-        if group
-    ]
-
-
 def notebook_page(path: Path) -> str:
-    """A notebook's words and code as a page, without outputs; badges are plain links."""
+    """A notebook's words and code as a page, without outputs."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     where = (
         f"*These are the words and the code of `notebooks/{path.name}`, which makes the pictures when it is "
@@ -112,7 +71,7 @@ def notebook_page(path: Path) -> str:
     )
     parts = []
     for cell in cells:
-        text = _BADGE.sub(r"[\1](\2)", "".join(cell["source"]))
+        text = "".join(cell["source"])
         parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
     return "\n\n".join([parts[0], where, *parts[1:]]) + "\n"
 
