@@ -1,6 +1,6 @@
-"""Labelled faces, splits that keep a person on one side, pseudo-fakes, and the samples that the project makes itself.
+"""Labelled faces, splits without leakage, augmentation, self-blended pseudo-fakes, and generated samples.
 
-No file in here is anybody's photograph: samples come from a public-domain portrait that scikit-image carries.
+No photograph is stored here: samples are made from a public-domain portrait that scikit-image carries.
 """
 
 import lazy_loader

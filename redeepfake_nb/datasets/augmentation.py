@@ -1,8 +1,7 @@
-"""What happens to faces between a camera and an analyst, drawn at random for training.
+"""Random training augmentation of face crops: framing, light, blur, scaling, noise, JPEG and erasing.
 
-A change is drawn once (:func:`draw`) and can then be applied to several faces (:func:`apply`): a
-fake and its own original get the very same treatment, so that the only difference left in the pair is
-the manipulation.
+A change is drawn once (:func:`draw`) and can then be applied to several faces (:func:`apply`): a fake and its
+own original get exactly the same change, so that the manipulation remains the only difference in the pair.
 """
 
 from __future__ import annotations
@@ -12,23 +11,25 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from .image_operations import add_noise, compress_jpeg, gaussian_blur, rescale
+
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strong the random changes are. Probabilities 0..1; ranges as (lowest, highest).
+    """Strength of the random changes. Probabilities lie in 0..1; ranges are (lowest, highest).
 
     Parameters
     ----------
     crop
-        Side of the kept square as a share of the face's side.
+        Side of the random crop as a share of the face's side.
     flip, rotate, colour, blur, rescale, noise, jpeg, erase
         Probability of each change.
     max_angle
-        Degrees.
+        Largest rotation in degrees, to either side.
     jpeg_quality
         libjpeg quality, 1 to 100.
     rescale_to
-        Side to which a face is reduced before it is enlarged again, as a share of its size.
+        Side to which a face is downscaled before it is enlarged again, as a share of its size.
     """
 
     crop: tuple[float, float] = (0.7, 1.0)
@@ -47,7 +48,7 @@ class Augmentation:
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """One drawn change; ``None`` or 0 where a step is left out. Lengths are shares of the side."""
+    """Parameters of one drawn change. ``None`` or 0 skips a step; lengths are shares of the side."""
 
     crop: tuple[float, float, float]  # left, top, side
     flip: bool
@@ -66,7 +67,7 @@ class Change:
 
 
 def draw(rng: np.random.Generator, strength: Augmentation) -> Change:
-    """Draw one change."""
+    """Draw the parameters of one change at random."""
 
     def happens(probability: float) -> bool:
         return bool(rng.random() < probability)
@@ -97,50 +98,63 @@ def draw(rng: np.random.Generator, strength: Augmentation) -> Change:
     )
 
 
-def _resize(image: np.ndarray, size: int) -> np.ndarray:
-    shrinking = image.shape[0] > size
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+def _resize_square(image: np.ndarray, size: int) -> np.ndarray:
+    shrinks = image.shape[0] > size
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def _tone_table(change: Change) -> np.ndarray:
-    """(256, 3) uint8: gamma, gain and offset as one look-up per channel."""
-    level = (np.arange(256) / 255.0) ** change.gamma * 255.0
-    return np.clip(level[:, None] * change.gain[None] + change.offset, 0, 255).astype(np.uint8)
+def _tone_curve(gain: np.ndarray, offset: float, gamma: float) -> np.ndarray:
+    """Return a (256, 3) uint8 look-up table that applies gamma, then gain and offset, to each channel."""
+    level = (np.arange(256) / 255.0) ** gamma * 255.0
+    return np.clip(level[:, None] * gain[None] + offset, 0, 255).astype(np.uint8)
 
 
 def apply(image: np.ndarray, change: Change, size: int) -> np.ndarray:
-    """``image`` (H, W, 3) uint8 RGB after ``change``, as (size, size, 3) uint8.
+    """Apply ``change`` to a face.
 
-    Steps follow a picture's life: framing, light, optics, scaling, sensor noise, compression; erasing last.
+    The steps follow the life of a picture: framing, light, optics, scaling, sensor noise, compression. Random
+    erasing comes last.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3) uint8 RGB. Not changed.
+    change
+        From :func:`draw`.
+    size
+        Side of the result in pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        (size, size, 3) uint8 RGB.
     """
     height, width = image.shape[:2]
     if change.angle:
-        turn = cv2.getRotationMatrix2D((width / 2, height / 2), change.angle, 1.0)
+        rotation = cv2.getRotationMatrix2D((width / 2, height / 2), change.angle, 1.0)
         image = cv2.warpAffine(
-            image, turn, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+            image, rotation, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
         )
     left, top, side = change.crop
     x, y = round(left * width), round(top * height)
     image = image[y : y + max(8, round(side * height)), x : x + max(8, round(side * width))]
-    image = _resize(image, size)
+    image = _resize_square(image, size)
     if change.flip:
         image = image[:, ::-1]
     image = np.ascontiguousarray(image)
     if change.gain is not None:
-        image = cv2.LUT(image, _tone_table(change)[None])
+        image = cv2.LUT(image, _tone_curve(change.gain, change.offset, change.gamma)[None])
         grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         image = cv2.addWeighted(image, change.saturation, grey, 1 - change.saturation, 0)
     if change.blur:
-        image = cv2.GaussianBlur(image, (0, 0), change.blur)
+        image = gaussian_blur(image, change.blur)
     if change.rescale:
-        image = _resize(_resize(image, max(24, round(size * change.rescale))), size)
+        small = max(24, round(size * change.rescale))
+        image = rescale(image, small, small)
     if change.noise:
-        grain = np.random.default_rng(change.noise_seed).standard_normal(image.shape, np.float32)
-        image = np.clip(image + change.noise * grain, 0, 255).astype(np.uint8)
+        image = add_noise(image, change.noise, np.random.default_rng(change.noise_seed), truncate=True)
     if change.jpeg:
-        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, change.jpeg])
-        image = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        image = compress_jpeg(image, change.jpeg)
     if change.erase:
         left, top, w, h = change.erase
         x, y = int(left * size), int(top * size)

@@ -1,37 +1,40 @@
-"""Who is who among labelled faces, so that a split can keep a person on one side."""
+"""Group labelled faces by person with face recognition, so that a split can keep each person in one part."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 
 import numpy as np
 import pandas as pd
 
 from ..errors import InputError
 from ..models.embedding import embed_faces
+from ..utils.jobs import Progress
 from .labelled_faces import LabelledFaces
 from .landmarks import LandmarkStore
 
 # Largest mean distance within a person; face_recognition's own limit for two pictures. See identify().
-SAME_PERSON = 0.6
+MAX_PERSON_DISTANCE = 0.6
 
 
 def identify(
     faces: LabelledFaces,
     *,
-    distance: float = SAME_PERSON,
-    progress: Callable[[int, int], None] | None = None,
+    distance: float = MAX_PERSON_DISTANCE,
+    progress: Progress | None = None,
 ) -> LabelledFaces:
-    """Group faces by person where the table does not say who they are.
+    """Cluster faces by person where the table does not name them.
 
-    A fake takes the identity of the video it was made from: its face is a stranger's, but head, clothes and
-    room are the target's, and those are what leaks. So everything of one ``original`` is one point: the mean
-    of dlib's 128 numbers over its real faces, or over its fakes where the real video is not in the table. A
-    face without ``original`` is a point of its own; a fake among them goes to whom it looks like, which is
-    the person whose face was put in. Points are joined by average linkage, cut at ``distance``.
+    A fake takes the identity of the video it was made from: the face is another person's, but head, clothes
+    and room are the target's, and those are what would leak. All faces of one ``original`` therefore form one
+    point: the mean of dlib's 128-dimensional embeddings over its real faces, or over its fakes where the real
+    video is not in the table. A face without ``original`` is a point of its own; a fake among them joins the
+    person it looks like, who is the source of the face. Points are clustered by average linkage, cut at
+    ``distance``.
 
-    For leak-free splits two people taken for one do no harm and one person taken for two does, so the limit
-    lies where hardly anybody is split. Measured on 1,336 reals of 120 known people of DFDC (at most 25 each):
+    For leak-free splits, merging two people does no harm and splitting one person does, so the default
+    distance is one at which hardly anybody is split. Measured on 1,336 real faces of 120 known people of DFDC
+    (at most 25 each):
 
     ========  ==============  ==============  ==================================  ====================
     distance  people found    people split    faces away from most of their own   faces of the group's
@@ -43,33 +46,34 @@ def identify(
     0.65      48              6               0.5 %                               67.9 %
     ========  ==============  ==============  ==================================  ====================
 
-    The known people are themselves clusters of embeddings; one of the largest, which is split here, plainly
-    holds two people. Single linkage and DBSCAN chain strangers together before they hold people together:
-    at 0.5 one group has a fifth of all faces, and four people are still split.
+    The known people are themselves clusters of embeddings; one of the largest, which is split here, clearly
+    holds two people. Single linkage and DBSCAN chain different people together before they keep each person
+    together: at 0.5 one group has a fifth of all faces, and four people are still split.
 
     Parameters
     ----------
     faces
-        Face crops. Pictures that cannot be read go with their ``original``, or count as a person each.
+        Face crops. Pictures that cannot be read are grouped with their ``original``, or count as a person
+        each.
     distance
         Euclidean, between embeddings.
     progress
-        Called as ``progress(done, of how many)``: 20 to 80 ms a picture on one CPU core.
+        Called as ``progress(done, total)`` after each picture, which takes 20 to 80 ms on one CPU core.
 
     Returns
     -------
     LabelledFaces
-        With ``identity`` filled: text, ``person 0`` being who comes first in the table. Identities that the
-        table gives are kept together: a group found here that holds one takes its name, and groups that
-        hold the same one are joined. Returned as it is where no identity is missing. Memory for the
-        clustering: 4 * N**2 bytes for N points, 1 GB for the 16,000 reals of the whole Kaggle set.
+        With ``identity`` filled by text, ``person 0`` being the person who comes first in the table.
+        Identities that the table gives are respected: a group that contains one takes its name, and groups
+        that contain the same one are merged. ``faces`` itself where no identity is missing. Clustering N
+        points takes 4 * N**2 bytes of memory: 1 GB for the 16,000 real faces of the whole Kaggle set.
 
     Raises
     ------
     RedeepfakeError
-        dlib or its model files are absent.
+        dlib or its model files are not installed.
     ValueError
-        A distance that is not positive.
+        ``distance`` is not positive.
     """
     if not distance > 0:
         raise ValueError(f"distance must be positive, not {distance}")
@@ -77,29 +81,29 @@ def identify(
     if not table["identity"].isna().any():
         return faces
     point = _points(table)
-    centres = _centres(faces, point, progress)
-    group = _cluster(centres, distance)[point]
+    embeddings = _mean_embeddings(faces, point, progress)
+    group = _cluster(embeddings, distance)[point]
     table = table.copy()
-    table["identity"] = _named(group, table["identity"])
+    table["identity"] = _name_groups(group, table["identity"])
     return LabelledFaces(table, faces.root, faces.prefix)
 
 
 def _points(table: pd.DataFrame) -> np.ndarray:
-    """(N,) int: which point each face belongs to, numbered in the table's order."""
+    """Return the index of each face's point, (N,) int, numbered in the table's order."""
     original = table["original"]
     keys: list[Hashable] = [("face", i) if pd.isna(name) else name for i, name in enumerate(original)]
     return pd.factorize(pd.Series(keys, dtype=object))[0]
 
 
-def _centres(faces: LabelledFaces, point: np.ndarray, progress: Callable | None) -> np.ndarray:
-    """(P, 128) float64: mean embedding of each point's faces, NaN where none can be read."""
+def _mean_embeddings(faces: LabelledFaces, point: np.ndarray, progress: Progress | None) -> np.ndarray:
+    """Return the mean embedding of each point's faces, (P, 128) float64, NaN where none can be read."""
     real = faces.y == 0
     has_real = np.zeros(point.max() + 1, bool)
     has_real[point[real]] = True
     chosen = np.flatnonzero(real | ~has_real[point])
     landmarks = LandmarkStore(faces)
     total, count = np.zeros((len(has_real), 128)), np.zeros(len(has_real))
-    for done, row in enumerate(chosen, 1):
+    for done, row in enumerate(chosen.tolist(), 1):
         try:
             image = faces.image(row)
             points = landmarks.get(row, image)
@@ -113,22 +117,22 @@ def _centres(faces: LabelledFaces, point: np.ndarray, progress: Callable | None)
     return np.divide(total, count[:, None], out=np.full_like(total, np.nan), where=count[:, None] > 0)
 
 
-def _cluster(centres: np.ndarray, distance: float) -> np.ndarray:
-    """(P,) int: the group of each point; a point that is not known is a group of its own."""
+def _cluster(embeddings: np.ndarray, distance: float) -> np.ndarray:
+    """Return the group of each point, (P,) int; a point without embedding is a group of its own."""
     from sklearn.cluster import AgglomerativeClustering
 
-    known = np.isfinite(centres).all(axis=1)
-    group = np.arange(len(centres)) + len(centres)
+    known = np.isfinite(embeddings).all(axis=1)
+    group = np.arange(len(embeddings)) + len(embeddings)
     if known.sum() > 1:
         method = AgglomerativeClustering(n_clusters=None, distance_threshold=distance, linkage="average")
-        group[known] = method.fit_predict(centres[known])
+        group[known] = method.fit_predict(embeddings[known])
     return group
 
 
-def _named(group: np.ndarray, given: pd.Series) -> list[str]:
-    """A name for each face: that which the table gives somebody in its group, or a number.
+def _name_groups(group: np.ndarray, given: pd.Series) -> list[str]:
+    """Name each face after an identity that the table gives someone in its group, or else by number.
 
-    Groups and given names are two sides of a graph; what hangs together is one person.
+    Groups and given names form a bipartite graph, whose connected components are the people.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
@@ -136,18 +140,18 @@ def _named(group: np.ndarray, given: pd.Series) -> list[str]:
     groups = pd.factorize(group)[0]
     names, labels = pd.factorize(given.astype(object))  # missing: -1
     count = groups.max() + 1
-    told = names >= 0
+    named = names >= 0
     links = coo_matrix(
-        (np.ones(told.sum()), (groups[told], count + names[told])), shape=(count + len(labels),) * 2
+        (np.ones(named.sum()), (groups[named], count + names[named])), shape=(count + len(labels),) * 2
     )
-    part = connected_components(links, directed=False)[1]
-    called: dict[int, str] = {}
+    component = connected_components(links, directed=False)[1]
+    name_of: dict[int, str] = {}
     for name, label in enumerate(labels):
-        called.setdefault(part[count + name], str(label))
+        name_of.setdefault(component[count + name], str(label))
     number = 0
     for g in groups:
-        if part[g] not in called:
-            while f"person {number}" in called.values():
+        if component[g] not in name_of:
+            while f"person {number}" in name_of.values():
                 number += 1
-            called[part[g]] = f"person {number}"
-    return [called[part[g]] for g in groups]
+            name_of[component[g]] = f"person {number}"
+    return [name_of[component[g]] for g in groups]

@@ -1,12 +1,14 @@
-"""Labelled faces: three layouts on disk -> one table, split so that no person stands on both sides.
+"""Read labelled face crops from three on-disk layouts into one table, and split them without leakage.
 
 The table is a pandas DataFrame with the columns ``file, label, original, identity, split``; ``label`` is
-``REAL`` or ``FAKE``, ``original`` names the real video a fake was made from (a real's own name), and the
-other two may be missing values. Pictures are read one by one, from a folder or straight from a zip file.
+``REAL`` or ``FAKE``; ``original`` names the real video that a fake was made from (for a real face, its own);
+``original``, ``identity`` and ``split`` may be missing. Pictures are read one by one, from a folder or
+directly from a zip file.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import warnings
 import zipfile
@@ -23,22 +25,22 @@ from ..media.image_decoding import decode_image
 
 COLUMNS = ("file", "label", "original", "identity", "split")
 LABELS = ("REAL", "FAKE")
-_ABSENT = "Check the folder or zip file of the pictures, or take this row out of the table."
-_PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+_UNREADABLE_STEP = "Check the folder or zip file of the pictures, or remove this row from the table."
+_PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledFaces:
-    """A table of faces and the folder or zip file that holds the pictures.
+    """A table of labelled faces, and the folder or zip file that holds their pictures.
 
     Parameters
     ----------
     table
-        One row per face, columns at least :data:`COLUMNS`.
+        One row per face, with at least the columns :data:`COLUMNS`.
     root
         Folder that ``file`` is relative to, or a zip file.
     prefix
-        Folder inside the zip file.
+        Folder inside ``root`` that the pictures lie in; ``""``, or ends with ``/``.
     """
 
     table: pd.DataFrame
@@ -51,24 +53,25 @@ class LabelledFaces:
 
     @property
     def y(self) -> np.ndarray:
-        """(N,) int64, 1 is fake."""
+        """Labels, (N,) int64: 1 is fake, 0 real."""
         return (self.table["label"] == "FAKE").to_numpy().astype(np.int64)
 
     def part(self, split: str) -> LabelledFaces:
-        """The rows of one split (``train``, ``val``, ``test``)."""
+        """Select the rows of one split (``train``, ``val`` or ``test``)."""
         return self.take(np.flatnonzero((self.table["split"] == split).to_numpy()))
 
     def take(self, rows: Iterable[int]) -> LabelledFaces:
-        """These rows, by position."""
+        """Select rows by position."""
         return LabelledFaces(self.table.iloc[list(rows)].reset_index(drop=True), self.root, self.prefix)
 
     def read(self, row: int) -> bytes:
-        """The file of one row as it is stored.
+        """Read the undecoded file of one row.
 
         Raises
         ------
         InputError
-            It is not there or cannot be read. Names the file as the table does, without its folder.
+            The file does not exist or cannot be read. ``subject`` is its name in the table, without the
+            folder.
         """
         listed = str(self.table["file"].iloc[row])
         try:
@@ -77,7 +80,9 @@ class LabelledFaces:
             return self._archive().read(self.prefix + listed)
         except (FileNotFoundError, KeyError) as error:
             raise InputError(
-                f"the picture is not in {displayable(self.root.name)}", subject=listed, next_step=_ABSENT
+                f"the picture is not in {displayable(self.root.name)}",
+                subject=listed,
+                next_step=_UNREADABLE_STEP,
             ) from error
         except (
             OSError,
@@ -87,25 +92,26 @@ class LabelledFaces:
             zipfile.BadZipFile,
             zlib.error,
         ) as error:
-            # Without the path that Python adds: lists of unreadable files are passed on, folders are private.
+            # Without the path that Python adds: lists of unreadable files get shared, folder names are
+            # private.
             cause = getattr(error, "strerror", None) or str(error)
             raise InputError(
-                f"the picture cannot be read ({cause})", subject=listed, next_step=_ABSENT
+                f"the picture cannot be read ({cause})", subject=listed, next_step=_UNREADABLE_STEP
             ) from error
 
     def _archive(self) -> zipfile.ZipFile:
-        # A zip file's reading position is shared state, so each thread opens its own.
+        # The read position of a zip file is shared state, so each thread opens its own.
         if not hasattr(self._zips, "archive"):
             self._zips.archive = zipfile.ZipFile(self.root)
         return self._zips.archive
 
     def image(self, row: int) -> np.ndarray:
-        """One face, (H, W, 3) uint8 RGB.
+        """Read and decode one face, (H, W, 3) uint8 RGB.
 
         Raises
         ------
         InputError
-            The picture is not there, cannot be read or cannot be decoded; ``subject`` is its ``file``.
+            The picture does not exist, or cannot be read or decoded; ``subject`` is its ``file``.
         """
         data = self.read(row)
         try:
@@ -115,28 +121,31 @@ class LabelledFaces:
             raise type(error)(error.cause, subject=listed, next_step=error.next_step) from error
 
     def unreadable(self) -> pd.DataFrame:
-        """The rows whose picture cannot be read, with columns ``file, error, cause``. Reads everything.
+        """Decode every picture and list those that cannot be read.
 
-        The table's index says which rows they are.
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``file, error, cause``; the index holds row positions in :attr:`table`.
         """
-        return self._listed(range(len(self)), self.image)
+        return self._failures(range(len(self)), self.image)
 
     def absent(self) -> pd.DataFrame:
-        """The rows whose picture is not there or empty, as :meth:`unreadable` gives them. Decodes nothing."""
+        """List missing and empty pictures, in the form of :meth:`unreadable`, without decoding any."""
         if self.root.is_dir():
-            return self._listed(range(len(self)), self._stat)
+            return self._failures(range(len(self)), self._check_exists)
         sizes = {item.filename: item.file_size for item in self._archive().infolist()}
         names = self.prefix + self.table["file"].astype(str)
         suspects = [i for i, name in enumerate(names) if not sizes.get(name)]
-        return self._listed(suspects, self.image)
+        return self._failures(suspects, self.image)
 
     def without(self, listed: pd.DataFrame) -> LabelledFaces:
-        """The rows that are not in a list of :meth:`unreadable` or :meth:`absent`."""
+        """Drop the rows that a list from :meth:`unreadable` or :meth:`absent` names."""
         if listed.empty:
             return self
         return self.take(np.setdiff1d(np.arange(len(self)), listed.index.to_numpy()))
 
-    def _stat(self, row: int) -> None:
+    def _check_exists(self, row: int) -> None:
         path = self.root / (self.prefix + str(self.table["file"].iloc[row]))
         try:
             if path.stat().st_size:
@@ -145,18 +154,18 @@ class LabelledFaces:
             pass
         self.image(row)
 
-    def _listed(self, rows: Iterable[int], look: Callable[[int], object]) -> pd.DataFrame:
+    def _failures(self, rows: Iterable[int], check: Callable[[int], object]) -> pd.DataFrame:
         found = {}
         for i in rows:
             try:
-                look(i)
+                check(i)
             except RedeepfakeError as error:
                 found[i] = (self.table["file"].iloc[i], type(error).__name__, error.cause)
         return pd.DataFrame(found.values(), index=list(found), columns=["file", "error", "cause"])
 
 
-def read_faces(path: str | Path, pictures: str | Path | None = None) -> LabelledFaces:
-    """Read a labelled set in any of three layouts.
+def read_faces(path: str | os.PathLike, pictures: str | os.PathLike | None = None) -> LabelledFaces:
+    """Read labelled faces in any of three layouts.
 
     Parameters
     ----------
@@ -165,13 +174,13 @@ def read_faces(path: str | Path, pictures: str | Path | None = None) -> Labelled
         * a folder tree with folders called ``real`` and ``fake`` anywhere below, or
         * a CSV file with the columns ``file, label`` and, where known, ``original, identity, split``.
     pictures
-        For a CSV: the folder or zip file of the pictures. Default: the CSV's folder, or a zip file of the
-        same name beside it.
+        For a CSV: the folder or zip file of the pictures. Default: the zip file of the same name beside it if
+        there is one, else the CSV's folder.
 
     Raises
     ------
     InputError
-        Nothing there, or no layout that is known.
+        ``path`` does not exist, is in none of these layouts, or lists no face.
     """
     path = Path(path)
     if path.is_dir():
@@ -207,7 +216,7 @@ def _table(columns: dict, subject: Path) -> pd.DataFrame:
 
 
 def _read_csv(path: Path, *needed: str) -> pd.DataFrame:
-    """A CSV file in which these columns are there and have no gaps (``original`` may have some)."""
+    """Read a CSV file and check that it has the columns ``needed``, without gaps except in ``original``."""
     try:
         raw = pd.read_csv(path)
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
@@ -244,7 +253,7 @@ def _from_csv(path: Path, pictures: Path | None) -> LabelledFaces:
 
 
 def _prefix(pictures: Path, name: str) -> str:
-    """Where in the zip file (or folder) a listed picture really lies."""
+    """Return the folder inside the zip file or folder that holds the picture called ``name``."""
     if pictures.is_dir():
         return "" if (pictures / name).exists() or not (pictures / "faces_224").is_dir() else "faces_224/"
     try:
@@ -280,10 +289,10 @@ def _from_kaggle(folder: Path) -> LabelledFaces:
 def _from_tree(folder: Path) -> LabelledFaces:
     files, labels = [], []
     for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() not in _PICTURES or not file.is_file():
+        if file.suffix.lower() not in _PICTURE_SUFFIXES or not file.is_file():
             continue
         parts = [p.lower() for p in file.relative_to(folder).parts[:-1]]
-        # The folder nearest to the file decides: real/fake_background/x.jpg would otherwise be ambiguous.
+        # The folder nearest to the file decides where both names occur in a path.
         label = next((p.upper() for p in reversed(parts) if p in ("real", "fake")), None)
         if label:
             files.append(file.relative_to(folder).as_posix())
@@ -298,21 +307,23 @@ def split(
     shares: dict[str, float] | None = None,
     seed: int = 0,
 ) -> LabelledFaces:
-    """Assign every face to a split, whole groups at a time.
+    """Assign every face to a split, keeping groups together.
 
     Parameters
     ----------
     by
-        ``"identity"`` keeps a person on one side, ``"original"`` a video with everything made from it.
-        ``"random"`` ignores groups; it exists to reproduce published figures, and warns: persons and
-        backgrounds leak, and the result flatters.
+        ``"identity"`` keeps each person in one split, ``"original"`` each source video with everything made
+        from it. ``"random"`` ignores groups; it exists to reproduce published results, and warns: people and
+        backgrounds leak between splits, and metrics come out too good.
     shares
         Split name -> share of groups. Default ``{"train": 0.8, "val": 0.1, "test": 0.1}``.
+    seed
+        Of the assignment.
 
     Raises
     ------
     ValueError
-        Shares that do not add up to 1, or a grouping column with missing values.
+        ``shares`` do not add up to 1, or the grouping column has missing values.
     """
     shares = shares or {"train": 0.8, "val": 0.1, "test": 0.1}
     if abs(sum(shares.values()) - 1) > 1e-6:
@@ -320,7 +331,8 @@ def split(
     table = faces.table.copy()
     if by == "random":
         warnings.warn(
-            "a random split puts the same person and video on both sides; its figures flatter", stacklevel=2
+            "A random split puts the same people and videos into several splits; metrics come out too good.",
+            stacklevel=2,
         )
         groups = pd.Series(np.arange(len(table)))
     elif table[by].isna().any():
@@ -330,18 +342,23 @@ def split(
     names = np.array(sorted(groups.unique(), key=str), dtype=object)
     np.random.default_rng(seed).shuffle(names)
     edges = np.round(np.cumsum(list(shares.values())) * len(names)).astype(int)
-    where = dict.fromkeys(names)
+    split_of = {}
     for split_name, members in zip(shares, np.split(names, edges[:-1]), strict=True):
-        where.update(dict.fromkeys(members, split_name))
-    table["split"] = [where[g] for g in groups]
+        split_of.update(dict.fromkeys(members, split_name))
+    table["split"] = [split_of[g] for g in groups]
     return LabelledFaces(table, faces.root, faces.prefix)
 
 
 def pair_up(faces: LabelledFaces, *, fakes: bool = True) -> np.ndarray:
-    """(P, 2) int64 rows (fake, real): each fake with its own original where that is in the table.
+    """Pair each fake with its own original, or with a spare real face where the table lacks the original.
 
-    The rest are paired in order, so that every pair still holds one face of each label. Without ``fakes``
-    each real face stands with itself, (real, real): a pseudo-fake is made of its first.
+    Without ``fakes`` each real face is paired with itself; a pseudo-fake can then be made from the first of
+    the two.
+
+    Returns
+    -------
+    numpy.ndarray
+        (P, 2) int64 row positions: fake, real.
 
     Raises
     ------
@@ -349,10 +366,10 @@ def pair_up(faces: LabelledFaces, *, fakes: bool = True) -> np.ndarray:
         There are no real faces.
     """
     if not fakes:
-        alone = np.flatnonzero(faces.y == 0)
-        if not len(alone):
-            raise ValueError("there are no real faces to make pseudo-fakes of")
-        return np.stack([alone, alone], axis=1).astype(np.int64)
+        real_rows = np.flatnonzero(faces.y == 0)
+        if not len(real_rows):
+            raise ValueError("there are no real faces to make pseudo-fakes from")
+        return np.stack([real_rows, real_rows], axis=1).astype(np.int64)
     y, original = faces.y, faces.table["original"].to_numpy(dtype=object)
     known = faces.table["original"].notna().to_numpy()
     reals = {original[i]: i for i in np.flatnonzero(y == 0) if known[i]}
@@ -372,6 +389,6 @@ def pair_up(faces: LabelledFaces, *, fakes: bool = True) -> np.ndarray:
 
 
 def batches(count: int, size: int) -> Iterator[slice]:
-    """Slices that cover ``range(count)`` in pieces of ``size``."""
+    """Yield slices that cover ``range(count)`` in batches of ``size``."""
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))

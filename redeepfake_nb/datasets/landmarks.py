@@ -1,4 +1,4 @@
-"""Landmarks of face crops: found once, kept in a file, safe to ask for from several threads."""
+"""Thread-safe cache of the 68 facial landmarks of face crops, in memory and on disk."""
 
 from __future__ import annotations
 
@@ -9,35 +9,36 @@ from pathlib import Path
 import numpy as np
 
 from ..faces.detection import find_landmarks
-from ..utils.writing import whole_file
+from ..utils.writing import atomic_file
 from .labelled_faces import LabelledFaces
 
 # Points may lie this far outside a crop, as a share of its longer side: dlib's boxes cut off some chins.
 _OUTSIDE = 0.15
-# A face that fills its crop spans about three quarters of it; much less is a misfit.
-_SPAN = 0.4
+# Landmarks must span this share of the crop: about three quarters where a face fills it, much less for a
+# misfit.
+_LEAST_SPAN = 0.4
 
 
 def plausible(points: np.ndarray, height: int, width: int) -> bool:
-    """Whether landmarks (68, 2) can be those of a face that fills a crop of this size in pixels."""
+    """Return whether landmarks can be those of a face that fills a crop of ``height`` x ``width`` pixels."""
     points = np.asarray(points, np.float64)
     if points.shape != (68, 2) or not np.isfinite(points).all():
         return False
     room = _OUTSIDE * max(height, width)
     inside = (points >= -room).all() and (points <= np.add((width, height), room)).all()
-    return bool(inside and (np.ptp(points, axis=0) >= (_SPAN * width, _SPAN * height)).all())
+    return bool(inside and (np.ptp(points, axis=0) >= (_LEAST_SPAN * width, _LEAST_SPAN * height)).all())
 
 
 class LandmarkStore:
-    """The 68 landmarks of each face of a set, as dlib finds them when the whole crop is the face's box.
+    """Landmarks of labelled faces, found by dlib with the whole crop as face box, each at most once.
 
     Parameters
     ----------
     faces
-        Pictures that are face crops. Landmarks are kept by file name, so parts of one set may share a file.
+        Face crops. Landmarks are stored by file name, so that the splits of one data set can share a file.
     path
-        An npz file that :meth:`save` writes and that is read if it is there and belongs to the same set.
-        ``None`` keeps landmarks in memory alone.
+        An npz file that :meth:`save` writes, and that is read if it exists and belongs to the same data set.
+        ``None`` keeps landmarks in memory only.
     """
 
     def __init__(self, faces: LabelledFaces, path: Path | None = None) -> None:
@@ -50,16 +51,26 @@ class LandmarkStore:
         self._read()
 
     def get(self, row: int, image: np.ndarray | None = None) -> np.ndarray | None:
-        """(68, 2) float32 points x, y in pixels of the crop, or None where they are not plausible.
+        """Return the landmarks of one face.
 
-        ``image`` (H, W, 3) uint8 RGB spares reading the picture again.
+        Parameters
+        ----------
+        row
+            Position in the table.
+        image
+            (H, W, 3) uint8 RGB, if the picture has been read already.
+
+        Returns
+        -------
+        numpy.ndarray or None
+            (68, 2) float32 x, y in pixels of the crop; None if they are not plausible.
 
         Raises
         ------
         InputError
             The picture cannot be read.
         RedeepfakeError
-            dlib or its model files are absent.
+            dlib or its model files are not installed.
         """
         name = str(self.faces.table["file"].iloc[row])
         with self._lock:
@@ -74,7 +85,7 @@ class LandmarkStore:
         return kept
 
     def save(self) -> None:
-        """Write what is new, replaced in one move. Does nothing without a path."""
+        """Replace the file atomically if there are new landmarks. Does nothing without a path."""
         with self._writing:
             self._write()
 
@@ -84,7 +95,7 @@ class LandmarkStore:
         if self.path is None or len(points) == self._saved:
             return
         nothing = np.full((68, 2), np.nan, np.float32)
-        with whole_file(self.path) as part, open(part, "wb") as file:
+        with atomic_file(self.path) as part, open(part, "wb") as file:
             np.savez(
                 file,
                 set=np.array(self._set),
@@ -94,11 +105,11 @@ class LandmarkStore:
         self._saved = len(points)
 
     def _read(self) -> None:
-        """A cache that is damaged or of another set is ignored: it can be made again."""
+        """Read the file; one that is damaged or belongs to another data set is ignored."""
         if self.path is None or not self.path.is_file():
             return
         try:
-            # Opened here: np.load leaves a damaged file open.
+            # Opened here because np.load leaves a damaged file open.
             with open(self.path, "rb") as file, np.load(file) as saved:
                 if str(saved["set"]) != self._set:
                     return

@@ -1,11 +1,11 @@
-"""Pseudo-fakes: a face blended with an altered copy of itself.
+"""Self-blended images: pseudo-fakes made by blending a face with an altered copy of itself.
 
 Shiohara and Yamasaki, "Detecting Deepfakes with Self-Blended Images", CVPR 2022, train detectors on real
-faces only: what face swaps have in common is not the foreign face but the seam, the shifted landmarks and
-the colours and frequencies that differ on both sides of it, and all of these can be made from one
-picture. This is an implementation of its own after the paper's description. Where the paper alters either the
-copy or the rest of the picture, here it is always the copy, so that whatever lies outside the mask stays
-untouched to the last bit. All lengths are shares of the face's size, so it works on crops and photos alike.
+faces only: what face swaps have in common is not the other person's face but the blending boundary, the
+shifted landmarks, and the colours and frequencies that differ across the boundary, and all of these can be
+produced from one picture. This is an independent implementation of the paper's description. The paper alters
+either the copy or the rest of the picture; here it is always the copy, so that pixels outside the mask stay
+identical. All lengths are shares of the face's size, so it works on face crops and on photos.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-# Points of iBUG 300-W, counted from 0.
+from .image_operations import rescale
+
+# Landmark indices of iBUG 300-W, counted from 0.
 _BROWS = slice(17, 27)
 _NOSE_BASE = 33
 _INNER = slice(27, 68)  # nose, eyes and mouth
 
-_RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
+# The mask is multiplied by one of these, drawn at random.
+_BLEND_RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 # A weight below this cannot change an 8-bit level by half a step.
 _LEAST_WEIGHT = 1 / 512
-# Around the hull: room for the largest shift, bend and blur together.
+# Around the hull, as a share of the face's size: room for the largest shift, distortion and blur together.
 _MARGIN = 0.45
 
 
@@ -30,34 +33,33 @@ def self_blend(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Blend a face with an altered copy of itself.
 
-    A copy of the face changes its colours and its sharpness and moves a little. It is laid over the
-    original through a mask made of the landmarks' hull, bent, blurred and weighted at random.
+    The copy's colours and sharpness are altered and it is moved slightly. It is then blended over the
+    original through the convex hull of the landmarks, which is distorted, blurred and weighted at random.
 
     Parameters
     ----------
     image
         (H, W, 3) uint8 RGB. Not changed.
     landmarks
-        (68, 2) points x, y in pixels, in the order of iBUG 300-W.
+        (68, 2) x, y in pixels, in the order of iBUG 300-W.
     rng
-        Source of every random choice; the same state gives the same result.
+        Source of all randomness; the same state gives the same result.
     strength
-        Factor on how much the copy differs: 0 leaves the picture as it is, 1 follows the paper, 2 is
-        easily seen.
+        Factor on how much the copy differs: 0 changes nothing, 1 follows the paper, 2 is easily visible.
 
     Returns
     -------
     blended : (H, W, 3) uint8
         ``mask * copy + (1 - mask) * image``, rounded. Equal to ``image`` where the mask is 0.
     mask : (H, W) float32 in 0..1
-        Weight of the copy; 0 everywhere if the hull lies outside the picture.
+        Weight of the copy; 0 everywhere if the hull lies outside the image.
 
     Raises
     ------
     ValueError
-        Wrong shape or type, points that are not finite, or a strength below 0.
+        Wrong shape or dtype, landmarks that are not finite, or a negative strength.
     """
-    image, points = _checked(image, landmarks)
+    image, points = _validated(image, landmarks)
     if not (np.isfinite(strength) and strength >= 0):
         raise ValueError(f"strength must be 0 or more, not {strength}")
     hull = _hull(points, rng)
@@ -71,12 +73,12 @@ def self_blend(
     rows, columns = region
     target = np.ascontiguousarray(image[rows, columns])
     hull = hull - (columns.start, rows.start)
-    copy = _soften_or_sharpen(_recolour(target, rng, strength), size, rng, strength)
-    move = _movement(hull.mean(axis=0), size, rng, strength)
+    copy = _blur_or_sharpen(_recolour(target, rng, strength), size, rng, strength)
+    move = _random_affine(hull.mean(axis=0), size, rng, strength)
     span = (target.shape[1], target.shape[0])
     copy = cv2.warpAffine(copy, move, span, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     weight = _mask(hull @ move[:, :2].T + move[:, 2], span, size, rng)
-    weight *= rng.choice(_RATIOS)
+    weight *= rng.choice(_BLEND_RATIOS)
     weight[weight < _LEAST_WEIGHT] = 0
     difference = copy.astype(np.float32) - target
     blended[rows, columns] = np.rint(target + weight[..., None] * difference).astype(np.uint8)
@@ -84,7 +86,7 @@ def self_blend(
     return blended, mask
 
 
-def _checked(image: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _validated(image: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise ValueError(f"image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
@@ -97,10 +99,10 @@ def _checked(image: np.ndarray, landmarks: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _hull(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Corners (N, 2) of one of three outlines: the whole face, with forehead, or eyes, nose and mouth."""
+    """Return the convex hull, (N, 2), of the whole face, of face and forehead, or of eyes, nose and mouth."""
     kind = rng.integers(3)
     if kind == 1:
-        # dlib's points end at the brows; the forehead is a bit less again than from nose to brows.
+        # The landmarks end at the brows; the forehead is lower than the span from nose base to brows.
         raised = points[_BROWS] + rng.uniform(0.3, 0.6) * (points[_BROWS] - points[_NOSE_BASE])
         points = np.concatenate([points, raised])
     elif kind == 2:
@@ -111,7 +113,7 @@ def _hull(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _region(hull: np.ndarray, size: float, height: int, width: int) -> tuple[slice, slice] | None:
-    """Rows and columns of the picture that a blend can touch, or None where there are none."""
+    """Return the rows and columns that a blend can change, or None if there are none."""
     inside = (hull.max(axis=0) >= 0).all() and (hull.min(axis=0) < (width, height)).all()
     if size < 4 or not inside:
         return None
@@ -122,7 +124,7 @@ def _region(hull: np.ndarray, size: float, height: int, width: int) -> tuple[sli
 
 
 def _recolour(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Shift channels, hue, saturation, brightness and contrast; which of them is drawn, one at least."""
+    """Apply at least one of: channel shifts, hue and saturation, brightness and contrast."""
     shift = rng.uniform(-10, 10, 3) * strength
     hue, saturation = rng.uniform(-4, 4) * strength, 1 + rng.uniform(-0.3, 0.3) * strength
     contrast, brightness = 1 + rng.uniform(-0.15, 0.15) * strength, rng.uniform(-15, 15) * strength
@@ -146,26 +148,23 @@ def _recolour(image: np.ndarray, rng: np.random.Generator, strength: float) -> n
     return image
 
 
-def _soften_or_sharpen(
-    image: np.ndarray, size: float, rng: np.random.Generator, strength: float
-) -> np.ndarray:
-    """As after a generator of low resolution, as after a sharpening filter, or unchanged."""
+def _blur_or_sharpen(image: np.ndarray, size: float, rng: np.random.Generator, strength: float) -> np.ndarray:
+    """Imitate a low-resolution generator, or a sharpening filter, or change nothing."""
     kind, amount = rng.integers(3), rng.uniform(0.3, 1.0) * strength
     if kind == 0:
         factor = max(1 / (1 + 2 * amount), 24 / max(size, 24))
         height, width = image.shape[:2]
         small = (max(1, round(width * factor)), max(1, round(height * factor)))
         if small != (width, height):
-            image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+            image = rescale(image, *small)
     elif kind == 1:
         smooth = cv2.GaussianBlur(image, (0, 0), max(0.6, 0.006 * size))
         image = cv2.addWeighted(image, 1 + amount, smooth, -amount, 0)
     return image
 
 
-def _movement(centre: np.ndarray, size: float, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """(2, 3) affine matrix: up to 3 % shift, 5 % scale and 2 degrees about the face's centre."""
+def _random_affine(centre: np.ndarray, size: float, rng: np.random.Generator, strength: float) -> np.ndarray:
+    """Return a (2, 3) affine matrix: up to 3 % shift, 5 % scale and 2 degrees about the face's centre."""
     dx, dy = rng.uniform(-0.03, 0.03, 2) * (1, 0.5) * size * min(strength, 2)
     scale = np.exp(rng.uniform(-0.05, 0.05) * min(strength, 2))
     angle = rng.uniform(-2, 2) * min(strength, 2)
@@ -175,22 +174,23 @@ def _movement(centre: np.ndarray, size: float, rng: np.random.Generator, strengt
 
 
 def _mask(hull: np.ndarray, span: tuple[int, int], size: float, rng: np.random.Generator) -> np.ndarray:
-    """(H, W) float32 in 0..1: the hull filled, its outline bent, its edge blurred."""
+    """Return the filled hull with its outline distorted and its edge blurred, (H, W) float32 in 0..1."""
     width, height = span
-    mask = np.zeros((height, width), np.float32)
+    mask: np.ndarray = np.zeros((height, width), np.float32)
     cv2.fillConvexPoly(mask, np.rint(hull).astype(np.int32), 1.0)
-    # A field of few random vectors, enlarged smoothly, bends the outline by up to about 4 %.
-    field = rng.uniform(-0.04 * size, 0.04 * size, (6, 6, 2)).astype(np.float32)
-    field = cv2.resize(field, span, interpolation=cv2.INTER_LINEAR)
+    # Elastic distortion: a coarse field of random vectors, interpolated, moves the outline by up to about 4
+    # %.
+    coarse = rng.uniform(-0.04 * size, 0.04 * size, (6, 6, 2)).astype(np.float32)
+    field = cv2.resize(coarse, span, interpolation=cv2.INTER_LINEAR)
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     mask = cv2.remap(
         mask, field[..., 0] + x, field[..., 1] + y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    # Two box filters of drawn widths; shrinking first keeps a wide seam on the face half of the time.
+    # Two box filters of random widths; eroding first, half of the time, keeps a wide boundary on the face.
     widths = [1 + 2 * round(w * size) for w in rng.uniform(0.005, 0.045, 2)]
     if rng.random() < 0.5:
-        shrink = max(1, sum(widths) // 4)
-        kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * shrink + 1, 2 * shrink + 1))
+        erosion = max(1, sum(widths) // 4)
+        kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * erosion + 1, 2 * erosion + 1))
         mask = cv2.erode(mask, kernel, borderType=cv2.BORDER_REPLICATE)
     for kernel_width in widths:
         mask = cv2.blur(mask, (kernel_width, kernel_width), borderType=cv2.BORDER_REPLICATE)

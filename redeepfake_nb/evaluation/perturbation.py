@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 
+from ..datasets.image_operations import add_noise, compress_jpeg, gaussian_blur, rescale
 from ..datasets.labelled_faces import LabelledFaces, batches
 from ..faces.face import Face, crop_frame
 from ..faces.preprocessing import Preprocessing, is_aligned, prepare_crop, preprocess
@@ -44,25 +44,16 @@ class Sweep:
 
 
 def _jpeg(image: np.ndarray, quality: float, _: np.random.Generator) -> np.ndarray:
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, int(quality)])[1]
-    return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return compress_jpeg(image, int(quality))
 
 
 def _scale(image: np.ndarray, share: float, _: np.random.Generator) -> np.ndarray:
     height, width = image.shape[:2]
-    size = max(1, round(width * share)), max(1, round(height * share))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    return rescale(image, max(1, round(width * share)), max(1, round(height * share)))
 
 
 def _blur(image: np.ndarray, sigma: float, _: np.random.Generator) -> np.ndarray:
-    return cv2.GaussianBlur(image, (0, 0), sigma)
-
-
-def _noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    grain = rng.standard_normal(image.shape, np.float32)
-    return np.rint(image + np.float32(deviation) * grain).clip(0, 255).astype(np.uint8)
+    return gaussian_blur(image, sigma)
 
 
 def _offset(image: np.ndarray, offset: float, _: np.random.Generator) -> np.ndarray:
@@ -89,7 +80,7 @@ SWEEPS: dict[str, Sweep] = {
     "JPEG quality": Sweep("libjpeg quality, 1 to 100", (90, 70, 50, 30, 15), None, _jpeg),
     "scale": Sweep("share of the side, then enlarged again", (0.75, 0.5, 0.35, 0.25), 1, _scale),
     "blur": Sweep("sigma in px of the stored crop", (0.5, 1, 2, 3), 0, _blur),
-    "noise": Sweep("standard deviation in grey levels", (2, 5, 10, 20), 0, _noise),
+    "noise": Sweep("standard deviation in grey levels", (2, 5, 10, 20), 0, add_noise),
     "brightness offset": Sweep("grey levels", (-60, -30, 30, 60), 0, _offset),
     "brightness gain": Sweep("factor", (0.5, 0.75, 1.25, 1.5), 1, _gain),
     "crop margin": Sweep("share of the longer side", (-0.05, -0.1, -0.15, -0.2), 0, _crop),

@@ -1,4 +1,4 @@
-"""One drawn change does the same to every face, and each step does what it says."""
+"""Augmentation: each step does what it says, and one drawn change does the same to every face."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from redeepfake_nb.datasets.augmentation import Augmentation, Change, apply, draw
 
-NOTHING = Change(
+IDENTITY = Change(
     crop=(0.0, 0.0, 1.0),
     flip=False,
     angle=0.0,
@@ -32,8 +32,8 @@ def face(rng: np.random.Generator) -> np.ndarray:
     return rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
 
-def test_no_change_is_no_change(face: np.ndarray) -> None:
-    np.testing.assert_array_equal(apply(face, NOTHING, 64), face)
+def test_identity_change(face: np.ndarray) -> None:
+    np.testing.assert_array_equal(apply(face, IDENTITY, 64), face)
 
 
 @pytest.mark.parametrize(
@@ -47,12 +47,12 @@ def test_no_change_is_no_change(face: np.ndarray) -> None:
     ids=["flip", "crop", "brighter", "channel"],
 )
 def test_single_steps(face: np.ndarray, change: dict, expected) -> None:
-    wanted = expected(face)
-    np.testing.assert_array_equal(apply(face, replace(NOTHING, **change), len(wanted)), wanted)
+    result = expected(face)
+    np.testing.assert_array_equal(apply(face, replace(IDENTITY, **change), len(result)), result)
 
 
-def test_erasing_leaves_the_rest(face: np.ndarray) -> None:
-    found = apply(face, replace(NOTHING, erase=(0.25, 0.5, 0.5, 0.25), erase_value=7), 64)
+def test_erasing_changes_only_its_rectangle(face: np.ndarray) -> None:
+    found = apply(face, replace(IDENTITY, erase=(0.25, 0.5, 0.5, 0.25), erase_value=7), 64)
     assert (found[32:48, 16:48] == 7).all()
     found[32:48, 16:48] = face[32:48, 16:48]
     np.testing.assert_array_equal(found, face)
@@ -64,17 +64,17 @@ def test_erasing_leaves_the_rest(face: np.ndarray) -> None:
 def test_degradations_change_the_face_a_little(face: np.ndarray, change: dict) -> None:
     smooth = np.full((64, 64, 3), 128, np.uint8)
     smooth[20:40, 20:40] = 90
-    found = apply(smooth, replace(NOTHING, **change), 64)
+    found = apply(smooth, replace(IDENTITY, **change), 64)
     difference = np.abs(found.astype(int) - smooth)
     assert 0 < difference.mean() < 12
 
 
-def test_one_change_for_both_faces_of_a_pair(face: np.ndarray) -> None:
+def test_apply_is_deterministic(face: np.ndarray) -> None:
     change = draw(np.random.default_rng(1), Augmentation())
     np.testing.assert_array_equal(apply(face, change, 48), apply(face.copy(), change, 48))
 
 
-def test_faces_are_not_altered_in_place(face: np.ndarray) -> None:
+def test_input_is_not_modified(face: np.ndarray) -> None:
     before = face.copy()
     for seed in range(30):
         found = apply(face, draw(np.random.default_rng(seed), Augmentation()), 64)
@@ -89,4 +89,4 @@ def test_probabilities_switch_steps_off() -> None:
     )
     for seed in range(20):
         change = draw(np.random.default_rng(seed), off)
-        assert asdict(replace(change, noise_seed=0, erase_value=0)) == asdict(NOTHING)
+        assert asdict(replace(change, noise_seed=0, erase_value=0)) == asdict(IDENTITY)

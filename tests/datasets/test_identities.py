@@ -1,4 +1,4 @@
-"""Who is who: by hand on numbers that stand for faces, then on known people where the data are here."""
+"""Grouping faces by person: by hand on numbers that stand for embeddings, then on known people of DFDC."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from redeepfake_nb.datasets.labelled_faces import LabelledFaces, read_faces, spl
 
 
 def make(folder: Path, rows: list[tuple]) -> LabelledFaces:
-    """Rows (level, label, original, identity); the grey level, in hundreds, is a place on a line."""
+    """Make faces from rows (level, label, original, identity); the grey level / 100 is a point on a line."""
     for i, (level, *_) in enumerate(rows):
         Image.fromarray(np.full((8, 8, 3), level, np.uint8)).save(folder / f"{i}.png")
     table = pd.DataFrame([row[1:] for row in rows], columns=["label", "original", "identity"], dtype=object)
@@ -26,8 +26,8 @@ def make(folder: Path, rows: list[tuple]) -> LabelledFaces:
 
 
 @pytest.fixture(autouse=True)
-def seen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grey levels that were embedded: as the first of the 128 numbers, 100 levels being 1."""
+def embedded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grey levels that were embedded; an embedding is (level / 100, 0, ..., 0)."""
     levels: list[int] = []
     if "shared" in request.fixturenames:
         return levels
@@ -45,48 +45,48 @@ def seen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> lis
     return levels
 
 
-def test_reals_by_hand(tmp_path: Path) -> None:
+def test_clusters_of_real_faces_by_hand(tmp_path: Path) -> None:
     """0, 0.4 and 0.5 are within 0.6 of each other on average, 2.0 and 2.3 are, and 1.25 is near nobody."""
     levels = [0, 200, 50, 125, 230, 40]
     faces = make(tmp_path, [(level, "REAL", f"v{level}", None) for level in levels])
     found = list(identify(faces).table["identity"])
     assert found == ["person 0", "person 1", "person 0", "person 2", "person 1", "person 0"]
-    assert faces.table["identity"].isna().all()  # the table that was given stays as it is
+    assert faces.table["identity"].isna().all()  # the input is not modified
 
 
-def test_the_mean_distance_decides(tmp_path: Path) -> None:
+def test_average_linkage_decides(tmp_path: Path) -> None:
     """0.5 joins 0.1 first (0.4); from 1.0 to that pair it is (0.9 + 0.5) / 2 = 0.7, beyond 0.6."""
     faces = make(tmp_path, [(level, "REAL", f"v{level}", None) for level in (10, 50, 100)])
     assert list(identify(faces).table["identity"]) == ["person 0", "person 0", "person 1"]
     assert set(identify(faces, distance=0.71).table["identity"]) == {"person 0"}
 
 
-def test_a_fake_goes_with_its_original_whatever_it_shows(tmp_path: Path, seen: list[int]) -> None:
+def test_a_fake_is_grouped_with_its_original_not_by_its_face(tmp_path: Path, embedded: list[int]) -> None:
     faces = make(
         tmp_path,
         [(0, "REAL", "a", None), (200, "FAKE", "a", None), (200, "REAL", "b", None), (0, "FAKE", "b", None)],
     )
     found = identify(faces)
     assert list(found.table["identity"]) == ["person 0", "person 0", "person 1", "person 1"]
-    assert seen == [0, 200]  # fakes were not looked at
+    assert embedded == [0, 200]  # fakes were not embedded
     assert split(found, "identity").table["split"].notna().all()
 
 
 def test_fakes_of_an_absent_original_stay_together(tmp_path: Path) -> None:
-    """Their mean, 1.0, is somebody else than the person at 0; one without original goes to whom it shows."""
+    """Their mean, 1.0, is not the person at 0; a fake without original joins the person it looks like."""
     rows = [(0, "REAL", "a", None), (20, "FAKE", "gone", None), (180, "FAKE", "gone", None)]
     rows += [(10, "FAKE", None, None)]
     found = identify(make(tmp_path, rows)).table["identity"]
     assert list(found) == ["person 0", "person 1", "person 1", "person 0"]
 
 
-def test_unknown_originals_are_not_one_video(tmp_path: Path) -> None:
+def test_missing_originals_are_not_one_video(tmp_path: Path) -> None:
     rows = [(0, "REAL", None, None), (200, "REAL", float("nan"), None), (0, "FAKE", pd.NA, None)]
     found = identify(make(tmp_path, rows)).table["identity"]
     assert list(found) == ["person 0", "person 1", "person 0"]
 
 
-def test_what_is_known_is_kept_and_joins_others(tmp_path: Path) -> None:
+def test_given_identities_are_kept_and_merge_groups(tmp_path: Path) -> None:
     """Ann is known at 0 and at 2.5, so both groups are hers; the one called person 0 keeps the name."""
     rows = [
         (0, "REAL", "a", "Ann"),
@@ -100,13 +100,13 @@ def test_what_is_known_is_kept_and_joins_others(tmp_path: Path) -> None:
     assert list(found) == ["Ann", "Ann", "Ann", "Ann", "person 0", "person 1"]
 
 
-def test_nothing_to_do_where_all_is_known(tmp_path: Path, seen: list[int]) -> None:
+def test_returned_unchanged_where_all_identities_are_given(tmp_path: Path, embedded: list[int]) -> None:
     faces = make(tmp_path, [(0, "REAL", "a", 7), (0, "FAKE", "a", 7)])
     assert identify(faces) is faces
-    assert seen == []
+    assert embedded == []
 
 
-def test_a_picture_that_cannot_be_read_is_somebody(tmp_path: Path) -> None:
+def test_unreadable_pictures_count_as_a_person_each(tmp_path: Path) -> None:
     faces = make(tmp_path, [(0, "REAL", "a", None), (0, "REAL", "b", None), (0, "FAKE", "b", None)])
     (tmp_path / "1.png").write_bytes(b"no picture")
     calls: list[tuple[int, int]] = []
@@ -115,12 +115,12 @@ def test_a_picture_that_cannot_be_read_is_somebody(tmp_path: Path) -> None:
     assert calls == [(1, 2), (2, 2)]
 
 
-def test_a_distance_is_positive(tmp_path: Path) -> None:
+def test_distance_must_be_positive(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="positive"):
         identify(make(tmp_path, [(0, "REAL", "a", None)]), distance=0)
 
 
-def test_known_people(shared: Path) -> None:
+def test_known_people_of_dfdc(shared: Path) -> None:
     """Ten large faces of each of three people of DFDC, and a fake of each of them."""
     faces = read_faces(shared / "data" / "dfdc_faces.csv")
     table = faces.table[faces.table["original_width"] >= 180]

@@ -1,4 +1,4 @@
-"""Three layouts, one table; no person on two sides."""
+"""Reading the three layouts, unreadable files, and splits that keep groups together."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_csv_beside_its_pictures(tmp_path: Path, packed: bool) -> None:
     assert faces.take([1]).image(0).max() == 20
 
 
-def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+def test_unreadable_data_sets_raise(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedMedia, match="neither a folder nor a CSV"):
         read_faces(tmp_path / "absent")
     with pytest.raises(EmptyFile, match="no face is listed"):
@@ -106,7 +106,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     ],
     ids=["empty", "binary", "cut", "no file", "no label", "no rows"],
 )
-def test_csv_files_that_are_none(tmp_path: Path, data: bytes, message: str) -> None:
+def test_invalid_csv_files(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "set.csv").write_bytes(data)
     with pytest.raises(InputError, match=message):
         read_faces(tmp_path / "set.csv")
@@ -118,7 +118,7 @@ def test_a_kaggle_table_without_its_columns(kaggle: Path) -> None:
         read_faces(kaggle)
 
 
-def test_unreadable_pictures_are_listed_not_fatal(kaggle: Path) -> None:
+def test_unreadable_pictures_are_listed(kaggle: Path) -> None:
     (kaggle / "faces_224" / "v1.jpg").write_bytes(b"")
     (kaggle / "faces_224" / "v2.jpg").unlink()
     found = read_faces(kaggle).unreadable()
@@ -129,7 +129,7 @@ def test_unreadable_pictures_are_listed_not_fatal(kaggle: Path) -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
-def test_a_picture_that_is_not_there_is_named(tmp_path: Path, packed: bool) -> None:
+def test_missing_pictures_are_named(tmp_path: Path, packed: bool) -> None:
     for name in ("1.png", "2.png", "3.png"):
         picture(tmp_path / name, 10)
     (tmp_path / "2.png").write_bytes(b"")
@@ -192,7 +192,7 @@ def test_groups_stay_on_one_side(by: str) -> None:
 
 
 def test_a_random_split_leaks_and_warns() -> None:
-    with pytest.warns(UserWarning, match="same person and video on both sides"):
+    with pytest.warns(UserWarning, match="same people and videos into several splits"):
         leaky = split(people(50, 6), "random")
     assert sides(leaky, "identity").max() > 1
 

@@ -1,4 +1,4 @@
-"""Landmarks of crops: found once, kept, and left out where they cannot be a face's."""
+"""The landmark cache: each face is processed once, implausible landmarks are rejected, files are reused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from helpers.face_points import face_points
 from PIL import Image
 
-from redeepfake_nb.datasets import landmarks as landmark_store
+from redeepfake_nb.datasets import landmarks
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 from redeepfake_nb.datasets.landmarks import LandmarkStore, plausible
 from redeepfake_nb.errors import InputError
@@ -29,7 +29,7 @@ def faces(tmp_path: Path) -> LabelledFaces:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grey levels asked about; face i's landmarks are moved by i px, the black one's lie far outside."""
+    """Grey levels of processed faces. Landmarks of face i are shifted by i px, those of the black one far."""
     seen: list[int] = []
 
     def find(image: np.ndarray, boxes: list) -> list[np.ndarray]:
@@ -39,7 +39,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         moved = face_points((SIDE / 2, SIDE / 2), 18) + level // 60
         return [(moved if level else moved + 500).astype(np.float32)]
 
-    monkeypatch.setattr(landmark_store, "find_landmarks", find)
+    monkeypatch.setattr(landmarks, "find_landmarks", find)
     return seen
 
 
@@ -58,12 +58,12 @@ def test_plausible_by_hand(move: tuple[int, int], scale: float, good: bool) -> N
     assert plausible(points, 224, 224) == good
 
 
-def test_what_is_no_set_of_points_is_not_plausible() -> None:
+def test_invalid_landmarks_are_not_plausible() -> None:
     assert not plausible(face_points()[:5], 224, 224)
     assert not plausible(np.full((68, 2), np.nan), 224, 224)
 
 
-def test_each_face_is_looked_at_once(faces: LabelledFaces, calls: list[int]) -> None:
+def test_each_face_is_processed_once(faces: LabelledFaces, calls: list[int]) -> None:
     store = LandmarkStore(faces)
     first = store.get(1)
     assert (first.shape, first.dtype) == ((68, 2), np.float32)
@@ -74,7 +74,9 @@ def test_each_face_is_looked_at_once(faces: LabelledFaces, calls: list[int]) -> 
     store.save()  # without a path: nothing to do
 
 
-def test_a_file_keeps_them(faces: LabelledFaces, calls: list[int], tmp_path: Path) -> None:
+def test_landmarks_are_read_back_from_the_file(
+    faces: LabelledFaces, calls: list[int], tmp_path: Path
+) -> None:
     path = tmp_path / "out" / "landmarks.npz"
     store = LandmarkStore(faces, path)
     kept = [store.get(row) for row in (0, 3)]
@@ -91,7 +93,7 @@ def test_a_file_keeps_them(faces: LabelledFaces, calls: list[int], tmp_path: Pat
 
 
 @pytest.mark.parametrize("damage", ["another set", "cut"])
-def test_a_file_that_does_not_fit_is_made_again(
+def test_damaged_or_foreign_file_is_ignored(
     faces: LabelledFaces, calls: list[int], tmp_path: Path, damage: str
 ) -> None:
     path = tmp_path / "landmarks.npz"
@@ -108,7 +110,7 @@ def test_a_file_that_does_not_fit_is_made_again(
     assert calls == [60, 60]
 
 
-def test_threads(faces: LabelledFaces, calls: list[int], tmp_path: Path) -> None:
+def test_concurrent_access(faces: LabelledFaces, calls: list[int], tmp_path: Path) -> None:
     store = LandmarkStore(faces, tmp_path / "landmarks.npz")
 
     def work(i: int) -> np.ndarray:
@@ -121,7 +123,7 @@ def test_threads(faces: LabelledFaces, calls: list[int], tmp_path: Path) -> None
         np.testing.assert_allclose(points, found[0] + i % 3, atol=1e-4)
 
 
-def test_a_picture_that_is_not_there(faces: LabelledFaces, calls: list[int]) -> None:
+def test_missing_picture(faces: LabelledFaces, calls: list[int]) -> None:
     (faces.root / "2.png").unlink()
     with pytest.raises(InputError, match=r"2\.png"):
         LandmarkStore(faces).get(2)

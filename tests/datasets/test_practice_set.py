@@ -1,4 +1,4 @@
-"""The practice set: honest pairs, the Kaggle layout, the same files for the same seed."""
+"""The practice set: pairs that differ by the manipulation alone, Kaggle layout, deterministic files."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces, read_faces, split
-from redeepfake_nb.datasets.synthetic import practice_faces
+from redeepfake_nb.datasets.synthetic import make_practice_set
 from redeepfake_nb.errors import OutputError
 
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> LabelledFaces:
-    return practice_faces(tmp_path_factory.mktemp("practice"), count=4, seed=3)
+    return make_practice_set(tmp_path_factory.mktemp("practice"), count=4, seed=3)
 
 
-def test_as_many_fakes_as_reals_in_the_kaggle_layout(faces: LabelledFaces) -> None:
+def test_balanced_labels_in_the_kaggle_layout(faces: LabelledFaces) -> None:
     assert list(faces.y) == [0, 1] * 4
     assert (faces.root / "metadata.csv").read_text().splitlines()[0] == (
         "videoname,original_width,original_height,label,original"
@@ -41,11 +41,9 @@ def test_a_fake_differs_from_its_original_where_it_was_blended(faces: LabelledFa
     assert np.abs(faces.image(0).astype(int) - faces.image(2)).mean() > 5
 
 
-def test_the_seed_decides_and_a_larger_set_begins_like_a_smaller(
-    faces: LabelledFaces, tmp_path: Path
-) -> None:
-    smaller = practice_faces(tmp_path / "same", count=2, seed=3)
-    other = practice_faces(tmp_path / "other", count=2, seed=4)
+def test_deterministic_and_larger_sets_extend_smaller_ones(faces: LabelledFaces, tmp_path: Path) -> None:
+    smaller = make_practice_set(tmp_path / "same", count=2, seed=3)
+    other = make_practice_set(tmp_path / "other", count=2, seed=4)
     for i in range(4):
         assert smaller.read(i) == faces.read(i)
         assert other.read(i) != faces.read(i)
@@ -57,15 +55,15 @@ def test_pairs_stay_together_in_a_split(faces: LabelledFaces) -> None:
     assert set(parts["split"]) == {"train", "val"}
 
 
-def test_made_again_over_itself(tmp_path: Path) -> None:
-    first = practice_faces(tmp_path, count=2)
-    second = practice_faces(tmp_path, count=1)
+def test_written_over_an_existing_set(tmp_path: Path) -> None:
+    first = make_practice_set(tmp_path, count=2)
+    second = make_practice_set(tmp_path, count=1)
     assert (len(first), len(second), len(read_faces(tmp_path))) == (4, 2, 2)
 
 
-def test_what_cannot_be(tmp_path: Path) -> None:
+def test_invalid_arguments(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="1 to 9999, not 0"):
-        practice_faces(tmp_path, count=0)
+        make_practice_set(tmp_path, count=0)
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="a part of the path is a file"):
-        practice_faces(tmp_path / "file" / "below", count=1)
+        make_practice_set(tmp_path / "file" / "below", count=1)

@@ -1,4 +1,4 @@
-"""The folder holds what it says, the same on every call."""
+"""The sample folder contains every kind of file, and is deterministic."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from redeepfake_nb import Classifier, OutputError, scan
-from redeepfake_nb.datasets.synthetic import write_sample_folder
+from redeepfake_nb.datasets.synthetic import make_sample_folder
 
 
+@pytest.mark.slow
 def test_every_kind_of_outcome_is_in_it(classifier: Classifier, tmp_path: Path) -> None:
-    folder = write_sample_folder(tmp_path / "files", 20)
+    folder = make_sample_folder(tmp_path / "files", 20)
     result = scan(folder, tmp_path / "j.sqlite", classifier, workers=0, frames=4)
     found = {Path(row.path).name: row for row in result.rows()}
     assert len(found) == 20
@@ -25,9 +26,9 @@ def test_every_kind_of_outcome_is_in_it(classifier: Classifier, tmp_path: Path) 
     assert sum(s == "done" for s in status.values()) == 16
 
 
-def test_it_is_the_same_again_and_another_with_another_seed(tmp_path: Path) -> None:
+def test_seed_determines_the_files(tmp_path: Path) -> None:
     def digests(name: str, seed: int, count: int = 7) -> list[str]:
-        folder = write_sample_folder(tmp_path / name, count, seed)
+        folder = make_sample_folder(tmp_path / name, count, seed)
         return [hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())]
 
     first = digests("a", 0)
@@ -37,9 +38,9 @@ def test_it_is_the_same_again_and_another_with_another_seed(tmp_path: Path) -> N
     assert len(set(first)) == 6
 
 
-def test_what_cannot_be_written(tmp_path: Path) -> None:
+def test_invalid_arguments(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):
-        write_sample_folder(tmp_path / "file" / "x", 1)
+        make_sample_folder(tmp_path / "file" / "x", 1)
     with pytest.raises(ValueError, match="1 to 9999"):
-        write_sample_folder(tmp_path, 0)
+        make_sample_folder(tmp_path, 0)

@@ -1,4 +1,4 @@
-"""samples: the pictures everything else is tried on."""
+"""The sample pictures: portrait and manipulated copy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from redeepfake_nb.media.frames import read_image
 pytest.importorskip("dlib")
 
 
-def test_portrait_is_what_scikit_image_carries():
+def test_portrait_is_the_one_of_scikit_image():
     skimage_data = pytest.importorskip("skimage.data")
     frame = sample_image()
     np.testing.assert_array_equal(frame.image, skimage_data.astronaut()[:320])
@@ -62,13 +62,13 @@ def test_written_files_are_the_samples(tmp_path):
         assert "manipulated" in picture.text["Description"]
 
 
-def test_a_folder_that_cannot_be_written(tmp_path):
+def test_unwritable_folder(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="there is a file of that name"):
         write_samples(tmp_path / "file")
 
 
-def test_a_write_that_fails_leaves_nothing_half_done(tmp_path, monkeypatch):
+def test_failed_write_leaves_no_partial_file(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 

@@ -1,4 +1,4 @@
-"""blending: what it touches, what it leaves alone."""
+"""Self-blending: what changes, what must stay identical, and determinism."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ def test_the_same_generator_state_gives_the_same_result():
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_no_strength_no_change(seed):
+def test_zero_strength_changes_nothing(seed):
     image = picture()
     blended, mask = self_blend(image, face_points(), np.random.default_rng(seed), strength=0)
     np.testing.assert_array_equal(blended, image)
     assert mask.max() > 0.2
 
 
-def test_more_strength_more_change():
+def test_change_grows_with_strength():
     image = picture().astype(int)
 
     def change(strength: float) -> float:
@@ -132,6 +132,6 @@ def test_a_hull_outside_the_picture_changes_nothing(centre, scale):
         (picture(), face_points(), float("nan")),
     ],
 )
-def test_refusals(image, points, strength):
+def test_invalid_arguments(image, points, strength):
     with pytest.raises(ValueError, match="must be"):
         self_blend(image, points, np.random.default_rng(0), strength=strength)
