@@ -1,24 +1,25 @@
-"""Typed errors. Imported by every module, imports none.
+"""Exceptions of the package, each of which names the subject, the cause and the next step.
 
-A message names three things in this order: what was being read, why it cannot be used, and what
-to do next. Callers that go through many files catch :class:`RedeepfakeError`, record
-:meth:`RedeepfakeError.to_dict` and carry on.
+Messages have the form "subject: cause. Next step." Callers that process many files catch
+:class:`RedeepfakeError`, record :meth:`RedeepfakeError.to_dict` and continue with the next file. Every module
+may import this one; it imports none.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 _MAX_NAME = 120
-# What a file says of itself may stand in a cause: the name of a layer, a setting.
+# A cause may quote the file itself, for example the name of a layer, so its length is limited too.
 _MAX_CAUSE = 1000
 
 
 def displayable(name: object, limit: int = _MAX_NAME) -> str:
-    """``name`` as one printable line of at most ``limit`` characters.
+    """Convert a name to one printable line of at most ``limit`` characters.
 
-    File names come from strangers: control characters and undecodable bytes are shown as escapes, and
-    a long name keeps its start and its end. HTML is not escaped here; whoever writes HTML does that.
+    File names are untrusted: control characters and undecodable bytes are shown as escapes, and a long name
+    keeps its start and its end. HTML is not escaped here; code that writes HTML has to do that.
     """
     text = str(name).encode("utf-8", "backslashreplace").decode("utf-8")
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -28,38 +29,38 @@ def displayable(name: object, limit: int = _MAX_NAME) -> str:
     return f"{text[:head]}…{text[head + 1 - limit :]}"
 
 
-# What Keras and TensorFlow put around the sentence that matters.
-_AROUND = re.compile(
+# Lines that Keras and TensorFlow put around the one that states the cause.
+_BOILERPLATE = re.compile(
     r"Exception encountered when calling|Graph execution error|Detected at node|File \"|<?[Ss]tack|config=|"
     r".*could not be deserialized properly"
 )
-_COLOURS = re.compile(r"\x1b\[[\d;]*m")
+_ANSI_COLORS = re.compile(r"\x1b\[[\d;]*m")
 
 
-def in_one_line(error: BaseException, limit: int = 200) -> str:
-    """What another library's exception says, as one printable line of at most ``limit`` characters."""
-    text = _COLOURS.sub("", str(error)).split("Arguments received by")[0]
+def one_line_message(error: BaseException, limit: int = 200) -> str:
+    """Summarise another library's exception in one printable line of at most ``limit`` characters."""
+    text = _ANSI_COLORS.sub("", str(error)).split("Arguments received by")[0]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     inner = [line.partition(": ")[2] for line in lines if line.startswith("Exception encountered: ")]
-    plain = [line for line in lines if not _AROUND.match(line)]
-    said = (inner[-1:] or plain or [""])[0]
-    # A lookup that failed says what it looked for, and nothing else.
-    if not said or isinstance(error, KeyError):
-        said = f"{type(error).__name__}: {said}".removesuffix(": ")
-    return displayable(said, limit)
+    plain = [line for line in lines if not _BOILERPLATE.match(line)]
+    cause = (inner[-1:] or plain or [""])[0]
+    # The message of a KeyError is nothing but the key.
+    if not cause or isinstance(error, KeyError):
+        cause = f"{type(error).__name__}: {cause}".removesuffix(": ")
+    return displayable(cause, limit)
 
 
 class RedeepfakeError(Exception):
-    """Base of all errors raised on purpose.
+    """Base class of all errors that this package raises on purpose.
 
     Parameters
     ----------
     cause
-        Why it cannot be used, as a clause: "the file is empty (0 bytes)".
+        Why the operation failed, as a clause: "the file is empty (0 bytes)".
     subject
-        What was being read or written: a file name, a model name. Shown as one printable line.
+        What was being read or written, such as a file or a model name. Shown as one printable line.
     next_step
-        What the reader can do about it, as a sentence.
+        What the user can do about it, as a sentence.
     """
 
     def __init__(self, cause: str, *, subject: object = None, next_step: str = "") -> None:
@@ -69,13 +70,13 @@ class RedeepfakeError(Exception):
         prefix = f"{self.subject}: " if self.subject else ""
         super().__init__(f"{prefix}{cause.rstrip('.')}." + (f" {next_step}" if next_step else ""))
 
-    def __reduce__(self):
-        # Keyword-only fields do not survive the default pickling of exceptions, and worker
-        # processes send their errors home by pickle.
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Keyword-only arguments do not survive the default pickling of exceptions, and worker processes
+        # return their errors by pickle.
         return _rebuild, (type(self), self.cause, self.subject, self.next_step)
 
     def to_dict(self) -> dict[str, str | None]:
-        """Plain values for journals and JSON reports."""
+        """Return the error as plain values for scan journals and JSON reports."""
         return {
             "error": type(self).__name__,
             "subject": self.subject,
@@ -84,77 +85,77 @@ class RedeepfakeError(Exception):
         }
 
 
-def _rebuild(kind: type[RedeepfakeError], cause: str, subject: str | None, next_step: str):
+def _rebuild(kind: type[RedeepfakeError], cause: str, subject: str | None, next_step: str) -> RedeepfakeError:
     return kind(cause, subject=subject, next_step=next_step)
 
 
 class InputError(RedeepfakeError):
-    """A photo or a video that cannot be analysed."""
+    """An image or a video cannot be analysed."""
 
 
 class EmptyFile(InputError):
-    """Nothing in it."""
+    """The file or array is empty."""
 
 
 class UnsupportedMedia(InputError):
-    """Not a picture or video, or a format that is not read here."""
+    """The input is neither an image nor a video, or its format is not supported."""
 
 
 class TruncatedMedia(InputError):
-    """Begins well and then breaks off or is damaged."""
+    """The file begins like a supported format but is truncated or damaged."""
 
 
 class MediaTooLarge(InputError):
-    """Claims more pixels, seconds or bytes than the limit allows."""
+    """The input exceeds a limit on pixels, duration, file size or memory."""
 
 
 class NoVideoFrames(InputError):
-    """A container without a single decodable picture."""
+    """The file contains no video stream, or a video stream without frames."""
 
 
 class ModelError(RedeepfakeError):
-    """A model that cannot be used."""
+    """A model cannot be used."""
 
 
 class NotAModel(ModelError):
-    """The file is no Keras model at all (a Git LFS pointer, a web page, something else)."""
+    """The file is not a Keras model (but a Git LFS pointer, a web page, something else)."""
 
 
 class UnsafeModel(ModelError):
-    """The file asks for code or files that a model has no business with."""
+    """The model file refers to code, other files or more memory than a model may need."""
 
 
 class ModelIncomplete(ModelError):
-    """Weights, sidecar or a needed setting is missing."""
+    """The weights, the sidecar or a required setting is missing."""
 
 
 class UnsuitableModel(ModelError):
-    """Loads, but is no binary face classifier, or gives scores that are not finite."""
+    """The model loads but is not a binary face classifier, or its scores are not finite."""
 
 
 class HashMismatch(ModelError):
-    """The file's SHA-256 is not the one that was expected."""
+    """The SHA-256 of a file differs from the expected one."""
 
 
 class UnknownChoice(RedeepfakeError, ValueError):
-    """A name among arguments that stands for nothing: a method, a target, a layer without a map."""
+    """An argument names an unknown method or target, or a layer that has no feature map."""
 
 
 class OutputError(RedeepfakeError):
-    """Something could not be written."""
+    """A file or folder could not be written."""
 
 
 class JournalError(RedeepfakeError):
-    """A journal of scans that cannot be used: foreign, newer, damaged, or in use."""
+    """A scan journal cannot be used: another program's file, a newer version, damaged, or in use."""
 
 
 class WorkerLost(InputError):
-    """The process that read the file ended in the middle of it."""
+    """The worker process ended while it processed the file."""
 
 
 class TookTooLong(InputError):
-    """Not done within the time limit."""
+    """The file was not processed within the time limit."""
 
 
 class MissingExtra(RedeepfakeError):
-    """A package is needed that only an extra of this one brings."""
+    """A package is missing that is installed only with an extra of this one."""

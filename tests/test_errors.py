@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from redeepfake_nb import errors
-from redeepfake_nb.errors import EmptyFile, InputError, RedeepfakeError, displayable, in_one_line
+from redeepfake_nb.errors import EmptyFile, InputError, RedeepfakeError, displayable, one_line_message
 
 
 def test_message_names_file_cause_and_next_step() -> None:
@@ -73,7 +73,7 @@ def test_names_are_shown_on_one_printable_line(name: str, shown: str) -> None:
     ],
 )
 def test_what_others_say_in_one_line(error: Exception, said: str) -> None:
-    assert in_one_line(error) == said
+    assert one_line_message(error) == said
 
 
 def test_a_cause_is_one_printable_line_too() -> None:

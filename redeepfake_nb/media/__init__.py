@@ -1,7 +1,7 @@
-"""Bytes in, upright RGB frames out: the only decoder of pictures and videos.
+"""Safe decoding of untrusted images and videos to upright RGB frames.
 
-Paths, bytes, arrays and uploads become :class:`Frame`s within limits on size, memory and time; whatever was
-repaired, assumed or left out is recorded in their :class:`Source`.
+Paths, bytes, arrays and uploads become :class:`Frame` records within limits on size, memory and time;
+whatever was repaired, assumed or left out is recorded in their :class:`Source`.
 """
 
 import lazy_loader

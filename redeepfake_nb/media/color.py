@@ -1,11 +1,11 @@
-"""A decoded video picture -> upright RGB pixels, with what the stream says about its colours and position.
+"""Convert decoded video frames to upright RGB according to their colour tags and display matrix.
 
-* The matrix (BT.601, BT.709, BT.2020) and the range (full or limited) are those the picture is marked with.
-  An unmarked picture is taken as BT.601 of limited range, as FFmpeg and OpenCV do, whatever its size.
-* More than 8 bits are rounded to 8. HDR (PQ, HLG) is not tone-mapped: said, not changed.
-* Rotation and mirroring by quarter turns, as the display matrix says, are applied; other angles are said.
-* Pictures of pixels that are not square are not stretched: said.
-* Transparent parts are shown on white.
+* The YUV matrix (BT.601, BT.709, BT.2020) and the range (full or limited) are those the frame is tagged with.
+  An untagged frame is taken as BT.601 with limited range, as FFmpeg and OpenCV do, whatever its size.
+* More than 8 bits are rounded to 8. HDR (PQ, HLG) is not tone-mapped; a note says so.
+* Rotation by multiples of 90 degrees and mirroring are applied; other angles are only noted.
+* Frames with non-square pixels are not resized; a note says so.
+* Transparent parts are composited on white.
 """
 
 from __future__ import annotations
@@ -21,50 +21,56 @@ _HDR = {16: "PQ", 18: "HLG"}
 _UNSPECIFIED = 2
 
 
-class Converter:
-    """Turns the pictures of one video into RGB. Not for two threads at a time."""
+class FrameConverter:
+    """Converts the frames of one video to RGB. Not thread-safe."""
 
     def __init__(self) -> None:
         from av.video.reformatter import Interpolation, VideoReformatter
 
         self._reformatter = VideoReformatter()
-        # The fast way: within 2 of 255 of exact arithmetic, and to the last bit what OpenCV gives, by which
-        # most training faces were cut out. swscale's exact way takes four times as long.
+        # The fast mode: within 2 of 255 of exact arithmetic, and bit-identical to OpenCV, with which most
+        # training faces were extracted. swscale's exact mode takes four times as long.
         self._flags = int(Interpolation.BILINEAR)
 
     def rgb(self, picture: av.VideoFrame) -> np.ndarray:
-        """(H, W, 3) uint8 RGB, upright.
+        """Convert a frame to (H, W, 3) uint8 RGB, upright.
 
         Raises
         ------
         av.FFmpegError
-            Its pixel format is not one that can be converted.
+            The pixel format cannot be converted.
         """
         alpha = _has_alpha(picture)
-        wanted = "rgba" if alpha else "rgb24"
-        pixels = self._reformat(picture, wanted).to_ndarray()
+        pixels = self._reformat(picture, "rgba" if alpha else "rgb24").to_ndarray()
         if alpha:
-            pixels = _on_white(pixels)
-        return _turned(pixels, display_matrix(picture))
+            pixels = composite_on_white(pixels)
+        return _apply_display_matrix(pixels, display_matrix(picture))
 
-    def _reformat(self, picture: av.VideoFrame, wanted: str) -> av.VideoFrame:
+    def _reformat(self, picture: av.VideoFrame, pixel_format: str) -> av.VideoFrame:
         import av
 
         try:
-            return self._reformatter.reformat(picture, format=wanted, interpolation=self._flags, threads=1)
+            return self._reformatter.reformat(
+                picture, format=pixel_format, interpolation=self._flags, threads=1
+            )
         except (av.FFmpegError, ValueError):
-            # Marked with a matrix that swscale does not know (a wrong mark, mostly): take it as unmarked.
+            # Tagged with a matrix that swscale does not know (mostly a wrong tag): treat it as untagged.
             picture.colorspace = _UNSPECIFIED
-            return self._reformatter.reformat(picture, format=wanted, interpolation=self._flags, threads=1)
+            return self._reformatter.reformat(
+                picture, format=pixel_format, interpolation=self._flags, threads=1
+            )
 
 
-def notes(picture: av.VideoFrame, pixel_aspect: float | None) -> tuple[str, ...]:
-    """What of ``picture`` is shown otherwise than its maker meant, as clauses."""
+def conversion_notes(picture: av.VideoFrame, pixel_aspect: float | None) -> tuple[str, ...]:
+    """Describe, as clauses, in which respects the converted frame differs from what its producer intended.
+
+    ``pixel_aspect`` is the width of a pixel divided by its height, if known.
+    """
     found = []
     if picture.color_trc in _HDR:
         found.append(f"high dynamic range ({_HDR[picture.color_trc]}) is not tone-mapped; colours look flat")
     if pixel_aspect and not 0.99 < pixel_aspect < 1.01:
-        found.append(f"pixels are {pixel_aspect:.3g} times as wide as high; pictures are not stretched")
+        found.append(f"pixels are {pixel_aspect:.3g} times as wide as high; frames are not resized")
     if picture.interlaced_frame:
         found.append("interlaced; moving edges may look combed")
     matrix = display_matrix(picture)
@@ -76,21 +82,24 @@ def notes(picture: av.VideoFrame, pixel_aspect: float | None) -> tuple[str, ...]
 
 
 def display_matrix(picture: av.VideoFrame) -> np.ndarray | None:
-    """((a, b), (c, d)) int32 of the picture's display matrix, ``None`` where it has none.
+    """Get ((a, b), (c, d)) int32 from a frame's display matrix; ``None`` if it has none.
 
-    A point (x, y) of the stored picture is shown at (a x + c y, b x + d y), up to scale.
+    A point (x, y) of the stored frame is displayed at (a x + c y, b x + d y), up to scale.
     """
-    from av.sidedata.sidedata import Type
-
-    for data in picture.side_data:
-        if data.type is Type.DISPLAYMATRIX:
-            values = np.frombuffer(bytes(data), np.int32)
-            return values[:9].reshape(3, 3)[:2, :2] if len(values) >= 9 else None
-    return None
+    try:
+        # PyAV's stub declares a dict of other keys; this is its container of side data, keyed by type.
+        data = picture.side_data["DISPLAYMATRIX"]  # type: ignore[typeddict-item]
+    except KeyError:
+        return None
+    values = np.frombuffer(bytes(data), np.int32)
+    return values[:9].reshape(3, 3)[:2, :2] if len(values) >= 9 else None
 
 
 def rotation(picture: av.VideoFrame) -> int:
-    """Degrees clockwise that the stored picture is turned to be upright: 0, 90, 180, 270, or an odd angle."""
+    """Get the clockwise rotation, in whole degrees from 0 to 359, that brings the stored frame upright.
+
+    PyAV's ``VideoFrame.rotation`` truncates the angle instead of rounding it.
+    """
     matrix = display_matrix(picture)
     if matrix is None or not matrix.any():
         return 0
@@ -99,7 +108,7 @@ def rotation(picture: av.VideoFrame) -> int:
 
 
 def _quarter_turn(matrix: np.ndarray) -> tuple[bool, bool, bool] | None:
-    """(swap axes, mirror left-right, mirror top-bottom), in this order; ``None`` for other turns."""
+    """Split into (transpose, flip left-right, flip top-bottom), in this order; ``None`` for other angles."""
     (a, b), (c, d) = matrix.astype(float)
     largest = max(abs(v) for v in (a, b, c, d))
     small = 0.01 * largest
@@ -112,7 +121,7 @@ def _quarter_turn(matrix: np.ndarray) -> tuple[bool, bool, bool] | None:
     return None
 
 
-def _turned(pixels: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
+def _apply_display_matrix(pixels: np.ndarray, matrix: np.ndarray | None) -> np.ndarray:
     turn = None if matrix is None else _quarter_turn(matrix)
     if turn is None:
         return pixels
@@ -132,7 +141,8 @@ def _has_alpha(picture: av.VideoFrame) -> bool:
     )
 
 
-def _on_white(rgba: np.ndarray) -> np.ndarray:
+def composite_on_white(rgba: np.ndarray) -> np.ndarray:
+    """Composite (H, W, 4) uint8 RGBA on white; returns (H, W, 3) uint8 RGB, C-contiguous."""
     alpha = rgba[..., 3:].astype(np.uint16)
     if alpha.min() == 255:
         return np.ascontiguousarray(rgba[..., :3])

@@ -1,4 +1,4 @@
-"""What a file really is, told from its first bytes. Names and extensions are never believed."""
+"""Detect file types from the first bytes; file names and extensions are never trusted."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ..errors import RedeepfakeError
 from .files import MAX_BYTES, open_file
 from .image_containers import is_animated
 
-# Formats that are decoded here: (offset, bytes, format).
-_PICTURES: tuple[tuple[int, bytes, str], ...] = (
+# Supported image formats: (offset, signature, format).
+_IMAGES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\xff\xd8\xff", "JPEG"),
     (0, b"\x89PNG\r\n\x1a\n", "PNG"),
     (0, b"GIF87a", "GIF"),
@@ -24,7 +24,7 @@ _PICTURES: tuple[tuple[int, bytes, str], ...] = (
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"miaf", b"mif2"}
 _AVIF_BRANDS = {b"avif", b"avis"}
 
-# Containers of moving pictures that are read here: (offset, bytes, format).
+# Supported video containers: (offset, signature, format).
 _VIDEOS: tuple[tuple[int, bytes, str], ...] = (
     *((4, box, "MP4") for box in (b"ftyp", b"moov", b"mdat", b"wide", b"pnot", b"styp", b"moof", b"sidx")),
     (4, b"free", "MP4"),
@@ -41,7 +41,8 @@ _VIDEOS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x00\x00\x01\xb3", "MPEG-1/2"),
     (0, b"\x00\x00\x01\xb0", "MPEG-4"),
 )
-# What stands behind the start code of a bare stream: a parameter set, an access unit mark, a message.
+# First bytes after the start code of an elementary stream: parameter set, access unit delimiter or SEI
+# message.
 _HEVC_STARTS = (b"\x40\x01", b"\x42\x01", b"\x44\x01", b"\x46\x01", b"\x4e\x01")
 _H264_STARTS = (b"\x67", b"\x47", b"\x27", b"\x09", b"\x06")
 
@@ -49,11 +50,11 @@ _CONVERT = "Convert it to PNG or JPEG first."
 _VIDEO = "Use analyze_video() or open_video() for videos."
 _ARCHIVE = "Unpack it and name a picture inside."
 _PLAYLIST = "Download the video itself; playlists are not followed."
-_WRONG = "Check that the right file was chosen."
-DOWNLOAD = "Download the picture itself; this is what a browser got instead."
+_WRONG_FILE = "Check that the right file was chosen."
+DOWNLOAD = "Download the picture itself; this is the page that a browser got instead."
 
-# Everything else that people hand over by mistake: (offset, bytes, what it is, what to do).
-_OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
+# Other formats that users pass by mistake: (offset, signature, description, next step).
+_UNSUPPORTED: tuple[tuple[int, bytes, str, str], ...] = (
     (
         0,
         b"version https://git-lfs.github.com/spec",
@@ -97,28 +98,28 @@ _OTHERS: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b".RMF", "a RealMedia video", _CONVERT),
     *((0, start + b"WS", "a Flash film", _CONVERT) for start in (b"F", b"C", b"Z")),
     (0, b"PK\x03\x04", "a zip archive (or a document or model stored as one)", _ARCHIVE),
-    (0, b"PK\x05\x06", "an empty zip archive", _WRONG),
+    (0, b"PK\x05\x06", "an empty zip archive", _WRONG_FILE),
     (0, b"\x1f\x8b", "a gzip archive", _ARCHIVE),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", _ARCHIVE),
     (0, b"Rar!", "a RAR archive", _ARCHIVE),
     (257, b"ustar", "a tar archive", _ARCHIVE),
     (0, b"\x89HDF", "an HDF5 file, perhaps a Keras model", "Models go to load_model()."),
     (0, b"\x93NUMPY", "a NumPy array file", "Load it with numpy.load() and hand over the array."),
-    (0, b"ID3", "an MP3 file", _WRONG),
-    (0, b"fLaC", "a FLAC audio file", _WRONG),
-    (0, b"\x7fELF", "a program", _WRONG),
-    (0, b"MZ", "a program", _WRONG),
+    (0, b"ID3", "an MP3 file", _WRONG_FILE),
+    (0, b"fLaC", "a FLAC audio file", _WRONG_FILE),
+    (0, b"\x7fELF", "a program", _WRONG_FILE),
+    (0, b"MZ", "a program", _WRONG_FILE),
 )
 
 
-def picture_format(data: bytes) -> str | None:
-    """Format of the picture that ``data`` begins like ("JPEG", "PNG", ...), or ``None``."""
-    for offset, magic, name in _PICTURES:
+def image_format(data: bytes) -> str | None:
+    """Detect the image format of ``data`` ("JPEG", "PNG", ...); ``None`` if it is not a supported image."""
+    for offset, magic, name in _IMAGES:
         if data.startswith(magic, offset):
             return name
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "WEBP"
-    # Two letters are a weak signature: ask for the sizes of a BMP info header as well.
+    # Two letters are a weak signature, so the size of the BMP info header is checked as well.
     if data.startswith(b"BM") and int.from_bytes(data[14:18], "little") in (12, 16, 40, 52, 56, 64, 108, 124):
         return "BMP"
     if data[4:8] == b"ftyp":
@@ -131,19 +132,19 @@ def picture_format(data: bytes) -> str | None:
 
 
 def video_format(data: bytes) -> str | None:
-    """Container of moving pictures that ``data`` (512 bytes or more of a file) begins like, or ``None``.
+    """Detect the video container of a file from its first 512 or more bytes; ``None`` if it is not supported.
 
     ``"MP4"`` stands for its whole family (QuickTime, 3GP), ``"Matroska"`` also for WebM, ``"ASF"`` for
-    Windows Media. Nothing that points to other files is among them.
+    Windows Media. Formats that refer to other files are not supported.
     """
-    if picture_format(data) not in (None, "GIF"):
+    if image_format(data) not in (None, "GIF"):
         return None
     for offset, magic, name in _VIDEOS:
         if data.startswith(magic, offset):
             return name
     if data.startswith(b"RIFF") and data[8:11] == b"AVI":
         return "AVI"
-    # Packets of 188 bytes begin with 47; on discs and in cameras four bytes stand before each.
+    # Packets of 188 bytes begin with 0x47; on discs and in cameras each is preceded by four bytes.
     for first, size in ((0, 188), (4, 192)):
         if all(data[i : i + 1] == b"\x47" for i in (first, first + size)):
             return "MPEG-TS"
@@ -157,7 +158,7 @@ def video_format(data: bytes) -> str | None:
 
 
 def is_audio(data: bytes) -> bool:
-    """Whether ``data`` begins like a file that can only hold sound."""
+    """Tell whether ``data`` begins like a file that contains audio only."""
     if data.startswith((b"ID3", b"fLaC", b"#!AMR", b"ADIF")):
         return True
     if data.startswith(b"RIFF") and data[8:12] == b"WAVE":
@@ -167,34 +168,34 @@ def is_audio(data: bytes) -> bool:
 
 
 def _brands(data: bytes) -> set[bytes]:
-    """Brands of an ISO base media file: the major one and those it says it is compatible with."""
+    """Return the major and the compatible brands of an ISO base media file."""
     end = min(int.from_bytes(data[:4], "big"), 256, len(data))
     return {data[8:12], *(data[i : i + 4] for i in range(16, end - 3, 4))}
 
 
-def describe(data: bytes) -> tuple[str, str]:
-    """What ``data``, which is no picture format read here, is instead, and what to do about it."""
-    for offset, magic, what, step in _OTHERS:
+def describe_unsupported(data: bytes) -> tuple[str, str]:
+    """Describe data of an unsupported format ("a PDF document"), and tell the user's next step."""
+    for offset, magic, what, step in _UNSUPPORTED:
         if data.startswith(magic, offset):
             return what, step
     if data[4:8] == b"ftyp":
         return "an MP4 or QuickTime file", _VIDEO
     if data.startswith(b"RIFF"):
-        return ("an AVI video", _VIDEO) if data[8:11] == b"AVI" else ("a RIFF file", _WRONG)
+        return ("an AVI video", _VIDEO) if data[8:11] == b"AVI" else ("a RIFF file", _WRONG_FILE)
     if data[:1] == b"\x47" and data[188:189] == b"\x47":
         return "an MPEG transport stream", _VIDEO
     if b"%PDF-" in data[:1024]:
         return "a PDF document", "Export the picture from it as PNG or JPEG."
     head = data[:512]
     if not head.strip(b"\x00"):
-        return "a file that begins with zero bytes only", "Copy or download it again; that went wrong."
+        return "a file that begins with zero bytes only", "Copy or download it again; the copy is damaged."
     text = _as_text(head)
     if text is not None:
         return _describe_text(text)
-    return "a file of a kind unknown here", _CONVERT
+    return "a file of an unknown type", _CONVERT
 
 
-# Playlists, lists of parts and edits, and addresses of streams; what they name is never opened.
+# Playlists, edit lists and stream addresses; the files they name are never opened.
 _PLAYLIST_STARTS = (
     "#extm3u", "[playlist]", "[reference]", "<asx", "<smil", "<playlist", "v=0", "file '", "# mpv edl",
     "mplayer edl", "rtsp://", "rtmp://", "mms://", "http://", "https://",
@@ -203,16 +204,15 @@ _PLAYLIST_STARTS = (
 
 
 def _as_text(head: bytes) -> str | None:
-    """``head`` as text, or ``None`` where it is binary. A lone byte says nothing and counts as binary."""
+    """Decode ``head`` as text; ``None`` if it is binary. A single byte counts as binary."""
     if len(head) < 2:
         return None
     try:
-        # A multi-byte character may be cut at the end of the sample.
+        # A multi-byte character may be cut off at the end of ``head``.
         text = head.decode("utf-8", "strict" if len(head) < 512 else "ignore")
     except UnicodeDecodeError:
         return None
-    odd = sum(not (c.isprintable() or c in "\t\r\n\f\ufeff") for c in text)
-    return text if odd == 0 else None
+    return text if all(c.isprintable() or c in "\t\r\n\f\ufeff" for c in text) else None
 
 
 def _describe_text(text: str) -> tuple[str, str]:
@@ -226,37 +226,37 @@ def _describe_text(text: str) -> tuple[str, str]:
     if start.startswith(_PLAYLIST_STARTS) or (start.startswith("<?xml") and "<playlist" in start):
         return "a video playlist", _PLAYLIST
     if start.startswith(";ffmetadata"):
-        return "a list of chapters and titles (FFmpeg metadata)", _WRONG
+        return "a list of chapters and titles (FFmpeg metadata)", _WRONG_FILE
     if start.startswith("push graphic-context"):
         return "a drawing in text (MVG)", _CONVERT
     if start.startswith("<?xml"):
         return "an XML file", DOWNLOAD
     if start.startswith(("{", "[")):
-        return "a text file, perhaps JSON", _WRONG
+        return "a text file, perhaps JSON", _WRONG_FILE
     if start.startswith("data:image"):
         return "a data URL written out as text", "Decode its base64 part to bytes first."
-    return "plain text", _WRONG
+    return "plain text", _WRONG_FILE
 
 
 def is_video(path: str | os.PathLike) -> bool:
-    """Whether the file's first bytes are those of moving pictures; False where it cannot be read."""
+    """Tell whether a file is a video or an animated GIF, by its first bytes; False if it cannot be read."""
     try:
         with open_file(path, max_bytes=sys.maxsize) as opened:
             kind = video_format(opened.read(4096))
             if kind == "GIF":
-                # Stills and moving pictures begin alike.
+                # Still and animated GIFs have the same signature.
                 opened.seek(0)
                 return is_animated(opened.read(MAX_BYTES))
             return kind is not None
     except (RedeepfakeError, OSError):
-        return False  # the reader of pictures says what is wrong with it
+        return False  # reading it as an image then reports what is wrong with it
 
 
 def is_media(path: str | os.PathLike) -> bool:
-    """Whether the file's first bytes are those of a picture or of moving pictures."""
+    """Tell whether a file is an image or a video, by its first bytes; False if it cannot be read."""
     try:
         with open_file(path, max_bytes=sys.maxsize) as opened:
             head = opened.read(4096)
     except (RedeepfakeError, OSError):
         return False
-    return picture_format(head) is not None or video_format(head) is not None
+    return image_format(head) is not None or video_format(head) is not None

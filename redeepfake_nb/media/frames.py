@@ -1,7 +1,7 @@
-"""The only way in for pictures: paths, bytes, arrays and uploads -> upright RGB :class:`Frame` records.
+"""Read images from paths, bytes, arrays and uploads into upright RGB :class:`Frame` records.
 
-File names never reach a decoder: bytes are read here, from regular files only, and judged by their
-content.
+Decoders never see a file name: this module reads the bytes, from regular files only, and the format is
+detected from the content.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import EmptyFile, MediaTooLarge, TruncatedMedia, UnsupportedMedia, displayable
-from .files import MAX_BYTES, check_bytes, out_of_memory, read_file
+from .files import MAX_BYTES, check_file_size, memory_error, read_file
 from .image_decoding import MAX_PIXELS, decode_image
 
 __all__ = [
@@ -33,18 +33,19 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Source:
-    """Where a frame came from.
+    """Origin of a frame.
 
     Parameters
     ----------
     name
-        File name without folders, or what the caller chose; kept as one printable line.
+        File name without folders, or the name that the caller chose; kept as one printable line.
     sha256
-        Of the file's bytes. Of an array: of its shape, as text ``"480x640x3:"``, followed by its bytes.
+        SHA-256 of the file's bytes. For an array: of its shape as text, ``"480x640x3:"``, followed by its
+        bytes.
     format
         ``"JPEG"``, ``"PNG"``, ..., or ``"array"``.
     size_bytes
-        Of the file; ``None`` for an array.
+        Size of the file; ``None`` for an array.
     warnings
         What was ignored, assumed or repaired while reading.
     """
@@ -60,7 +61,7 @@ class Source:
         object.__setattr__(self, "warnings", tuple(self.warnings))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return the fields as plain values for JSON."""
         return {
             "name": self.name,
             "sha256": self.sha256,
@@ -72,23 +73,23 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture, or one picture of a video.
+    """A still image or one frame of a video.
 
     Parameters
     ----------
     image
         (H, W, 3) uint8 RGB, upright. Kept C-contiguous and read-only; the caller's own array stays writable.
     index
-        Zero-based place in decode order.
+        Zero-based position among the displayed frames of the video; 0 for a still image.
     timestamp
-        Seconds from the start; 0 for a still picture.
+        Seconds from the first frame; 0 for a still image.
     source
-        Where it came from, if known.
+        Origin of the frame, if known.
 
     Raises
     ------
     ValueError
-        The image is no (H, W, 3) uint8 array or is empty, or index or timestamp are out of range.
+        The image is not an (H, W, 3) uint8 array or is empty, or index or timestamp are out of range.
     """
 
     image: np.ndarray = field(repr=False)
@@ -105,25 +106,25 @@ class Frame:
             raise ValueError(f"image must have the shape (H, W, 3), not {image.shape}")
         if self.index < 0 or not np.isfinite(self.timestamp):
             raise ValueError(f"index {self.index} and timestamp {self.timestamp} do not name a frame")
-        # dlib silently finds nothing in an array that is not contiguous.
+        # dlib silently finds no faces in an array that is not contiguous.
         view = np.ascontiguousarray(image).view(np.ndarray)
         view.flags.writeable = False
         object.__setattr__(self, "image", view)
 
     @property
     def width(self) -> int:
-        """Pixels."""
+        """Width in pixels."""
         return self.image.shape[1]
 
     @property
     def height(self) -> int:
-        """Pixels."""
+        """Height in pixels."""
         return self.image.shape[0]
 
 
 @dataclass(frozen=True)
 class Upload:
-    """One uploaded file: its name as the browser told it, and its content."""
+    """One uploaded file: its name as sent by the browser, and its content."""
 
     name: str
     data: bytes
@@ -132,82 +133,82 @@ class Upload:
 def read_image(
     source: Any, *, name: str | None = None, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES
 ) -> Frame:
-    """Read one picture.
+    """Read one image.
 
     Parameters
     ----------
     source
         * a path (``str`` or path object),
         * the file's content as ``bytes``, ``bytearray`` or ``memoryview``,
-        * an (H, W, 3) uint8 array in **RGB** order, or (H, W) uint8 grey. OpenCV's ``imread`` gives BGR,
-          which looks the same to a program: turn it with ``image[..., ::-1]`` first,
-        * one upload of an ipywidgets ``FileUpload`` (or what :func:`uploads` gives), or
-        * a :class:`Frame`, which is returned as it is.
+        * an (H, W, 3) uint8 array in **RGB** order, or an (H, W) uint8 grey image. OpenCV's ``imread``
+          returns BGR, which cannot be told from RGB here: reverse it with ``image[..., ::-1]`` first,
+        * one upload of an ipywidgets ``FileUpload``, or an :class:`Upload` from :func:`uploads`, or
+        * a :class:`Frame`, which is returned unchanged.
     name
-        What reports and errors call it. Default: the file's or upload's own name.
+        Name in reports and error messages. Default: the name of the file or upload.
     max_pixels
-        Largest width x height. Read from the header, before decoding.
+        Largest width x height, checked against the header before decoding.
     max_bytes
-        Largest file.
+        Largest file size.
 
     Returns
     -------
     Frame
-        Upright RGB. What was ignored or assumed stands in ``frame.source.warnings``.
+        Upright RGB. ``frame.source.warnings`` lists what was ignored or assumed.
 
     Raises
     ------
     InputError
-        Not there or not readable. Its children say more: :class:`EmptyFile`, :class:`UnsupportedMedia`,
-        :class:`TruncatedMedia`, :class:`MediaTooLarge`.
+        The image does not exist or cannot be read. Subclasses tell why: :class:`EmptyFile`,
+        :class:`UnsupportedMedia`, :class:`TruncatedMedia`, :class:`MediaTooLarge`.
     """
     if isinstance(source, Frame):
         return source
     if isinstance(source, np.ndarray):
         return _from_array(source, name or "array", max_pixels)
-    data, label, subject = content(source, name=name, what="picture", others="an RGB uint8 array")
+    data, label, subject = resolve_source(source, name=name, what="picture", others="an RGB uint8 array")
     subject = name or subject
     if data is None:
         data = read_file(source, name=name, max_bytes=max_bytes)
-    check_bytes(memoryview(data).nbytes, max_bytes, subject)
+    check_file_size(memoryview(data).nbytes, max_bytes, subject)
     try:
         data = bytes(data)
         pixels, kind, notes = decode_image(data, name=subject, max_pixels=max_pixels)
         origin = Source(name or label, hashlib.sha256(data).hexdigest(), kind, len(data), notes)
         return Frame(pixels, source=origin)
     except MemoryError as error:
-        raise out_of_memory("read", subject) from error
+        raise memory_error("read", subject) from error
 
 
-def content(
+def resolve_source(
     source: Any, *, name: str | None = None, what: str = "picture", others: str = ""
 ) -> tuple[bytes | bytearray | memoryview | None, str, str]:
-    """What a path, bytes or one upload holds, before anything is read.
+    """Get the bytes and names of a path, bytes or one upload, without reading a file.
 
     Parameters
     ----------
     source
         See :func:`read_image`.
     name
-        What errors call it.
+        Name in error messages, if the caller chose one.
     what
         ``"picture"`` or ``"video"``, for messages.
     others
-        What else the caller takes, for messages.
+        Other inputs that the caller accepts, for messages.
 
     Returns
     -------
     data
-        Its bytes; ``None`` where ``source`` is a path.
+        The bytes; ``None`` where ``source`` is a path.
     label
-        Its name without folders, for records.
+        Name without folders, for records.
     subject
-        Its name for errors.
+        Name for error messages.
 
     Raises
     ------
     UnsupportedMedia
-        It is none of these.
+        ``source`` is of another type.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         label = "image bytes" if what == "picture" else f"{what} bytes"
@@ -228,17 +229,22 @@ def content(
 
 
 def uploads(value: Any) -> list[Upload]:
-    """The files in a ``FileUpload.value``, of ipywidgets 8 (a tuple) as of 7.7 (a dict, as on Colab).
+    """Convert the value of a ``FileUpload`` widget to a list of uploads.
+
+    Parameters
+    ----------
+    value
+        ``FileUpload.value`` of ipywidgets 8 (a tuple) or of ipywidgets 7.7 (a dict, as on Colab).
 
     Returns
     -------
     list of Upload
-        In the order given; empty where nothing was uploaded.
+        In the order given; empty if nothing was uploaded.
 
     Raises
     ------
     UnsupportedMedia
-        It is no such value.
+        ``value`` is something else.
     """
     if not value:
         return []
@@ -251,15 +257,15 @@ def uploads(value: Any) -> list[Upload]:
 
 
 def _one_upload(item: Any) -> Upload:
-    """One upload: ``{name, content, ...}``, ``{metadata: {name}, content}``, or ``{name: either}``."""
+    """Convert one upload: ``{name, content}``, ``{metadata: {name}, content}``, or ``{name: either}``."""
     if not isinstance(item, Mapping) or not item:
         raise _not_an_upload(item)
     name = None
     if "content" not in item:
         if len(item) > 1:
             raise UnsupportedMedia(
-                f"these are {len(item)} uploads; one is wanted",
-                next_step="Read each of uploads(value) by itself.",
+                f"these are {len(item)} uploads; one is expected",
+                next_step="Read each item of uploads(value) separately.",
             )
         name, item = next(iter(item.items()))
         if not isinstance(item, Mapping) or "content" not in item:
@@ -275,7 +281,7 @@ def _one_upload(item: Any) -> Upload:
         raise TruncatedMedia(
             f"only {arrived:,} of its {size:,} bytes were uploaded",
             subject=name,
-            next_step="Upload it again; large files are better named by their path.",
+            next_step="Upload it again; for large files give a path instead.",
         )
     return Upload(name, bytes(content))
 
@@ -290,13 +296,10 @@ def _describe(value: Any) -> str:
     return "nothing (None)" if value is None else f"an object of type {type(value).__name__}"
 
 
-# ------------------------------------------------------------------ arrays
-
-
 def _from_array(array: np.ndarray, name: str, max_pixels: int) -> Frame:
     def refuse(given: str, step: str) -> UnsupportedMedia:
         return UnsupportedMedia(
-            f"an (H, W, 3) uint8 array in RGB order is wanted, and this is {given}",
+            f"expected an (H, W, 3) uint8 array in RGB order, not {given}",
             subject=name,
             next_step=step,
         )
@@ -312,17 +315,17 @@ def _from_array(array: np.ndarray, name: str, max_pixels: int) -> Frame:
         elif array.dtype.kind == "b":
             step = "Use image.astype(np.uint8) * 255."
         else:
-            step = "Bring its values to 0 to 255 and convert it with .astype(np.uint8)."
+            step = "Scale its values to 0 to 255 and convert it with .astype(np.uint8)."
         raise refuse(f"{array.dtype} of shape {array.shape}", step)
     notes: tuple[str, ...] = ()
     if array.ndim == 3 and array.shape[2] == 4:
-        raise refuse(f"one of shape {array.shape}", "Drop the transparency with image[..., :3].")
+        raise refuse(f"shape {array.shape}", "Drop the transparency with image[..., :3].")
     if array.ndim == 4:
-        raise refuse(f"one of shape {array.shape}", "Take one picture out of the batch: images[0].")
+        raise refuse(f"shape {array.shape}", "Take one image out of the batch: images[0].")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim == 2:
-        notes = ("grey array shown as RGB",)
+        notes = ("grey array converted to RGB",)
         pixels = np.repeat(array[..., None], 3, axis=2)
     elif array.ndim == 3 and array.shape[2] == 3:
         pixels = None
@@ -330,7 +333,7 @@ def _from_array(array: np.ndarray, name: str, max_pixels: int) -> Frame:
         step = (
             "Use image.transpose(1, 2, 0)." if array.ndim == 3 and array.shape[0] == 3 else "Check the array."
         )
-        raise refuse(f"one of shape {array.shape}", step)
+        raise refuse(f"shape {array.shape}", step)
     if array.shape[0] * array.shape[1] > max_pixels:
         raise MediaTooLarge(
             f"the array has {array.shape[1]} x {array.shape[0]} pixels; "

@@ -1,7 +1,8 @@
-"""Walks through JPEG, PNG and WebP files without decoding: size, completeness, orientation, profile.
+"""Parse image containers without decoding: size, completeness, orientation, colour profile, number of frames.
 
-What a decoder does not need (comments, text, thumbnails, camera notes, trailing videos) is left out
-of what it is given, so that none of it can do harm. The pixels stay what they were.
+JPEG, PNG and GIF files are also rewritten with only the parts that the decoder needs: comments, text,
+thumbnails, maker notes and trailing data are dropped, so that they cannot harm it. The coded pixels stay
+unchanged.
 
 Layouts follow ITU T.81 (JPEG), the PNG specification (third edition, W3C), RFC 9649 (WebP), TIFF 6.0
 (the structure inside EXIF) and ICC.1 (profiles).
@@ -16,47 +17,47 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _MAX_PROFILE = 4 * 2**20
-# Far above what programs write: a photo of 256 MB has some 30,000 parts.
-_MAX_PARTS = 200_000
+# Far above what programs write: a photo of 256 MB has some 30,000 segments or chunks.
+_MAX_SEGMENTS = 200_000
 
 
-class Damaged(ValueError):
-    """A structure that is broken; the message says what. Never leaves the decoder."""
+class DamagedContainer(ValueError):
+    """The structure of a file is damaged; the message says how. Never leaves the decoder."""
 
 
 # ------------------------------------------------------------------ EXIF and ICC
 
 
 def exif_orientation(exif: bytes) -> int:
-    """Orientation 1 to 8 out of an EXIF block; 1 where it says nothing.
+    """Read the orientation, 1 to 8, from an EXIF block; 1 if it is not set.
 
     Raises
     ------
-    Damaged
-        No readable EXIF structure, or a value outside 0 to 8. (0 is written by some programs for "not set".)
+    DamagedContainer
+        The EXIF structure cannot be read, or the value is above 8. (Some programs write 0 for "not set".)
     """
     tiff = exif.removeprefix(b"Exif\x00\x00")
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     try:
         if order is None or struct.unpack_from(order + "H", tiff, 2)[0] != 42:
-            raise Damaged("not an EXIF structure")
+            raise DamagedContainer("not an EXIF structure")
         (start,) = struct.unpack_from(order + "I", tiff, 4)
         (count,) = struct.unpack_from(order + "H", tiff, start)
         for i in range(count):
             tag, kind, number = struct.unpack_from(order + "HHI", tiff, start + 2 + 12 * i)
             if tag == 0x0112:
                 if kind not in (3, 4) or number != 1:
-                    raise Damaged("its orientation is of the wrong type")
+                    raise DamagedContainer("its orientation is of the wrong type")
                 (value,) = struct.unpack_from(order + ("H" if kind == 3 else "I"), tiff, start + 10 + 12 * i)
                 if value > 8:
-                    raise Damaged(f"its orientation is {value}")
+                    raise DamagedContainer(f"its orientation is {value}")
                 return max(1, value)
     except struct.error as error:
-        raise Damaged("it breaks off") from error
+        raise DamagedContainer("it breaks off") from error
     return 1
 
 
-# Red, green and blue of sRGB in the profile connection space (D50), as X, Y, Z.
+# Red, green and blue primaries of sRGB in the profile connection space (D50), as X, Y, Z.
 _SRGB = {
     b"rXYZ": (0.4361, 0.2225, 0.0139),
     b"gXYZ": (0.3851, 0.7169, 0.0971),
@@ -64,8 +65,8 @@ _SRGB = {
 }
 
 
-def srgb_like(profile: bytes) -> bool:
-    """Whether an ICC profile's primaries are those of sRGB, to 0.01. ``False`` for anything unreadable."""
+def is_srgb_like(profile: bytes) -> bool:
+    """Tell whether an ICC profile has the primaries of sRGB within 0.01; ``False`` if it cannot be read."""
     try:
         if profile[16:20] != b"RGB ":
             return False
@@ -87,10 +88,11 @@ def srgb_like(profile: bytes) -> bool:
 
 
 @dataclass(frozen=True)
-class Jpeg:
-    """What the walk through a JPEG found. ``data`` is the file with only what decoding needs.
+class JpegInfo:
+    """Properties of a JPEG.
 
-    ``refined`` says whether the scans of a progressive file bring all they announced down to the last bit.
+    ``data`` is the file with only the segments that decoding needs. ``fully_refined`` tells whether the scans
+    of a progressive file transmit all coefficients that they begin down to the last bit.
     """
 
     data: bytes
@@ -100,7 +102,7 @@ class Jpeg:
     huffman: bool
     progressive: bool
     scans: int
-    refined: bool
+    fully_refined: bool
     scan_bytes: int
     exif: bytes | None
     profile: bytes | None
@@ -115,14 +117,14 @@ _MARKER_IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 
 
-def clean_jpeg(data: bytes) -> Jpeg:
-    """Walk through a JPEG from its start to its first end-of-image marker.
+def sanitize_jpeg(data: bytes) -> JpegInfo:
+    """Parse a JPEG up to its first end-of-image marker and drop all segments that decoding does not need.
 
     Raises
     ------
-    Damaged
-        It breaks off, or has no picture in it. A missing end marker counts: without it nobody can
-        tell whether the last rows are there.
+    DamagedContainer
+        The file is truncated or contains no image. A missing end marker counts as truncated, because without
+        it there is no telling whether the last rows are there.
     """
     kept = [data[:2]]
     frame: tuple[int, int, int, int] | None = None
@@ -131,10 +133,12 @@ def clean_jpeg(data: bytes) -> Jpeg:
     scan_bytes = scans = 0
     missing_bits: dict[tuple[int, int], int] = {}
     pos = 2
-    for _ in range(_MAX_PARTS):
+    for _ in range(_MAX_SEGMENTS):
         found = _MARKER.search(data, pos)
         if found is None:
-            raise Damaged("it ends before the picture does" if frame else "it ends before the picture begins")
+            raise DamagedContainer(
+                "it ends before the picture does" if frame else "it ends before the picture begins"
+            )
         pos = found.start()
         marker = data[pos + 1]
         if marker == _EOI:
@@ -143,11 +147,11 @@ def clean_jpeg(data: bytes) -> Jpeg:
         length = int.from_bytes(data[pos + 2 : pos + 4], "big")
         end = pos + 2 + length
         if length < 2 or end > len(data):
-            raise Damaged("it ends inside a header")
+            raise DamagedContainer("it ends inside a header")
         body = data[pos + 4 : end]
         if marker in _SOF:
             if len(body) < 6 or frame is not None:
-                raise Damaged("its frame header is wrong")
+                raise DamagedContainer("its frame header is wrong")
             frame = (marker, *struct.unpack_from(">BHH", body))
         elif marker == _APP1 and body.startswith(b"Exif\x00") and exif is None:
             exif = body
@@ -158,21 +162,21 @@ def clean_jpeg(data: bytes) -> Jpeg:
         pos = end
         if marker == _SOS:
             if frame is None:
-                raise Damaged("it has no frame header")
+                raise DamagedContainer("it has no frame header")
             found = _MARKER_IN_SCAN.search(data, pos)
             if found is None:
-                raise Damaged("it ends before the picture does")
+                raise DamagedContainer("it ends before the picture does")
             kept.append(data[pos : found.start()])
             scan_bytes += found.start() - pos
             scans += 1
-            _note_scan(body, missing_bits)
+            _record_refinement(body, missing_bits)
             pos = found.start()
     else:
-        raise Damaged("it has too many parts")
+        raise DamagedContainer("it has too many parts")
     if frame is None or not scan_bytes:
-        raise Damaged("there is no picture in it")
+        raise DamagedContainer("there is no picture in it")
     sof, precision, height, width = frame
-    return Jpeg(
+    return JpegInfo(
         b"".join(kept),
         width,
         height,
@@ -187,20 +191,20 @@ def clean_jpeg(data: bytes) -> Jpeg:
     )
 
 
-def _note_scan(body: bytes, missing_bits: dict[tuple[int, int], int]) -> None:
-    """How many low bits of each component's coefficients are still to come after a scan (T.81, G.1.1.1)."""
+def _record_refinement(body: bytes, missing_bits: dict[tuple[int, int], int]) -> None:
+    """Record how many low bits of each coefficient are still missing after a scan (T.81, G.1.1.1)."""
     count = body[0] if body else 0
     if len(body) < 2 * count + 4:
-        raise Damaged("the header of a scan is wrong")
+        raise DamagedContainer("the header of a scan is wrong")
     first, last, bits = body[2 * count + 1 : 2 * count + 4]
     for component in body[1 : 2 * count + 1 : 2]:
         for coefficient in range(first, min(last, 63) + 1):
             missing_bits[component, coefficient] = bits & 15
 
 
-def jpeg_with_more_data(clean: bytes) -> bytes:
-    """``clean`` with some kilobytes of other coded data put before its end marker."""
-    # Any bits decode to something; these hold no FF and so no marker.
+def append_scan_data(clean: bytes) -> bytes:
+    """Insert some kilobytes of arbitrary coded data before the end marker of a sanitized JPEG."""
+    # Any bits decode to something; these contain no 0xFF and so no marker.
     return clean[:-2] + bytes((37 * i * i + 91 * i) % 251 for i in range(4096)) + clean[-2:]
 
 
@@ -208,8 +212,8 @@ def jpeg_with_more_data(clean: bytes) -> bytes:
 
 
 @dataclass(frozen=True)
-class Png:
-    """What the walk through a PNG found. ``data`` is a PNG with only the chunks that make the picture."""
+class PngInfo:
+    """Properties of a PNG. ``data`` is the file with only the chunks that the image consists of."""
 
     data: bytes
     frames: int
@@ -219,28 +223,30 @@ class Png:
 
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_NEEDED = frozenset({b"IHDR", b"PLTE", b"IDAT", b"tRNS"})
-# How ImageMagick stored EXIF data before PNG had a place for them; browsers do not read it.
-_OLD_EXIF = (b"Raw profile type exif\0", b"Raw profile type APP1\0")
+_PNG_CRITICAL = frozenset({b"IHDR", b"PLTE", b"IDAT", b"tRNS"})
+# How ImageMagick stored EXIF data before PNG had a chunk for it; browsers do not read it.
+_EXIF_AS_TEXT = (b"Raw profile type exif\0", b"Raw profile type APP1\0")
 _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 
-def clean_png(data: bytes, check_size: Callable[[int, int], None]) -> Png:
-    """Walk through a PNG, comparing every chunk's checksum.
+def sanitize_png(data: bytes, check_size: Callable[[int, int], None]) -> PngInfo:
+    """Parse a PNG, verify the checksum of each chunk and drop the chunks that decoding does not need.
 
-    A wrong checksum of a chunk that makes the picture is an error; other such chunks are left out with
-    a note. A file that lacks its end chunk but has all picture data is repaired with a note; whether
-    the data are all there is for the decoder to say.
+    A wrong checksum is an error in a chunk of the image; other chunks with a wrong checksum are dropped with
+    a note. A file that lacks only its end chunk is repaired with a note; the decoder then finds out whether
+    the image data are complete.
 
     Parameters
     ----------
+    data
+        Content of the file.
     check_size
         Called with width and height as soon as they are known; may raise.
 
     Raises
     ------
-    Damaged
-        It breaks off inside the picture, a checksum is wrong, or it has no picture in it.
+    DamagedContainer
+        The file is truncated inside the image, a checksum is wrong, or it contains no image.
     """
     view = memoryview(data)
     kept: list[bytes | memoryview] = [_PNG_SIGNATURE]
@@ -248,29 +254,29 @@ def clean_png(data: bytes, check_size: Callable[[int, int], None]) -> Png:
     exif = profile = None
     frames, seen_data, complete = 1, False, False
     pos = len(_PNG_SIGNATURE)
-    for _ in range(_MAX_PARTS):
+    for _ in range(_MAX_SEGMENTS):
         if pos + 8 > len(data):
             break
         length, kind = struct.unpack_from(">I4s", data, pos)
         body, end = view[pos + 8 : pos + 8 + length], pos + 12 + length
         if len(kept) == 1 and kind != b"IHDR":
-            raise Damaged("its header is missing")
+            raise DamagedContainer("its header is missing")
         if kind == b"IEND":
             complete = end <= len(data)
             break
         if end > len(data):
-            if kind in _PNG_NEEDED or not seen_data:
-                raise Damaged("it ends before the picture does")
+            if kind in _PNG_CRITICAL or not seen_data:
+                raise DamagedContainer("it ends before the picture does")
             break
         (stored,) = struct.unpack_from(">I", data, end - 4)
         if zlib.crc32(view[pos + 4 : end - 4]) != stored:
-            if kind in _PNG_NEEDED:
-                raise Damaged(f"the checksum of its {kind.decode()} part is wrong")
+            if kind in _PNG_CRITICAL:
+                raise DamagedContainer(f"the checksum of its {kind.decode()} part is wrong")
             notes.append("a damaged part that is not the picture was left out")
-        elif kind in _PNG_NEEDED:
+        elif kind in _PNG_CRITICAL:
             if kind == b"IHDR":
                 if length != 13 or len(kept) > 1:
-                    raise Damaged("its header is wrong")
+                    raise DamagedContainer("its header is wrong")
                 check_size(*struct.unpack_from(">II", body))
             seen_data = seen_data or kind == b"IDAT"
             kept.append(view[pos:end])
@@ -280,21 +286,21 @@ def clean_png(data: bytes, check_size: Callable[[int, int], None]) -> Png:
             profile = _png_profile(bytes(body))
         elif kind == b"acTL" and length >= 4:
             frames = int.from_bytes(body[:4], "big")
-        elif kind in (b"tEXt", b"zTXt") and bytes(body[:24]).startswith(_OLD_EXIF):
+        elif kind in (b"tEXt", b"zTXt") and bytes(body[:24]).startswith(_EXIF_AS_TEXT):
             notes.append("EXIF data stored as text ignored; the picture may lie on its side")
         pos = end
     else:
-        raise Damaged("it has too many parts")
+        raise DamagedContainer("it has too many parts")
     if not seen_data:
-        raise Damaged("there is no picture in it")
+        raise DamagedContainer("there is no picture in it")
     if not complete:
         notes.append("the end of the file is cut off, but all of the picture is there")
     kept.append(_PNG_END)
-    return Png(b"".join(kept), frames, exif, profile, tuple(notes))
+    return PngInfo(b"".join(kept), frames, exif, profile, tuple(notes))
 
 
 def _png_profile(body: bytes) -> bytes:
-    """The profile inside an iCCP chunk; what cannot be unpacked comes back as a few bytes of no profile."""
+    """Decompress the profile in an iCCP chunk; ``b"?"``, which is no profile, if that fails."""
     _, _, packed = body.partition(b"\x00")
     try:
         return zlib.decompressobj().decompress(packed[1:], _MAX_PROFILE) or b"?"
@@ -306,15 +312,15 @@ def _png_profile(body: bytes) -> bytes:
 
 
 def webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height of a WebP.
+    """Read width and height of a WebP.
 
     Raises
     ------
-    Damaged
-        The file is shorter than it says, or has no picture at its start.
+    DamagedContainer
+        The file is shorter than its header says, or does not begin with an image.
     """
     if len(data) < 30 or len(data) < int.from_bytes(data[4:8], "little") + 8:
-        raise Damaged("it ends before the picture does")
+        raise DamagedContainer("it ends before the picture does")
     kind = data[12:16]
     if kind == b"VP8X":
         return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
@@ -323,43 +329,42 @@ def webp_size(data: bytes) -> tuple[int, int]:
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     if kind == b"VP8 ":
         return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
-    raise Damaged("it holds no picture")
-
-
-_MAX_PAGES = 10_000
-_MAX_BLOCKS = 1_000_000
-_MAX_HEADER = 2**16
+    raise DamagedContainer("it holds no picture")
 
 
 # ------------------------------------------------------------------ GIF
 
+_MAX_BLOCKS = 1_000_000
+
 
 @dataclass(frozen=True)
-class Gif:
-    """``data`` is a GIF of the first frame alone. ``frames`` is ``None`` where too many are in the file."""
+class GifInfo:
+    """Properties of a GIF. ``data`` is its first frame as a GIF; ``frames`` is ``None`` for too many."""
 
     data: bytes
     frames: int | None
     damaged: bool
 
 
-def clean_gif(data: bytes, check_size: Callable[[int, int], None]) -> Gif:
-    """Walk through a GIF.
+def sanitize_gif(data: bytes, check_size: Callable[[int, int], None]) -> GifInfo:
+    """Parse a GIF and reduce it to its first frame.
 
     Parameters
     ----------
+    data
+        Content of the file.
     check_size
         Called with width and height of the canvas, and with those that the first frame needs; may raise.
 
     Raises
     ------
-    Damaged
-        The first frame is not all there.
+    DamagedContainer
+        The first frame is incomplete.
     """
     if len(data) < 13:
-        raise Damaged("it ends inside its header")
+        raise DamagedContainer("it ends inside its header")
     check_size(*struct.unpack_from("<HH", data, 6))
-    pos = 13 + _color_table(data[10])
+    pos = 13 + _color_table_size(data[10])
     kept = [data[:pos]]
     control = b""
     frames = 0
@@ -367,48 +372,47 @@ def clean_gif(data: bytes, check_size: Callable[[int, int], None]) -> Gif:
         kind = data[pos : pos + 1]
         if kind in (b";", b""):
             return _gif(kept, frames, damaged=not kind and frames > 1)
-        start = pos
+        end: int | None = pos + 1  # decoders skip bytes between blocks too
         if kind == b"!":
-            pos = _behind_blocks(data, pos + 2)
-            if pos is not None and data[start + 1] == 0xF9:
-                control = data[start:pos]
+            end = _end_of_sub_blocks(data, pos + 2)
+            if end is not None and data[pos + 1] == 0xF9:
+                control = data[pos:end]
         elif kind == b",":
             flags = data[pos + 9] if pos + 9 < len(data) else 0
-            pos = _behind_blocks(data, pos + 11 + _color_table(flags))
-            if pos is None and not frames:
-                raise Damaged("it ends before the picture does")
+            end = _end_of_sub_blocks(data, pos + 11 + _color_table_size(flags))
+            if end is None and not frames:
+                raise DamagedContainer("it ends before the picture does")
             if not frames:
-                left, top, width, height = struct.unpack_from("<HHHH", data, start + 1)
+                left, top, width, height = struct.unpack_from("<HHHH", data, pos + 1)
                 check_size(left + width, top + height)
-                kept += [control, data[start:pos]]
+                kept += [control, data[pos:end]]
             frames += 1
-        else:
-            pos += 1  # decoders pass over bytes between blocks too
-        if pos is None:
+        if end is None:
             return _gif(kept, frames, damaged=True)
+        pos = end
     return _gif(kept, None if frames else 0, damaged=False)
 
 
 def is_animated(data: bytes) -> bool:
-    """Whether a GIF holds more than one frame; False for anything damaged."""
+    """Tell whether a GIF contains more than one frame; False if it is damaged."""
     try:
-        return clean_gif(data, lambda *_: None).frames != 1
-    except Damaged:
+        return sanitize_gif(data, lambda *_: None).frames != 1
+    except DamagedContainer:
         return False
 
 
-def _gif(kept: list[bytes], frames: int | None, *, damaged: bool) -> Gif:
+def _gif(kept: list[bytes], frames: int | None, *, damaged: bool) -> GifInfo:
     if frames == 0:
-        raise Damaged("there is no picture in it")
-    return Gif(b"".join(kept) + b";", frames, damaged)
+        raise DamagedContainer("there is no picture in it")
+    return GifInfo(b"".join(kept) + b";", frames, damaged)
 
 
-def _color_table(flags: int) -> int:
+def _color_table_size(flags: int) -> int:
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
-def _behind_blocks(data: bytes, pos: int) -> int | None:
-    """Where the chain of data blocks that begins at ``pos`` ends; ``None`` where it breaks off."""
+def _end_of_sub_blocks(data: bytes, pos: int) -> int | None:
+    """Find the end of the chain of data sub-blocks at ``pos``; ``None`` if it is truncated."""
     while pos < len(data):
         size = data[pos]
         pos += 1 + size
@@ -421,10 +425,11 @@ def _behind_blocks(data: bytes, pos: int) -> int | None:
 
 
 @dataclass(frozen=True)
-class Tiff:
-    """What the directories of a TIFF say. ``pages`` is ``None`` where there are more than were counted.
+class TiffInfo:
+    """Properties of a TIFF. ``pages`` is ``None`` for too many pages.
 
-    ``preview`` says what the first page is instead of the picture; empty for an ordinary file.
+    ``preview`` says what the file contains if its first page is not the image itself; empty for ordinary
+    files.
     """
 
     pages: int | None
@@ -432,22 +437,23 @@ class Tiff:
     preview: str
 
 
+_MAX_PAGES = 10_000
 _TYPE_BYTES = {2: 1, 3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _SUBFILE, _PHOTOMETRIC, _DNG_VERSION = 254, 262, 50706
-_SENSOR_COLOURS = (32803, 34892)
+_SENSOR_PHOTOMETRIC = (32803, 34892)
 
 
-def walk_tiff(data: bytes) -> Tiff:
-    """Walk through the directories of a TIFF or BigTIFF.
+def inspect_tiff(data: bytes) -> TiffInfo:
+    """Parse the directories of a TIFF or BigTIFF.
 
     Raises
     ------
-    Damaged
-        The first directory is not all there, or points to more data than there are.
+    DamagedContainer
+        The first directory is incomplete, or refers to more data than the file contains.
     """
     order = "<" if data[:2] == b"II" else ">"
     big = struct.unpack_from(order + "H", data, 2)[0] == 43 if len(data) >= 4 else False
-    # Where the first offset stands; formats of an offset, of the number of entries, and of an entry.
+    # Position of the first offset; struct formats of an offset, of the number of entries, and of an entry.
     first, offset, number, entry = (8, "Q", "Q", "HHQ8s") if big else (4, "I", "H", "HHI4s")
     entry_size = struct.calcsize("<" + entry)
     preview = "a camera raw file" if data[8:10] == b"CR" and not big else ""
@@ -456,24 +462,24 @@ def walk_tiff(data: bytes) -> Tiff:
         (place,) = struct.unpack_from(order + offset, data, first)
         while place and place not in seen:
             if len(seen) == _MAX_PAGES:
-                return Tiff(None, False, preview)
+                return TiffInfo(None, False, preview)
             (count,) = struct.unpack_from(order + number, data, place)
             start = place + struct.calcsize("<" + number)
             if not seen:
                 if start + count * entry_size > len(data):
-                    raise Damaged("it ends inside its directory")
+                    raise DamagedContainer("it ends inside its directory")
                 entries = [
                     struct.unpack_from(order + entry, data, start + i * entry_size) for i in range(count)
                 ]
                 preview = preview or _preview(entries, order)
-                _check_amount(entries, len(data))
+                _check_data_size(entries, len(data))
             seen.add(place)
             (place,) = struct.unpack_from(order + offset, data, start + count * entry_size)
     except struct.error as error:
         if not seen:
-            raise Damaged("it ends inside its header") from error
-        return Tiff(len(seen) + 1, True, preview)
-    return Tiff(len(seen), False, preview)
+            raise DamagedContainer("it ends inside its header") from error
+        return TiffInfo(len(seen) + 1, True, preview)
+    return TiffInfo(len(seen), False, preview)
 
 
 def _preview(entries: list[tuple[int, int, int, bytes]], order: str) -> str:
@@ -483,45 +489,47 @@ def _preview(entries: list[tuple[int, int, int, bytes]], order: str) -> str:
         else struct.unpack(order + "H", value[:2])[0]
         for tag, kind, _, value in entries
     }
-    if _DNG_VERSION in numbers or numbers.get(_PHOTOMETRIC) in _SENSOR_COLOURS:
+    if _DNG_VERSION in numbers or numbers.get(_PHOTOMETRIC) in _SENSOR_PHOTOMETRIC:
         return "a camera raw file"
     if numbers.get(_SUBFILE, 0) & 1:
         return "a file whose first page is a small preview, as in camera raw files"
     return ""
 
 
-def _check_amount(entries: list[tuple[int, int, int, bytes]], size: int) -> None:
-    # A reader copies what each entry points to, and entries may all point to the same.
+def _check_data_size(entries: list[tuple[int, int, int, bytes]], size: int) -> None:
+    # A reader copies what each entry refers to, and all entries may refer to the same data.
     amount = sum(_TYPE_BYTES.get(kind, 1) * count for _, kind, count, _ in entries)
     if amount > 2 * size + 2**16:
-        raise Damaged("its directory points to more data than there are")
+        raise DamagedContainer("its directory refers to more data than there are")
 
 
 # ------------------------------------------------------------------ PPM
 
+_MAX_HEADER = 2**16
 
-def check_ppm(data: bytes) -> None:
-    """Look whether the header of a PPM, PGM or PBM ends within 64 KiB.
+
+def check_ppm_header(data: bytes) -> None:
+    """Check that the header of a PPM, PGM or PBM is valid and ends within 64 KiB.
 
     Raises
     ------
-    Damaged
+    DamagedContainer
         It does not.
     """
-    wanted = 2 if data[1:2] in b"14" else 3
+    numbers = 2 if data[1:2] in b"14" else 3
     pos = 2
     head = data[:_MAX_HEADER]
-    for _ in range(wanted):
+    for _ in range(numbers):
         while head[pos : pos + 1].isspace() or head[pos : pos + 1] == b"#":
             if head[pos : pos + 1] == b"#":
                 pos = head.find(b"\n", pos)
                 if pos < 0:
-                    raise Damaged("its header does not end")
+                    raise DamagedContainer("its header does not end")
             pos += 1
         start = pos
         while head[pos : pos + 1].isdigit():
             pos += 1
         if pos == start or pos >= len(data):
-            raise Damaged("its header is wrong")
+            raise DamagedContainer("its header is wrong")
         if pos == len(head):
-            raise Damaged("its header does not end")
+            raise DamagedContainer("its header does not end")

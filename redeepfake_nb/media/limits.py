@@ -1,8 +1,8 @@
-"""What keeps a stranger's video from doing harm: which demuxers and decoders are used, and for how long.
+"""Security limits for untrusted videos: allowed demuxers and decoders, a time budget, no external files.
 
-Containers are chosen by first bytes out of a list in which none follows references to other files,
-and one that asks for another file or address all the same is refused. FFmpeg reads
-a Python file object and gets no name.
+The demuxer is chosen by the file's first bytes from a list of containers that do not follow references to
+other files; a file that asks FFmpeg for another file or address all the same is refused. FFmpeg reads from a
+Python file object and never gets a file name.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ DEMUXERS = {
     "H.264": "h264",
     "HEVC": "hevc",
 }
-# One packet is one picture in these; the others may hold pictures that are never shown.
-ONE_TO_ONE = frozenset(
+# Codecs in which each packet is one displayed frame; the others may contain frames that are never displayed.
+ONE_FRAME_PER_PACKET = frozenset(
     {"h264", "hevc", "vvc", "av1", "libdav1d", "mpeg4", "mpeg1video", "mpeg2video", "mjpeg"}
 )
 _OTHER_DECODERS = """
@@ -37,15 +37,18 @@ _OTHER_DECODERS = """
     huffyuv ffvhuff utvideo magicyuv qtrle rpza rawvideo wrapped_avframe v210 png gif webp jpeg2000
     mjpegb zmbv
 """
-DECODERS = ONE_TO_ONE | frozenset(_OTHER_DECODERS.split())
+DECODERS = ONE_FRAME_PER_PACKET | frozenset(_OTHER_DECODERS.split())
 
 
-class OutOfTime(Exception):
-    """The clock's limit is reached. Never leaves the package."""
+class TimeLimitExceeded(Exception):
+    """The time budget is spent. Never leaves the package."""
 
 
-class Clock:
-    """Counts the seconds that demuxer and decoder take, and stops them at ``limit``."""
+class TimeBudget:
+    """Measures the seconds spent in the demuxer and decoder, and stops them at ``limit``.
+
+    A context manager: only time inside ``with`` blocks counts.
+    """
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
@@ -56,39 +59,45 @@ class Clock:
         self._since = time.monotonic()
 
     def __exit__(self, *_: object) -> None:
-        self._spent += time.monotonic() - self._since
+        self._spent += self._running()
         self._since = None
 
     def check(self) -> None:
-        """Raise :class:`OutOfTime` at the limit."""
-        running = 0.0 if self._since is None else time.monotonic() - self._since
-        if self._spent + running > self.limit:
-            raise OutOfTime
+        """Raise :class:`TimeLimitExceeded` if the limit is reached."""
+        if self._spent + self._running() > self.limit:
+            raise TimeLimitExceeded
+
+    def _running(self) -> float:
+        return 0.0 if self._since is None else time.monotonic() - self._since
 
 
-class GuardedInput:
-    """What FFmpeg reads from: a file object that looks at the clock, and stays open when FFmpeg closes.
+class TimeLimitedInput:
+    """File object for FFmpeg that checks the time budget at each read and stays open when FFmpeg closes it.
 
-    ``ended`` says whether it was read to its end.
+    Attributes
+    ----------
+    ended : bool
+        Whether the end of the file was reached.
     """
 
-    def __init__(self, file: BinaryIO, clock: Clock) -> None:
+    def __init__(self, file: BinaryIO, budget: TimeBudget) -> None:
         self._file = file
-        self._clock = clock
+        self._budget = budget
         self.ended = False
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int) -> bytes:
-        self._clock.check()
+        """Read up to ``size`` bytes."""
+        self._budget.check()
         data = self._file.read(size)
         self.ended = self.ended or len(data) < size
         return data
 
 
-class Outside(OSError):
-    """A file asked for another file. Never leaves the package."""
+class ExternalReference(OSError):
+    """A video refers to another file. Never leaves the package."""
 
 
-def refuse(url: str, *_: Any) -> None:
-    """Raise :class:`Outside`: what FFmpeg is told to open further files with."""
-    raise Outside(f"it asks for another file ({url[:80]})")
+def refuse_external_file(url: str, *_: Any) -> None:
+    """Raise :class:`ExternalReference`; FFmpeg calls this to open further files."""
+    raise ExternalReference(f"it asks for another file ({url[:80]})")

@@ -1,8 +1,8 @@
-"""When each picture of a video is shown and where decoding can begin, from its packets, without decoding.
+"""Index of a video's frames, built from its packets without decoding: timestamps and keyframes.
 
-Headers lie about counts, rates and durations, so all packets are gone through once, which takes about as long
-as reading the file. From the list that results it is known which pictures a sample needs. It takes
-16 bytes per picture: under 2 MB for an hour at 30 pictures per second.
+Frame counts, frame rates and durations in headers are unreliable, so all packets are demuxed once, which
+takes about as long as reading the file. The index tells which frames a sample consists of and where decoding
+can begin. It takes 16 bytes per frame: under 2 MB for an hour at 30 frames per second.
 """
 
 from __future__ import annotations
@@ -12,136 +12,139 @@ from typing import NamedTuple
 
 import numpy as np
 
-NO_STAMP = -(2**63)
-SHOWN, KEY = 1, 2
-# Pictures are coded ahead of their turn by 16 places at most in any codec here; more is a jump in time.
-_FARTHEST = 64
-# A target this many seconds before a picture still means that picture: times are sums of rounded numbers.
+NO_PTS = -(2**63)
+DISPLAYED, KEYFRAME = 1, 2
+# Codecs reorder frames by at most 16 positions; more means that time jumps back.
+_MAX_REORDERING = 64
+# A time this many seconds before a frame still selects that frame, because times are sums of rounded numbers.
 _EPSILON = 1e-6
 
 
-class Key(NamedTuple):
-    """A picture that needs no other one: its packet's place in the file, and its two time stamps."""
+class Keyframe(NamedTuple):
+    """A keyframe: the position of its packet in the file, and its presentation and decoding timestamps."""
 
-    place: int
-    stamp: int
+    position: int
+    pts: int
     dts: int
 
 
 @dataclass(frozen=True, eq=False)
-class PacketTable:
-    """The pictures of a video in the order they are shown; a picture's place in it is its rank.
+class PacketIndex:
+    """The frames of a video in display order; the position of a frame in this order is called its rank.
 
     Parameters
     ----------
-    stamps
-        (N,) int64, ascending: presentation stamps in units of the stream; empty where ``trusted`` is false.
+    pts
+        (N,) int64, ascending: presentation timestamps in the stream's time base; empty without usable
+        timestamps.
     times
-        (N,) float64, ascending: seconds from the first picture.
+        (N,) float64, ascending: seconds from the first frame.
     duration
-        Seconds from the first picture to the end of the last.
-    trusted
-        Whether the stamps name pictures. Otherwise pictures can only be counted, and ``times`` are assumed
-        from the rate.
-    keys
-        (K, 3) int64, ascending: place, stamp and decoding stamp of each picture that needs no other one;
-        empty where ``trusted`` is false.
+        Seconds from the first frame to the end of the last.
+    has_timestamps
+        Whether the timestamps identify frames. Otherwise frames can only be counted, and ``times`` follow
+        from the frame rate.
+    keyframes
+        (K, 3) int64, ascending: packet position, PTS and DTS of each keyframe; empty without usable
+        timestamps.
     packets
-        All packets of the stream, also those that show nothing.
-    leading
-        Pictures left out because those they build upon come before the file's first key picture.
+        Number of all packets of the stream, including those without a displayed frame.
+    skipped_leading
+        Number of frames left out because they are predicted from frames before the file's first keyframe.
     """
 
-    stamps: np.ndarray
+    pts: np.ndarray
     times: np.ndarray
     duration: float
-    trusted: bool
-    keys: np.ndarray
+    has_timestamps: bool
+    keyframes: np.ndarray
     packets: int
-    leading: int = 0
+    skipped_leading: int = 0
 
     @classmethod
-    def of(
+    def from_packets(
         cls, pts: np.ndarray, dts: np.ndarray, flags: np.ndarray, *, unit: float, rate: float, last: int = 0
-    ) -> PacketTable:
-        """The table of a stream.
+    ) -> PacketIndex:
+        """Build the index of a stream.
 
         Parameters
         ----------
         pts, dts
-            (P,) int64 stamps of its packets in file order; ``NO_STAMP`` where there is none.
+            (P,) int64 timestamps of the packets in file order; ``NO_PTS`` where there is none.
         flags
-            (P,) uint8: ``SHOWN``, ``KEY``, both or neither.
+            (P,) uint8: ``DISPLAYED``, ``KEYFRAME``, both or neither.
         unit
-            Seconds per unit of the stamps.
+            Seconds per unit of the timestamps.
         rate
-            Pictures per second, used where stamps cannot be.
+            Frames per second, used if the timestamps are not usable.
         last
-            Units the last picture is shown for; 0 where unknown.
+            Duration of the last frame in units of the timestamps; 0 if unknown.
         """
-        shown, key = (flags & SHOWN) > 0, (flags & KEY) > 0
+        displayed, key = (flags & DISPLAYED) > 0, (flags & KEYFRAME) > 0
         first_key = int(np.argmax(key)) if key.any() else 0
-        seen = shown & (pts >= pts[first_key]) if key.any() else shown
-        seen[:first_key] = False
-        if not _trustworthy(pts, shown, key):
-            count = int(shown.sum())
+        decodable = displayed & (pts >= pts[first_key]) if key.any() else displayed
+        decodable[:first_key] = False
+        if not _are_usable(pts, displayed, key):
+            count = int(displayed.sum())
             times = np.arange(count) / rate
-            nothing = np.empty(0, np.int64)
-            return cls(nothing, times, count / rate, False, nothing.reshape(0, 3), len(pts))
-        stamps = np.sort(pts[seen])
-        times = (stamps - stamps[0]) * unit
-        gaps = np.diff(stamps)
-        usual = float(np.median(gaps)) if len(gaps) else 1 / (rate * unit)
-        # The last picture's own length is believed only where it resembles the others'.
-        length = last if 0 < last <= 10 * max(usual, 1) else usual
-        keys = np.stack([np.flatnonzero(key), pts[key], dts[key]], axis=1)
+            empty = np.empty(0, np.int64)
+            return cls(empty, times, count / rate, False, empty.reshape(0, 3), len(pts))
+        ordered = np.sort(pts[decodable])
+        times = (ordered - ordered[0]) * unit
+        gaps = np.diff(ordered)
+        median = float(np.median(gaps)) if len(gaps) else 1 / (rate * unit)
+        # The stated duration of the last frame is used only if it resembles that of the others.
+        length = last if 0 < last <= 10 * max(median, 1) else median
+        keyframes = np.stack([np.flatnonzero(key), pts[key], dts[key]], axis=1)
         duration = float(times[-1] + length * unit)
-        return cls(stamps, times, duration, True, keys, len(pts), int((shown & ~seen).sum()))
+        skipped = int((displayed & ~decodable).sum())
+        return cls(ordered, times, duration, True, keyframes, len(pts), skipped)
 
     def __len__(self) -> int:
         return len(self.times)
 
-    def rank(self, stamp: int | None, previous: int) -> int | None:
-        """Rank of the picture with this stamp; ``None`` where there is no such picture.
+    def rank(self, pts: int | None, previous: int) -> int | None:
+        """Find the rank of the frame with a timestamp; ``None`` if there is no such frame.
 
-        ``previous`` is the rank of the picture decoded before it (-1: none), which tells two apart that
-        bear the same stamp.
+        ``previous`` is the rank of the frame decoded before it (-1: none), which distinguishes two frames
+        with the same timestamp.
         """
-        if stamp is None:
+        if pts is None:
             return None
-        after = previous + 1
-        if after < len(self) and self.stamps[after] == stamp:  # nearly always, and quicker than a search
-            return after
-        found = int(np.searchsorted(self.stamps, stamp))
-        return found if found < len(self) and self.stamps[found] == stamp else None
+        following = previous + 1
+        if following < len(self) and self.pts[following] == pts:  # nearly always, and faster than a search
+            return following
+        found = int(np.searchsorted(self.pts, pts))
+        return found if found < len(self) and self.pts[found] == pts else None
 
-    def key_before(self, rank: int) -> int:
-        """Index in ``keys`` of the last one shown at ``rank`` or before; -1 where there is none."""
-        if not len(self.keys):
+    def keyframe_before(self, rank: int) -> int:
+        """Find the last keyframe at or before ``rank``: its index in ``keyframes``, -1 if there is none."""
+        if not len(self.keyframes):
             return -1
-        return int(np.searchsorted(self.keys[:, 1], self.stamps[rank], side="right")) - 1
+        return int(np.searchsorted(self.keyframes[:, 1], self.pts[rank], side="right")) - 1
 
-    def key(self, index: int) -> Key:
-        """One of ``keys``."""
-        return Key(*self.keys[index].tolist())
+    def keyframe(self, index: int) -> Keyframe:
+        """Get one of ``keyframes``."""
+        return Keyframe(*self.keyframes[index].tolist())
 
-    # -- which pictures a sample takes
+    # -- selection of frames
 
-    def spread(self, count: int, start: float, end: float) -> np.ndarray:
-        """Ranks of what is shown in the middle of ``count`` equal parts of [start, end), once each."""
+    def evenly_spaced(self, count: int, start: float, end: float) -> np.ndarray:
+        """Find the ranks displayed at the middle of ``count`` equal parts of [start, end) seconds."""
         targets = start + (np.arange(count) + 0.5) * ((end - start) / count)
-        return np.unique(self._shown_at(targets))
+        return np.unique(self._displayed_at(targets))
 
-    def every(self, seconds: float, start: float, end: float) -> np.ndarray:
-        """Ranks of what is shown at ``start``, ``start + seconds``, ... before ``end``, once each."""
-        # Asked of each picture whether a target falls into its time: the number of targets has no limit.
+    def at_interval(self, seconds: float, start: float, end: float) -> np.ndarray:
+        """Find the ranks displayed at ``start``, ``start + seconds``, ... before ``end``."""
+        # Each frame is tested for a target within its display time, because the number of targets is
+        # unlimited.
         lower = np.maximum(self.times, start) - self._slack
         upper = np.minimum(np.append(self.times[1:], self.duration), end) - self._slack
         target = start + np.ceil((lower - start) / seconds) * seconds
         return np.flatnonzero((target < upper) & (target >= lower))
 
     def between(self, start: float, end: float) -> range:
-        """Ranks of all that begin to be shown in [start, end)."""
+        """Find the ranks of all frames whose display begins in [start, end) seconds."""
         low, high = np.searchsorted(self.times, (start - self._slack, end - self._slack))
         return range(int(low), int(high))
 
@@ -149,19 +152,19 @@ class PacketTable:
     def _slack(self) -> float:
         return min(_EPSILON, self.duration / len(self) / 8)
 
-    def _shown_at(self, times: np.ndarray) -> np.ndarray:
+    def _displayed_at(self, times: np.ndarray) -> np.ndarray:
         return np.maximum(np.searchsorted(self.times, times + self._slack, side="right") - 1, 0)
 
 
-def _trustworthy(pts: np.ndarray, shown: np.ndarray, key: np.ndarray) -> bool:
-    """Whether presentation stamps name pictures: all there, hardly any twice, and time never jumps back."""
-    if not key.any() or not shown.any() or (pts == NO_STAMP).any():
+def _are_usable(pts: np.ndarray, displayed: np.ndarray, key: np.ndarray) -> bool:
+    """Tell whether timestamps identify frames: none missing, hardly any duplicates, no jumps back."""
+    if not key.any() or not displayed.any() or (pts == NO_PTS).any():
         return False
     if np.ptp(pts.astype(np.float64)) > 2**62 or (np.diff(pts[key]) <= 0).any():
         return False
-    stamps = pts[shown]
-    if len(np.unique(stamps)) < 0.99 * len(stamps):
+    of_frames = pts[displayed]
+    if len(np.unique(of_frames)) < 0.99 * len(of_frames):
         return False
     ranks = np.empty(len(pts), np.int64)
     ranks[np.argsort(pts, kind="stable")] = np.arange(len(pts))
-    return bool(np.abs(ranks - np.arange(len(pts))).max() <= _FARTHEST)
+    return bool(np.abs(ranks - np.arange(len(pts))).max() <= _MAX_REORDERING)

@@ -1,108 +1,105 @@
-"""Wanted pictures of a stream by the cheapest way that gives exactly the same ones as decoding everything."""
+"""Decode selected frames of a stream, skipping work, with the same result as decoding all frames."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
-import av
+from .video_stream import DecodedFrame, SeekFailed, Stream
 
-from .video_stream import SeekFailed, Stream
-
-# Going back to a key picture costs about as much as decoding this many pictures.
-_WORTH_SEEKING = 12
-# After so many key pictures at which decoding could not begin, no further ones are tried.
+# Seeking to a keyframe costs about as much as decoding this many frames.
+_SEEK_COST = 12
+# After this many keyframes at which decoding could not begin, no further ones are tried.
 _MAX_FAILURES = 3
 
 
-class Picture(NamedTuple):
-    """A decoded picture, its rank, and whether it builds upon damaged ones."""
+def decode_selected(stream: Stream, ranks: Sequence[int], damaged: set[int]) -> Iterator[DecodedFrame]:
+    """Decode the frames of the given ranks, each once.
 
-    rank: int
-    picture: av.VideoFrame
-    doubtful: bool
-
-
-def wanted_pictures(stream: Stream, ranks: Sequence[int], damaged: set[int]) -> Iterator[Picture]:
-    """The pictures of these ranks, each once.
-
-    In the place of a damaged picture comes the one shown before it, if it was not given already.
+    A damaged frame is replaced by the one displayed before it, unless that one was yielded already.
 
     Parameters
     ----------
     stream
-        Nothing else may read from it meanwhile.
+        Nothing else may read from it at the same time.
     ranks
-        Ascending, without repetition.
+        Ascending, without duplicates.
     damaged
-        Ranks of pictures that were needed and could not be decoded are added.
+        The ranks of frames that were needed and could not be decoded are added to this set.
+
+    Yields
+    ------
+    DecodedFrame
+        In display order.
 
     Raises
     ------
-    OutOfTime
-        The stream's clock stopped it.
+    TimeLimitExceeded
+        The stream's time budget is spent.
     av.FFmpegError
         The file cannot be opened again.
     """
+    table = stream.table
     failed: set[int] = set()
-    run: Iterator[tuple[int, av.VideoFrame, bool]] | None = None
-    latest: Picture | None = None  # the newest one that was not given
-    # Pictures that nothing builds upon are left out, until a wanted one turns out to be damaged: what is
-    # shown in its place must be what would be shown if all were decoded.
-    few = 2 * len(ranks) < len(stream.table)
+    frames: Iterator[DecodedFrame] | None = None
+    pending: DecodedFrame | None = None  # the latest decoded frame that was not yielded
+    # Non-reference frames are skipped until a wanted frame turns out to be damaged: the frame that replaces
+    # it must be the same as if all were decoded.
+    few = 2 * len(ranks) < len(table)
     only: set[int] | None = {int(rank) for rank in ranks} if few else None
-    place = 0
-    while place < len(ranks):
-        want = int(ranks[place])
-        key = _key(stream, want, failed)
-        if run is None or (key is not None and stream.table.key(key).place - stream.fed > _WORTH_SEEKING):
-            run = stream.pictures(None if key is None else stream.table.key(key), damaged, only)
-            latest = None
+    position = 0
+    while position < len(ranks):
+        wanted = int(ranks[position])
+        key = _keyframe_for(stream, wanted, failed)
+        if frames is None or (key is not None and table.keyframe(key).position - stream.fed > _SEEK_COST):
+            frames = stream.frames(None if key is None else table.keyframe(key), damaged, only)
+            pending = None
         try:
-            while latest is None or latest.rank < want:
-                candidate = Picture(*next(run))
-                if candidate.rank > want:
+            while pending is None or pending.rank < wanted:
+                candidate = next(frames)
+                if candidate.rank > wanted:
                     if only is not None:
-                        only = run = latest = None
+                        only = frames = pending = None
                         break
-                    if latest is not None:
-                        yield latest
-                    # Targets that only damaged pictures would have met are passed.
-                    while place < len(ranks) and ranks[place] < candidate.rank:
-                        place += 1
-                    latest = candidate
+                    if pending is not None:
+                        yield pending
+                    # The frame before the gap stands for all wanted ranks in the gap.
+                    while position < len(ranks) and ranks[position] < candidate.rank:
+                        position += 1
+                    pending = candidate
                     break
-                latest = candidate
+                pending = candidate
         except SeekFailed:
-            failed.add(key)
-            run = latest = None
+            if key is not None:
+                failed.add(key)
+            frames = pending = None
             continue
         except StopIteration:
             if only is not None:
-                only = run = latest = None
+                only = frames = pending = None
                 continue
-            if latest is not None:
-                yield latest
+            if pending is not None:
+                yield pending
             return
-        if run is None:
+        if frames is None or pending is None:
             continue
-        if place < len(ranks) and latest.rank == ranks[place]:
-            yield latest
-            latest = None
-            place += 1
-    if not stream.table.trusted and run is not None and len(ranks) and ranks[-1] == len(stream.table) - 1:
-        # Pictures were only counted by packets, so there may be more; all come where the last was wanted.
+        if position < len(ranks) and pending.rank == ranks[position]:
+            yield pending
+            pending = None
+            position += 1
+    if not table.has_timestamps and frames is not None and len(ranks) and ranks[-1] == len(table) - 1:
+        # Frames were only counted by packets, so there may be more; they follow if consecutive ones were
+        # wanted.
         step = ranks[-1] - ranks[-2] if len(ranks) > 1 else 1
         if step == 1:
-            yield from (Picture(*item) for item in run)
+            yield from frames
 
 
-def _key(stream: Stream, rank: int, failed: set[int]) -> int | None:
-    """Index of the key picture to begin at; ``None`` for the start of the file."""
+def _keyframe_for(stream: Stream, rank: int, failed: set[int]) -> int | None:
+    """Find the index of the keyframe at which to begin; ``None`` for the start of the file."""
     if len(failed) >= _MAX_FAILURES:
         return None
-    key = stream.table.key_before(rank)
+    key = stream.table.keyframe_before(rank)
     while key in failed:
         key -= 1
-    # The first key picture is the start of the file, or nearly.
-    return key if key > 0 and stream.table.key(key).place > _WORTH_SEEKING else None
+    # The first keyframe is at or near the start of the file.
+    return key if key > 0 and stream.table.keyframe(key).position > _SEEK_COST else None

@@ -1,4 +1,5 @@
-"""Videos -> upright RGB :class:`~redeepfake_nb.media.frames.Frame` records with their times, one after the other.
+"""Read videos as a sequence of upright RGB :class:`~redeepfake_nb.media.frames.Frame` records with
+timestamps.
 
 .. code-block:: python
 
@@ -7,18 +8,17 @@
             ...
         print(video.completeness.summary)
 
-Memory does not grow with the length of the video but for 16 bytes per picture. Nothing the header says about
-counts, rates and durations is believed: see :mod:`packet_table`.
+Apart from 16 bytes per frame, memory does not grow with the length of the video. Frame counts, frame rates
+and durations in the header are not trusted: see :mod:`redeepfake_nb.media.packet_index`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, BinaryIO, Literal
 
@@ -32,47 +32,49 @@ from ..errors import (
     TruncatedMedia,
     UnsupportedMedia,
 )
-from .color import Converter, notes, rotation
-from .file_types import DOWNLOAD, describe, is_audio, picture_format, video_format
-from .files import check_bytes, empty, open_file, out_of_memory
-from .frames import Frame, Source, content
-from .limits import Clock, OutOfTime
-from .seeking import wanted_pictures
+from ..utils.hashing import sha256_of
+from .color import FrameConverter, conversion_notes, rotation
+from .file_types import DOWNLOAD, describe_unsupported, image_format, is_audio, video_format
+from .files import check_file_size, empty_file_error, memory_error, open_file
+from .frames import Frame, Source, resolve_source
+from .limits import TimeBudget, TimeLimitExceeded
+from .seeking import decode_selected
 from .video_stream import Stream, cause
 
 
 @dataclass(frozen=True)
 class Completeness:
-    """What was read of a video, and what was not.
+    """How completely a video was read.
 
     Parameters
     ----------
     read
-        Frames handed out by the latest sample.
+        Number of frames yielded by the latest sample.
     expected
-        Frames it would have handed out of an undamaged video.
+        Number of frames that it would have yielded from an undamaged video.
     decoded
-        Pictures that were decoded for them.
+        Number of frames that were decoded for it.
     pictures
-        Pictures in the file, counted.
+        Number of frames in the file, counted.
     claimed
-        Pictures in the file as its header says; ``None`` where it does not, and to be trusted nowhere.
+        Number of frames according to the header, which may be wrong; ``None`` if it states none.
     damaged
-        Pictures that were to be decoded and could not. They are left out.
+        Number of frames that were needed and could not be decoded. They are left out.
     doubtful
-        Frames handed out that build upon damaged ones; ``frame.source.warnings`` says so on each.
+        Number of yielded frames that are predicted from damaged ones; each says so in
+        ``frame.source.warnings``.
     corrupt_packets
-        Parts of the file that its container marks as damaged.
+        Number of packets that the container marks as damaged.
     last_timestamp
-        Seconds; of the last frame handed out.
+        Timestamp of the last yielded frame in seconds.
     finished
         Whether the sample was read to its end.
     missing
-        What the header claims and the file does not hold.
+        What the header claims and the file does not contain, as a clause.
     first_error
-        The first thing that went wrong.
+        The first error, as a clause.
     complete
-        Whether all that was asked for came, undamaged, from a file that is whole as far as can be told.
+        Whether all requested frames were read undamaged from a file that seems to be complete.
     """
 
     read: int
@@ -91,19 +93,19 @@ class Completeness:
 
     @property
     def summary(self) -> str:
-        """All of it as one clause."""
+        """Summary as one clause."""
         text = f"{self.read} of {self.expected} frames read"
         if self.damaged:
-            text += f", {self.damaged} damaged pictures left out"
+            text += f", {self.damaged} damaged frames left out"
         if self.doubtful:
-            text += f", {self.doubtful} frames in doubt behind them"
+            text += f", {self.doubtful} frames predicted from damaged ones"
         if not self.finished:
             text += ", stopped before the end"
         reasons = [reason for reason in dict.fromkeys((self.first_error, self.missing)) if reason]
         return f"{text}: {'; '.join(reasons)}" if reasons else text
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return the fields as plain values for JSON."""
         return asdict(self)
 
 
@@ -113,11 +115,11 @@ MAX_PIXELS = 8192 * 4320
 MAX_SECONDS = 24 * 3600.0
 MAX_BYTES = 64 * 2**30
 TIME_LIMIT = 3600.0
-# Small files get little time, so that a few kilobytes of black 8K cannot keep a machine busy for an hour.
-# Real videos are decoded many times as fast.
-_SECONDS = 25.0
+# Small files get little time, so that a few kilobytes of black 8K frames cannot keep a machine busy for an
+# hour. Ordinary videos are decoded many times as fast.
+_BASE_SECONDS = 25.0
 _SECONDS_PER_MIB = 8.0
-_AFTER_DAMAGE = "decoded behind damaged pictures; parts of it may be wrong"
+_AFTER_DAMAGE = "predicted from damaged frames; parts of it may be wrong"
 
 
 def open_video(
@@ -129,45 +131,46 @@ def open_video(
     max_bytes: int = MAX_BYTES,
     time_limit: float | None = None,
 ) -> Video:
-    """Open a video: go through its packets and decode its first picture.
+    """Open a video: index its packets and decode its first frame.
 
     Parameters
     ----------
     source
         A path, the file's content as ``bytes``, ``bytearray`` or ``memoryview``, or one upload of an
-        ipywidgets ``FileUpload``. Animated GIFs are read too; still pictures are not.
+        ipywidgets ``FileUpload``. Animated GIFs are supported; still images are not.
     name
-        What reports and errors call it. Default: the file's or upload's own name.
+        Name in reports and error messages. Default: the name of the file or upload.
     max_pixels
         Largest width x height; 8K by default.
     max_seconds
-        Longest duration, by the pictures' own times; a day by default.
+        Longest duration, measured by the timestamps of the frames; 24 hours by default.
     max_bytes
-        Largest file.
+        Largest file size.
     time_limit
-        Seconds that demuxing and decoding may take in all. By default 25 and another 8 for each MiB of the
-        file, at most an hour. Later on it ends a sample early, which ``completeness`` says.
+        Seconds that demuxing and decoding may take in total. Default: 25 plus 8 for each MiB of the file, at
+        most an hour. A sample that exceeds it ends early, which ``completeness`` reports.
 
     Returns
     -------
     Video
-        To be used as a context manager, or closed.
+        Use it as a context manager, or close it.
 
     Raises
     ------
     InputError
-        Not there, not readable or no regular file. Its children say more: :class:`EmptyFile`,
-        :class:`UnsupportedMedia` (other kinds of files, playlists among them), :class:`TruncatedMedia`
-        (no picture can be decoded), :class:`MediaTooLarge`, :class:`NoVideoFrames` (sound only).
+        The file does not exist, cannot be read or is not a regular file. Subclasses tell why:
+        :class:`EmptyFile`, :class:`UnsupportedMedia` (other types of files, including playlists),
+        :class:`TruncatedMedia` (no frame can be decoded), :class:`MediaTooLarge`, :class:`NoVideoFrames`
+        (audio only).
     """
     file, label, subject = open_input(source, name=name, max_bytes=max_bytes)
     try:
         if time_limit is None:
             size = file.seek(0, io.SEEK_END) / 2**20
-            time_limit = min(_SECONDS + _SECONDS_PER_MIB * size, TIME_LIMIT)
+            time_limit = min(_BASE_SECONDS + _SECONDS_PER_MIB * size, TIME_LIMIT)
             file.seek(0)
-        return Video(file, label, subject, max_pixels, max_seconds, Clock(time_limit))
-    except OutOfTime:
+        return Video(file, label, subject, max_pixels, max_seconds, TimeBudget(time_limit))
+    except TimeLimitExceeded:
         file.close()
         raise MediaTooLarge(
             f"opening it took longer than {time_limit:g} s",
@@ -176,7 +179,7 @@ def open_video(
         ) from None
     except MemoryError as error:
         file.close()
-        raise out_of_memory("open", subject) from error
+        raise memory_error("open", subject) from error
     except OSError as error:
         file.close()
         raise TruncatedMedia(
@@ -192,30 +195,39 @@ def open_video(
 def open_input(
     source: Any, *, name: str | None = None, max_bytes: int = MAX_BYTES
 ) -> tuple[BinaryIO, str, str]:
-    """What a path, bytes or one upload holds, open for reading; and what reports and errors call it.
+    """Open a path, bytes or one upload as a binary file.
+
+    Returns
+    -------
+    file
+        Open for reading.
+    label
+        Name for reports.
+    subject
+        Name for error messages.
 
     Raises
     ------
     InputError
-        As :func:`open_video`, as far as it can be told without looking inside.
+        As :func:`open_video`, except for errors in the content.
     """
-    data, label, subject = content(source, name=name, what="video")
+    data, label, subject = resolve_source(source, name=name, what="video")
     subject = name or subject
     if data is None:
         return open_file(source, name=name, max_bytes=max_bytes, what="video"), name or label, subject
-    check_bytes(memoryview(data).nbytes, max_bytes, subject)
+    check_file_size(memoryview(data).nbytes, max_bytes, subject)
     return io.BytesIO(data), name or label, subject
 
 
 def _identify(file: BinaryIO, subject: object) -> str:
-    """Container format by the first bytes."""
+    """Detect the container format from the first bytes."""
     head = file.read(4096)
     if not head:
-        raise empty(subject)
+        raise empty_file_error(subject)
     kind = video_format(head)
     if kind is not None:
         return kind
-    picture = picture_format(head)
+    picture = image_format(head)
     if picture is not None:
         raise UnsupportedMedia(
             f"this is a {picture} picture, not a video",
@@ -224,60 +236,60 @@ def _identify(file: BinaryIO, subject: object) -> str:
         )
     if is_audio(head):
         raise NoVideoFrames("this is an audio file", subject=subject, next_step="Choose a video file.")
-    what, step = describe(head)
+    what, step = describe_unsupported(head)
     if step.startswith("Convert"):
         step = "Convert it to MP4 (H.264) first."
     elif step == DOWNLOAD:
         step = DOWNLOAD.replace("picture", "video")
-    raise UnsupportedMedia(f"this is {what}, which is not read as a video", subject=subject, next_step=step)
+    raise UnsupportedMedia(f"this is {what}, which is not a supported video", subject=subject, next_step=step)
 
 
 class Video:
-    """An open video. Made by :func:`open_video`.
+    """An open video, created by :func:`open_video`.
 
-    It has one decoder, which a lock keeps for one thread at a time, so any thread may read from it; a second
-    sample ends the first.
+    A lock protects its only decoder, so that any thread may read frames; a new sample ends the previous one.
 
     Attributes
     ----------
     name : str
+        File name, or the name that the caller chose.
     source : Source
-        With the SHA-256 of the file, its format (``"MP4"``, ``"Matroska"``, ...) and warnings.
+        SHA-256 of the file, its format (``"MP4"``, ``"Matroska"``, ...) and warnings.
     width, height : int
-        Of the first picture, upright. A stream may change its size: each frame has its own.
+        Size of the first frame in pixels, upright. Later frames may have other sizes.
     duration : float
-        Seconds from the first picture to the end of the last, measured by the pictures' own times; where the
-        file has no usable times, counted pictures divided by the claimed rate, which a warning says.
+        Seconds from the first frame to the end of the last, by their timestamps; without usable timestamps
+        the number of frames divided by the frame rate in the header, with a warning.
     claimed_duration : float or None
-        Seconds, as the header says.
-    pictures : int
-        Counted.
+        Duration in seconds according to the header.
+    frame_count : int
+        Number of frames, counted.
     average_rate : float or None
-        Pictures per second, as the header says.
+        Frames per second according to the header.
     codec : str
-        Such as ``"h264"``.
-    first_time : fractions.Fraction
-        Seconds of the first picture on the file's own clock, on which its sound is timed too.
+        FFmpeg's name, such as ``"h264"``.
+    start_time : fractions.Fraction
+        Presentation time of the first frame in seconds, on the same clock as that of the sound.
     rotation : int
-        Degrees clockwise by which stored pictures were turned.
+        Clockwise rotation in degrees that was applied to the stored frames.
     """
 
     def __init__(
-        self, file: BinaryIO, name: str, subject: str, max_pixels: int, max_seconds: float, clock: Clock
+        self, file: BinaryIO, name: str, subject: str, max_pixels: int, max_seconds: float, budget: TimeBudget
     ) -> None:
         self._file = file
-        self._clock = clock
+        self._budget = budget
         self._lock = threading.RLock()
-        self._converter = Converter()
+        self._converter = FrameConverter()
         self._sample: Sample | None = None
         self._subject = subject
         kind = _identify(file, subject)
-        self._stream = stream = Stream(file, kind, subject, max_pixels, clock)
+        self._stream = stream = Stream(file, kind, subject, max_pixels, budget)
         try:
             table = stream.table
             if not len(table):
                 raise NoVideoFrames(
-                    "its video stream holds no pictures, or the list of them is cut off",
+                    "its video stream contains no frames, or its index is truncated",
                     subject=subject,
                     next_step="Get the file again from where it came from.",
                 )
@@ -293,14 +305,18 @@ class Video:
             self.width, self.height = width, height
             self.duration = table.duration
             self.claimed_duration = stream.claimed_duration
-            self.pictures = len(table)
+            self.frame_count = len(table)
             self.average_rate = stream.claimed_rate
             self.codec = stream.codec
-            self.first_time = stream.first_time
+            self.start_time = stream.start_time
             self.rotation = rotation(picture)
-            warnings = (*stream.notes, *notes(picture, stream.pixel_aspect), *self._doubts())
-            digest, size = self._digest()
-            self.source = Source(name, digest, kind, size, warnings)
+            warnings = (
+                *stream.notes,
+                *conversion_notes(picture, stream.pixel_aspect),
+                *self._timing_warnings(),
+            )
+            digest = sha256_of(file)
+            self.source = Source(name, digest, kind, file.seek(0, io.SEEK_END), warnings)
             self._doubtful_source = replace(self.source, warnings=(*warnings, _AFTER_DAMAGE))
         except BaseException:
             stream.close()
@@ -308,40 +324,35 @@ class Video:
 
     def _first_picture(self) -> av.VideoFrame:
         try:
-            for _, picture, _ in self._stream.pictures(None, set()):
+            for _, picture, _ in self._stream.frames(None, set()):
                 self._stream.check_size(picture.width, picture.height)
                 return picture
         except (av.FFmpegError, ValueError) as error:
-            raise self._nothing(cause(error)) from error
-        raise self._nothing(self._stream.first_error or "the decoder gives nothing")
+            raise self._no_frames_error(cause(error)) from error
+        raise self._no_frames_error(self._stream.first_error or "the decoder returns nothing")
 
-    def _nothing(self, why: str) -> TruncatedMedia:
+    def _no_frames_error(self, why: str) -> TruncatedMedia:
         return TruncatedMedia(
-            f"none of its {len(self._stream.table)} pictures can be decoded ({why})",
+            f"none of its {len(self._stream.table)} frames can be decoded ({why})",
             subject=self._subject,
             next_step="Get the file again from where it came from.",
         )
 
-    def _doubts(self) -> Iterator[str]:
+    def _timing_warnings(self) -> Iterator[str]:
         table = self._stream.table
-        if table.leading:
-            yield f"{table.leading} pictures before the first key picture cannot be decoded"
-        if not table.trusted:
-            yield f"no usable time stamps; {len(table) / table.duration:g} pictures per second are assumed"
+        if table.skipped_leading:
+            yield f"{table.skipped_leading} frames before the first keyframe cannot be decoded"
+        if not table.has_timestamps:
+            yield f"no usable timestamps; {len(table) / table.duration:g} frames per second are assumed"
         elif not 0.1 <= len(table) / table.duration <= 1000:
-            yield f"{len(table)} pictures in {table.duration:.3g} s: its times are hardly right"
+            yield f"{len(table)} frames in {table.duration:.3g} s: its timestamps are probably wrong"
 
-    def _digest(self) -> tuple[str, int]:
-        self._file.seek(0)
-        digest = hashlib.file_digest(self._file, "sha256").hexdigest()
-        return digest, self._file.seek(0, io.SEEK_END)
-
-    def _shrunk(self) -> bool:
-        """Whether the file has less in it than when it was opened."""
+    def _file_shrunk(self) -> bool:
+        """Tell whether the file has become shorter since it was opened."""
         try:
-            return os.fstat(self._file.fileno()).st_size < self.source.size_bytes
+            return os.fstat(self._file.fileno()).st_size < (self.source.size_bytes or 0)
         except (OSError, ValueError):
-            return False  # bytes in memory
+            return False  # the video was given as bytes
 
     def __enter__(self) -> Video:
         return self
@@ -353,7 +364,7 @@ class Video:
         return f"Video({self.name!r}, {self.width} x {self.height}, {self.duration:.2f} s, {self.codec})"
 
     def close(self) -> None:
-        """Let go of the file and of the decoder's memory. ``completeness`` stays."""
+        """Close the file and free the decoder's memory. ``completeness`` stays available."""
         with self._lock:
             if self._sample is not None:
                 self._sample.close()
@@ -368,61 +379,62 @@ class Video:
         start: float = 0.0,
         end: float | None = None,
     ) -> Sample:
-        """Frames of a part of the video, in order, each at most once.
+        """Sample frames of a time range of the video, in order and without duplicates.
 
-        The frames are the same however they are reached: where jumping to key pictures saves work, decoding
-        begins at the key picture before a wanted one, and what comes out is checked against the packets'
-        time stamps; where that fails, all is decoded from the start.
+        The result does not depend on how frames are reached. If it saves work, decoding begins at the
+        keyframe before a wanted frame, and the decoded frames are checked against the timestamps of the
+        packets; if that fails, everything is decoded from the start.
 
         Parameters
         ----------
         frames
-            * a number (default 32): what is shown in the middle of each of so many equal parts of the time.
-              Fewer come where the video has fewer pictures.
-            * ``"all"``: all that begin to be shown in the time.
+            * a number (default 32): the frames displayed at the middle of that many equal parts of the range;
+              fewer if the video has fewer frames.
+            * ``"all"``: all frames whose display begins in the range.
         every
-            Instead of ``frames``: what is shown at ``start``, and each so many seconds later.
+            Interval in seconds, instead of ``frames``: the frames displayed at ``start``, ``start + every``,
+            ...
         start, end
-            Seconds from the first picture. ``end`` itself is not included; default: the end of the video.
+            Seconds from the first frame; ``end`` is excluded. Default: the whole video.
 
         Returns
         -------
         Sample
-            An iterator of :class:`Frame`, with ``expected``, their number. ``frame.index`` is the zero-based
-            place of the picture among all that the video shows, ``frame.timestamp`` its seconds from the
-            first.
+            An iterator of :class:`Frame` with the attribute ``expected``, their number. ``frame.index`` is
+            the zero-based position among all displayed frames of the video, ``frame.timestamp`` the time in
+            seconds from the first frame.
 
         Raises
         ------
         InputError
-            It ends before ``start``.
+            The video ends before ``start``.
         ValueError
-            An option out of range, or the video is closed.
+            An argument is out of range, or the video is closed.
         """
         table = self._stream.table
         if not 0 <= start < (math.inf if end is None else end):
             raise ValueError(f"start must be 0 or more and lie before end, not {start} with end {end}")
         if start >= table.duration:
             raise InputError(
-                f"it lasts {table.duration:.2f} s, so nothing of it begins at {start:g} s",
+                f"it lasts {table.duration:.2f} s and has no frames from {start:g} s on",
                 subject=self._subject,
                 next_step="Choose an earlier start.",
             )
         end = table.duration if end is None else min(end, table.duration)
         if every is not None and frames is not None:
-            raise ValueError("give frames or every, not both")
+            raise ValueError("give either frames or every, not both")
         if every is not None:
             if not (math.isfinite(every) and every > 0):
-                raise ValueError(f"every must be seconds above 0, not {every}")
-            ranks: Sequence[int] = table.every(every, start, end)
+                raise ValueError(f"every must be a number of seconds above 0, not {every}")
+            ranks: Sequence[int] = table.at_interval(every, start, end).tolist()
         elif frames == "all":
             ranks = table.between(start, end)
         else:
             count = 32 if frames is None else frames
             if isinstance(count, (bool, str)) or int(count) != count or count < 1:
                 raise ValueError(f'frames must be a number above 0 or "all", not {frames!r}')
-            # More targets than this cannot hit more pictures.
-            ranks = table.spread(min(int(count), 4 * len(table)), start, end)
+            # More sampling times than this cannot select more frames.
+            ranks = table.evenly_spaced(min(int(count), 4 * len(table)), start, end).tolist()
         with self._lock:
             if self._file.closed:
                 raise ValueError("the video is closed")
@@ -433,7 +445,7 @@ class Video:
 
     @property
     def completeness(self) -> Completeness:
-        """How the latest sample went; before there is one, what is known of the file."""
+        """Completeness of the latest sample; before the first one, what is known of the file."""
         with self._lock:
             stream, sample = self._stream, self._sample
             read = sample.read if sample else 0
@@ -444,13 +456,13 @@ class Video:
             error = (sample.first_error if sample else None) or stream.missing_end or stream.first_error
             corrupt = stream.corrupt_packets
             if error is None and corrupt:
-                error = f"{corrupt} parts of the file are marked as damaged"
+                error = f"{corrupt} packets are marked as damaged"
             whole = finished and error is None and not damaged and not doubtful
             return Completeness(
                 read=read,
                 expected=expected,
                 decoded=sample.decoded if sample else 0,
-                pictures=self.pictures,
+                pictures=self.frame_count,
                 claimed=stream.claimed,
                 damaged=damaged,
                 doubtful=doubtful,
@@ -464,16 +476,16 @@ class Video:
 
 
 class Sample(Iterator[Frame]):
-    """Frames of a video as they are decoded. Made by :meth:`Video.sample`.
+    """Iterator over frames of a video, decoded on demand. Created by :meth:`Video.sample`.
 
     Attributes
     ----------
     expected : int
-        How many frames there will be, unless some are damaged.
+        Number of frames, unless some are damaged.
     read : int
-        How many there were.
+        Number of frames yielded so far.
     finished : bool
-        Whether it came to its end.
+        Whether the sample was read to its end.
     """
 
     def __init__(self, video: Video, ranks: Sequence[int]) -> None:
@@ -488,7 +500,7 @@ class Sample(Iterator[Frame]):
         self._video = video
         self._ranks = ranks
         self._ended = False
-        self._frames = self._produce()
+        self._frames = self._decode()
 
     def __len__(self) -> int:
         return self.expected
@@ -503,27 +515,27 @@ class Sample(Iterator[Frame]):
             return frame
 
     def close(self) -> None:
-        """End it."""
+        """End the sample."""
         with self._video._lock:
             self._ended = True
             self._frames.close()
 
-    def _produce(self) -> Iterator[Frame]:
+    def _decode(self) -> Generator[Frame]:
         stream = self._video._stream
         stream.first_error = None
         before = stream.decoded
         try:
-            for rank, picture, doubtful in wanted_pictures(stream, self._ranks, self.damaged):
+            for rank, picture, doubtful in decode_selected(stream, self._ranks, self.damaged):
                 stream.check_size(picture.width, picture.height)
                 self.decoded = stream.decoded - before
-                with self._video._clock:
+                with self._video._budget:
                     frame = self._frame(rank, picture, doubtful)
                 yield frame
             self.finished = True
-            if self._video._shrunk():
+            if self._video._file_shrunk():
                 self.first_error = "the file became shorter while it was read"
-        except OutOfTime:
-            self.first_error = f"decoding took longer than {self._video._clock.limit:g} s"
+        except TimeLimitExceeded:
+            self.first_error = f"decoding took longer than {self._video._budget.limit:g} s"
         except RedeepfakeError as error:
             self.first_error = error.cause
         except (av.FFmpegError, ValueError, OSError, MemoryError) as error:

@@ -1,8 +1,7 @@
-"""Walks through the outermost structure of video files: do they point elsewhere, and is their end there?
+"""Check the outermost structure of video files: truncation, and references to data in other files.
 
-FFmpeg reads a file that was cut off as far as it goes and says nothing where the cut falls between two
-packets. Containers say how long they should be, and that is compared with what is there. No picture data are
-read.
+FFmpeg reads a truncated file as far as it goes and reports nothing if the cut lies between two packets.
+Containers state their length, which is compared here with that of the file. No picture data are read.
 
 Layouts follow ISO/IEC 14496-12 and Apple's QuickTime File Format (MP4), RFC 8794 and RFC 9559 (Matroska),
 Microsoft's RIFF with OpenDML (AVI), and ISO/IEC 13818-1 (transport streams).
@@ -18,64 +17,70 @@ from typing import BinaryIO, NamedTuple
 
 _MAX_BOXES = 10_000
 _MAX_INDEX = 64 * 2**20
-_OUTERMOST = frozenset(
+_TOP_LEVEL_BOXES = frozenset(
     {b"mdat", b"moov", b"moof", b"free", b"skip", b"wide", b"uuid", b"sidx", b"mfra", b"meta"}
 )
-_CUT = "the end of the file is missing"
+_TRUNCATED = "the end of the file is missing"
 
 
-class Film(NamedTuple):
-    """What a walk found.
+class ContainerFindings(NamedTuple):
+    """Problems found in the structure of a container.
 
-    ``cut`` says in words that the file ends too early, ``index`` is False for an MP4 without one,
-    ``elsewhere`` says in words that what matters is hidden or lies in another file; empty strings: nothing of
-    that.
+    Parameters
+    ----------
+    truncation
+        How the file is truncated, as a clause; empty if it is not.
+    has_index
+        Whether the file has an index; False only for an MP4 without one.
+    external_data
+        Why the video cannot be read from this file alone (data in another file, compressed index), as a
+        clause; empty if it can.
     """
 
-    cut: str = ""
-    index: bool = True
-    elsewhere: str = ""
+    truncation: str = ""
+    has_index: bool = True
+    external_data: str = ""
 
 
-def walk_film(file: BinaryIO, format: str) -> Film:
-    """Look at a file of a format that :func:`redeepfake_nb.media.file_types.video_format` names.
+def inspect_container(file: BinaryIO, format: str) -> ContainerFindings:
+    """Check a file of a format that :func:`redeepfake_nb.media.file_types.video_format` detected.
 
-    Anything it cannot follow counts as nothing found: what is damaged is for the demuxer to say. The position
-    in the file is lost.
+    Structures that cannot be parsed are not reported, because the demuxer finds them. Changes the position in
+    the file.
     """
     size = file.seek(0, os.SEEK_END)
     try:
         if format == "MP4":
             return _mp4(file, size)
         if format == "Matroska":
-            return Film(_matroska(file, size))
+            return ContainerFindings(_matroska(file, size))
         if format == "AVI":
-            return Film(_avi(file, size))
+            return ContainerFindings(_avi(file, size))
         if format == "MPEG-TS":
-            return Film(_transport_stream(file, size))
+            return ContainerFindings(_transport_stream(file, size))
     except (struct.error, IndexError):
         pass
-    return Film()
+    return ContainerFindings()
 
 
 # ------------------------------------------------------------------ MP4
 
 
-def _mp4(file: BinaryIO, size: int) -> Film:
-    index, cut, elsewhere = False, "", ""
+def _mp4(file: BinaryIO, size: int) -> ContainerFindings:
+    has_index, truncation, external_data = False, "", ""
     for kind, start, end in _boxes(file, 0, size):
         if kind in (b"moov", b"moof"):
-            index = True
-        if end > size and kind in _OUTERMOST:  # other names are something that was appended
-            cut = f"{_CUT}: it should have {end - size:,} bytes more"
+            has_index = True
+        if end > size and kind in _TOP_LEVEL_BOXES:  # other names belong to appended data
+            truncation = f"{_TRUNCATED}: it should have {end - size:,} bytes more"
             break
-        if kind == b"moov" and not elsewhere:
-            elsewhere = _elsewhere(file, start, end)
-    return Film(cut, index, elsewhere)
+        if kind == b"moov" and not external_data:
+            external_data = _external_data(file, start, end)
+    return ContainerFindings(truncation, has_index, external_data)
 
 
 def _boxes(file: BinaryIO, pos: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """(kind, start of the content, end) of the boxes in a part of the file; the last may end behind it."""
+    """Yield (kind, start of the content, end) of the boxes in a range; the last may end behind it."""
     for _ in range(_MAX_BOXES):
         if pos + 8 > end:
             return
@@ -93,8 +98,8 @@ def _boxes(file: BinaryIO, pos: int, end: int) -> Iterator[tuple[bytes, int, int
         yield kind, start, pos
 
 
-def _elsewhere(file: BinaryIO, start: int, end: int) -> str:
-    """What an index says of pictures that are not in this file."""
+def _external_data(file: BinaryIO, start: int, end: int) -> str:
+    """Describe data that the index (the box moov) places outside of this file."""
     if end - start > _MAX_INDEX:
         return ""
     file.seek(start)
@@ -107,19 +112,19 @@ def _elsewhere(file: BinaryIO, start: int, end: int) -> str:
             if b"cmov" in kinds:
                 return "its index is compressed"
             if b"rmra" in kinds and b"trak" not in kinds:
-                return "it only refers to other films"
+                return "it only refers to other videos"
         path = [(first, last) for kind, first, last in inside if kind == name and last <= end - start]
     for first, last in path:
         for kind, at, stop in _boxes(moov, first + 8, last):
             moov.seek(at)
             head = moov.read(4)
-            # The lowest flag says that the data are in this very file.
+            # The lowest flag means that the data are in this file.
             if len(head) == 4 and not head[3] & 1 and stop - at > 5 and kind in (b"url ", b"urn ", b"alis"):
                 return "its data lie in another file"
     return ""
 
 
-# ------------------------------------------------------------------ others
+# ------------------------------------------------------------------ other containers
 
 
 def _matroska(file: BinaryIO, size: int) -> str:
@@ -129,7 +134,7 @@ def _matroska(file: BinaryIO, size: int) -> str:
         head = file.read(16)
         id_length, length_bytes = 9 - head[0].bit_length(), 9 - head[4].bit_length()
         if id_length != 4:
-            # Between header and segment there may be one-byte elements that only fill.
+            # Padding elements with IDs of one byte may stand between header and segment.
             length_bytes = 9 - head[id_length].bit_length()
         value = (
             int.from_bytes(head[id_length : id_length + length_bytes], "big") & (1 << 7 * length_bytes) - 1
@@ -138,7 +143,7 @@ def _matroska(file: BinaryIO, size: int) -> str:
         if head[:4] == b"\x18\x53\x80\x67":
             unknown = value == (1 << 7 * length_bytes) - 1
             missing = 0 if unknown else start + value - size
-            return f"{_CUT}: it should have {missing:,} bytes more" if missing > 0 else ""
+            return f"{_TRUNCATED}: it should have {missing:,} bytes more" if missing > 0 else ""
         pos = start + value
     return ""
 
@@ -151,12 +156,12 @@ def _avi(file: BinaryIO, size: int) -> str:
         if len(head) < 12 or head[:4] != b"RIFF":
             return ""
         (length,) = struct.unpack_from("<I", head, 4)
-        # Recorders that were switched off leave 0 or the largest number.
+        # Interrupted recordings have 0 or the largest number here.
         if length in (0, 2**32 - 1):
             return ""
         pos += 8 + length + length % 2
         if pos - length % 2 > size:
-            return f"{_CUT}: it should have {pos - size:,} bytes more"
+            return f"{_TRUNCATED}: it should have {pos - size:,} bytes more"
     return ""
 
 
@@ -168,4 +173,4 @@ def _transport_stream(file: BinaryIO, size: int) -> str:
         return ""
     file.seek(size - rest)
     begins = file.read(8)[packet - 188 :][:1]
-    return f"{_CUT}: it ends inside a packet" if begins in (b"\x47", b"") else ""
+    return f"{_TRUNCATED}: it ends inside a packet" if begins in (b"\x47", b"") else ""

@@ -1,4 +1,4 @@
-"""One video stream of one file, demuxed and decoded by PyAV, within the limits of :mod:`guard`."""
+"""Demux and decode one video stream with PyAV, within the limits of :mod:`redeepfake_nb.media.limits`."""
 
 from __future__ import annotations
 
@@ -9,58 +9,69 @@ from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import av
 import numpy as np
+from av.container import InputContainer
 
 from ..errors import InputError, MediaTooLarge, NoVideoFrames, TruncatedMedia, UnsupportedMedia
-from .limits import DECODERS, DEMUXERS, ONE_TO_ONE, Clock, GuardedInput, OutOfTime, Outside, refuse
-from .packet_index import KEY, NO_STAMP, SHOWN, Key, PacketTable
-from .video_containers import walk_film
+from .limits import (
+    DECODERS,
+    DEMUXERS,
+    ONE_FRAME_PER_PACKET,
+    ExternalReference,
+    TimeBudget,
+    TimeLimitedInput,
+    TimeLimitExceeded,
+    refuse_external_file,
+)
+from .packet_index import DISPLAYED, KEYFRAME, NO_PTS, Keyframe, PacketIndex
+from .video_containers import inspect_container
 
-# Kinds of NAL units that carry parts of a picture (ITU-T H.264, table 7-1).
+# NAL unit types that contain slices of a picture (ITU-T H.264, table 7-1).
 _SLICES = {1, 2, 3, 4, 5}
 
 
-def disposable_test(codec: str, extradata: bytes | None) -> Callable[[memoryview], bool] | None:
-    """How to tell whether the picture in a packet may be left out.
+def non_reference_frame_test(codec: str, extradata: bytes | None) -> Callable[[memoryview], bool] | None:
+    """Create a test for packets whose frame no other frame is predicted from, so that it need not be decoded.
 
-    In H.264 every part of a picture says in ``nal_ref_idc`` whether others are predicted from it; 0 means
-    that none is (7.4.1). With most encoders' settings that holds for a third to a half of all pictures.
+    In H.264 ``nal_ref_idc`` of each slice tells whether other frames are predicted from it; 0 means none
+    (7.4.1). With the settings of most encoders that holds for a third to a half of all frames.
 
     Parameters
     ----------
     codec
-        FFmpeg's name.
+        FFmpeg's name of the codec.
     extradata
-        What the container keeps for the decoder. It says how units are told apart: by lengths in front
+        Decoder configuration from the container. It tells how NAL units are separated: by length prefixes
         (ISO/IEC 14496-15, 5.3.3) or by start codes (H.264, annex B).
 
     Returns
     -------
     callable or None
-        Packet's bytes -> whether all of it is such pictures; ``None`` for codecs other than H.264.
+        Takes a packet's bytes and returns whether all its slices belong to non-reference frames; ``None`` for
+        codecs other than H.264.
     """
     if codec != "h264":
         return None
-    lengths = extradata is not None and len(extradata) > 4 and extradata[0] == 1
-    size = (extradata[4] & 3) + 1 if lengths else 0
+    # The size of the length prefix in bytes; 0 for start codes.
+    size = (extradata[4] & 3) + 1 if extradata and len(extradata) > 4 and extradata[0] == 1 else 0
 
-    def disposable(packet: memoryview) -> bool:
-        some = False
-        for header in _by_length(packet, size) if lengths else _by_start_code(packet):
+    def is_non_reference_frame(packet: memoryview) -> bool:
+        has_slices = False
+        for header in _by_length(packet, size) if size else _by_start_code(packet):
             if header & 0x1F in _SLICES:
                 if header >> 5 & 3:
                     return False
-                some = True
-        return some
+                has_slices = True
+        return has_slices
 
-    return disposable
+    return is_non_reference_frame
 
 
 def _by_length(packet: memoryview, size: int) -> Iterator[int]:
-    """First byte of each unit. A length that does not fit yields a unit that others build upon."""
+    """Yield the first byte of each NAL unit; a wrong length yields that of a reference slice."""
     place = 0
     while place + size < len(packet):
         length = int.from_bytes(packet[place : place + size], "big")
@@ -73,6 +84,7 @@ def _by_length(packet: memoryview, size: int) -> Iterator[int]:
 
 
 def _by_start_code(packet: memoryview) -> Iterator[int]:
+    """Yield the first byte of each NAL unit."""
     data = bytes(packet)
     place = data.find(b"\0\0\1")
     while 0 <= place < len(data) - 3:
@@ -82,7 +94,7 @@ def _by_start_code(packet: memoryview) -> Iterator[int]:
 
 _MAX_PACKETS = 20_000_000
 _MAX_STREAMS = 64
-# From this size on several threads decode faster than one; beyond 4K each would hold 53 MB and more.
+# From this size on several threads decode faster than one; beyond 4K each would take 53 MB and more.
 _THREADED_PIXELS = range(640 * 480, 4096 * 2304 + 1)
 _THREADS = 4
 _RETRIES = 3
@@ -91,69 +103,104 @@ _CONVERT = "Convert it to MP4 (H.264) first."
 
 
 class SeekFailed(Exception):
-    """Decoding cannot be shown to begin where it was meant to. Never leaves the package."""
+    """Decoding did not provably begin at the requested keyframe. Never leaves the package."""
+
+
+class DecodedFrame(NamedTuple):
+    """A decoded frame, its rank in display order, and whether it is predicted from damaged frames."""
+
+    rank: int
+    picture: av.VideoFrame
+    doubtful: bool
 
 
 class Stream:
-    """Demuxer and decoder of the main video stream in ``file``.
+    """Demuxer and decoder of the main video stream of a file.
 
     Parameters
     ----------
     file
-        Open for reading and seekable; not closed here.
+        Seekable and open for reading; the stream does not close it.
     format
-        What :func:`redeepfake_nb.media.file_types.video_format` said.
+        Result of :func:`redeepfake_nb.media.file_types.video_format`.
     subject
-        What errors call it.
+        Name in error messages.
     max_pixels
         Largest width x height.
-    clock
-        Limits the time for everything here.
+    budget
+        Limits the total time for demuxing and decoding.
+
+    Attributes
+    ----------
+    table : PacketIndex
+        Index of the frames.
+    claimed : int or None
+        Number of frames according to the header.
+    claimed_duration : float or None
+        Duration in seconds according to the header.
+    missing_end : str or None
+        What the header claims and the file lacks, as a clause.
+    notes : list of str
+        What was assumed or ignored while opening.
+    first_error : str or None
+        The first error since this was last reset.
+    corrupt_packets : int
+        Number of packets that the demuxer flags as corrupt.
+    fed, decoded : int
+        Position of the next packet, and number of frames decoded so far.
 
     Raises
     ------
     NoVideoFrames
-        No video stream in it.
-    UnsupportedMedia, TruncatedMedia, MediaTooLarge
-        A codec that is not read; damaged; over a limit.
+        The file has no video stream.
+    UnsupportedMedia
+        The codec is not supported, or data lie in another file.
+    TruncatedMedia
+        The file is damaged.
+    MediaTooLarge
+        A limit is exceeded.
     """
 
-    def __init__(self, file: BinaryIO, format: str, subject: object, max_pixels: int, clock: Clock) -> None:
+    def __init__(
+        self, file: BinaryIO, format: str, subject: object, max_pixels: int, budget: TimeBudget
+    ) -> None:
         self._file = file
         self._format = format
         self._subject = subject
         self._max_pixels = max_pixels
-        self._clock = clock
-        self._edits = True
-        self._container = None
+        self._budget = budget
+        self._use_edit_list = True
+        self._container: InputContainer
+        self._stream: av.VideoStream
         self.notes: list[str] = []
         self.first_error: str | None = None
         self.corrupt_packets = 0
         self.fed = self.decoded = 0
-        self._hurt = False
-        with clock:
-            self._film = walk_film(file, format)
-            if self._film.elsewhere:
+        self._after_damage = False
+        with budget:
+            self._findings = inspect_container(file, format)
+            if self._findings.external_data:
                 raise UnsupportedMedia(
-                    f"{self._film.elsewhere}, which is not read here",
+                    f"{self._findings.external_data}, which is not supported",
                     subject=subject,
                     next_step="Save it as one self-contained MP4 first.",
                 )
             self._open()
             try:
                 self.claimed = self._stream.frames or None
-                self.table = self._measure()
-                self._without_edits_if_better()
+                self.table = self._index_packets()
+                self._ignore_bad_edit_list()
                 self.claimed_duration, self.missing_end = self._compare_claims()
             except BaseException:
                 self.close()
                 raise
 
     def close(self) -> None:
-        """Let go of FFmpeg's memory. The file stays open."""
-        if self._container is not None:
-            self._container.close()
-            self._container = self._stream = None
+        """Free FFmpeg's memory. The file stays open."""
+        container: InputContainer | None = vars(self).pop("_container", None)
+        if container is not None:
+            container.close()
+        vars(self).pop("_stream", None)  # it holds the decoder's memory
 
     # -- opening
 
@@ -164,30 +211,31 @@ class Stream:
             "max_streams": str(_MAX_STREAMS),
             "codec_whitelist": ",".join(sorted(DECODERS)),
         }
-        if not self._edits:
+        if not self._use_edit_list:
             options["ignore_editlist"] = "1"
         try:
-            self._input = GuardedInput(self._file, self._clock)
+            self._input = TimeLimitedInput(self._file, self._budget)
             self._container = av.open(
                 self._input,
+                "r",
                 format=DEMUXERS[self._format],
                 options=options,
                 metadata_errors="replace",
                 buffer_size=2**18,
-                io_open=refuse,
+                io_open=refuse_external_file,
             )
-            self._stream = self._choose()
-        except Outside as error:
+            self._stream = self._select_stream(self._container)
+        except ExternalReference as error:
             raise UnsupportedMedia(str(error), subject=self._subject, next_step=_CONVERT) from error
-        except OutOfTime:
+        except TimeLimitExceeded:
             raise
         except (av.FFmpegError, ValueError, UnicodeError) as error:
-            raise self._not_opened(error) from error
+            raise self._open_error(error) from error
         except BaseException:
             self.close()
             raise
 
-    def _not_opened(self, error: Exception) -> InputError:
+    def _open_error(self, error: Exception) -> InputError:
         number = getattr(error, "errno", None)
         if number == errno.ENOMEM:
             return MediaTooLarge(
@@ -195,15 +243,15 @@ class Stream:
                 subject=self._subject,
                 next_step=_CONVERT,
             )
-        why, step = self._film.cut or cause(error), _AGAIN
-        if not self._film.index:
+        why, step = self._findings.truncation or cause(error), _AGAIN
+        if not self._findings.has_index:
             why = (
                 "its index, the box moov, is missing: the recording or the download broke off before its end"
             )
             step = "Copy or download it again. The camera can often repair a recording that broke off."
-        elif not self._film.cut and number is not None and 0 < number < 200:
+        elif not self._findings.truncation and number is not None and 0 < number < 200:
             why = "its header cannot be used"
-        elif self._format == "MP4" and not self._film.cut and "invalid data" in why:
+        elif self._format == "MP4" and not self._findings.truncation and "invalid data" in why:
             why = "its index cannot be read"
         return TruncatedMedia(
             f"it begins like {self._format} but is damaged or breaks off ({why})",
@@ -211,13 +259,13 @@ class Stream:
             next_step=step,
         )
 
-    def _choose(self) -> Any:
-        """The video stream to read; its decoder is set up but not opened."""
+    def _select_stream(self, container: InputContainer) -> av.VideoStream:
+        """Select the main video stream and configure its decoder without opening it."""
         covers = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
-        videos = [s for s in self._container.streams.video if not s.disposition & covers]
+        videos = [s for s in container.streams.video if not s.disposition & covers]
         if not videos:
-            sounds = len(self._container.streams.audio)
-            what = "only sound" if sounds else "neither pictures nor sound that can be read"
+            sounds = len(container.streams.audio)
+            what = "only sound" if sounds else "neither video nor sound that can be read"
             raise NoVideoFrames(
                 f"there is no video in it, {what}", subject=self._subject, next_step="Choose a video file."
             )
@@ -229,36 +277,36 @@ class Stream:
         if context is None or context.name not in DECODERS:
             name = "unknown" if context is None else context.name
             raise UnsupportedMedia(
-                f"its codec ({name}) is not read here", subject=self._subject, next_step=_CONVERT
+                f"its codec ({name}) is not supported", subject=self._subject, next_step=_CONVERT
             )
         self.check_size(context.width, context.height)
-        for other in self._container.streams:
+        for other in container.streams:
             if other is not stream:
                 other.discard = av.stream.Discard.all
         threaded = context.width * context.height in _THREADED_PIXELS
         context.thread_type = "AUTO" if threaded else "SLICE"
         context.thread_count = min(_THREADS, _cpus()) if threaded else 1
-        # The decoder's own limit counts padding too; it stops streams that grow later on.
+        # The decoder's own limit includes padding; it stops streams whose frames become larger later on.
         context.options = {"max_pixels": str(2 * self._max_pixels + 2**20)}
         return stream
 
     def check_size(self, width: int, height: int) -> None:
-        """Refuse pictures over the limit.
+        """Check the size of a frame.
 
         Raises
         ------
         MediaTooLarge
-            More pixels than ``max_pixels``.
+            The frame has more than ``max_pixels`` pixels.
         """
         if width * height > self._max_pixels:
             raise MediaTooLarge(
-                f"its pictures have {width} x {height} pixels, {width * height / 1e6:.0f} million; "
+                f"its frames have {width} x {height} pixels, {width * height / 1e6:.0f} million; "
                 f"the limit is {self._max_pixels / 1e6:.1f} million",
                 subject=self._subject,
                 next_step="Make it smaller first, or raise max_pixels if you trust it.",
             )
 
-    # -- what the file says of itself, and what is there
+    # -- header and index
 
     @property
     def codec(self) -> str:
@@ -266,61 +314,67 @@ class Stream:
         return self._stream.codec_context.codec.canonical_name
 
     @property
-    def first_time(self) -> Fraction:
-        """Seconds of the first picture on the file's own clock; 0 without usable stamps."""
-        if not self.table.trusted or not len(self.table):
+    def start_time(self) -> Fraction:
+        """Presentation time of the first frame in seconds; 0 without usable timestamps."""
+        if not self.table.has_timestamps or not len(self.table):
             return Fraction(0)
-        return int(self.table.stamps[0]) * Fraction(self._stream.time_base)
+        return int(self.table.pts[0]) * self._time_base
+
+    @property
+    def _time_base(self) -> Fraction:
+        """Seconds per unit of the timestamps."""
+        return Fraction(self._stream.time_base or 1)
 
     @property
     def claimed_rate(self) -> float | None:
-        """Pictures per second as the header says; may be anything."""
+        """Frames per second according to the header; may be any number."""
         rate = self._stream.average_rate or self._stream.guessed_rate
         return float(rate) if rate else None
 
     @property
     def pixel_aspect(self) -> float | None:
-        """Width of a pixel divided by its height; ``None`` where not said."""
+        """Width of a pixel divided by its height; ``None`` if unknown."""
         ratio = self._stream.codec_context.sample_aspect_ratio
         return float(ratio) if ratio else None
 
-    def _measure(self) -> PacketTable:
-        stamps, decode_stamps, flags = array("q"), array("q"), bytearray()
+    def _index_packets(self) -> PacketIndex:
+        """Demux all packets and build the index of frames."""
+        all_pts, all_dts, flags = array("q"), array("q"), bytearray()
         vp8 = self._stream.codec_context.name in ("vp8", "libvpx")
         last = 0, 0
         self.corrupt_packets = 0
         for packet in self._packets():
-            pts = NO_STAMP if packet.pts is None else packet.pts
-            stamps.append(pts)
-            decode_stamps.append(NO_STAMP if packet.dts is None else packet.dts)
-            # VP8 says in its first byte whether a picture is shown or only built upon.
+            pts = NO_PTS if packet.pts is None else packet.pts
+            all_pts.append(pts)
+            all_dts.append(NO_PTS if packet.dts is None else packet.dts)
+            # The first byte of a VP8 frame tells whether it is displayed or used for prediction only.
             hidden = packet.is_discard or (vp8 and not bytes(packet)[0] >> 4 & 1)
-            flags.append((0 if hidden else SHOWN) | (KEY if packet.is_keyframe else 0))
+            flags.append((0 if hidden else DISPLAYED) | (KEYFRAME if packet.is_keyframe else 0))
             self.corrupt_packets += packet.is_corrupt
             if not hidden and pts >= last[0]:
                 last = pts, packet.duration or 0
             if len(flags) % 256 == 0:
-                self._clock.check()
+                self._budget.check()
             if len(flags) > _MAX_PACKETS:
                 raise MediaTooLarge(
-                    f"it has more than {_MAX_PACKETS / 1e6:g} million pictures",
+                    f"it has more than {_MAX_PACKETS / 1e6:g} million frames",
                     subject=self._subject,
                     next_step="Cut it into shorter videos.",
                 )
         rate = self.claimed_rate
-        return PacketTable.of(
-            np.frombuffer(stamps, np.int64),
-            np.frombuffer(decode_stamps, np.int64),
+        return PacketIndex.from_packets(
+            np.frombuffer(all_pts, np.int64),
+            np.frombuffer(all_dts, np.int64),
             np.frombuffer(flags, np.uint8),
-            unit=float(self._stream.time_base),
+            unit=float(self._time_base),
             rate=rate if rate and 0.5 <= rate <= 1000 else 25.0,
             last=last[1],
         )
 
-    def _without_edits_if_better(self) -> None:
-        """Ignore a cutting list that leaves next to nothing: it was made for other time stamps.
+    def _ignore_bad_edit_list(self) -> None:
+        """Ignore an edit list that hides most frames, which happens if it was made for other timestamps.
 
-        It is also ignored to find out whether pictures are missing or were cut away on purpose.
+        Without the edit list it also turns out whether frames are missing or were hidden on purpose.
         """
         found, table = self.table.packets, self.table
         hides_most = (found > 2 and len(table) * 2 < found) or (found <= 2 and (self.claimed or 0) > 10)
@@ -328,145 +382,147 @@ class Stream:
         if not hides_most and not short:
             return
         corrupt, error = self.corrupt_packets, self.first_error
-        self._edits = False
+        self._use_edit_list = False
         self._open()
-        self.table = self._measure()
+        self.table = self._index_packets()
         if hides_most and len(self.table) > len(table):
-            self.notes.append("the file's cutting list would leave next to nothing and is ignored")
+            self.notes.append("the file's edit list would hide nearly all frames and is ignored")
             return
         if self.table.packets == self.claimed:
-            self.notes.append(f"its cutting list hides {self.claimed - found} of its {self.claimed} pictures")
+            self.notes.append(f"its edit list hides {self.claimed - found} of its {self.claimed} frames")
             self.claimed = found
-        self._edits = True
+        self._use_edit_list = True
         self.table, self.corrupt_packets, self.first_error = table, corrupt, error
         self._open()
 
     def _compare_claims(self) -> tuple[float | None, str | None]:
-        """(duration in the header, what of it is missing)."""
+        """Compare header and index; returns the header's duration and what of it is missing, as a clause."""
         stream, container, table = self._stream, self._container, self.table
         duration = None
         if stream.duration and stream.duration > 0:
-            duration = float(stream.duration * stream.time_base)
+            duration = float(stream.duration * self._time_base)
         elif container.duration and container.duration > 0 and len(container.streams) == 1:
             duration = container.duration / av.time_base
         if duration and table.times.size and table.times[-1] < duration < table.duration:
-            # How long the last picture is shown is the one thing that the header knows better.
+            # Only the display time of the last frame is more reliable in the header.
             self.table = table = replace(table, duration=duration)
         if self.claimed is not None and table.packets < self.claimed:
-            return duration, f"the header claims {self.claimed} pictures, the file holds {table.packets}"
+            return duration, f"the header claims {self.claimed} frames, the file holds {table.packets}"
         known = self.claimed is not None and self._format == "MP4"
         if not known and duration and duration - table.duration > max(1.0, 0.05 * duration):
-            said = f"the header claims {duration:.4g} s, the file holds {table.duration:.4g} s"
-            return duration, said
-        return duration, self._film.cut or None
+            return duration, f"the header claims {duration:.4g} s, the file holds {table.duration:.4g} s"
+        return duration, self._findings.truncation or None
 
-    # -- packets and pictures
+    # -- packets and frames
 
     def _packets(self) -> Iterator[Any]:
-        """The stream's packets from here on. A damaged place is noted and passed where the demuxer can."""
+        """Yield the stream's packets from the current position; record damage and skip it if possible."""
         failures = 0
         while failures < _RETRIES:
             try:
                 for packet in self._container.demux(self._stream):
-                    if packet.size:  # empty ones mean "as before" or, to a decoder, "the end"
+                    if packet.size:  # an empty one means "unchanged" or, to a decoder, "end of stream"
                         failures = 0
                         yield packet
                 return
             except IndexError:
-                # PyAV, behind the last packet of a file in which further streams turned up.
+                # Raised by PyAV after the last packet of a file in which further streams appeared.
                 if not self._input.ended:
-                    self.note_error("the file is damaged (a stream turned up that was not announced)")
+                    self.note_error("the file is damaged (a stream appeared that was not announced)")
                 return
             except av.FFmpegError as error:
                 failures += 1
                 self.note_error(f"the file is damaged ({cause(error)})")
 
     def note_error(self, text: str) -> None:
-        """Keep the first thing that went wrong."""
+        """Record an error unless there is an earlier one."""
         if self.first_error is None:
             self.first_error = text
 
-    def pictures(
-        self, key: Key | None, damaged: set[int], only: Container[int] | None = None
-    ) -> Iterator[tuple[int, av.VideoFrame, bool]]:
-        """(rank, picture, whether it builds upon damaged ones) of what can be decoded, in order.
+    def frames(
+        self, key: Keyframe | None, damaged: set[int], only: Container[int] | None = None
+    ) -> Iterator[DecodedFrame]:
+        """Decode frames in display order.
 
         Parameters
         ----------
         key
-            Where to begin; ``None`` for the start of the file.
+            Keyframe to begin at; ``None`` for the start of the file.
         damaged
-            Ranks of pictures that cannot be decoded are added, those that can are taken out.
+            The ranks of frames that cannot be decoded are added to this set, those of decoded frames removed.
         only
-            Ranks that are wanted. Of the others those that no picture builds upon may be left out.
+            Wanted ranks. Of all other frames, those that no frame is predicted from may be left out.
 
         Raises
         ------
         SeekFailed
-            Decoding did not begin with the picture ``key``.
-        OutOfTime
-            The clock stopped it.
+            Decoding did not begin at the keyframe ``key``.
+        TimeLimitExceeded
+            The time budget is spent.
         """
-        with self._clock:
-            packets = self._from_start() if key is None else self._from_key(key)
+        with self._budget:
+            packets = self._from_start() if key is None else self._from_keyframe(key)
         table = self.table
-        self._hurt = False
-        rank = -1 if key is None else int(np.searchsorted(table.stamps, key.stamp)) - 1
-        counts = table.trusted and self._stream.codec_context.name in ONE_TO_ONE
+        self._after_damage = False
+        rank = -1 if key is None else int(np.searchsorted(table.pts, key.pts)) - 1
+        counts = table.has_timestamps and self._stream.codec_context.name in ONE_FRAME_PER_PACKET
         begun, doubtful = key is None, False
-        skip, skipped = self._skipper(only), set()
+        rank_to_skip = self._skip_rule(only)
+        skipped: set[int] = set()
         while True:
-            with self._clock:
-                self._clock.check()
+            with self._budget:
+                self._budget.check()
                 packet = next(packets, None)
-                if packet is not None and begun and (passed := skip(packet)) is not None:
+                if packet is not None and begun and (unneeded := rank_to_skip(packet)) is not None:
                     self.fed += 1
-                    skipped.add(passed)
+                    skipped.add(unneeded)
                     continue
                 decoded = self._decode(packet, key, rank, damaged)
             self.decoded += len(decoded)
             for picture in decoded:
-                if key is not None and (picture.pts is None or picture.pts < key.stamp):
-                    continue  # builds upon pictures before the key; complete only if decoded from earlier on
-                if not begun:
-                    if picture.pts != key.stamp or picture.is_corrupt or picture.pict_type != 1:
+                if key is not None and (picture.pts is None or picture.pts < key.pts):
+                    continue  # predicted from frames before the keyframe, which were not decoded
+                if key is not None and not begun:
+                    if picture.pts != key.pts or picture.is_corrupt or picture.pict_type != 1:
                         raise SeekFailed
                     begun = True
-                found = table.rank(picture.pts, rank) if table.trusted else rank + 1
+                found = table.rank(picture.pts, rank) if table.has_timestamps else rank + 1
                 if found is None or found <= rank:
                     continue
                 if counts and not picture.interlaced_frame:
-                    self._missing(range(rank + 1, found), damaged, skipped)
+                    self._record_damage(range(rank + 1, found), damaged, skipped)
                 rank = found
                 if picture.is_corrupt:
-                    self._missing(range(rank, rank + 1), damaged)
+                    self._record_damage(range(rank, rank + 1), damaged)
                     continue
                 damaged.discard(rank)
-                doubtful = not picture.key_frame and (doubtful or self._hurt)
-                self._hurt = False
-                yield rank, picture, doubtful
+                doubtful = not picture.key_frame and (doubtful or self._after_damage)
+                self._after_damage = False
+                yield DecodedFrame(rank, picture, doubtful)
             if packet is None:
                 break
         if counts:
-            self._missing(range(rank + 1, len(table)), damaged, skipped)
+            self._record_damage(range(rank + 1, len(table)), damaged, skipped)
 
-    def _skipper(self, only: Container[int] | None) -> Callable[[Any], int | None]:
-        """Packet -> the rank of its picture if it need not be decoded."""
+    def _skip_rule(self, only: Container[int] | None) -> Callable[[Any], int | None]:
+        """Create a function that returns the rank of a packet's frame if it can be skipped, else ``None``."""
         context = self._stream.codec_context
-        disposable = disposable_test(context.name, context.extradata)
-        stamps = self.table.stamps
-        # Where two pictures bear one stamp, a packet does not say which of them it holds.
-        told_apart = self.table.trusted and bool(np.all(stamps[1:] > stamps[:-1]))
-        if only is None or disposable is None or not told_apart:
+        is_non_reference_frame = non_reference_frame_test(context.name, context.extradata)
+        pts = self.table.pts
+        # If two frames have the same timestamp, a packet does not tell which of them it contains.
+        unique = self.table.has_timestamps and bool(np.all(pts[1:] > pts[:-1]))
+        if only is None or is_non_reference_frame is None or not unique:
             return lambda packet: None
 
         def rank_to_skip(packet: Any) -> int | None:
             rank = self.table.rank(packet.pts, -1)
-            return rank if rank is not None and rank not in only and disposable(memoryview(packet)) else None
+            if rank is None or rank in only or not is_non_reference_frame(memoryview(packet)):
+                return None
+            return rank
 
         return rank_to_skip
 
-    def _decode(self, packet: Any, key: Key | None, rank: int, damaged: set[int]) -> list[av.VideoFrame]:
+    def _decode(self, packet: Any, key: Keyframe | None, rank: int, damaged: set[int]) -> list[av.VideoFrame]:
         if packet is not None:
             self.fed += 1
         try:
@@ -474,16 +530,16 @@ class Stream:
         except av.error.EOFError:
             return []
         except (av.FFmpegError, ValueError) as error:
-            # Pictures that build upon some before the key are no damage.
-            if key is None or packet is None or packet.pts is None or packet.pts >= key.stamp:
-                place = rank + 1
-                if self.table.trusted and packet is not None:
+            # Frames that are predicted from frames before the keyframe are not damaged.
+            if key is None or packet is None or packet.pts is None or packet.pts >= key.pts:
+                lost = rank + 1
+                if self.table.has_timestamps and packet is not None:
                     known = self.table.rank(packet.pts, -1)
-                    place = rank + 1 if known is None else known
-                self._missing(range(place, place + 1), damaged, why=cause(error))
+                    lost = lost if known is None else known
+                self._record_damage(range(lost, lost + 1), damaged, why=cause(error))
             return []
 
-    def _missing(
+    def _record_damage(
         self,
         expected: range,
         damaged: set[int],
@@ -492,40 +548,40 @@ class Stream:
     ) -> None:
         ranks = [rank for rank in expected if rank not in skipped]
         if ranks:
-            self._hurt = True
+            self._after_damage = True
             damaged.update(ranks)
             times = self.table.times
             at = f" at {times[ranks[0]]:.2f} s" if ranks[0] < len(times) else ""
-            self.note_error(f"picture {ranks[0]}{at} cannot be decoded ({why})")
+            self.note_error(f"frame {ranks[0]}{at} cannot be decoded ({why})")
 
     def _from_start(self) -> Iterator[Any]:
-        # Opened anew rather than sought: the start is the one place that needs no proof.
+        # Reopened instead of seeking, so that reading certainly begins at the start.
         self._open()
         self.fed = 0
         return self._packets()
 
-    def _from_key(self, key: Key) -> Iterator[Any]:
-        """Packets from exactly ``key`` on, whatever the demuxer's idea of seeking is."""
-        for stamp in (key.dts, key.stamp):
-            if stamp == NO_STAMP:
+    def _from_keyframe(self, key: Keyframe) -> Iterator[Any]:
+        """Get the packets from exactly ``key`` on, wherever the demuxer's seek ends up."""
+        for timestamp in (key.dts, key.pts):
+            if timestamp == NO_PTS:
                 continue
             try:
-                self._container.seek(stamp, stream=self._stream)
+                self._container.seek(timestamp, stream=self._stream)
             except av.FFmpegError:
                 continue
             packets = self._packets()
             for packet in packets:
-                self._clock.check()
-                if packet.is_keyframe and packet.pts == key.stamp:
-                    self.fed = key.place
+                self._budget.check()
+                if packet.is_keyframe and packet.pts == key.pts:
+                    self.fed = key.position
                     return chain((packet,), packets)
-                if packet.is_keyframe and (packet.pts is None or packet.pts > key.stamp):
+                if packet.is_keyframe and (packet.pts is None or packet.pts > key.pts):
                     break
         raise SeekFailed
 
 
 def cause(error: BaseException) -> str:
-    """FFmpeg's own words in one line, without names of files."""
+    """Get FFmpeg's message in one line, without file names."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(text.split())[:160].rstrip(".").lower()
 
@@ -536,5 +592,5 @@ def _area(stream: Any) -> int:
 
 
 def _cpus() -> int:
-    """Processors this process may use."""
+    """Count the processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

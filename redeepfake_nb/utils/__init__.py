@@ -1,1 +1,1 @@
-"""What knows nothing of faces: files written whole, jobs in the background, a quiet import of Keras, numbers."""
+"""General helpers: file writing, hashing, background jobs, the Keras import, numbers, versions."""

@@ -1,7 +1,8 @@
-"""One piece of work at a time in a thread of its own, which can be waited for, cancelled and given up."""
+"""Background jobs: one at a time, each in its own thread, with progress, cancellation and results."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -10,17 +11,17 @@ from typing import Any
 
 from ..errors import RedeepfakeError
 
-# An event that is set, or a function that says yes, when work is to stop.
+# An event that is set, or a function that returns True, when the work is to stop; None: never.
 Cancel = threading.Event | Callable[[], bool] | None
-# Called with (done, of how many, None where that is not known).
+# Called with (number done, total number or None where it is unknown).
 Progress = Callable[[int, int | None], None]
 
-# Seconds between two movements of a bar, and between two sentences, which screen readers read out.
-_BAR_EVERY, _WORDS_EVERY = 0.2, 2.0
+# Seconds between two updates of a progress bar, and between two messages, which screen readers read aloud.
+_BAR_INTERVAL, _MESSAGE_INTERVAL = 0.2, 2.0
 
 
-def stopper(cancel: Cancel) -> Callable[[], bool]:
-    """Whether work is to stop, as a function whatever it was given as."""
+def as_cancel_check(cancel: Cancel) -> Callable[[], bool]:
+    """Convert any form of :data:`Cancel` to a function that tells whether the work is to stop."""
     if cancel is None:
         return lambda: False
     return cancel.is_set if isinstance(cancel, threading.Event) else cancel
@@ -28,35 +29,37 @@ def stopper(cancel: Cancel) -> Callable[[], bool]:
 
 @dataclass
 class Job:
-    """Work that goes on.
+    """A running or finished job.
 
     Attributes
     ----------
-    place
-        Beside which control its error belongs.
+    section
+        Name of the part of the user interface in which its error is shown.
     cancel
-        Set when it is to stop and to give what it has.
-    dropped
-        Set when nobody wants its result any more.
+        Set when the job is to stop and to return what it has so far.
+    discarded
+        Whether its result is no longer wanted.
     error, value
-        What came of it, once it is over.
+        The exception or the return value, once the job is done.
+    done
+        Set when the job has ended.
     """
 
-    place: str
+    section: str
     cancel: threading.Event = field(default_factory=threading.Event)
-    dropped: bool = False
+    discarded: bool = False
     error: BaseException | None = None
     value: Any = None
-    over: threading.Event = field(default_factory=threading.Event)
+    done: threading.Event = field(default_factory=threading.Event)
 
 
-class Background:
-    """Runs one job at a time.
+class JobRunner:
+    """Runs one job at a time in a daemon thread.
 
     Parameters
     ----------
     finished
-        Called with each job in the job's thread when its work is over, before it counts as over.
+        Called with each job, in the job's thread, when its work has ended and before ``job.done`` is set.
     """
 
     def __init__(self, finished: Callable[[Job], None]) -> None:
@@ -64,28 +67,28 @@ class Background:
         self._finished = finished
         self._lock = threading.Lock()
 
-    def begin(self, place: str, work: Callable[[Job], Any]) -> Job:
+    def start(self, section: str, work: Callable[[Job], Any]) -> Job:
         """Start ``work(job)``.
 
         Raises
         ------
         RedeepfakeError
-            Another job goes on.
+            Another job is running.
         """
         with self._lock:
             if self.job is not None:
                 raise RedeepfakeError(
-                    "something else goes on already",
+                    "another job is still running",
                     next_step="Wait until it is done, or press Cancel.",
                 )
-            self.job = job = Job(place)
-        # A daemon, so that a kernel can be shut down at any time.
+            self.job = job = Job(section)
+        # A daemon thread, so that the kernel can be shut down at any time.
         threading.Thread(
-            target=self._carry_out, args=(job, work), name="redeepfake-background", daemon=True
+            target=self._run, args=(job, work), name="redeepfake-background", daemon=True
         ).start()
         return job
 
-    def _carry_out(self, job: Job, work: Callable[[Job], Any]) -> None:
+    def _run(self, job: Job, work: Callable[[Job], Any]) -> None:
         try:
             job.value = work(job)
         except BaseException as error:
@@ -94,77 +97,85 @@ class Background:
             self._finished(job)
         finally:
             self.job = None
-            job.over.set()
+            job.done.set()
 
     def cancel(self) -> bool:
-        """Ask the job to stop; whether there is one."""
+        """Ask the running job to stop; return whether there is one."""
         job = self.job
         if job is not None:
             job.cancel.set()
         return job is not None
 
-    def drop(self) -> None:
-        """Ask the job to stop and give up its result."""
+    def discard(self) -> None:
+        """Ask the running job to stop and discard its result."""
         job = self.job
         if job is not None:
-            job.dropped = True
+            job.discarded = True
             job.cancel.set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until no job goes on any more, at most ``timeout`` seconds; whether that is so."""
+        """Wait at most ``timeout`` seconds until no job is running; return whether none is."""
         job = self.job
-        return job is None or job.over.wait(timeout)
+        return job is None or job.done.wait(timeout)
 
-    def outcome(self, job: Job) -> Any:
-        """Wait for a job and return its value or raise its error. An interrupt cancels it first."""
+    def result(self, job: Job) -> Any:
+        """Wait for a job, then return its value or raise its error. A keyboard interrupt cancels the job."""
         try:
-            job.over.wait()
+            job.done.wait()
         except KeyboardInterrupt:
             job.cancel.set()
-            job.over.wait()
+            job.done.wait()
         if job.error is not None:
             raise job.error
         return job.value
 
 
-class Pace:
-    """Tells of a job's progress often enough for eyes and seldom enough for screen readers.
+class ThrottledProgress:
+    """A :data:`Progress` callback that updates a bar often and a message seldom enough for screen readers.
 
     Parameters
     ----------
     job
-        Once it is cancelled there are no more words, once it is dropped nothing at all.
-    doing
-        What the sentences begin with, such as ``"Frame"``.
-    count, say
-        Called with ``(done, total)`` to move a bar, and with a sentence.
+        Once it is cancelled no more messages are shown; once it is discarded the bar stops too.
+    unit
+        First word of the messages, such as ``"Frame"``.
+    update_bar, show_message
+        Called with ``(done, total)`` and with a sentence.
     """
 
     def __init__(
-        self, job: Job, doing: str, count: Callable[[int, int], None], say: Callable[[str], None]
+        self,
+        job: Job,
+        unit: str,
+        update_bar: Callable[[int, int], None],
+        show_message: Callable[[str], None],
     ) -> None:
-        self._job, self._doing, self._count, self._say = job, doing, count, say
-        self._began: float | None = None
-        self._moved = self._spoke = -1e9
+        self._job, self._unit, self._update_bar, self._show_message = job, unit, update_bar, show_message
+        self._first: float | None = None
+        self._last_bar = self._last_message = -math.inf
 
     def __call__(self, done: int, total: int | None) -> None:
-        """A frame is done."""
+        """Report that ``done`` of ``total`` units are done."""
         now = time.monotonic()
-        if self._began is None:  # opening, and what the first frame needs, say nothing of the others
-            self._began = now
-        if self._job.dropped or now - self._moved < _BAR_EVERY:
+        # The time left is estimated from the first call on: opening and warm-up are not repeated.
+        if self._first is None:
+            self._first = now
+        if self._job.discarded or now - self._last_bar < _BAR_INTERVAL:
             return
-        self._moved = now
+        self._last_bar = now
         if total:
-            # Never full: what comes after the last frame takes its time as well.
-            self._count(min(done, total), total + 1)
-        if now - self._spoke >= _WORDS_EVERY and not self._job.cancel.is_set():
-            self._spoke = now
-            self._say(f"{self._doing} {in_words(done, total, now - self._began)}")
+            # Never quite full, because work remains after the last unit.
+            self._update_bar(min(done, total), total + 1)
+        if now - self._last_message >= _MESSAGE_INTERVAL and not self._job.cancel.is_set():
+            self._last_message = now
+            self._show_message(f"{self._unit} {describe_progress(done, total, now - self._first)}")
 
 
-def in_words(done: int, total: int | None, seconds: float) -> str:
-    """``"7 of 32, about 12 s left."``, from the seconds between the first and the latest."""
+def describe_progress(done: int, total: int | None, seconds: float) -> str:
+    """Format progress as ``"7 of 32, about 12 s left."``.
+
+    ``seconds`` is the time between the first finished unit and the latest.
+    """
     if not total:
         return f"{done}."
     words = f"{done} of {total}"

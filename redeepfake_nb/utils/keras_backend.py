@@ -1,7 +1,7 @@
-"""Imports Keras and its backend without the greetings that TensorFlow's C++ parts write to standard error.
+"""Import Keras without the start-up messages that TensorFlow's C++ code writes to standard error.
 
-In a notebook those lines stand in a red box above the first result and look like a failure. No setting
-silences them, as they are written before the log is set up.
+A notebook shows those lines in a red box above the first result, where they look like a failure. No setting
+silences all of them, because some are written before TensorFlow's logging is set up.
 """
 
 from __future__ import annotations
@@ -15,39 +15,39 @@ from functools import cache
 
 
 def import_keras() -> None:
-    """Import Keras, once, quietly. What was held back is shown if the import fails."""
+    """Import Keras once and quietly; the buffered messages are shown if the import fails."""
     if "keras" in sys.modules:
-        _share_gpus()
+        _enable_memory_growth()
         return
-    # Its warnings and errors are about processors and graphs; what matters comes as an exception as well.
+    # Real failures are raised as exceptions as well; the log holds only notes on processors and graphs.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with standard_error_held_back():
+    with buffered_stderr():
         import keras
 
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
-            # Looks for a GPU now rather than at the first score, since not finding one is said aloud too.
+            # Search for GPUs inside this block, because not finding one is logged too.
             tf.config.list_physical_devices("GPU")
-    _share_gpus()
+    _enable_memory_growth()
 
 
 @cache
-def _share_gpus() -> None:
-    """Let TensorFlow take a GPU's memory as it needs it; by itself it takes all, and others get none."""
+def _enable_memory_growth() -> None:
+    """Let TensorFlow allocate GPU memory as needed; by default it takes all, and other processes get none."""
     if "tensorflow" not in sys.modules:
         return
     import tensorflow as tf
 
     for gpu in tf.config.list_physical_devices("GPU"):
-        # A GPU that somebody has used or set up before stays as it is.
+        # A GPU that is already in use or configured otherwise stays as it is.
         with suppress(RuntimeError, ValueError):
             tf.config.experimental.set_memory_growth(gpu, True)
 
 
 @contextmanager
 def dtype_policy(name: str) -> Iterator[None]:
-    """Let layers made in the block have this policy, such as ``"float32"`` or ``"mixed_bfloat16"``."""
+    """Set the dtype policy of layers created in the block, such as ``"float32"`` or ``"mixed_bfloat16"``."""
     import_keras()
     import keras
 
@@ -60,8 +60,8 @@ def dtype_policy(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def standard_error_held_back() -> Iterator[None]:
-    """Keep the process's standard error, native code's included, in a file; show it after an exception."""
+def buffered_stderr() -> Iterator[None]:
+    """Buffer standard error, including that of native code, and print it only after an exception."""
     with tempfile.TemporaryFile() as kept:
         sys.stderr.flush()
         saved = os.dup(2)

@@ -1,11 +1,11 @@
-"""Versions of the installed packages that a result depends on."""
+"""Versions of the installed packages that results depend on."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from importlib import metadata
 
-# What an installation is checked for.
+# Packages whose installation `redeepfake-nb doctor` checks.
 PACKAGES = (
     "redeepfake-nb",
     "tensorflow",
@@ -23,7 +23,7 @@ PACKAGES = (
     "jupyterlab",
 )
 
-# Those of them that a score depends on; reports name these.
+# The subset that scores depend on; reports record their versions.
 _REPORTED_PACKAGES = (
     "redeepfake-nb",
     "tensorflow",
@@ -36,7 +36,7 @@ _REPORTED_PACKAGES = (
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that a score depends on, as far as they are installed."""
+    """Return the versions of the packages that scores depend on, as far as they are installed."""
     return dict(_versions())
 
 

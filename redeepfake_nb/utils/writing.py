@@ -1,7 +1,7 @@
-"""Writing files and folders whole or not at all, and strangers' names as nothing but text.
+"""Write files and folders atomically, and escape untrusted text in file names, CSV cells and JSON.
 
-File names and model names come from strangers. They stay text wherever they are written: in folder names, in
-cells of a spreadsheet, and in JSON that somebody embeds in a web page.
+File names and model names are untrusted. They must stay plain text wherever they are written: in folder
+names, in spreadsheet cells, and in JSON that is embedded in a web page.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .numeric import plain
 
 _MAX_NAME = 80
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d|conin\$|conout\$)(\..*)?", re.IGNORECASE)
-# The full-width signs count as well: some spreadsheets read them as the plain ones.
+# Some spreadsheets read the full-width signs as the ASCII ones.
 _FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
 _CAUSES = {
     errno.ENOSPC: ("the disk is full", "Free some space or choose another folder."),
@@ -42,22 +42,21 @@ _CAUSES = {
 
 
 def json_text(values: Mapping[str, Any]) -> str:
-    """Values as JSON: pure ASCII, with ``<``, ``>`` and ``&`` written as escapes.
+    """Format values as ASCII JSON that is safe inside a ``<script>`` element.
 
-    So the text may stand inside a ``<script>`` element as well. Values that JSON lacks (NaN, infinity) become
-    ``null``.
+    ``<``, ``>`` and ``&`` are written as escapes. Numbers that JSON lacks (NaN, infinity) become ``null``.
     """
     text = json.dumps(plain(values), indent=2, allow_nan=False)
-    # Outside of strings JSON has none of these three.
+    # JSON contains these three in strings only.
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return text + "\n"
 
 
 def escape_cell(text: str) -> str:
-    """Text that no spreadsheet takes for a formula.
+    """Escape text that a spreadsheet would evaluate as a formula.
 
-    Cells that begin with ``=``, ``+``, ``-``, ``@``, tab or a line break, after blanks or without, get a
+    Cells that begin with ``=``, ``+``, ``-``, ``@``, tab or a line break, also after leading blanks, get a
     leading apostrophe, as OWASP's page "CSV Injection" advises.
     """
     starts = text.startswith(_FORMULA_STARTS) or text.lstrip().startswith(_FORMULA_STARTS)
@@ -65,11 +64,11 @@ def escape_cell(text: str) -> str:
 
 
 def safe_name(name: str) -> str:
-    """A folder name for a file name from a stranger.
+    """Convert an untrusted file name to a portable folder name.
 
-    ASCII letters, digits, ``.``, ``_`` and ``-`` only, beginning with a letter, a digit or ``_``, at most 80
-    characters, no name that Windows reserves. A name that already is like this stays as it is; any other gets
-    eight digits of its SHA-256, so that different names stay different. Safe names do not change again.
+    The result consists of ASCII letters, digits, ``.``, ``_`` and ``-``, begins with a letter, a digit or
+    ``_``, has at most 80 characters and is not reserved by Windows. A name that already fulfils this is
+    returned unchanged; any other gets eight digits of its SHA-256, so that different names stay different.
     """
     slug = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^A-Za-z0-9._-]+", "_", slug).lstrip(".-").rstrip(".")
@@ -82,7 +81,13 @@ def safe_name(name: str) -> str:
 
 @contextlib.contextmanager
 def staging_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside the target, gone afterwards whatever happens; system errors become ours."""
+    """Create a temporary folder inside ``folder``, which is always removed afterwards.
+
+    Raises
+    ------
+    OutputError
+        The system raised an error in the block, or ``folder`` is not a valid path.
+    """
     staging = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,8 +98,10 @@ def staging_folder(folder: Path) -> Iterator[Path]:
     except ValueError as error:
         if staging is not None:
             raise
-        # A path with a zero byte.
-        raise OutputError("that is no path", subject=folder, next_step="Choose another folder.") from error
+        # The path contains a NUL character.
+        raise OutputError(
+            "that is not a valid path", subject=folder, next_step="Choose another folder."
+        ) from error
     finally:
         if staging is not None:
             shutil.rmtree(staging, ignore_errors=True)
@@ -102,14 +109,14 @@ def staging_folder(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path``, of the same ending, that takes its place when all is written.
+    """Create a temporary file with the suffix of ``path``, which replaces ``path`` when the block succeeds.
 
-    After an error nothing is left of it, and what stood at ``path`` before still stands there.
+    After an error the temporary file is removed and the previous file at ``path`` is unchanged.
 
     Raises
     ------
     OutputError
-        The system cannot write it.
+        The file cannot be written.
     """
     part = None
     try:
@@ -118,7 +125,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         os.close(handle)
         part = Path(name)
         yield part
-        os.chmod(part, 0o644)  # mkstemp's files are for their owner only
+        os.chmod(part, 0o644)  # mkstemp gives access to the owner alone
         os.replace(part, path)
     except OSError as error:
         raise output_error(error, path) from error
@@ -128,51 +135,74 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 def output_error(error: OSError, subject: object) -> OutputError:
-    """A system's error in words, with what to do."""
-    cause, next_step = _CAUSES.get(
-        error.errno, (f"it cannot be written: {error.strerror or error}", "Choose another folder.")
-    )
+    """Convert a system error to an :class:`OutputError` with its cause in words and the next step."""
+    fallback = f"it cannot be written: {error.strerror or error}", "Choose another folder."
+    cause, next_step = fallback if error.errno is None else _CAUSES.get(error.errno, fallback)
     return OutputError(cause, subject=subject, next_step=next_step)
 
 
 def move_to_free_name(made: Path, folder: Path, name: str) -> Path:
-    """To ``name``, ``name-2``, ... whichever is free."""
+    """Move a finished file or folder to the first free one of ``name``, ``name-2``, ... in ``folder``."""
     stem, suffix = (name, "") if made.is_dir() else (Path(name).stem, Path(name).suffix)
     number = 1
     while True:
         target = folder / (name if number == 1 else f"{stem}-{number}{suffix}")
         number += 1
-        # A broken link counts as taken too.
+        # A broken link occupies its name too.
         if os.path.lexists(target):
             continue
         try:
             made.rename(target)
         except OSError as error:
-            # Somebody else was quicker.
+            # Another process took the name in the meantime.
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
                 continue
             raise
         return target
 
 
-def replace_folder(made: Path, target: Path, staging: Path, ours: re.Pattern[str]) -> Path:
-    """Put a folder in another's place. The old one is set aside first and comes back if that fails.
+def check_replaceable(target: Path, replaceable: re.Pattern[str]) -> None:
+    """Check that a folder does not exist, or contains only files that may be overwritten.
 
     Raises
     ------
     OutputError
-        The old one holds a name that ``ours`` does not match, or is no folder.
+        The folder contains a name that ``replaceable`` does not match, or is not a folder.
+    """
+    if not os.path.lexists(target):
+        return
+    is_folder = target.is_dir() and not target.is_symlink()
+    if not is_folder or not all(replaceable.fullmatch(path.name) for path in target.iterdir()):
+        raise OutputError(
+            "it exists and holds something other than an earlier report",
+            subject=target,
+            next_step="Choose another folder, or move it away.",
+        )
+
+
+def replace_folder(made: Path, target: Path, staging: Path, replaceable: re.Pattern[str]) -> Path:
+    """Replace the folder ``target`` by ``made``; the old folder is restored if that fails.
+
+    Parameters
+    ----------
+    made
+        The new folder, on the same file system.
+    target
+        Folder to replace; it need not exist.
+    staging
+        Temporary folder that the old one is moved to first.
+    replaceable
+        Matches the names of files that may be overwritten.
+
+    Raises
+    ------
+    OutputError
+        The old folder contains a name that ``replaceable`` does not match, or is not a folder.
     """
     if not os.path.lexists(target):
         made.rename(target)
         return target
-    is_folder = target.is_dir() and not target.is_symlink()
-    if not is_folder or not all(ours.fullmatch(path.name) for path in target.iterdir()):
-        raise OutputError(
-            "it exists and holds something other than an earlier report",
-            subject=target,
-            next_step="Move it away, or save without overwrite.",
-        )
+    check_replaceable(target, replaceable)
     old = staging / "replaced"
     target.rename(old)
     try:
@@ -184,10 +214,10 @@ def replace_folder(made: Path, target: Path, staging: Path, ours: re.Pattern[str
 
 
 def csv_text(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Rows under these columns; text cannot become a formula, and what is not known is an empty cell."""
+    """Format rows as CSV: text is quoted and cannot become a formula, missing values are empty cells."""
     columns = list(columns)
     buffer = io.StringIO(newline="")
-    # Quotes around all text, because a spreadsheet may part cells at semicolons.
+    # All text is quoted, because some spreadsheets split cells at semicolons.
     writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)

@@ -23,7 +23,7 @@ import numpy as np
 from helpers import hostile_pictures, hostile_videos
 from helpers.config_mutations import goods, rewritten
 from helpers.mutations import mutated
-from helpers.sandbox import Ending, Sandbox
+from helpers.sandbox import Sandbox, SandboxResult
 from redeepfake_nb.datasets.samples import sample_image
 from redeepfake_nb.errors import InputError, ModelError
 from redeepfake_nb.faces.face import find_faces
@@ -183,15 +183,15 @@ def run_media(
     for start in range(0, len(seeds), _MEDIA_AT_ONCE):
         batch = list(seeds[start : start + _MEDIA_AT_ONCE])
         ending = sandbox.call("helpers.fuzzing:several", kind, batch)
-        if not ending.trouble:
+        if not ending.violation:
             outcomes.update(ending.value)
         else:
             for seed in batch:
                 ending = sandbox.call(f"helpers.fuzzing:{kind}", seed)
                 outcomes[ending.value or "broken"] += 1
-                if ending.trouble:
+                if ending.violation:
                     failures.append(_keep(out, kind, seed, ending, damaged(kind, seed)))
-                    say(f"{kind} {seed}: {ending.trouble.strip().splitlines()[-1]}")
+                    say(f"{kind} {seed}: {ending.violation.strip().splitlines()[-1]}")
         if batch[-1] % 1000 == 999:
             say(f"{kind}s: seeds {seeds[0]} to {batch[-1]}, {dict(outcomes)}")
     return outcomes, failures
@@ -215,7 +215,7 @@ def run_models(
         ending = sandbox.call(
             f"helpers.fuzzing:{kind}s", batch, str(now), seconds=180 + 5 * len(batch), memory=None
         )
-        if not ending.trouble and ending.peak < 2048:
+        if not ending.violation and ending.peak < 2048:
             outcomes.update(ending.value)
             continue
         # Without a seed it did not even begin; then the first one stands for all.
@@ -224,7 +224,7 @@ def run_models(
         data = newest.read_bytes() if newest is not None and now.is_file() else b""
         failures.append(_keep(out, kind, seed, ending, data))
         outcomes["broken"] += 1
-        say(f"{kind} {seed}: {(ending.trouble or f'{ending.peak:.0f} MB').strip().splitlines()[-1]}")
+        say(f"{kind} {seed}: {(ending.violation or f'{ending.peak:.0f} MB').strip().splitlines()[-1]}")
         # Those before it went well, and count.
         place = batch.index(seed)
         waiting[:0] = [part for part in (batch[:place], batch[place + 1 :]) if part]
@@ -233,9 +233,9 @@ def run_models(
     return outcomes, failures
 
 
-def _keep(out: Path, kind: str, seed: int, ending: Ending, data: bytes) -> Failure:
+def _keep(out: Path, kind: str, seed: int, ending: SandboxResult, data: bytes) -> Failure:
     out.mkdir(parents=True, exist_ok=True)
-    why = ending.trouble or f"took {ending.peak:.0f} MB"
+    why = ending.violation or f"took {ending.peak:.0f} MB"
     (out / f"{kind}-{seed}.bin").write_bytes(data)
     (out / f"{kind}-{seed}.txt").write_text(why, encoding="utf-8")
     return Failure(kind, seed, why)

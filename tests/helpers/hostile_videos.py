@@ -182,7 +182,7 @@ CASES["deep_elements.mkv"] = lambda: (
 
 @case("many_large_pictures.mp4")
 def _() -> bytes:
-    """8192 x 4320, twelve black pictures, one key picture: few bytes, much work."""
+    """8192 x 4320, twelve black frames, one keyframe: few bytes, much work."""
     black = av.VideoFrame.from_ndarray(np.zeros((4320 * 3 // 2, 8192), np.uint8), format="yuv420p")
     return clip(
         [0] * 12,

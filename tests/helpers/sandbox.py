@@ -28,7 +28,7 @@ GIB = 2**30
 
 
 @dataclass(frozen=True)
-class Ending:
+class SandboxResult:
     """How a call ended.
 
     Parameters
@@ -59,7 +59,7 @@ class Ending:
     noise: str = ""
 
     @property
-    def trouble(self) -> str:
+    def violation(self) -> str:
         """What must never happen, in words; empty where nothing of it did."""
         if self.timeout:
             return f"still running after {self.seconds:.0f} s"
@@ -90,7 +90,7 @@ class Sandbox:
 
     def call(
         self, function: str, *arguments: Any, seconds: float = 60, memory: int | None = 2 * GIB
-    ) -> Ending:
+    ) -> SandboxResult:
         """Call ``"module:function"`` with plain JSON values.
 
         ``memory`` limits the address space in bytes.
@@ -101,7 +101,7 @@ class Sandbox:
         answer = self._server.stdout.readline()
         if not answer:
             raise RuntimeError(f"the sandbox's server ended with {self._server.wait()}")
-        return Ending(**json.loads(answer))
+        return SandboxResult(**json.loads(answer))
 
     def __enter__(self) -> Sandbox:
         return self

@@ -30,7 +30,7 @@ def picture(left: int | None, right: int | None = None) -> np.ndarray:
     return image
 
 
-def squares(image: np.ndarray) -> list[Detection]:
+def detect_squares(image: np.ndarray) -> list[Detection]:
     """Sees a face where one of the squares is: nearly all of one brightness."""
     boxes = [box for box in (LEFT, RIGHT) if np.ptp(image[box[1] : box[3], box[0] : box[2]][8:-8, 8:-8]) < 12]
     return [Detection(box, 1.0) for box in boxes]

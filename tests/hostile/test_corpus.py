@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from helpers import hostile_pictures, hostile_videos
 from helpers.reading import grid
-from helpers.sandbox import Ending, Sandbox
+from helpers.sandbox import Sandbox, SandboxResult
 
 from redeepfake_nb import errors
 
@@ -53,13 +53,13 @@ def listener() -> Iterator[socket.socket]:
         yield server
 
 
-def read(sandbox: Sandbox, kind: str, path: Path) -> Ending:
+def read(sandbox: Sandbox, kind: str, path: Path) -> SandboxResult:
     function = {"pictures": "picture", "videos": "video_by_path" if path.name in LARGE else "video"}[kind]
     return sandbox.call(f"helpers.reading:{function}", str(path))
 
 
-def check(ending: Ending, expected: dict, shown: dict[str, list[list[int]]]) -> None:
-    assert not ending.trouble
+def check(ending: SandboxResult, expected: dict, shown: dict[str, list[list[int]]]) -> None:
+    assert not ending.violation
     found = ending.value
     assert found["outcome"] in (expected["outcome"], expected.get("either"))
     if "grid" not in found:
@@ -153,7 +153,7 @@ def test_a_path_is_nothing_but_a_path(sandbox, listener, tmp_path, kind, name):
     good.write_bytes(MADE[kind]["plain.png" if kind == "pictures" else "plain.mp4"]())
     path = name.format(good=good, port=hostile_videos.PORT)
     ending = sandbox.call(f"helpers.reading:{kind[:-1]}_by_path", path)
-    assert not ending.trouble
+    assert not ending.violation
     assert ending.value["outcome"] in ("InputError", "UnsupportedMedia")
     assert not select.select([listener], [], [], 0)[0]
 
@@ -164,7 +164,7 @@ def test_a_file_may_have_any_name(sandbox, tmp_path, kind, name):
     path = tmp_path / name
     path.write_bytes(MADE[kind]["plain.png" if kind == "pictures" else "plain.mp4"]())
     ending = sandbox.call(f"helpers.reading:{kind[:-1]}", str(path))
-    assert not ending.trouble
+    assert not ending.violation
     assert ending.value["outcome"] == "whole"
 
 
@@ -173,9 +173,9 @@ def test_a_file_may_have_any_name(sandbox, tmp_path, kind, name):
 
 def test_the_sandbox_sees_what_goes_wrong(sandbox):
     assert sandbox.call("helpers.misbehaving:well").value == 5
-    assert not sandbox.call("helpers.misbehaving:well").trouble
-    assert "SIGSEGV" in sandbox.call("helpers.misbehaving:crash").trouble
-    assert "still running" in sandbox.call("helpers.misbehaving:hang", seconds=0.3).trouble
-    assert "KeyError" in sandbox.call("helpers.misbehaving:fail").trouble
-    assert "wrote marker" in sandbox.call("helpers.misbehaving:write").trouble
-    assert "MemoryError" in sandbox.call("helpers.misbehaving:grow").trouble
+    assert not sandbox.call("helpers.misbehaving:well").violation
+    assert "SIGSEGV" in sandbox.call("helpers.misbehaving:crash").violation
+    assert "still running" in sandbox.call("helpers.misbehaving:hang", seconds=0.3).violation
+    assert "KeyError" in sandbox.call("helpers.misbehaving:fail").violation
+    assert "wrote marker" in sandbox.call("helpers.misbehaving:write").violation
+    assert "MemoryError" in sandbox.call("helpers.misbehaving:grow").violation

@@ -26,9 +26,9 @@ from helpers.sandbox import Sandbox
 from redeepfake_nb import analyze_image, analyze_video, cli, open_video, read_image, report, save_model, view
 from redeepfake_nb.datasets.landmarks import LandmarkStore
 from redeepfake_nb.datasets.samples import sample_image, write_samples
-from redeepfake_nb.datasets.synthetic import practice_faces
+from redeepfake_nb.datasets.synthetic import make_practice_set
 from redeepfake_nb.errors import InputError, OutputError
-from redeepfake_nb.models import classifier as models
+from redeepfake_nb.models import loading
 from redeepfake_nb.training.logs import write_history
 
 Writer = Callable[[Path], object]
@@ -45,7 +45,9 @@ def video_file(tmp_path_factory) -> Path:
 def writers(classifier, video_file) -> dict[str, Writer]:
     """Everything in the package that writes files, each with a folder to write into."""
     image = analyze_image(sample_image(), classifier)
-    video = analyze_video(video_file, classifier, frames=8, detector=small_clips.squares, explain_top=0)
+    video = analyze_video(
+        video_file, classifier, frames=8, detector=small_clips.detect_squares, explain_top=0
+    )
 
     def landmarks(folder: Path) -> None:
         store = LandmarkStore.__new__(LandmarkStore)
@@ -60,7 +62,7 @@ def writers(classifier, video_file) -> dict[str, Writer]:
         "annotated video": lambda folder: report.annotate_video(video, folder / "annotated.mp4"),
         "model": lambda folder: save_model(classifier, folder / "model.keras"),
         "samples": write_samples,
-        "practice faces": lambda folder: practice_faces(folder, 1),
+        "practice faces": lambda folder: make_practice_set(folder, 1),
         "history": lambda folder: write_history(folder / "history.csv", [{"step": 1, "loss": 0.5}] * 200),
         "landmarks": landmarks,
     }
@@ -204,7 +206,9 @@ def test_interrupt(writers, good, tmp_path, monkeypatch, name, owner, function, 
 
 
 def test_interrupt_while_drawing(classifier, video_file, tmp_path):
-    video = analyze_video(video_file, classifier, frames=4, detector=small_clips.squares, explain_top=0)
+    video = analyze_video(
+        video_file, classifier, frames=4, detector=small_clips.detect_squares, explain_top=0
+    )
     stop = interrupting(lambda done, total: None, at=10)
     with pytest.raises(KeyboardInterrupt):
         report.annotate_video(video, tmp_path / "out.mp4", progress=stop)
@@ -216,7 +220,7 @@ def test_interrupt_of_an_analysis_frees_the_file(classifier, video_file):
     threads = threading.active_count()
     stop = interrupting(lambda done, total: None, at=3)
     with pytest.raises(KeyboardInterrupt):
-        analyze_video(video_file, classifier, frames=20, detector=small_clips.squares, progress=stop)
+        analyze_video(video_file, classifier, frames=20, detector=small_clips.detect_squares, progress=stop)
     assert threading.active_count() == threads
     assert not before or len(os.listdir("/proc/self/fd")) <= before
 
@@ -227,7 +231,7 @@ def test_interrupt_of_an_analysis_frees_the_file(classifier, video_file):
 def test_the_video_vanishes_before_it_is_drawn(classifier, tmp_path):
     path = tmp_path / "clip.mkv"
     path.write_bytes(small_clips.three_seconds())
-    video = analyze_video(path, classifier, frames=4, detector=small_clips.squares, explain_top=0)
+    video = analyze_video(path, classifier, frames=4, detector=small_clips.detect_squares, explain_top=0)
     path.unlink()
     with pytest.raises(InputError, match="no such file"):
         report.annotate_video(video, tmp_path / "out.mp4")
@@ -265,7 +269,7 @@ def test_a_video_is_cut_while_it_is_read(tmp_path):
 def test_a_video_is_replaced_before_it_is_drawn(classifier, tmp_path):
     path = tmp_path / "clip.mkv"
     path.write_bytes(small_clips.three_seconds())
-    video = analyze_video(path, classifier, frames=4, detector=small_clips.squares, explain_top=0)
+    video = analyze_video(path, classifier, frames=4, detector=small_clips.detect_squares, explain_top=0)
     path.write_bytes(hostile_videos.plain("matroska"))
     with pytest.raises(InputError):
         report.annotate_video(video, tmp_path / "out.mp4")
@@ -295,17 +299,17 @@ def test_too_little_memory(tmp_path):
     )
     with Sandbox("helpers.reading") as sandbox:
         enough = sandbox.call("helpers.reading:picture", str(path))
-        assert (enough.trouble, enough.value["outcome"]) == ("", "whole")
+        assert (enough.violation, enough.value["outcome"]) == ("", "whole")
         outcomes = set()
         for megabytes in (250, 300, 400, 500, 600):
             ending = sandbox.call("helpers.reading:picture_by_path", str(path), memory=megabytes * 2**20)
-            assert not ending.trouble
+            assert not ending.violation
             outcomes.add(ending.value["outcome"])
         assert "MediaTooLarge" in outcomes
         assert outcomes <= {"MediaTooLarge", "whole"}
         for megabytes in (220, 230, 240, 260, 300):
             ending = sandbox.call("helpers.reading:video_by_path", str(film), memory=megabytes * 2**20)
-            assert not ending.trouble
+            assert not ending.violation
             assert ending.value["outcome"] in {"MediaTooLarge", "TruncatedMedia", "partial", "whole"}
 
 
@@ -315,7 +319,7 @@ def test_too_little_memory(tmp_path):
 @pytest.fixture
 def analyze(classifier, monkeypatch, tmp_path) -> Callable[..., int]:
     """``redeepfake-nb analyze`` of the sample picture with the classifier anybody can check."""
-    monkeypatch.setattr(models, "default_classifier", lambda: classifier)
+    monkeypatch.setattr(loading, "default_classifier", lambda: classifier)
     (picture,) = write_samples(tmp_path / "in")[:1]
     return lambda *options: cli.main(["analyze", str(picture), *options])
 
@@ -352,7 +356,7 @@ def test_command_whose_output_is_full(analyze, monkeypatch, capsys):
 
 
 def test_command_on_a_gif_that_lies(classifier, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(models, "default_classifier", lambda: classifier)
+    monkeypatch.setattr(loading, "default_classifier", lambda: classifier)
     path = tmp_path / "huge.gif"
     path.write_bytes(b"GIF89a" + b"\xff" * 4 + bytes(200))
     assert cli.main(["analyze", str(path)]) == 1

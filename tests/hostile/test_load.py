@@ -22,9 +22,10 @@ def load(monkeypatch):
 
 def test_growth_is_seen(load):
     kept = []
-    grown = load.growth("kept", lambda i: kept.append(b"\1" * 2_000_000), calls=40, warm_up=2, limit=50)
+    # Blocks above 32 MiB always come from the system; smaller ones may reuse memory that other tests freed.
+    grown = load.growth("kept", lambda i: kept.append(b"\1" * 40_000_000), calls=2, warm_up=1, limit=50)
     assert grown.grown > 60
-    assert "| kept | 40 |" in grown.row()
+    assert "| kept | 2 |" in grown.row()
 
 
 def test_pictures_and_heatmaps_leave_nothing(load, classifier):

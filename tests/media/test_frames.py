@@ -1,4 +1,4 @@
-"""media and what stands behind it: signatures, containers, decoding."""
+"""Reading images: file types, containers, decoding and frames."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_grey_arrays(shape):
     grey = np.arange(6, dtype=np.uint8).reshape(shape)
     frame = read_image(grey)
     assert frame.image[1, 2].tolist() == [5, 5, 5]
-    assert frame.source.warnings == ("grey array shown as RGB",)
+    assert frame.source.warnings == ("grey array converted to RGB",)
 
 
 @pytest.mark.parametrize(
@@ -441,7 +441,7 @@ def test_exif_orientation(exif, expected):
     ],
 )
 def test_broken_exif_is_ignored_with_a_note(exif):
-    with pytest.raises(containers.Damaged):
+    with pytest.raises(containers.DamagedContainer):
         containers.exif_orientation(exif)
     rows = b"\0" + COLOURS[0].tobytes() + b"\0" + COLOURS[1].tobytes()
     image, _, notes = decode_image(png(3, 2, 8, 2, rows, png_chunk(b"eXIf", exif or b"?")))

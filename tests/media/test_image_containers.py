@@ -1,4 +1,4 @@
-"""page_walks: first frames and pages, counted and cleaned without decoding."""
+"""Image containers: frames and pages are counted and files sanitized without decoding."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from PIL import Image
 from redeepfake_nb.errors import MediaTooLarge, UnsupportedMedia
 from redeepfake_nb.media import image_containers as page_walks
 from redeepfake_nb.media.image_containers import (
-    Damaged,
-    check_ppm,
-    clean_gif,
-    clean_jpeg,
+    DamagedContainer,
+    check_ppm_header,
+    inspect_tiff,
     is_animated,
-    walk_tiff,
+    sanitize_gif,
+    sanitize_jpeg,
 )
 from redeepfake_nb.media.image_decoding import decode_image
 
@@ -29,7 +29,7 @@ def anything(*_: int) -> None:
 
 def test_of_a_gif_only_the_first_frame_is_left():
     data = animated("GIF")
-    found = clean_gif(data, anything)
+    found = sanitize_gif(data, anything)
     assert (found.frames, found.damaged) == (3, False)
     assert len(found.data) < len(data) / 2
     picture = Image.open(io.BytesIO(found.data))
@@ -48,28 +48,28 @@ def test_gif_by_hand():
     frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, 2, 1, 0) + b"\x02\x02\x44\x01\0"
     comment = b"\x21\xfe\x03abc\0"
     sizes = []
-    found = clean_gif(
+    found = sanitize_gif(
         head + comment + control + frame + comment + frame + b";", lambda *size: sizes.append(size)
     )
     assert found.data == head + control + frame + b";"
     assert found.frames == 2
     assert sizes == [(2, 1), (2, 1)]
     # Bytes between blocks are passed over, as decoders do; a missing end matters only behind the first frame.
-    assert clean_gif(head + b"\0\0" + frame, anything).frames == 1
-    assert clean_gif(head + frame + frame[:-3], anything).damaged
+    assert sanitize_gif(head + b"\0\0" + frame, anything).frames == 1
+    assert sanitize_gif(head + frame + frame[:-3], anything).damaged
     for cut in (head[:9], head, head + frame[:-1], head + comment[:-2]):
-        with pytest.raises(Damaged):
-            clean_gif(cut, anything)
+        with pytest.raises(DamagedContainer):
+            sanitize_gif(cut, anything)
 
 
 def test_counting_ends(monkeypatch):
     monkeypatch.setattr(page_walks, "_MAX_BLOCKS", 2)
     monkeypatch.setattr(page_walks, "_MAX_PAGES", 2)
-    assert clean_gif(animated("GIF"), anything).frames is None
+    assert sanitize_gif(animated("GIF"), anything).frames is None
     out = io.BytesIO()
     page = Image.fromarray(scene())
     page.save(out, "TIFF", save_all=True, append_images=[page, page])
-    assert walk_tiff(out.getvalue()).pages is None
+    assert inspect_tiff(out.getvalue()).pages is None
     assert decode_image(out.getvalue())[2] == ("first of very many pages in the file",)
 
 
@@ -78,24 +78,24 @@ def test_pages_of_a_tiff(big):
     out = io.BytesIO()
     page = Image.fromarray(scene())
     page.save(out, "TIFF", save_all=True, append_images=[page, page], big_tiff=big)
-    found = walk_tiff(out.getvalue())
+    found = inspect_tiff(out.getvalue())
     assert (found.pages, found.damaged, found.preview) == (3, False, "")
 
 
 def test_damaged_tiffs():
     good = tiff(4, 4, bytes(16))
-    assert walk_tiff(good).pages == 1
+    assert inspect_tiff(good).pages == 1
     looped = good[:-4] + good[4:8]
-    assert walk_tiff(looped) == walk_tiff(good)
-    assert walk_tiff(good[:-4] + struct.pack("<I", 10**6)).damaged
+    assert inspect_tiff(looped) == inspect_tiff(good)
+    assert inspect_tiff(good[:-4] + struct.pack("<I", 10**6)).damaged
     for bad in (good[:4], good[:30], good[:-10], tiff(4, 4, bytes(16), extra=((700, 7, 10**6, 8),))):
-        with pytest.raises(Damaged):
-            walk_tiff(bad)
+        with pytest.raises(DamagedContainer):
+            inspect_tiff(bad)
 
 
 def test_raw_files_are_named():
     for extra in ((50706, 1, 4, 1), (254, 4, 1, 1), (34665, 4, 1, 8)):
-        preview = walk_tiff(tiff(4, 4, bytes(16), extra=(extra,))).preview
+        preview = inspect_tiff(tiff(4, 4, bytes(16), extra=(extra,))).preview
         assert bool(preview) == (extra[0] != 34665)
     with pytest.raises(UnsupportedMedia, match="camera raw"):
         decode_image(tiff(4, 4, bytes(16), extra=((50706, 1, 4, 1),)))
@@ -105,7 +105,7 @@ def test_raw_files_are_named():
     "header", [b"P6 2 2 255\n", b"P6\n# a comment\n2 2\n255\n", b"P4 2 2\n", b"P1 2 2\n"]
 )
 def test_headers_of_ppm(header):
-    check_ppm(header + bytes(12))
+    check_ppm_header(header + bytes(12))
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ def test_headers_of_ppm(header):
     [b"P6", b"P6 2", b"P6 a b c\n", b"P6 2 2\n", b"P6\n#" + b"x" * 70_000, b"P6 " + b"9" * 70_000],
 )
 def test_headers_of_ppm_that_do_not_end(header):
-    with pytest.raises(Damaged):
-        check_ppm(header)
+    with pytest.raises(DamagedContainer):
+        check_ppm_header(header)
 
 
 def test_pictures_as_text_have_a_limit_of_their_own():
@@ -123,11 +123,11 @@ def test_pictures_as_text_have_a_limit_of_their_own():
 
 
 def test_scans_of_a_progressive_jpeg_are_counted():
-    whole = clean_jpeg(encoded("JPEG", progressive=True))
-    assert (whole.progressive, whole.refined) == (True, True)
+    whole = sanitize_jpeg(encoded("JPEG", progressive=True))
+    assert (whole.progressive, whole.fully_refined) == (True, True)
     assert whole.scans == 10
     data = encoded("JPEG", progressive=True)
-    cut = clean_jpeg(data[: data.rindex(b"\xff\xda")] + b"\xff\xd9")
-    assert (cut.scans, cut.refined) == (9, False)
-    plain = clean_jpeg(encoded("JPEG"))
-    assert (plain.scans, plain.progressive, plain.refined) == (1, False, True)
+    cut = sanitize_jpeg(data[: data.rindex(b"\xff\xda")] + b"\xff\xd9")
+    assert (cut.scans, cut.fully_refined) == (9, False)
+    plain = sanitize_jpeg(encoded("JPEG"))
+    assert (plain.scans, plain.progressive, plain.fully_refined) == (1, False, True)

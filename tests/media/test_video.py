@@ -25,10 +25,10 @@ from redeepfake_nb.errors import (
     TruncatedMedia,
     UnsupportedMedia,
 )
-from redeepfake_nb.media.color import _quarter_turn, _turned
+from redeepfake_nb.media.color import _apply_display_matrix, _quarter_turn
 from redeepfake_nb.media.file_types import video_format
 from redeepfake_nb.media.frames import Upload
-from redeepfake_nb.media.packet_index import KEY, NO_STAMP, SHOWN, PacketTable
+from redeepfake_nb.media.packet_index import DISPLAYED, KEYFRAME, NO_PTS, PacketIndex
 from redeepfake_nb.media.video import open_video
 
 X264 = {"g": "20", "bf": "3"}
@@ -37,12 +37,12 @@ OPEN_GOP = {"x264-params": "open-gop=1:keyint=20:bframes=3:scenecut=0"}
 
 @pytest.fixture(scope="session")
 def h264() -> bytes:
-    """100 numbered pictures, 4 s, a key picture every 20, B-frames."""
+    """100 numbered pictures, 4 s, a keyframe every 20, B-frames."""
     return clip(range(100), options=X264)
 
 
 def sampled(source, *args, **options) -> tuple[list[int], list[int], list[float]]:
-    """(numbers shown, indexes, timestamps)."""
+    """Numbers shown in the frames, their indices and timestamps."""
     with open_video(source) as video:
         frames = list(video.sample(*args, **options))
     return [number_in(f.image) for f in frames], [f.index for f in frames], [f.timestamp for f in frames]
@@ -51,52 +51,52 @@ def sampled(source, *args, **options) -> tuple[list[int], list[int], list[float]
 # ------------------------------------------------------------------ which pictures a sample takes
 
 
-def table(pts, *, keys=(0,), hidden=(), unit=1.0, last=0) -> PacketTable:
-    flags = np.full(len(pts), SHOWN, np.uint8)
+def table(pts, *, keys=(0,), hidden=(), unit=1.0, last=0) -> PacketIndex:
+    flags = np.full(len(pts), DISPLAYED, np.uint8)
     flags[list(hidden)] = 0
-    flags[list(keys)] |= KEY
+    flags[list(keys)] |= KEYFRAME
     stamps = np.array(pts, np.int64)
-    return PacketTable.of(stamps, stamps, flags, unit=unit, rate=25.0, last=last)
+    return PacketIndex.from_packets(stamps, stamps, flags, unit=unit, rate=25.0, last=last)
 
 
 def test_table_by_hand():
     # Coded I P B B, shown I B B P; from stamp 10 on, half a second apart.
     found = table([10, 13, 11, 12], unit=0.5)
     assert found.times.tolist() == [0, 0.5, 1, 1.5]
-    assert (found.duration, found.trusted, len(found), found.packets) == (2.0, True, 4, 4)
+    assert (found.duration, found.has_timestamps, len(found), found.packets) == (2.0, True, 4, 4)
     assert [found.rank(s, -1) for s in (10, 11, 13, 14, None)] == [0, 1, 3, None, None]
-    assert found.spread(2, 0, 2).tolist() == [1, 3]
-    assert found.spread(4, 0, 2).tolist() == [0, 1, 2, 3]
-    assert found.spread(100, 0, 2).tolist() == [0, 1, 2, 3]
-    assert found.spread(1, 0, 2).tolist() == [2]
-    assert found.every(1.0, 0, 2).tolist() == [0, 2]
-    assert found.every(0.75, 0, 2).tolist() == [0, 1, 3]
-    assert found.every(9.0, 0.6, 2).tolist() == [1]  # what is shown at 0.6 s began at 0.5 s
-    assert found.every(0.001, 0, 2).tolist() == [0, 1, 2, 3]
+    assert found.evenly_spaced(2, 0, 2).tolist() == [1, 3]
+    assert found.evenly_spaced(4, 0, 2).tolist() == [0, 1, 2, 3]
+    assert found.evenly_spaced(100, 0, 2).tolist() == [0, 1, 2, 3]
+    assert found.evenly_spaced(1, 0, 2).tolist() == [2]
+    assert found.at_interval(1.0, 0, 2).tolist() == [0, 2]
+    assert found.at_interval(0.75, 0, 2).tolist() == [0, 1, 3]
+    assert found.at_interval(9.0, 0.6, 2).tolist() == [1]  # what is shown at 0.6 s began at 0.5 s
+    assert found.at_interval(0.001, 0, 2).tolist() == [0, 1, 2, 3]
     assert list(found.between(0.5, 1.5)) == [1, 2]
 
 
 def test_table_of_uneven_times():
     found = table([0, 1, 2, 10], last=4)
     assert found.duration == 14
-    assert found.spread(7, 0, 14).tolist() == [1, 2, 3]  # at 1, 3, 5, 7, 9, 11 and 13 s
+    assert found.evenly_spaced(7, 0, 14).tolist() == [1, 2, 3]  # at 1, 3, 5, 7, 9, 11 and 13 s
     assert table([0, 1, 2, 10], last=10**9).duration == 11  # the header's last length is absurd
 
 
 def test_table_keys_and_hidden_pictures():
     found = table([0, 1, 2, 3, 4, 5], keys=(0, 3), hidden=(1,))
     assert found.times.tolist() == [0, 2, 3, 4, 5]
-    assert [found.key_before(rank) for rank in range(5)] == [0, 0, 1, 1, 1]
-    assert found.key(1) == (3, 3, 3)
-    # A recording that begins between key pictures: what comes before the first cannot be decoded.
+    assert [found.keyframe_before(rank) for rank in range(5)] == [0, 0, 1, 1, 1]
+    assert found.keyframe(1) == (3, 3, 3)
+    # A recording that begins between keyframes: what comes before the first cannot be decoded.
     cut = table([0, 1, 2, 3, 4], keys=(2,))
-    assert (cut.times.tolist(), cut.leading) == ([0, 1, 2], 2)
+    assert (cut.times.tolist(), cut.skipped_leading) == ([0, 1, 2], 2)
 
 
 @pytest.mark.parametrize(
     "pts",
     [
-        [0, 1, NO_STAMP, 3],
+        [0, 1, NO_PTS, 3],
         [5, 5, 5, 5],
         [*range(100), *range(100)],  # time begins anew
         [0, 2**62, -(2**62), 3],
@@ -104,7 +104,7 @@ def test_table_keys_and_hidden_pictures():
 )
 def test_untrustworthy_times_are_counted_instead(pts):
     found = table(pts, keys=(0,))
-    assert not found.trusted
+    assert not found.has_timestamps
     assert found.times.tolist() == [i / 25 for i in range(len(pts))]
     assert found.duration == len(pts) / 25
 
@@ -160,7 +160,7 @@ def test_seeking_gives_what_decoding_everything_gives(kind):
             for frame in some:
                 assert np.array_equal(frame.image, every[frame.index].image)
             assert video.completeness.complete
-        # Jumping to the key picture before 3 s, not decoding the 60 pictures before it.
+        # Jumping to the keyframe before 3 s, not decoding the 60 pictures before it.
         list(video.sample("all", start=3.0, end=3.1))
         decoded = video.completeness.decoded
         assert decoded <= 35 or kind == "h264 bare"
@@ -174,7 +174,7 @@ def test_only_what_is_needed_is_decoded(h264):
 
 
 def test_false_key_pictures_fall_back_to_decoding_everything(h264):
-    """A container that calls every picture a key picture: decoding cannot begin where it says."""
+    """A container that calls every frame a keyframe: decoding cannot begin where it says."""
     place = h264.index(b"stss")
     lying = h264[:place] + b"free" + h264[place + 4 :]
     with open_video(lying) as video:
@@ -220,7 +220,7 @@ def test_wrong_options(h264):
         ):
             with pytest.raises(ValueError, match=r"frames|every|start|number"):
                 video.sample(**options)
-        with pytest.raises(InputError, match=r"it lasts 4.00 s, so nothing of it begins at 4.1 s"):
+        with pytest.raises(InputError, match=r"it lasts 4.00 s and has no frames from 4.1 s on"):
             video.sample(start=4.1)
 
 
@@ -246,7 +246,7 @@ def test_path_bytes_and_uploads(h264, tmp_path):
             assert (video.name, video.source.name) == (name, name)
             assert video.source.sha256 == hashlib.sha256(h264).hexdigest()
             assert (video.source.format, video.source.size_bytes) == ("MP4", len(h264))
-    assert (video.width, video.height, video.codec, video.pictures) == (128, 64, "h264", 100)
+    assert (video.width, video.height, video.codec, video.frame_count) == (128, 64, "h264", 100)
     assert (video.duration, video.claimed_duration, video.average_rate) == (4.0, 4.0, 25.0)
     with open_video(path, name="mine") as video:
         assert video.name == "mine"
@@ -345,7 +345,7 @@ def test_no_container_opens_another_file(monkeypatch, tmp_path):
 
     (tmp_path / "secret.ts").write_bytes(clip(range(3), container="mpegts"))
     opened = []
-    monkeypatch.setattr(streams, "refuse", lambda url, *a: opened.append(url) or guard.refuse(url))
+    monkeypatch.setattr(streams, "refuse_external_file", lambda url, *a: opened.append(url) or guard.refuse_external_file(url))
     monkeypatch.setitem(streams.DEMUXERS, "HLS", "hls")
     monkeypatch.setattr(video, "video_format", lambda head: "HLS")
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{tmp_path}/secret.ts\n#EXT-X-ENDLIST\n"
@@ -385,7 +385,7 @@ def test_time_limit_ends_a_sample_and_says_so(h264):
     with open_video(h264) as video:
         sample = video.sample("all")
         frames = [next(sample) for _ in range(3)]
-        video._clock.limit = 0.0
+        video._budget.limit = 0.0
         frames += list(sample)
         done = video.completeness
     assert 3 <= len(frames) < 100
@@ -408,7 +408,7 @@ def test_signatures():
 
 
 def test_damage_in_the_middle(h264):
-    """40 % of the way, where pictures between two key pictures lie, 300 bytes are lost."""
+    """40 % of the way, where pictures between two keyframes lie, 300 bytes are lost."""
     with av.open(io.BytesIO(h264)) as file:
         packets = [(p.pos, p.size) for p in file.demux(video=0) if p.size]
     position, _ = packets[44]
@@ -418,7 +418,7 @@ def test_damage_in_the_middle(h264):
         frames = list(video.sample("all"))
         done = video.completeness
     shown = {f.index: number_in(f.image) for f in frames}
-    # All before the damage, and all from the next key picture on.
+    # All before the damage, and all from the next keyframe on.
     for number in (*range(38), *range(60, 100)):
         assert shown[number] == number
     assert not done.complete
@@ -445,10 +445,10 @@ def test_end_cut_off(tmp_path):
     assert 20 < len(frames) < 90
     assert [number_in(f.image) for f in frames] == [round(f.timestamp * 25) for f in frames]
     assert (done.claimed, done.complete) == (100, False)
-    assert "the header claims 100 pictures" in done.summary
+    assert "the header claims 100 frames" in done.summary
     ordinary = clip(range(30), options=X264)
     for size, error in ((20, TruncatedMedia), (600, TruncatedMedia), (len(ordinary) - 100, NoVideoFrames)):
-        with pytest.raises(error, match=r"cut off|missing|Invalid|breaks off"):
+        with pytest.raises(error, match=r"truncated|missing|Invalid|breaks off"):
             open_video(ordinary[:size])
 
 
@@ -464,7 +464,7 @@ def test_matroska_cut_off():
 
 def test_nothing_decodable(h264):
     start, end = h264.index(b"mdat") + 4, h264.index(b"moov") - 4
-    with pytest.raises(TruncatedMedia, match="none of its 100 pictures"):
+    with pytest.raises(TruncatedMedia, match="none of its 100 frames"):
         open_video(h264[:start] + bytes(end - start) + h264[end:])
 
 
@@ -481,7 +481,7 @@ def test_quarter_turns_by_hand():
         (((-1, 0), (0, 1)), [[2, 1, 0], [5, 4, 3]]),
         (((0, 1), (1, 0)), [[0, 3], [1, 4], [2, 5]]),
     ):
-        turned = _turned(grid, np.array(matrix, np.int32) * 65536)
+        turned = _apply_display_matrix(grid, np.array(matrix, np.int32) * 65536)
         assert turned[..., 0].tolist() == expected
         assert turned.flags.c_contiguous
     assert _quarter_turn(np.array([[1, 1], [-1, 1]])) is None
@@ -549,7 +549,7 @@ def test_changing_size_and_time_that_begins_anew():
     ]
     with open_video(b"".join(parts)) as video:
         frames = list(video.sample("all"))
-        assert "no usable time stamps" in video.source.warnings[0]
+        assert "no usable timestamps" in video.source.warnings[0]
     assert [number_in(f.image) for f in frames] == list(range(60))
     assert {f.image.shape[:2] for f in frames} == {(64, 128), (96, 160)}
     with open_video(b"".join(parts), max_pixels=128 * 64) as video:
@@ -671,6 +671,7 @@ def test_shared_videos(shared, name):
         assert read == outcome or (outcome is None and read >= 1 and done.first_error)
 
 
+@pytest.mark.slow
 def test_an_hour_in_constant_memory(shared):
     path = shared / "bad_inputs" / "videos" / "long_1h.mp4"
     statm = Path("/proc/self/statm")
@@ -694,7 +695,7 @@ def test_an_hour_in_constant_memory(shared):
 
 
 class _Erring:
-    """PyAV's container, whose ``demux`` ends with an IndexError where further streams turned up."""
+    """PyAV's container, whose ``demux`` ends with an IndexError where further streams appeared."""
 
     def __init__(self, container, packets: int) -> None:
         self._container, self._left = container, packets
@@ -730,30 +731,30 @@ def test_a_stream_that_turns_up_late(monkeypatch, kept, at_the_end):
 
 
 def test_a_cutting_list_that_hides_pictures_is_said(h264):
-    """Its edit list begins at the key picture 40; the 40 before it are in the file and are not shown."""
+    """Its edit list begins at the keyframe 40; the 40 before it are in the file and are not shown."""
     place = h264.index(b"elst") + 4
     out = bytearray(h264)
     scale = struct.unpack_from(">I", h264, h264.index(b"mdhd") + 16)[0]
     struct.pack_into(">I", out, place + 12, struct.unpack_from(">I", h264, place + 12)[0] + 40 * scale // 25)
     with open_video(bytes(out)) as video:
-        assert video.pictures < 100
-        assert any("cutting list hides" in text for text in video.source.warnings)
+        assert video.frame_count < 100
+        assert any("edit list hides" in text for text in video.source.warnings)
 
 
 def test_small_files_get_little_time(h264, tmp_path, monkeypatch):
     with open_video(h264) as video:
-        assert 25 < video._clock.limit < 26
+        assert 25 < video._budget.limit < 26
     with open_video(h264, time_limit=100) as video:
-        assert video._clock.limit == 100
+        assert video._budget.limit == 100
     path = tmp_path / "large.mp4"
     path.write_bytes(h264)
     with open(path, "ab") as file:
         file.truncate(8 * 2**20)
     with open_video(path) as video:
-        assert video._clock.limit == 25 + 8 * 8
+        assert video._budget.limit == 25 + 8 * 8
     monkeypatch.setattr("redeepfake_nb.media.video.TIME_LIMIT", 40.0)
     with open_video(path) as video:
-        assert video._clock.limit == 40
+        assert video._budget.limit == 40
 
 
 def test_an_index_that_is_missing_is_named(h264):

@@ -1,4 +1,4 @@
-"""film_walks: whether a video's end is there, and whether it points elsewhere."""
+"""Truncation of video files, and references to data outside of them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import struct
 import pytest
 from helpers.hostile_videos import box, boxes, index_first, plain, with_reference
 
-from redeepfake_nb.media.video_containers import Film, walk_film
+from redeepfake_nb.media.video_containers import ContainerFindings, inspect_container
 
 
-def walk(data: bytes, format: str = "MP4") -> Film:
-    return walk_film(io.BytesIO(data), format)
+def inspect(data: bytes, format: str = "MP4") -> ContainerFindings:
+    return inspect_container(io.BytesIO(data), format)
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,9 @@ def walk(data: bytes, format: str = "MP4") -> Film:
         ("FLV", plain("flv")),
     ],
 )
-def test_whole_files(format, data):
-    assert walk(data, format) == Film()
-    assert walk(data + b"appended", format).index
+def test_complete_files(format, data):
+    assert inspect(data, format) == ContainerFindings()
+    assert inspect(data + b"appended", format).has_index
 
 
 @pytest.mark.parametrize(
@@ -43,45 +43,45 @@ def test_whole_files(format, data):
         ("MPEG-TS", plain("mpegts")),
     ],
 )
-def test_a_missing_end(format, data):
-    assert walk(data[:-1], format).cut.startswith("the end of the file is missing")
-    assert walk(data[: len(data) * 2 // 3 + 1], format).cut.startswith("the end of the file is missing")
+def test_truncated_files(format, data):
+    assert inspect(data[:-1], format).truncation.startswith("the end of the file is missing")
+    assert inspect(data[: len(data) * 2 // 3 + 1], format).truncation.startswith("the end of the file is missing")
 
 
-def test_live_recordings_state_no_length():
+def test_live_recordings_have_no_length():
     data = plain("matroska")
     place = data.index(b"\x18\x53\x80\x67") + 4
     live = data[:place] + b"\x01" + b"\xff" * 7 + data[place + 8 :]
-    assert walk(live[:-500], "Matroska") == Film()
+    assert inspect(live[:-500], "Matroska") == ContainerFindings()
     avi = plain("avi", "mpeg4")
-    assert walk(avi[:4] + bytes(4) + avi[8:-500], "AVI") == Film()
+    assert inspect(avi[:4] + bytes(4) + avi[8:-500], "AVI") == ContainerFindings()
 
 
 def test_boxes_by_hand():
-    assert walk(box(b"ftyp", b"isom")) == Film(index=False)
-    assert walk(box(b"ftyp", b"isom") + box(b"moov")) == Film()
-    assert walk(struct.pack(">I4sQ", 1, b"mdat", 20) + bytes(4) + box(b"moov")) == Film()
-    assert walk(struct.pack(">I4s", 0, b"mdat") + bytes(400)) == Film(index=False)
-    assert walk(box(b"moov") + struct.pack(">I4s", 108, b"mdat") + bytes(60)).cut.endswith("40 bytes more")
-    # What is no box is left to the demuxer.
+    assert inspect(box(b"ftyp", b"isom")) == ContainerFindings(has_index=False)
+    assert inspect(box(b"ftyp", b"isom") + box(b"moov")) == ContainerFindings()
+    assert inspect(struct.pack(">I4sQ", 1, b"mdat", 20) + bytes(4) + box(b"moov")) == ContainerFindings()
+    assert inspect(struct.pack(">I4s", 0, b"mdat") + bytes(400)) == ContainerFindings(has_index=False)
+    assert inspect(box(b"moov") + struct.pack(">I4s", 108, b"mdat") + bytes(60)).truncation.endswith("40 bytes more")
+    # Anything that is not a box is left to the demuxer.
     for junk in (b"", b"\0\0\0", struct.pack(">I4s", 3, b"moov"), box(b"moov") + b"touch marker\n" * 9):
-        assert walk(junk).cut == ""
+        assert inspect(junk).truncation == ""
 
 
-def test_pictures_that_lie_elsewhere():
+def test_external_data():
     assert (
-        walk(with_reference(b"url ", b"file:///etc/hostname\0")).elsewhere == "its data lie in another file"
+        inspect(with_reference(b"url ", b"file:///etc/hostname\0")).external_data == "its data lie in another file"
     )
-    assert walk(with_reference(b"alis", bytes(60))).elsewhere == "its data lie in another file"
-    assert walk(box(b"moov", box(b"rmra"))).elsewhere == "it only refers to other films"
-    assert walk(box(b"moov", box(b"cmov"))).elsewhere == "its index is compressed"
+    assert inspect(with_reference(b"alis", bytes(60))).external_data == "its data lie in another file"
+    assert inspect(box(b"moov", box(b"rmra"))).external_data == "it only refers to other videos"
+    assert inspect(box(b"moov", box(b"cmov"))).external_data == "its index is compressed"
     parts = boxes(plain())
-    assert walk(parts[b"moov"]).elsewhere == ""
+    assert inspect(parts[b"moov"]).external_data == ""
 
 
 @pytest.mark.parametrize("format", ["MP4", "Matroska", "AVI", "MPEG-TS", "Ogg"])
-def test_anything_is_walked(format, rng):
+def test_arbitrary_bytes_raise_nothing(format, rng):
     data = plain() + plain("matroska")
     for _ in range(100):
         start = int(rng.integers(len(data)))
-        assert isinstance(walk(data[start : start + int(rng.integers(300))], format), Film)
+        assert isinstance(inspect(data[start : start + int(rng.integers(300))], format), ContainerFindings)

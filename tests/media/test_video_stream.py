@@ -9,7 +9,7 @@ import pytest
 from helpers.numbered_clips import clip, number_in
 
 from redeepfake_nb import open_video
-from redeepfake_nb.media.video_stream import disposable_test
+from redeepfake_nb.media.video_stream import non_reference_frame_test
 
 AVCC = bytes([1, 100, 0, 31, 0xFF])  # lengths of four bytes
 # First bytes: nal_ref_idc in bits 5 and 6, kind in bits 0 to 4.
@@ -37,23 +37,23 @@ def by_start_code(*headers: int) -> memoryview:
     ],
 )
 def test_by_hand(headers: tuple, expected: bool) -> None:
-    assert disposable_test("h264", AVCC)(by_length(*headers)) is expected
+    assert non_reference_frame_test("h264", AVCC)(by_length(*headers)) is expected
     for extradata in (None, b"", b"\0\0\0\1gd"):
-        assert disposable_test("h264", extradata)(by_start_code(*headers)) is expected
+        assert non_reference_frame_test("h264", extradata)(by_start_code(*headers)) is expected
 
 
 def test_damaged_lengths_are_never_left_out() -> None:
-    test = disposable_test("h264", AVCC)
+    test = non_reference_frame_test("h264", AVCC)
     assert not test(memoryview(struct.pack(">IB2x", 900, B_SLICE)))
     assert not test(memoryview(struct.pack(">IB2x", 0, B_SLICE)))
     assert (
         test(memoryview(struct.pack(">HB2x", 3, B_SLICE))) is False
     )  # lengths of two bytes in a file of four
-    assert disposable_test("h264", AVCC[:4] + b"\xfd")(memoryview(struct.pack(">HB2x", 3, B_SLICE)))
+    assert non_reference_frame_test("h264", AVCC[:4] + b"\xfd")(memoryview(struct.pack(">HB2x", 3, B_SLICE)))
 
 
 def test_other_codecs_are_decoded_whole() -> None:
-    assert disposable_test("hevc", AVCC) is None
+    assert non_reference_frame_test("hevc", AVCC) is None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from redeepfake_nb.utils import keras_backend as backend
-from redeepfake_nb.utils.keras_backend import import_keras, standard_error_held_back
+from redeepfake_nb.utils.keras_backend import buffered_stderr, import_keras
 
 
 def fresh(code: str, *path: Path) -> subprocess.CompletedProcess:
@@ -28,6 +28,7 @@ def write_error(text: str) -> None:
     os.write(2, text.encode())
 
 
+@pytest.mark.slow
 def test_importing_is_quiet() -> None:
     """Two computations and a look for devices follow, as greetings may come late."""
     done = fresh(
@@ -72,7 +73,7 @@ def test_a_chosen_log_level_stays(tmp_path: Path) -> None:
 
 
 def test_standard_error_is_held_back_and_comes_back(capfd: pytest.CaptureFixture[str]) -> None:
-    with standard_error_held_back():
+    with buffered_stderr():
         write_error("greeting\n")
     write_error("after\n")
     assert capfd.readouterr().err == "after\n"
@@ -83,7 +84,7 @@ def test_what_was_held_back_is_shown_after_an_exception(
     error: type[BaseException], capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fails() -> None:
-        with standard_error_held_back():
+        with buffered_stderr():
             write_error("cause\n")
             raise error
 
@@ -96,7 +97,7 @@ def test_what_was_held_back_is_shown_after_an_exception(
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files through /proc")
 def test_no_file_stays_open() -> None:
     def held() -> None:
-        with standard_error_held_back():
+        with buffered_stderr():
             pass
 
     before = len(os.listdir("/proc/self/fd"))
@@ -118,5 +119,5 @@ def test_a_gpu_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["used", "new"])
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", grow)
-    backend._share_gpus.__wrapped__()
+    backend._enable_memory_growth.__wrapped__()
     assert asked == [("used", True), ("new", True)]
