@@ -78,13 +78,13 @@ screenshot: install ## Renew the picture in the README; needs Chromium
 train: install ## Train: RECIPE=models/recipes/NAME.toml DATA=folder OUT=folder
 	$(BIN)/python -m redeepfake_nb.cli train $(RECIPE) --data "$(DATA)" --out "$(OUT)"
 
-# MODEL: a .keras file with its sidecar, or "default". SPLIT, LIMIT and FALSE_ALARM may be left out.
+# MODEL: a .keras file with its sidecar, or "default". SPLIT, LIMIT and FALSE_POSITIVE_RATE may be left out.
 MODEL ?= default
 evaluate: OUT := runs/evaluate-$(basename $(notdir $(MODEL)))
 evaluate: install ## Evaluate: MODEL=mine.keras DATA=folder [SPLIT=val] [LIMIT=400]
 	$(BIN)/python -m redeepfake_nb.cli evaluate --model "$(MODEL)" --data "$(DATA)" --out "$(OUT)" \
 		$(if $(SPLIT),--split "$(SPLIT)") $(if $(LIMIT),--limit "$(LIMIT)") \
-		$(if $(FALSE_ALARM),--false-alarm "$(FALSE_ALARM)")
+		$(if $(FALSE_POSITIVE_RATE),--false-positive-rate "$(FALSE_POSITIVE_RATE)")
 
 clean: ## Remove the virtual environment and everything built
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache

@@ -1,4 +1,4 @@
-"""The command ``redeepfake-nb``: analyse and scan files, check the installation, train and judge a model."""
+"""Command line interface ``redeepfake-nb``: analysis, scans, installation check, training and evaluation."""
 
 from __future__ import annotations
 
@@ -9,226 +9,310 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from .errors import RedeepfakeError, UnknownChoice, displayable
+from . import __version__
+from .errors import InputError, RedeepfakeError, UnknownChoice, displayable
 
 if TYPE_CHECKING:
     from .analysis.image import ImageReport
+    from .analysis.report import Report
     from .analysis.video_report import VideoReport
     from .models.classifier import Classifier
     from .scanning.result import ScanResult
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; the exit status is 0 where all went well, 1 where a file or a check failed."""
-    # TensorFlow greets on standard error at import; an analyst's terminal is not the place.
+    """Run the command.
+
+    Returns
+    -------
+    int
+        Exit status: 0 for success, 1 where a file or check failed, 2 for invalid arguments, 130 after Ctrl-C.
+    """
+    # TensorFlow logs to standard error when it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     options = _parser().parse_args(arguments)
     try:
         status = options.run(options)
-        sys.stdout.flush()  # at exit it would be too late to say that the disk is full
+        sys.stdout.flush()  # at exit it would be too late to report a full disk
         return status
     except RedeepfakeError as error:
         return _failed(str(error), 2 if isinstance(error, UnknownChoice) else 1)
     except ValueError as error:
         return _failed(str(error), 2)
     except MemoryError:
-        return _failed("there is not enough memory. Close other programs, or take a smaller file.", 1)
+        return _failed("there is not enough memory. Close other programs, or use a smaller file.", 1)
     except KeyboardInterrupt:
-        return _failed("interrupted; files that were not finished have been removed.", 130)
+        return _failed("interrupted; unfinished output files were removed.", 130)
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT):
             return _failed(f"the system reports: {error.strerror or error}", 1)
-        # Whoever reads it has gone, or the disk it goes to is full. Python would try again at exit.
+        # The reader of the pipe is gone, or the disk is full. Python would flush again at exit.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _failed(f"the output cannot be written ({error.strerror or error})", 1)
 
 
-def _failed(why: str, status: int) -> int:
+def _failed(message: str, status: int) -> int:
+    """Print an error message, and return the exit status."""
     with contextlib.suppress(OSError):
-        print(f"redeepfake-nb: {why}", file=sys.stderr)
+        print(f"redeepfake-nb: {message}", file=sys.stderr)
     return status
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="redeepfake-nb",
-        description="Find faces, score them for manipulation, say why and how surely.",
+        description="Find faces in images and videos, score them for manipulation, and explain the scores.",
     )
+    parser.add_argument("--version", action="version", version=f"redeepfake-nb {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    analyze = commands.add_parser("analyze", help="analyse pictures and videos")
+    analyze = commands.add_parser("analyze", help="analyse images and videos")
     analyze.add_argument("files", nargs="+", metavar="FILE")
-    analyze.add_argument("--json", action="store_true", help="print one JSON object per line and file")
-    analyze.add_argument("--save", metavar="DIR", help="write report, table and pictures below DIR")
+    analyze.add_argument("--json", action="store_true", help="print one line of JSON per file")
     analyze.add_argument(
-        "--model", metavar="PATH", help="a model file with its sidecar, or a name; default: ours"
-    )
-    analyze.add_argument("--detector", default="hog", help="hog (default) or cnn")
-    analyze.add_argument("--threshold", type=float, help="cut on P(fake), 0 to 1; default: the model's")
-    analyze.add_argument(
-        "--explain", metavar="METHOD", help="gradcam, gradcam++, layercam, scorecam or saliency"
+        "--save", metavar="DIR", help="write report, table and images of each file below DIR"
     )
     analyze.add_argument(
-        "--target", choices=("fake", "real"), default="fake", help="what pictures' heatmaps speak for"
+        "--model",
+        metavar="PATH",
+        help="model file with its sidecar, or a model's name; default: the built-in model",
+    )
+    analyze.add_argument("--detector", default="hog", help="face detector: hog (default) or cnn")
+    analyze.add_argument(
+        "--threshold", type=float, help="decision threshold on P(fake), 0 to 1; default: the model's"
+    )
+    analyze.add_argument(
+        "--explain", metavar="METHOD", help="heatmap: gradcam, gradcam++, layercam, scorecam or saliency"
+    )
+    analyze.add_argument(
+        "--target", choices=("fake", "real"), default="fake", help="label that heatmaps explain"
     )
     analyze.add_argument(
         "--frames",
         type=_frames,
         default=32,
         metavar="N|all",
-        help="how many of a video to look at; default: 32",
+        help="frames to sample from a video; default: 32",
     )
     analyze.add_argument(
-        "--annotate", metavar="OUT.mp4", help="write the video, the only file then, with boxes and scores"
+        "--annotate", metavar="OUT.mp4", help="write the video with boxes and scores; for a single video"
     )
     analyze.set_defaults(run=_analyze)
 
-    scan = commands.add_parser("scan", help="score many files; goes on where it stopped")
+    scan = commands.add_parser("scan", help="score many files; resumes where it stopped")
     scan.add_argument("inputs", nargs="+", metavar="FOLDER|LIST.csv|FILE")
-    scan.add_argument("--journal", default="results.sqlite", help="SQLite file; default: results.sqlite")
-    scan.add_argument("--csv", metavar="OUT.csv", help="write the table of results as CSV")
-    scan.add_argument("--parquet", metavar="OUT.parquet", help="write it as a Parquet file")
     scan.add_argument(
-        "--report", metavar="R.html", help="write a page with the highest and the most doubtful scores"
+        "--journal", default="results.sqlite", help="SQLite file with the results; default: results.sqlite"
     )
-    scan.add_argument("--model", metavar="PATH", help="a .keras file with its sidecar; default: ours")
-    scan.add_argument("--detector", default="hog", help="hog (default) or cnn")
-    scan.add_argument("--threshold", type=float, help="cut on P(fake), 0 to 1; default: the model's")
+    scan.add_argument("--csv", metavar="OUT.csv", help="write the results as a CSV table")
+    scan.add_argument("--parquet", metavar="OUT.parquet", help="write the results as a Parquet table")
+    scan.add_argument(
+        "--report",
+        metavar="R.html",
+        help="write a page on the files with the highest and the most uncertain scores",
+    )
+    scan.add_argument(
+        "--model", metavar="PATH", help=".keras file with its sidecar; default: the built-in model"
+    )
+    scan.add_argument("--detector", default="hog", help="face detector: hog (default) or cnn")
+    scan.add_argument(
+        "--threshold", type=float, help="decision threshold on P(fake), 0 to 1; default: the model's"
+    )
     scan.add_argument(
         "--frames",
         type=_frames,
         default=32,
         metavar="N|all",
-        help="how many of a video to look at; default: 32",
+        help="frames to sample from a video; default: 32",
     )
-    where = scan.add_mutually_exclusive_group()
-    where.add_argument("--workers", type=int, metavar="N", help="processes; default: as the machine allows")
-    where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, such as tcp://head:8786")
-    scan.add_argument("--time-limit", type=float, metavar="SECONDS", help="for one file; default: 1800")
-    scan.add_argument("--retry-failed", action="store_true", help="try files again that failed before")
+    backend = scan.add_mutually_exclusive_group()
+    backend.add_argument(
+        "--workers", type=int, metavar="N", help="worker processes; default: by cores and free memory"
+    )
+    backend.add_argument(
+        "--scheduler", metavar="ADDRESS", help="scheduler of a Dask cluster, such as tcp://head:8786"
+    )
+    scan.add_argument("--time-limit", type=float, metavar="SECONDS", help="per file; default: 1800")
+    scan.add_argument("--retry-failed", action="store_true", help="score files again that failed before")
     scan.set_defaults(run=_scan)
 
     doctor = commands.add_parser("doctor", help="check the installation")
     doctor.set_defaults(run=_doctor)
 
-    train = commands.add_parser("train", help="train a model by a recipe")
+    train = commands.add_parser("train", help="train a model from a recipe")
     train.add_argument("recipe", metavar="RECIPE.toml")
     train.add_argument("--data", required=True, help="CSV, Kaggle deepfake-faces folder, or real/ fake/ tree")
-    train.add_argument("--pictures", help="folder or zip file of a CSV's pictures")
-    train.add_argument("--out", required=True, help="folder for checkpoint, history and model")
+    train.add_argument("--images", metavar="PATH", help="folder or ZIP file with the images that a CSV lists")
+    train.add_argument(
+        "--out", required=True, metavar="DIR", help="folder for checkpoints, logs and the model"
+    )
     train.set_defaults(run=_train)
 
-    join = commands.add_parser("join", help="make one model of several trained networks")
-    join.add_argument("models", nargs="+", metavar="MODEL.keras", help="EfficientNet-Lite before FaceResNet")
-    join.add_argument("--size", type=int, required=True, help="side of the joint model's input in pixels")
+    join = commands.add_parser("join", help="combine several trained networks into one model")
+    join.add_argument(
+        "models", nargs="+", metavar="MODEL.keras", help="EfficientNet-Lite models before FaceResNet models"
+    )
+    join.add_argument("--size", type=int, required=True, help="input size of the combined model in pixels")
     join.add_argument("--data", required=True, help="labelled faces with the splits train and val")
-    join.add_argument("--pictures", help="folder or zip file of a CSV's pictures")
+    join.add_argument("--images", metavar="PATH", help="folder or ZIP file with the images that a CSV lists")
     join.add_argument("--out", required=True, metavar="MODEL.keras")
     join.set_defaults(run=_join)
 
-    evaluate = commands.add_parser("evaluate", help="judge a model on labelled faces")
-    evaluate.add_argument("--model", default="default", help="a .keras file with its sidecar; default: ours")
+    evaluate = commands.add_parser("evaluate", help="evaluate a model on labelled faces")
+    evaluate.add_argument(
+        "--model", default="default", help=".keras file with its sidecar; default: the built-in model"
+    )
     evaluate.add_argument(
         "--data", required=True, help="CSV, Kaggle deepfake-faces folder, or real/ fake/ tree"
     )
-    evaluate.add_argument("--pictures", help="folder or zip file of a CSV's pictures")
-    evaluate.add_argument("--split", help="the part of the table to judge, such as val; default: all of it")
-    evaluate.add_argument("--limit", type=int, help="at most so many faces, half of them fake")
     evaluate.add_argument(
-        "--false-alarm",
+        "--images", metavar="PATH", help="folder or ZIP file with the images that a CSV lists"
+    )
+    evaluate.add_argument("--split", help="split to evaluate on, such as val; default: all faces")
+    evaluate.add_argument("--limit", type=int, help="maximum number of faces, half of them fake")
+    evaluate.add_argument(
+        "--false-positive-rate",
         type=float,
         metavar="RATE",
-        help="choose the threshold at which at most this share of reals is called fake; default: the model's",
+        help="choose the threshold by the largest share of real faces that may be predicted fake",
     )
-    evaluate.add_argument("--sweep", type=int, default=200, help="faces for the robustness sweep; 0: none")
-    evaluate.add_argument("--resamples", type=int, default=1000, help="bootstrap samples for intervals")
+    evaluate.add_argument("--sweep", type=int, default=200, help="faces for the robustness test; 0: none")
+    evaluate.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples for intervals")
     evaluate.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("--out", required=True, metavar="DIR", help="folder for tables and charts")
     evaluate.set_defaults(run=_evaluate)
 
-    convert = commands.add_parser("convert", help="make a .keras file with a sidecar of another model")
+    convert = commands.add_parser("convert", help="convert another model to a .keras file with a sidecar")
     convert.add_argument(
-        "model", metavar="OLD", help="a .keras or .h5 file, also of Keras 2, or a model's name"
+        "model", metavar="OLD", help=".keras or .h5 file, also of Keras 2, or a model's name"
     )
     convert.add_argument("out", metavar="NEW.keras")
-    convert.add_argument("--backbone", metavar="NAME", help="the network, for a file of weights alone")
-    convert.add_argument("--positive-class", choices=("fake", "real"), help="what a high output means")
-    convert.add_argument("--output", choices=("logit", "probability", "softmax"))
+    convert.add_argument(
+        "--backbone", metavar="NAME", help="architecture, for a file that holds only weights"
+    )
+    convert.add_argument("--positive-class", choices=("fake", "real"), help="class of a high output value")
+    convert.add_argument("--output", choices=("logit", "probability", "softmax"), help="kind of output")
     convert.add_argument("--input-size", type=int, metavar="PIXELS")
     convert.add_argument("--color-order", choices=("RGB", "BGR"))
     convert.add_argument("--value-range", type=float, nargs=2, metavar=("LOW", "HIGH"))
-    convert.add_argument("--margin", type=float, default=0.0, help="around the face's box; default: none")
-    convert.add_argument("--trust", action="store_true", help="run code in the file; needs --sha256")
-    convert.add_argument("--sha256", help="what the old file must hash to")
+    convert.add_argument(
+        "--margin", type=float, default=0.0, help="crop margin around the face box; default: 0"
+    )
+    convert.add_argument("--trust", action="store_true", help="run code stored in the file; needs --sha256")
+    convert.add_argument("--sha256", help="expected SHA-256 of the old file")
     convert.set_defaults(run=_convert)
     return parser
 
 
 def _frames(text: str) -> int | Literal["all"]:
-    """A number of frames, or ``all``."""
+    """Parse a number of frames, or ``all``."""
     return "all" if text == "all" else int(text)
 
 
-def _analyze(options: argparse.Namespace) -> int:
+def _load_model(name_or_path: str | None) -> Classifier:
+    """Load a model, by default the built-in one, with a message to people who wait at a terminal."""
+    if sys.stderr.isatty():
+        print("Loading the model ...", file=sys.stderr)
     from .models.loading import default_classifier, load_model
+
+    return load_model(name_or_path) if name_or_path else default_classifier()
+
+
+def _analyze(options: argparse.Namespace) -> int:
+    from .analysis.options import AnalysisOptions
 
     if options.annotate and len(options.files) > 1:
         raise ValueError(f"--annotate takes one video, not {len(options.files)} files")
-    classifier = load_model(options.model) if options.model else default_classifier()
+    # Everything that can be checked is checked before the model is loaded, which takes seconds.
+    AnalysisOptions(
+        detector=options.detector,
+        threshold=options.threshold,
+        explain=options.explain,
+        target=options.target,
+    )
+    classifier: Classifier | None = None
     failed = 0
     for file in options.files:
-        try:
-            report, notes = _analyzed(file, classifier, options)
-        except UnknownChoice:
-            raise  # no other file would fare better
-        except RedeepfakeError as error:
+        error = _unusable(file, options)
+        if error is None:
+            classifier = classifier or _load_model(options.model)
+            try:
+                report, lines = _analyze_file(file, classifier, options)
+            except UnknownChoice:
+                raise  # concerns all files
+            except RedeepfakeError as raised:
+                error = raised
+        if error is not None:
             failed += 1
             if options.json:
                 print(json.dumps({"source": {"name": displayable(Path(file).name)}, **error.to_dict()}))
             else:
                 print(f"redeepfake-nb: {error}", file=sys.stderr)
-            continue
-        if options.json:
+        elif options.json:
             print(json.dumps(report.to_dict()), flush=True)
         else:
-            _print(report, file, notes)
+            _print(report, file, lines)
     return 1 if failed else 0
 
 
-def _analyzed(
-    file: str, classifier: Classifier, options: argparse.Namespace
-) -> tuple[ImageReport | VideoReport, list[str]]:
-    """A file's report, and what was written of it."""
+def _unusable(file: str, options: argparse.Namespace) -> RedeepfakeError | None:
+    """Return why a file cannot be analysed, as far as can be told without a model.
+
+    Raises
+    ------
+    ValueError
+        ``--annotate`` is given for a file that is not a video.
+    """
+    from .media.file_types import is_video
+    from .media.files import open_file
+
+    if os.path.isdir(file):
+        return InputError(
+            "this is a folder",
+            subject=file,
+            next_step="Use `redeepfake-nb scan` for folders, or name the files.",
+        )
+    try:
+        open_file(file, max_bytes=sys.maxsize).close()
+    except RedeepfakeError as error:
+        return error
+    if options.annotate and not is_video(file):
+        raise ValueError("--annotate is for videos, and this file is not a video")
+    return None
+
+
+def _analyze_file(file: str, classifier: Classifier, options: argparse.Namespace) -> tuple[Report, list[str]]:
+    """Analyse a file, write the requested outputs, and return the report and lines of text on both."""
     from .media.file_types import is_video
 
-    notes = []
-    # Saved reports hold overlays, so saving asks for heatmaps.
+    report: Report
+    # Saved reports contain overlays, so saving computes heatmaps.
     method = options.explain or ("gradcam" if options.save else None)
     if is_video(file):
         from .analysis.video import analyze_video
 
-        report: Any = analyze_video(
+        report = video = analyze_video(
             file,
             classifier,
             frames=options.frames,
             detector=options.detector,
             threshold=options.threshold,
             explain_top=4 if method or options.json else 0,
-            explain=method or "gradcam",
+            explain=method or ("gradcam" if options.json else None),
+            target=options.target,
         )
+        lines = _persons(video)
         if options.annotate:
             from .report.annotated_video import annotate_video
 
-            notes.append(f"annotated video: {displayable(annotate_video(report, options.annotate))}")
+            lines.append(f"annotated video: {displayable(annotate_video(video, options.annotate))}")
     else:
         from .analysis.image import analyze_image
 
-        if options.annotate:
-            raise ValueError("--annotate is for videos, and this file is none")
-        report = analyze_image(
+        report = image = analyze_image(
             file,
             classifier,
             detector=options.detector,
@@ -236,41 +320,42 @@ def _analyzed(
             explain=method,
             target=options.target,
         )
+        lines = _faces(image)
     if options.save:
         from .report.files import save
 
-        notes.append(f"saved in {displayable(save(report, options.save))}")
-    return report, notes
+        lines.append(f"saved in {displayable(save(report, options.save))}")
+    return report, lines
 
 
-def _print(report: ImageReport | VideoReport, file: str, notes: list[str]) -> None:
+def _print(report: Report, file: str, lines: list[str]) -> None:
     print(f"{displayable(file)}: {report.verdict.headline}")
     for reason in report.verdict.reasons:
         print(f"  - {reason}")
-    for line in _persons(report) if hasattr(report, "persons") else _faces(report):
+    for warning in report.source.warnings if report.source else ():
+        print(f"  warning: {warning}")
+    for line in lines:
         print(f"  {line}")
-    for note in notes:
-        print(f"  {note}")
 
 
 def _faces(report: ImageReport) -> list[str]:
-    found = []
+    lines = []
     for i, prediction in enumerate(report.predictions):
         left, top, right, bottom = prediction.face.box
-        found.append(
+        lines.append(
             f"face {i + 1}: P(fake) = {prediction.probability:.2f} at threshold {report.threshold:.2f}, "
             f"box {left},{top} to {right},{bottom}"
         )
-    return found
+    return lines
 
 
 def _persons(report: VideoReport) -> list[str]:
-    from .analysis.segments import in_words, stretches
+    from .analysis.segments import fake_segments, format_segments
 
     return [
         f"{person.name}: P(fake) = {person.probability:.2f} at threshold {report.threshold:.2f}, "
         f"in {len(person.sightings)} of {report.frames} frames; "
-        f"frames reach the threshold: {in_words(stretches(report, person))}"
+        f"frames reach the threshold: {format_segments(fake_segments(report, person))}"
         for person in report.persons
     ]
 
@@ -278,10 +363,13 @@ def _persons(report: VideoReport) -> list[str]:
 def _scan(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from .scanning.executors import connect
+    from .scanning.executors import connect_dask
+    from .scanning.result import check_parquet
     from .scanning.scheduler import TIME_LIMIT, scan
 
-    client = connect(options.scheduler) if options.scheduler else None
+    if options.parquet:
+        check_parquet(options.parquet)
+    client = connect_dask(options.scheduler) if options.scheduler else None
     try:
         with tqdm(unit="file", disable=None) as bar:
 
@@ -304,7 +392,7 @@ def _scan(options: argparse.Namespace) -> int:
             )
     except KeyboardInterrupt:
         print(
-            f"stopped; what was done is kept in {displayable(options.journal)}, and the same command goes on",
+            f"stopped; results so far are in {displayable(options.journal)}, and the same command resumes",
             file=sys.stderr,
         )
         return 130
@@ -322,24 +410,24 @@ def _scan(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace, result: ScanResult) -> None:
-    """The page on a scan, with a bar for the files that are looked at again."""
+    """Write the page on a scan, with a progress bar for the files that are analysed again."""
     from tqdm import tqdm
 
-    from .models.loading import load_model
     from .report.html_page import html
 
-    with tqdm(unit="file", desc="looking again", disable=None) as bar:
+    classifier = _load_model(options.model)
+    with tqdm(unit="file", desc="analysing for the report", disable=None) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        made = html(result, options.report, classifier=load_model(options.model), progress=progress)
+        made = html(result, options.report, classifier=classifier, progress=progress)
     print(f"report: {displayable(made)}")
 
 
 def _table(result: ScanResult) -> list[str]:
-    """What came of a scan, a line for each kind of outcome."""
+    """Return one line for each kind of outcome of a scan."""
     lines = [f"{displayable(result.journal)}: {sum(result.counts.values())} files"]
     for row in result.summary().itertuples():
         kind = row.error if row.status == "failed" else row.verdict if row.status != "no face" else None
@@ -366,7 +454,7 @@ def _join(options: argparse.Namespace) -> int:
     from .training.exporter import join_and_export
 
     classifiers = [load_model(path) for path in options.models]
-    faces = read_faces(options.data, options.pictures)
+    faces = read_faces(options.data, options.images)
     print(f"model, sidecar and card: {join_and_export(classifiers, options.size, faces, options.out)}")
     return 0
 
@@ -379,7 +467,7 @@ def _train(options: argparse.Namespace) -> int:
     from .training.recipes import Recipe
 
     recipe = Recipe.read(options.recipe)
-    faces = read_faces(options.data, options.pictures)
+    faces = read_faces(options.data, options.images)
     if faces.table["split"].isna().any():
         by = "original" if faces.table["identity"].isna().any() else "identity"
         faces = split(faces, by)
@@ -398,14 +486,14 @@ def _convert(options: argparse.Namespace) -> int:
     from .faces.preprocessing import Preprocessing
     from .models.conversion import convert_model
 
-    said = (options.input_size, options.color_order, options.value_range)
+    described = (options.input_size, options.color_order, options.value_range)
     preprocessing = None
-    # All three or none: what is left out would be a guess.
-    if all(said):
-        size, order, (low, high) = said
+    # All three or none: a missing one would have to be guessed.
+    if all(described):
+        size, order, (low, high) = described
         preprocessing = Preprocessing(size, order, (low, high), options.margin)
-    elif any(said):
-        raise ValueError("--input-size, --color-order and --value-range belong together")
+    elif any(described):
+        raise ValueError("--input-size, --color-order and --value-range must be given together")
     done = convert_model(
         options.model,
         options.out,
@@ -420,11 +508,11 @@ def _convert(options: argparse.Namespace) -> int:
     print(f"sidecar: {displayable(done.path.with_suffix('.json'))}")
     low, high = done.logits.min(), done.logits.max()
     print(
-        f"check: logits of {len(done.logits)} probe pictures, {low:.4f} to {high:.4f}, as read and as saved"
+        f"check: on {len(done.logits)} test images, the logits of the old and the new model "
+        f"({low:.4f} to {high:.4f}) differ by at most {done.difference:.2g}"
     )
-    print(f"       differ by at most {done.difference:.2g}")
     if done.card.trusted:
-        print(f"trusted beyond the lists: {', '.join(done.card.trusted)}")
+        print(f"trusted beyond the allowlist: {', '.join(done.card.trusted)}")
     return 0
 
 
@@ -432,29 +520,28 @@ def _evaluate(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from .datasets.labelled_faces import read_faces
-    from .models.loading import default_classifier, load_model
-    from .report.evaluation import judge_model
+    from .report.evaluation import save_evaluation
 
-    faces = read_faces(options.data, options.pictures)
+    faces = read_faces(options.data, options.images)
     if options.split:
         splits = sorted(str(name) for name in faces.table["split"].dropna().unique())
         faces = faces.part(options.split)
         if not len(faces):
-            known = f"it has {', '.join(splits)}" if splits else "it has none"
+            known = f"there are {', '.join(splits)}" if splits else "there are no splits"
             raise ValueError(f"no face is in the split {options.split}; {known}")
-    classifier = default_classifier() if options.model == "default" else load_model(options.model)
+    classifier = _load_model(None if options.model == "default" else options.model)
     with tqdm(unit="step", disable=None) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total, bar.n = total, done
             bar.refresh()
 
-        out = judge_model(
+        out = save_evaluation(
             classifier,
             faces,
             options.out,
             limit=options.limit,
-            false_alarm=options.false_alarm,
+            false_alarm=options.false_positive_rate,
             sweep=options.sweep,
             resamples=options.resamples,
             seed=options.seed,

