@@ -1,6 +1,7 @@
-"""Panels for notebooks; no other sub-package knows ipywidgets.
+"""Inspectors: notebook panels over the other sub-packages' functions. Only this sub-package uses ipywidgets.
 
-Each inspector holds thin controls over the functions of the other sub-packages, and has ``.widget`` and its result.
+An inspector's methods do the work and return values, its controls call the methods, and its ``.widget`` is
+shown in a notebook.
 """
 
 import lazy_loader

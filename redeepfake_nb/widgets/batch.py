@@ -1,6 +1,7 @@
-"""``BatchInspector``: a folder or a list -> a scan, single files, labels, figures, a calibrated model.
+"""``BatchInspector``: scan many files, look at single ones, label them, and evaluate and calibrate the model.
 
-Scans run in a thread, single files are looked at in another, and the table can be used while a scan goes on.
+A scan runs in one thread and the chosen file is analysed in another; the table can be used while a scan is
+running.
 """
 
 from __future__ import annotations
@@ -17,26 +18,27 @@ from ..models.classifier import Classifier
 from ..report.html_page import html
 from ..scanning import review
 from ..scanning.journal import Journal
+from ..scanning.records import FileResult
 from ..scanning.result import ScanResult, open_scan
 from ..scanning.scheduler import scan
-from ..utils.jobs import Background, Job, Pace
-from .base import counted, expand_paths, model_name
-from .batch_controls import BatchControls
-from .batch_table import BatchBoard
-from .controls import DEFAULT
+from ..utils.jobs import Job, JobRunner, ThrottledProgress
+from .base import Inspector, expand_paths, model_name, pluralize
+from .batch_controls import BatchControls, BatchSettings
+from .callbacks import FAILED
+from .scan_table import ScanTable
 
 WELCOME = "Name a folder, a CSV file or files, or use the sample folder."
-# Seconds between two looks at the journal while a scan goes on.
-_LOOK_EVERY = 3.0
+# Seconds between two readings of the journal while a scan is running.
+_READ_INTERVAL = 3.0
 
 
-class BatchInspector(BatchBoard):
-    """Scan many files, look at single ones, label them, and see how the model does on them.
+class BatchInspector(Inspector):
+    """Scan many files, look at single ones, label them, and evaluate the model on the labels.
 
-    Buttons start the scan in the background; :meth:`wait` waits for it. Files are scored by processes as
-    :func:`redeepfake_nb.scan` does it, and everything that is known stands in the journal: a scan that was
-    stopped, here or by the machine, goes on with the same files and journal. Labels belong to a file's
-    content and stay in the journal.
+    Buttons start the scan in the background; :meth:`wait` waits for it. Files are scored by worker processes
+    as in :func:`redeepfake_nb.scan`, and every result is in the journal: a scan that was stopped, on purpose
+    or by a crash, is resumed with the same files and journal. Labels belong to a file's content and are in
+    the journal as well.
 
     Parameters
     ----------
@@ -45,32 +47,29 @@ class BatchInspector(BatchBoard):
     journal
         Path of the journal.
     detector
-        A name that :func:`redeepfake_nb.find_faces` knows, or a detector of your own, which other processes
-        must be able to import.
+        Name of a face detector, see :func:`redeepfake_nb.find_faces`, or a custom detector, which worker
+        processes must be able to import.
     margin
         Crop margin, 0 to 4, or ``None`` for the model's own.
     threshold
-        Cut on P(fake) between 0 and 1, or ``None`` for the model's.
+        Threshold on P(fake), between 0 and 1, or ``None`` for the model's own.
     frames
-        How many frames of each video to look at.
+        How many frames of each video to analyse.
     workers, executor
         See :func:`redeepfake_nb.scan`.
     folder
-        Where tables and calibrated models are written.
+        Where tables, reports and calibrated models are written.
 
     Attributes
     ----------
-    result : ScanResult or None
-        What is shown.
-    row : FileResult or None
-        The file that is chosen.
-    figures : Review or None
-        What the labels say of the model, when it was asked for.
+    review : Review or None
+        The model's metrics on the labelled files, after :meth:`judge`.
     controls : BatchControls
         The widgets, by name.
     """
 
-    places = ((JournalError, "files"), (ModelError, "model"), (OutputError, "save"))
+    error_sections = ((JournalError, "files"), (ModelError, "model"), (OutputError, "save"))
+    controls: BatchControls
 
     def __init__(
         self,
@@ -86,52 +85,68 @@ class BatchInspector(BatchBoard):
         folder: str | os.PathLike = "results",
     ) -> None:
         self._workers, self._executor = workers, executor
-        self._background = Background(self._finished)
-        name = model_name(classifier)
-
-        def controls(chosen: Callable, keys: dict[str, Callable]) -> BatchControls:
-            return BatchControls(
-                name,
-                list(dict.fromkeys([name, DEFAULT])),
-                journal=os.fspath(journal),
-                detector=detector if isinstance(detector, str) else "hog",
-                margin=margin,
-                threshold=threshold,
-                frames=frames,
-                folder=os.fspath(folder),
-                chosen=chosen,
-                keys=keys,
-            )
-
-        own = None if isinstance(detector, str) else detector
-        super().__init__(controls, classifier, threshold is None, own)
+        self._background = JobRunner(self._finished)
+        self._custom_detector = None if isinstance(detector, str) else detector
+        self.review: review.Review | None = None
+        settings = BatchSettings(
+            model=model_name(classifier),
+            journal=os.fspath(journal),
+            detector=detector if isinstance(detector, str) else "hog",
+            margin=margin,
+            threshold=threshold,
+            frames=frames,
+            folder=os.fspath(folder),
+        )
+        controls = BatchControls(settings)
+        super().__init__(controls, classifier, follow_threshold=threshold is None)
+        self._table = ScanTable(
+            controls,
+            self._callbacks,
+            self._model,
+            self.explanation_panel,
+            self._custom_detector,
+            shown=self._show_summary,
+        )
         self._connect()
-        if self._given:
-            self._classifier()
-        self.controls.say(WELCOME)
+        controls.show_status(WELCOME)
 
     def __repr__(self) -> str:
         shown = "nothing" if self.result is None else repr(self.result)
         state = ", running" if self.running else ""
-        return f"BatchInspector({shown}, {counted(len(self.errors), 'error')}{state})"
+        return f"BatchInspector({shown}, {pluralize(len(self.errors), 'error')}{state})"
+
+    @property
+    def result(self) -> ScanResult | None:
+        """The scan that is shown."""
+        return self._table.result
+
+    @property
+    def row(self) -> FileResult | None:
+        """The chosen file."""
+        return self._table.row
 
     # -------------------------------------------------------------- scanning
 
     @property
     def running(self) -> bool:
-        """Whether a scan goes on."""
+        """Whether a scan or a report is running in the background."""
         return self._background.job is not None
 
     def scan(self, paths: Any) -> ScanResult:
-        """Scan files and wait for it; see :func:`redeepfake_nb.scan` for ``paths`` and for what is raised."""
-        return self._background.outcome(self.start(paths))
+        """Scan files and wait; see :func:`redeepfake_nb.scan` for ``paths`` and the errors raised."""
+        return self._background.result(self.start(paths))
 
     def start(self, paths: Any) -> Job:
-        """Scan files in the background."""
-        return self._begin(lambda: paths)
+        """Start to scan files in the background."""
+        return self._start(lambda: paths)
 
     def open(self, journal: str | os.PathLike | None = None) -> ScanResult:
         """Show the last scan of a journal without scanning.
+
+        Parameters
+        ----------
+        journal
+            Default: the one in the journal box.
 
         Raises
         ------
@@ -139,76 +154,79 @@ class BatchInspector(BatchBoard):
             There is no such journal, or no scan in it.
         """
         if journal is not None:
-            with self._silence():
+            with self._callbacks.paused():
                 self.controls.journal.value = os.fspath(journal)
         result = open_scan(self._journal())
         self._show_result(result)
-        self.controls.say(self._summary())
+        self.controls.show_status(self._summary())
         return result
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until no scan goes on and no file is looked at, at most ``timeout`` seconds for each."""
-        return self._background.wait(timeout) and self._looker.wait(timeout)
+        """Wait at most ``timeout`` seconds for the scan, then for the chosen file; return whether both ended."""
+        return self._background.wait(timeout) and self._table.wait(timeout)
 
     def cancel(self) -> None:
-        """Ask the scan to stop. What was done is in the journal."""
+        """Stop the scan. What was finished is in the journal."""
         if self._background.cancel():
             self.controls.cancel.disabled = True
-            self.controls.say("Stopping …")
+            self.controls.show_status("Stopping …")
 
     def clear(self) -> None:
-        """Forget what is shown, here and in the browser. Journal, settings and model stay."""
-        self._background.drop()
-        self._looker.forget()
-        self.result = self.figures = None
-        self._forget()
+        """Remove what is shown from the kernel and the browser; keep journal, settings and model."""
+        self._background.discard()
+        self._callbacks.forget()
+        self.review = None
         c = self.controls
         c.show_saved("")
-        c.show_summary(None)
-        c.show_figures(None)
-        with self._silence():
+        c.show_review(None)
+        with self._callbacks.paused():
             c.paths.value = c.text.value = ""
-        self._show_rows()
-        self._choose(None)
-        c.say(f"Cleared. {WELCOME}")
+        self._table.clear()
+        c.show_status(f"Cleared. {WELCOME}")
 
-    def _begin(self, get: Callable[[], Any]) -> Job:
-        self._forget()
-        self.controls.show_saved("")
+    def _start(self, get_paths: Callable[[], Any]) -> Job:
+        """Start a scan. ``get_paths`` is called in the background, as it may take a while."""
+        self._callbacks.forget()
         c = self.controls
-        detector = self._own_detector or c.detector.value
-        margin = None if c.own_margin.value else c.margin.value
-        threshold = None if self._own_threshold else c.threshold.value
-        options = {"detector": detector, "margin": margin, "threshold": threshold, "frames": c.frames.value}
-        job = self._background.begin("files", lambda job: self._scan(job, get, self._journal(), options))
-        c.show_running(True)
-        if job.over.is_set():
-            c.show_running(False)
+        c.show_saved("")
+        options = {
+            "detector": self._custom_detector or c.detector.value,
+            "margin": None if c.use_model_margin.value else c.margin.value,
+            "threshold": None if self._model.follow_threshold else c.threshold.value,
+            "frames": c.frames.value,
+        }
+        return self._begin("files", lambda job: self._scan(job, get_paths, self._journal(), options))
+
+    def _begin(self, section: str, work: Callable[[Job], Any]) -> Job:
+        job = self._background.start(section, work)
+        self.controls.show_running(True)
+        if job.done.is_set():
+            self.controls.show_running(False)
         return job
 
-    def _scan(self, job: Job, get: Callable[[], Any], journal: Path, options: dict[str, Any]) -> ScanResult:
+    def _scan(
+        self, job: Job, get_paths: Callable[[], Any], journal: Path, options: dict[str, Any]
+    ) -> ScanResult:
         c = self.controls
-        c.say("Getting the files ready …")
-        paths = get()
-        name = c.model.value.strip() or DEFAULT
-        model = self._given.get(name, None if name == DEFAULT else Path(name).expanduser())
-        pace = Pace(job, "File", c.count, c.say)
-        looked = time.monotonic()
+        c.show_status("Preparing the files …")
+        paths = get_paths()
+        update = self._progress(job)
+        last_read = time.monotonic()
 
         def progress(done: int, total: int | None) -> None:
-            nonlocal looked
-            pace(done, total)
-            if time.monotonic() - looked >= _LOOK_EVERY and not job.dropped:
-                # Rows would jump from under the hand of somebody who has chosen one.
-                if (begun := _begun(journal)) is not None:
-                    self._show_result(begun, rows=self.row is None)
-                looked = time.monotonic()
+            nonlocal last_read
+            update(done, total)
+            if time.monotonic() - last_read >= _READ_INTERVAL and not job.discarded:
+                if (partial := _running_scan(journal)) is not None:
+                    # Rows must not move while a file is chosen.
+                    self._show_result(partial, rows=self.row is None)
+                last_read = time.monotonic()
 
-        c.say("Starting processes, each of which loads the model …")
+        c.show_status("Starting processes, each of which loads the model …")
         result = scan(
             paths,
             journal,
-            model,
+            self._model.unloaded(),
             workers=self._workers,
             executor=self._executor,
             progress=progress,
@@ -217,199 +235,256 @@ class BatchInspector(BatchBoard):
         )
         for listed in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
             if os.fspath(listed).lower().endswith(".csv") and review.has_labels(listed):
-                review.take_labels(result, listed)
-        if not job.dropped:
+                review.import_labels(result, listed)
+        if not job.discarded:
             self._show_result(result)
         return result
 
+    def _progress(self, job: Job) -> ThrottledProgress:
+        return ThrottledProgress(job, "File", self.controls.show_progress, self.controls.show_status)
+
     def _finished(self, job: Job) -> None:
+        """Show how a job ended; runs in the job's thread."""
         c = self.controls
-        c.count(1, 1)
+        c.show_progress(1, 1)
         c.show_running(False)
-        if job.dropped:
+        if job.discarded:
             return
         if job.error is not None:
-            self._record(job.error, job.place)
-            c.say("That did not work; see the message beside the control.")
+            self._callbacks.record(job.error, job.section)
+            c.show_status(FAILED)
         else:
             if isinstance(job.value, Path):
                 c.show_saved(f"Saved {job.value}.")
-            c.say(self._summary())
+            c.show_status(self._summary())
 
-    # -------------------------------------------------------------- figures, files
+    def _show_result(self, result: ScanResult, rows: bool = True) -> None:
+        with self._callbacks.lock:
+            if self._table.show(result, rows):
+                self.review = None
+                self.controls.show_review(None)
 
-    def judge(self, false_alarm: float | None = None) -> review.Review:
-        """Judge the scan's model by the labels; see :func:`redeepfake_nb.scanning.review.judge_labels`.
+    # -------------------------------------------------------------- labels
+
+    def select(self, row: FileResult | None) -> None:
+        """Choose a file: its row is shown at once, its faces and heatmaps when they are computed."""
+        self._table.select(row)
+
+    def step(self, by: int = 1) -> None:
+        """Choose the row that many places below the chosen one, at most the last; negative steps go up."""
+        self._table.step(by)
+
+    def label(self, label: str | None) -> None:
+        """Store a label of the chosen file and choose the next one; ``None`` removes the label and stays.
 
         Parameters
         ----------
-        false_alarm
-            Default: what stands in the box.
+        label
+            ``"real"``, ``"fake"``, ``"skip"`` or ``None``.
+
+        Raises
+        ------
+        InputError
+            No file is chosen, or it could not be read.
         """
-        self._forget("figures")
+        self._table.label(label)
+
+    def judge(self, false_positive_rate: float | None = None) -> review.Review:
+        """Evaluate the scan's model on the labels; see :func:`redeepfake_nb.scanning.review.evaluate_labels`.
+
+        Parameters
+        ----------
+        false_positive_rate
+            The largest share of real files that may be predicted fake, 0 to 1. Default: the one in the box.
+
+        Raises
+        ------
+        InputError
+            There is no scan, or there are not labels of both kinds.
+        """
+        self._callbacks.forget("metrics")
         if self.result is None:
             raise InputError("there is no scan yet", next_step="Scan files or open a journal first.")
-        rate = self.controls.false_alarm.value if false_alarm is None else false_alarm
-        self.figures = review.judge_labels(self.result, false_alarm=rate)
-        self.controls.show_figures(self.figures)
-        return self.figures
+        rate = self.controls.false_positive_rate.value if false_positive_rate is None else false_positive_rate
+        self.review = found = review.evaluate_labels(self.result, false_positive_rate=rate)
+        self.controls.show_review(found)
+        return found
+
+    # -------------------------------------------------------------- writing files
 
     def save_calibrated(self, path: str | os.PathLike | None = None) -> Path:
-        """Write the scan's model with the calibration and threshold of :attr:`figures`.
+        """Write the scan's model with the calibration and threshold of :attr:`review`.
 
         Parameters
         ----------
         path
             Ends in ``.keras``. Default: the name and folder in the boxes.
+
+        Raises
+        ------
+        InputError
+            The labels were not evaluated yet, or the scan used another model than the chosen one.
+        OutputError
+            The file cannot be written.
         """
         c = self.controls
-        self._forget("figures", "save")
-        if self.figures is None:
-            raise InputError("the labels were not judged yet", next_step="Press Judge by my labels first.")
-        if path is None:
-            path = self._folder() / f"{c.own.value.strip() or 'my-model'}.keras"
-        classifier = self._classifier()
-        if not self._same_model():
+        self._callbacks.forget("metrics", "save")
+        if self.review is None:
             raise InputError(
-                "the scan was made with another model than the one that is chosen now",
+                "the model was not evaluated yet", next_step="Press Evaluate on my labels first."
+            )
+        if path is None:
+            path = self._folder() / f"{c.calibrated_name.value.strip() or 'my-model'}.keras"
+        classifier = self._model.classifier()
+        if not self._table.uses_chosen_model():
+            raise InputError(
+                "the scan used another model than the chosen one",
                 subject=classifier.name,
                 next_step="Choose the scan's model, or scan again.",
             )
-        made = review.save_calibrated(classifier, self.figures, path)
+        made = review.save_calibrated(classifier, self.review, path)
         c.show_saved(f"Saved {made} and its sidecar {made.with_suffix('.json').name}.")
         return made
 
     def save(self, folder: str | os.PathLike | None = None) -> list[Path]:
-        """Write the rows that are wanted as ``results.csv`` and, where pyarrow is there, ``results.parquet``.
+        """Write the rows of the table as ``results.csv`` and, with pyarrow installed, ``results.parquet``.
+
+        All rows that pass the filter are written, on whichever page they are.
+
+        Parameters
+        ----------
+        folder
+            Default: the one in the folder box.
 
         Raises
         ------
         OutputError
             There is nothing to write, or it cannot be written.
         """
-        self._forget("save")
-        if self.result is None:
-            raise OutputError("there is nothing to save yet", next_step="Scan files or open a journal first.")
-        where = self._folder() if folder is None else Path(folder).expanduser()
+        self._callbacks.forget("save")
+        result, where = self._saved_result(), self._folder(folder)
         c = self.controls
-        options = {"where": c.wanted(), "order": c.order.value}
-        made = [self.result.to_csv(where / "results.csv", **options)]
+        rows, order = c.chosen_filter(), c.order.value
+        made = [result.to_csv(where / "results.csv", rows, order=order)]
         try:
-            made.append(self.result.to_parquet(where / "results.parquet", **options))
+            made.append(result.to_parquet(where / "results.parquet", rows, order=order))
             note = ""
         except MissingExtra:
-            note = " pyarrow is not installed, so there is no Parquet file."
+            note = " There is no Parquet file because pyarrow is not installed."
         names = " and ".join(path.name for path in made)
         c.show_saved(f"Saved {names} in {where}.{note}")
         return made
 
     def save_report(self, path: str | os.PathLike | None = None) -> Path:
-        """Write a page on the scan and wait for it; see :func:`redeepfake_nb.report.files.html`.
+        """Write an HTML report of the scan and wait for it; see :func:`redeepfake_nb.report.html`.
 
         Parameters
         ----------
         path
-            Default: ``report.html`` in the folder of the box.
+            Default: ``report.html`` in the folder of the folder box.
         """
-        return self._background.outcome(self._begin_report(path))
+        return self._background.result(self._start_report(path))
 
-    def _begin_report(self, path: str | os.PathLike | None = None) -> Job:
-        self._forget("save")
+    def _start_report(self, path: str | os.PathLike | None = None) -> Job:
+        self._callbacks.forget("save")
         self.controls.show_saved("")
-        result = self.result
-        if result is None:
-            raise OutputError("there is nothing to save yet", next_step="Scan files or open a journal first.")
+        result = self._saved_result()
         out = self._folder() / "report.html" if path is None else Path(path).expanduser()
 
         def write(job: Job) -> Path:
-            c = self.controls
-            c.say("Looking at files again for the report …")
-            pace = Pace(job, "File", c.count, c.say)
+            self.controls.show_status("Analysing files again for the report …")
             return html(
                 result,
                 out,
-                classifier=self._classifier(),
-                detector=self._own_detector,
-                progress=pace,
+                classifier=self._model.classifier(),
+                detector=self._custom_detector,
+                progress=self._progress(job),
                 cancel=job.cancel,
             )
 
-        job = self._background.begin("save", write)
-        self.controls.show_running(True)
-        if job.over.is_set():
-            self.controls.show_running(False)
-        return job
+        return self._begin("save", write)
+
+    def _saved_result(self) -> ScanResult:
+        """Return the scan that is to be written."""
+        if self.result is None:
+            raise OutputError("there is nothing to save yet", next_step="Scan files or open a journal first.")
+        return self.result
 
     # -------------------------------------------------------------- what the controls do
 
     def _connect(self) -> None:
-        c, on = self.controls, self._on
         super()._connect()
-        c.cancel.on_click(lambda _: self.cancel())
+        c, on = self.controls, self._callbacks.connect
+        c.cancel.on_click(lambda _: self.cancel())  # without the lock
         on(c.start, self._start_named, "files")
-        on(c.open, self._open_named, "files")
+        on(c.open_journal, self._open_named, "files")
         on(c.sample, self._start_sample, "files")
-        on(c.model, self._load_chosen, "model")
-        on(c.threshold, self._move_threshold, "model")
-        on(c.reset, self._reset_threshold, "model")
-        on(c.own_margin, self._mark_stale, "faces")
-        on(c.judge, self.judge, "figures")
-        on(c.calibrate, self.save_calibrated, "figures")
-        on(c.keep, self.save, "save")
-        on(c.page, self._begin_report, "save")
-        on(c.forget, self.clear, "save")
+        on(c.use_model_margin, self._mark_stale, "faces")
+        on(c.evaluate, self.judge, "metrics")
+        on(c.save_calibrated, self.save_calibrated, "metrics")
+        on(c.save, self.save, "save")
+        on(c.save_report, self._start_report, "save")
+        on(c.clear, self.clear, "save")
 
     def _start_named(self) -> None:
         paths = expand_paths(self.controls.paths.value)
         if not paths:
             raise InputError(
-                "no file is named", next_step="Write a folder, a CSV file or files, one per line."
+                "no file is named", next_step="Enter a folder, a CSV file or files, one per line."
             )
         self.start(paths)
 
     def _open_named(self) -> None:
-        self._forget("files")
+        self._callbacks.forget("files")
         self.open()
 
     def _start_sample(self) -> None:
-        from ..datasets.synthetic import write_sample_folder
+        from ..datasets.synthetic import make_sample_folder
 
         folder = Path("sample-files").absolute()
-        with self._silence():
+        with self._callbacks.paused():
             self.controls.paths.value = str(folder)
-        self._begin(lambda: write_sample_folder(folder))
+        self._start(lambda: make_sample_folder(folder))
 
-    def _judge_again(self) -> None:
+    def _change_model(self) -> None:
+        self._table.discard_reports()
+        super()._change_model()
+        self._table.show_file()
+
+    def _update_verdicts(self) -> None:
         self._mark_stale()
 
     def _mark_stale(self) -> None:
         c = self.controls
-        c.margin.disabled = c.own_margin.value
+        c.margin.disabled = c.use_model_margin.value
         if self.result is not None and not self.running:
-            c.say("Settings count from the next scan on. What is shown was scored as its summary says.")
+            c.show_status(
+                "The new settings apply to the next scan. The results shown were made with the old ones."
+            )
 
     def _journal(self) -> Path:
         return Path(self.controls.journal.value.strip() or "results.sqlite").expanduser()
 
-    def _folder(self) -> Path:
-        return Path(self.controls.folder.value.strip() or "results").expanduser()
+    def _folder(self, given: str | os.PathLike | None = None) -> Path:
+        return Path(self.controls.folder.value.strip() or "results" if given is None else given).expanduser()
 
-    def _tell(self) -> None:
+    def _show_summary(self) -> None:
         if not self.running:
-            self.controls.say(self._summary())
+            self.controls.show_status(self._summary())
 
     def _summary(self) -> str:
-        if self.result is None:
+        result = self.result
+        if result is None:
             return WELCOME
-        if self.result.cancelled:
-            return "Stopped. Scan again with the same files and journal to go on."
-        seconds = f" in {self.result.seconds:.0f} s" if self.result.seconds else ""
-        total = sum(self.result.counts.values())
-        return f"{counted(total, 'file')}{seconds}. Click a row for its faces and heatmaps."
+        if result.cancelled:
+            return "Stopped. Scan the same files with the same journal to resume."
+        seconds = f" in {result.seconds:.0f} s" if result.seconds else ""
+        total = sum(result.counts.values())
+        return f"{pluralize(total, 'file')}{seconds}. Click a row to see its faces and heatmaps."
 
 
-def _begun(journal: Path) -> ScanResult | None:
-    """The scan of a journal that goes on now."""
+def _running_scan(journal: Path) -> ScanResult | None:
+    """Return the journal's scan that is running now."""
     with Journal(journal) as opened:
-        going = [record for record in opened.scans() if record.state == "begun"]
-        return ScanResult(opened.path, going[-1]) if going else None
+        begun = [record for record in opened.scans() if record.state == "begun"]
+        return ScanResult(opened.path, begun[-1]) if begun else None

@@ -1,47 +1,69 @@
-"""The batch inspector's controls and panes: widgets, their hints and their places, and no behaviour."""
+"""The batch inspector's controls and result panes: widgets and their layout, no behaviour.
+
+Works with ipywidgets 7.7 (Colab) and 8, see :mod:`redeepfake_nb.widgets.controls`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ipywidgets as ipw
 
 from ..analysis.image import ImageReport
+from ..analysis.report import Report
 from ..analysis.video_report import VideoReport
 from ..scanning.records import FileResult, Filter
 from ..scanning.result import ScanResult
 from ..scanning.review import Review
 from . import html as markup
-from .controls import STYLE, WIDE, Controls, button, hint, show_png
-from .file_table import FileGrid
+from .controls import MAX_HEATMAPS, STYLE, WIDE, Controls, InspectorSettings, button, hint, show_png
+from .file_table import FileTable
 from .keyboard import KeyPad
 
-PLACES = ("files", "model", "faces", "figures", "save")
-# Name -> words and which rows. Files without a score have nothing that could be reviewed.
+SECTIONS = ("files", "model", "faces", "metrics", "save")
+# Name -> words, and the filter of the rows. Files without a score cannot be reviewed.
 _SCORED = ("done", "partial")
-VIEWS: dict[str, tuple[str, dict[str, Any]]] = {
-    "all": ("all files", {}),
-    "review": ("scored, without a label", {"statuses": _SCORED, "labels": (None,), "lowest": 0.0}),
-    "fake": ("labelled fake by the model", {"verdicts": "fake"}),
-    "real": ("labelled real by the model", {"verdicts": "real"}),
-    "inconclusive": ("inconclusive", {"verdicts": "inconclusive"}),
-    "no face": ("without a face", {"statuses": "no face"}),
-    "partial": ("read in part", {"statuses": "partial"}),
-    "failed": ("failed", {"statuses": "failed"}),
-    "waiting": ("waiting", {"statuses": "waiting"}),
-    "labelled": ("with a label of a person", {"labels": ("real", "fake", "skip")}),
+FILTERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "all": ("All files", {}),
+    "review": ("Scored, without a label", {"statuses": _SCORED, "labels": (None,), "min_score": 0.0}),
+    "fake": ("Predicted fake", {"verdicts": "fake"}),
+    "real": ("Predicted real", {"verdicts": "real"}),
+    "inconclusive": ("Inconclusive", {"verdicts": "inconclusive"}),
+    "no face": ("Without a face", {"statuses": "no face"}),
+    "partial": ("Read in part", {"statuses": "partial"}),
+    "failed": ("Failed", {"statuses": "failed"}),
+    "waiting": ("Waiting", {"statuses": "waiting"}),
+    "labelled": ("With a reviewer's label", {"labels": ("real", "fake", "skip")}),
 }
 _ORDERS = {
-    "listed": "as listed",
-    "doubtful": "most doubtful first",
-    "strongest": "highest P(fake) first",
-    "path": "by path",
-    "time": "as they were done",
+    "listed": "As listed",
+    "doubtful": "Most doubtful first",
+    "strongest": "Highest P(fake) first",
+    "path": "By path",
+    "time": "By time of scoring",
 }
-KEYS = (
-    "Click here, or press Tab until this has a frame. Then R: real, F: fake, S: skip, B: back, X: no label."
+# What the key pad says; ScanTable binds the keys.
+KEY_HELP = (
+    "Click here or press Tab until this box is outlined. Then press R for real, F for fake, S to skip, "
+    "B to go back, or X to remove the label."
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSettings(InspectorSettings):
+    """First values of a batch inspector's controls.
+
+    Parameters
+    ----------
+    journal
+        Path of the journal.
+    frames
+        How many frames of each video to analyse.
+    """
+
+    journal: str = "results.sqlite"
+    frames: int = 32
 
 
 class BatchControls(Controls):
@@ -49,102 +71,101 @@ class BatchControls(Controls):
 
     Parameters
     ----------
-    model, models
-        What the model box says at first, and what it suggests.
-    journal, detectors, detector, margin, threshold, frames, folder
-        First values, see :class:`redeepfake_nb.widgets.image.BatchInspector`.
-    chosen
-        Called with a row that is clicked.
-    keys
-        The keys of :data:`KEYS` in lower case, and what they do.
+    settings
+        First values.
     """
 
-    def __init__(
-        self,
-        model: str,
-        models: Sequence[str],
-        *,
-        journal: str,
-        detector: str,
-        margin: float | None,
-        threshold: float | None,
-        frames: int,
-        folder: str,
-        chosen: Any,
-        keys: Any,
-    ) -> None:
-        super().__init__(PLACES)
-        box = {"layout": WIDE, "style": STYLE}
+    def __init__(self, settings: BatchSettings) -> None:
+        super().__init__(SECTIONS)
+        self._add_files(settings.journal)
+        self._add_model_and_faces(settings, "files")
+        self.analyze_again.layout.display = "none"
+        self.frames = hint(
+            ipw.BoundedIntText(
+                value=settings.frames,
+                min=1,
+                max=1_000_000,
+                description="Frames",
+                layout=WIDE,
+                style=STYLE,
+            ),
+            "How many frames of each video to analyse",
+        )
+        self._add_metrics()
+        self._add_saving(settings.folder, "what is shown")
+        hint(self.save, "Write the table as CSV, and as Parquet if pyarrow is installed, into the folder")
+        hint(self.clear, "Remove what is shown from the kernel and the browser. The journal is not changed")
+        self.save_report = button(
+            "Save report",
+            "Write report.html into the folder: the highest and the most doubtful scores, with heatmaps",
+            "file-text",
+        )
+        self._add_table()
+        self._add_review()
+        self._add_results()
+        self.root = self._arranged()
+        self.show_running(False)
+        self.show_file(None, None, "")
+        self.show_review(None)
+
+    def _add_files(self, journal: str) -> None:
         self.paths = hint(
             ipw.Textarea(
-                placeholder="a folder, a CSV file, or files: one per line",
+                placeholder="A folder, a CSV file, or files, one per line",
                 description="Files",
                 rows=2,
                 layout={"width": "auto", "height": "56px"},
                 style=STYLE,
             ),
-            "On the notebook's machine. A CSV file has a column path; labels in a column label are kept",
+            "On the notebook's machine. A CSV file has a column path and may have labels in a column label",
         )
         self.journal = hint(
-            ipw.Text(value=journal, description="Journal", continuous_update=False, **box),
-            "The SQLite file that keeps results and labels. With one that exists already a scan goes on",
+            ipw.Text(value=journal, description="Journal", continuous_update=False, layout=WIDE, style=STYLE),
+            "The SQLite file that stores results and labels. A scan into an existing journal is resumed",
         )
-        self.start = button("Scan", "Score the files; what the journal knows already is kept", "play")
-        self.open = button("Open journal", "Show what is in the journal, without scanning", "folder-open")
-        self.sample = button("Sample folder", "Make a folder of small files here and scan it", "image")
+        self.start = button("Scan", "Score the files, except those that the journal has already", "play")
+        self.open_journal = button("Open journal", "Show the journal without scanning", "folder-open")
+        self.sample = button("Sample folder", "Create a folder of small files here and scan it", "image")
 
-        self._add_model_and_faces(model, models, detector, margin, threshold, "files")
-        self.again.layout.display = "none"
-        self.frames = hint(
-            ipw.BoundedIntText(value=frames, min=1, max=1_000_000, description="Frames", **box),
-            "How many frames of each video to look at",
-        )
-
-        self.false_alarm = hint(
+    def _add_metrics(self) -> None:
+        self.false_positive_rate = hint(
             ipw.BoundedFloatText(
                 value=0.05,
                 min=0.0,
                 max=1.0,
                 step=0.01,
-                description="False alarms",
+                description="False positive rate",
                 layout=WIDE,
-                style={"description_width": "90px"},
+                style={"description_width": "initial"},
             ),
-            "The share of real files that may be called fake; the threshold is chosen by it",
+            "The largest share of real files that may be predicted fake; it determines the threshold",
         )
-        self.judge = button("Judge by my labels", "Figures of the model on the files you labelled", "check")
-        self.own = hint(
-            ipw.Text(value="my-model", description="Name", **box),
+        self.evaluate = button("Evaluate on my labels", "Compute metrics on the files you labelled", "check")
+        self.calibrated_name = hint(
+            ipw.Text(value="my-model", description="Name", layout=WIDE, style=STYLE),
             "Name of the calibrated model that is written into the folder",
         )
-        self.calibrate = button(
+        self.save_calibrated = button(
             "Save calibrated model",
             "Write the model with a sidecar that has the calibration and threshold fitted on your labels",
             "save",
         )
-        self.calibrate.disabled = True
-        self._add_saving(folder, "what is shown")
-        self.page = button(
-            "Save report",
-            "Write report.html into the folder: the highest and the most doubtful scores, with heatmaps",
-            "file-text",
-        )
-        self.keep.tooltip = "Write the table as CSV and, where pyarrow is there, as Parquet into the folder"
-        self.forget.tooltip = "Forget what is shown, here and in the browser. The journal stays as it is"
+        self.save_calibrated.disabled = True
 
+    def _add_table(self) -> None:
         self.progress.layout.flex = "1 1 auto"
-        self.cancel = button("Cancel", "Stop; what was done so far is in the journal", "stop", "110px")
+        self.cancel = button("Cancel", "Stop; what was finished so far is in the journal", "stop", "110px")
         self.summary = ipw.HTML()
         narrow = {"width": "auto", "flex": "1 1 190px"}
-        self.view = hint(
+        self.filter = hint(
             ipw.Dropdown(
-                options=[(words, name) for name, (words, _) in VIEWS.items()],
+                options=[(words, name) for name, (words, _) in FILTERS.items()],
                 value="all",
                 description="Show",
                 layout=narrow,
                 style={"description_width": "40px"},
             ),
-            "Which files the table has",
+            "Which files the table shows",
         )
         self.order = hint(
             ipw.Dropdown(
@@ -154,78 +175,79 @@ class BatchControls(Controls):
                 layout=narrow,
                 style={"description_width": "44px"},
             ),
-            "In which order; the arrows in the table's head sort only what the table holds",
+            "Order of the whole list; the arrows in the table's header sort only the rows in the table",
         )
         self.text = hint(
             ipw.Text(
                 description="Path has",
-                placeholder="part of a path",
+                placeholder="Part of a path",
                 continuous_update=False,
                 layout=narrow,
                 style={"description_width": "64px"},
             ),
-            "Only files whose path contains this",
+            "Show only files whose path contains this text",
         )
         self.refresh = button("Refresh", "Read the journal again", "refresh", "100px")
-        self.page_words = ipw.HTML()
-        self.back = button("Previous rows", "The part of the list before", "arrow-left", "130px")
-        self.forth = button("Next rows", "The next part of the list", "arrow-right", "130px")
-        self.pages = ipw.HBox([self.page_words, self.back, self.forth], layout={"align_items": "center"})
-        self.grid = FileGrid(chosen)
-        self.buttons = {
+        self.page_caption = ipw.HTML()
+        self.previous_page = button(
+            "Previous rows", "Show the previous part of the list", "arrow-left", "130px"
+        )
+        self.next_page = button("Next rows", "Show the next part of the list", "arrow-right", "130px")
+        self.pages = ipw.HBox(
+            [self.page_caption, self.previous_page, self.next_page], layout={"align_items": "center"}
+        )
+        self.file_table = FileTable()
+
+    def _add_review(self) -> None:
+        self.label_buttons = {
             "real": button("Real", "Label this file real and go to the next (R)", "check", "90px"),
             "fake": button("Fake", "Label this file fake and go to the next (F)", "exclamation", "90px"),
-            "skip": button("Skip", "Say nothing of this file and go to the next (S)", "forward", "90px"),
-            "back": button("Back", "Go to the file before (B)", "arrow-up", "90px"),
-            "none": button("No label", "Take this file's label back (X)", "undo", "105px"),
+            "skip": button("Skip", "Leave this file undecided and go to the next (S)", "forward", "90px"),
+            "back": button("Back", "Go to the previous file (B)", "arrow-up", "90px"),
+            "none": button("No label", "Remove this file's label (X)", "undo", "105px"),
         }
-        self.keys = KeyPad(KEYS, keys)
+        self.key_pad = KeyPad(KEY_HELP)
         self.label = ipw.HTML()
-        self.review = ipw.VBox(
-            [
-                ipw.HBox(
-                    [*self.buttons.values(), self.label],
-                    layout={"flex_flow": "row wrap", "align_items": "center"},
-                ),
-                self.keys,
-            ]
+        row = ipw.HBox(
+            [*self.label_buttons.values(), self.label],
+            layout={"flex_flow": "row wrap", "align_items": "center"},
         )
+        self.review = ipw.VBox([row, self.key_pad])
+
+    def _add_results(self) -> None:
         self.file_name = ipw.HTML()
         self.verdict = ipw.HTML()
         self.image = ipw.Image(format="png")
         self.image.add_class("rdf-picture")
         self.table = ipw.HTML()
-        self.figures = ipw.HTML()
+        self.metrics = ipw.HTML()
         self.charts = ipw.Image(format="png", layout={"max_width": "100%"})
-        self.root = self._arranged()
-        self.show_running(False)
-        self.show_file(None, None, "")
-        self.show_figures(None)
 
     def _arranged(self) -> ipw.Widget:
+        metrics = [self.false_positive_rate, self.evaluate, self.calibrated_name, self.save_calibrated]
         groups = [
-            ("Files", self.paths, self.journal, ipw.HBox([self.start, self.open]), self.sample),
-            ("Model", self.model, self.model_facts, self.threshold, self.reset),
-            ("Faces", self.detector, self.own_margin, self.margin, self.frames),
-            ("Figures by your labels", self.false_alarm, self.judge, self.own, self.calibrate),
-            ("Save", self.folder, ipw.HBox([self.keep, self.forget]), self.page, self.saved),
+            ("Files", [self.paths, self.journal, ipw.HBox([self.start, self.open_journal]), self.sample]),
+            ("Model", [self.model, self.model_facts, self.threshold, self.reset_threshold]),
+            ("Faces", [self.detector, self.use_model_margin, self.margin, self.frames]),
+            ("Metrics on your labels", metrics),
+            ("Save", [self.folder, ipw.HBox([self.save, self.clear]), self.save_report, self.saved]),
         ]
         wrap = {"flex_flow": "row wrap", "align_items": "center"}
         main = [
             self.status,
             ipw.HBox([self.progress, self.cancel], layout={"align_items": "center"}),
             self.summary,
-            ipw.HBox([self.view, self.order, self.text, self.refresh], layout=wrap),
-            self.grid.widget,
+            ipw.HBox([self.filter, self.order, self.text, self.refresh], layout=wrap),
+            self.file_table.widget,
             self.pages,
             self.review,
             self.file_name,
             self.verdict,
             self.image,
             self.table,
-            self.maps,
-            self.closer,
-            self.figures,
+            self.heatmaps,
+            self.explanation_panel,
+            self.metrics,
             self.charts,
             self.log,
         ]
@@ -233,85 +255,91 @@ class BatchControls(Controls):
 
     # -------------------------------------------------------------- showing
 
-    def wanted(self) -> Filter:
-        """Which rows the controls ask for."""
-        return Filter(**VIEWS[self.view.value][1], text=self.text.value.strip() or None)
+    def chosen_filter(self) -> Filter:
+        """Return the filter of the rows that the controls ask for."""
+        return Filter(**FILTERS[self.filter.value][1], text=self.text.value.strip() or None)
 
     def show_running(self, running: bool) -> None:
-        """What can be pressed while a scan goes on, and what cannot."""
+        """Enable *Cancel* while a scan is running, and disable what would start other work."""
         self.cancel.layout.display = "" if running else "none"
         self.cancel.disabled = not running
-        for control in (self.start, self.open, self.sample, self.journal, self.page):
+        for control in (self.start, self.open_journal, self.sample, self.journal, self.save_report):
             control.disabled = running
 
     def show_summary(self, result: ScanResult | None) -> None:
-        """How many files came to what, in a line."""
+        """Show in one line how many files have which status, and the scan's model; nothing for None."""
         if result is None:
             self.summary.value = ""
             return
         counts = [f"{n} {status}" for status, n in result.counts.items() if n]
         model = f"{result.model['name']} {result.model['version']}"
-        cut = result.settings["threshold"]
-        self.summary.value = markup.quiet(
-            f"{', '.join(counts) or 'no files'}. Judged by {model} at threshold {cut:.2f}."
-        )
+        threshold = result.settings["threshold"]
+        files = ", ".join(counts) or "none"
+        self.summary.value = markup.note(f"Files: {files}. Scored by {model} at threshold {threshold:.2f}.")
 
     def show_page(self, first: int, shown: int, total: int) -> None:
-        """Which part of the list the table holds."""
+        """Show which part of the list the table has: ``shown`` of ``total`` rows, from index ``first`` on."""
         several = shown < total
-        words = f"Rows {first + 1} to {first + shown} of {total:,}" if several else ""
-        self.page_words.value = markup.quiet(words) if words else ""
+        words = f"Rows {first + 1:,} to {first + shown:,} of {total:,}" if several else ""
+        self.page_caption.value = markup.note(words) if words else ""
         self.pages.layout.display = "" if several else "none"
-        self.back.disabled, self.forth.disabled = first <= 0, first + shown >= total
+        self.previous_page.disabled, self.next_page.disabled = first <= 0, first + shown >= total
 
     def show_file(
         self,
         row: FileResult | None,
-        report: ImageReport | VideoReport | None,
+        report: Report | None,
         note: str,
         strength: float = 0.5,
     ) -> None:
-        """A row, and its report where there is one by now; ``note`` says what else is to know."""
-        from .. import view
-
+        """Show a file: its row, its report as soon as there is one, and a note; nothing for None."""
         self.review.layout.display = "none" if row is None else ""
         if row is None:
             self.file_name.value = self.label.value = ""
         else:
-            self.file_name.value = markup.caption(row.path) + (markup.quiet(note) if note else "")
+            self.file_name.value = markup.caption(row.path) + (markup.note(note) if note else "")
             words = f"Labelled {row.label}." if row.label else "Not labelled yet."
             if row.sha256 is None:
-                words = "This file was never read, so it cannot have a label."
-            self.label.value = markup.quiet(words)
-        for name, pressed in self.buttons.items():
-            pressed.disabled = row is None or (row.sha256 is None and name in ("real", "fake", "none"))
+                words = "This file could not be read, so it cannot have a label."
+            self.label.value = markup.note(words)
+        for name, control in self.label_buttons.items():
+            control.disabled = row is None or (row.sha256 is None and name in ("real", "fake", "none"))
         if report is None:
-            self.verdict.value = "" if row is None else markup.file_outcome(row)
+            self.verdict.value = "" if row is None else markup.file_result(row)
             self.table.value = ""
             show_png(self.image, b"")
-            self.fill_maps(())
-            return
-        if isinstance(report, ImageReport):
-            self.verdict.value = markup.verdict(report)
-            self.table.value = markup.faces_table(report)
-            show_png(self.image, view.to_png(view.plot_faces, report))
-            self.fill_maps(
-                [
-                    (f"Face {i + 1}", view.to_png(view.plot_explanation, e, strength=strength))
-                    for i, e in enumerate(report.explanations[:4])
-                ]
-            )
-            return
+            self.show_heatmaps(())
+        elif isinstance(report, ImageReport):
+            self._show_image_report(report, strength)
+        elif isinstance(report, VideoReport):
+            self._show_video_report(report)
+
+    def _show_image_report(self, report: ImageReport, strength: float) -> None:
+        from .. import view
+
+        self.verdict.value = markup.verdict(report)
+        self.table.value = markup.faces_table(report)
+        show_png(self.image, view.to_png(view.plot_faces, report))
+        self.show_heatmaps(
+            [
+                (f"Face {i + 1}", view.to_png(view.plot_explanation, e, strength=strength))
+                for i, e in enumerate(report.explanations[:MAX_HEATMAPS])
+            ]
+        )
+
+    def _show_video_report(self, report: VideoReport) -> None:
+        from .. import view
+
         self.verdict.value = markup.video_verdict(report)
         self.table.value = markup.persons_table(report)
         show_png(self.image, view.to_png(view.plot_timeline, report))
         strongest = [("Strongest frames", view.to_png(view.plot_suspicious_frames, report))]
-        self.fill_maps(strongest if report.evidence else ())
+        self.show_heatmaps(strongest if report.evidence else ())
 
-    def show_figures(self, review: Review | None) -> None:
-        """What the labels say of the model."""
+    def show_review(self, review: Review | None) -> None:
+        """Show the metrics on the labelled files; nothing for None."""
         from .. import view
 
-        self.calibrate.disabled = review is None or review.calibration is None
-        self.figures.value = "" if review is None else markup.figures(review)
+        self.save_calibrated.disabled = review is None or review.calibration is None
+        self.metrics.value = "" if review is None else markup.review_metrics(review)
         show_png(self.charts, b"" if review is None else view.to_png(view.plot_review, review))

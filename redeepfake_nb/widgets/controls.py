@@ -1,11 +1,14 @@
-"""The image inspector's controls and panes, and what all inspectors' controls share; no behaviour.
+"""Controls and result panes that all inspectors share: widgets and their layout, no behaviour.
 
-Works with ipywidgets 7.7 (Colab) and 8; the differences are kept to :func:`hint` and :func:`empty_upload`.
+Works with ipywidgets 7.7 (Colab) and 8; the differences are confined to :func:`hint` and
+:func:`empty_upload`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import ipywidgets as ipw
 
@@ -14,22 +17,48 @@ from ..faces.detection import detector_names
 from ..models.classifier import Classifier
 from . import html as markup
 
+W = TypeVar("W", bound=ipw.Widget)
+
+# What the model box says for the model that ships.
 DEFAULT = "default"
 NO_METHOD = "none"
-ACCEPTED = "image/*,.heic,.heif,.avif"
 # Heatmaps drawn at once; of more faces each can be chosen by itself.
-MAX_MAPS = 4
-PLACES = ("pictures", "model", "faces", "heatmap", "save")
+MAX_HEATMAPS = 4
 
-
-# Of controls in the left column.
+# Layout and style of the controls in the left column.
 WIDE = {"width": "auto"}
 STYLE = {"description_width": "76px"}
 SLIDER = {"layout": WIDE, "style": STYLE, "continuous_update": False, "readout_format": ".2f"}
+UPLOAD_LIMIT = "Uploads may be up to about 10 MB. Open larger files by their path:"
 
 
-def hint(widget: ipw.Widget, words: str) -> ipw.Widget:
-    """Give a widget a tooltip, whatever this version of ipywidgets calls it; returns the widget."""
+@dataclass(frozen=True, kw_only=True)
+class InspectorSettings:
+    """First values of the controls that all inspectors share.
+
+    Parameters
+    ----------
+    model
+        What the model box says: :data:`DEFAULT`, a path, or the name of a classifier.
+    detector
+        Name of a face detector.
+    margin
+        Crop margin as a share of the face's longer side, or ``None`` for the model's own.
+    threshold
+        Threshold on P(fake), or ``None`` for the model's own.
+    folder
+        Where results are written.
+    """
+
+    model: str = DEFAULT
+    detector: str = "hog"
+    margin: float | None = None
+    threshold: float | None = None
+    folder: str = "results"
+
+
+def hint(widget: W, words: str) -> W:
+    """Set a widget's tooltip under the name that this version of ipywidgets uses, and return the widget."""
     for name in ("tooltip", "description_tooltip"):
         if widget.has_trait(name):
             setattr(widget, name, words)
@@ -38,7 +67,7 @@ def hint(widget: ipw.Widget, words: str) -> ipw.Widget:
 
 
 def empty_upload(upload: ipw.FileUpload) -> None:
-    """Take the uploaded bytes out of a widget's state, here and in the browser."""
+    """Remove the uploaded bytes from a widget's state, in the kernel and in the browser."""
     if upload.has_trait("data"):  # ipywidgets 7: the value follows from these three
         upload.data = []
         upload.metadata = []
@@ -49,42 +78,35 @@ def empty_upload(upload: ipw.FileUpload) -> None:
 
 
 class Controls:
-    """What every inspector's controls share: status, progress, errors, the model's box, saving.
+    """Controls that every inspector has: status, progress, errors, model, detector, saving.
 
     Parameters
     ----------
-    places
-        Where errors are shown: names of the groups of controls, in order.
+    sections
+        Names of the groups of controls in the left column, in order. Each group shows its own errors.
     """
 
     root: ipw.Widget
 
-    def __init__(self, places: Sequence[str]) -> None:
+    def __init__(self, sections: Sequence[str]) -> None:
         self.status = ipw.HTML()
         self.progress = ipw.IntProgress(min=0, max=1, layout={"width": "auto", "display": "none"})
         self.model_facts = ipw.HTML()
         self.saved = ipw.HTML()
-        self.notes = {place: ipw.HTML() for place in places}
+        self.error_boxes = {section: ipw.HTML() for section in sections}
         self.log = ipw.HTML()
-        self.captions: list[ipw.HTML] = []
-        self.panes: list[ipw.Image] = []
-        self.maps = ipw.VBox([])
-        self.closer = ipw.VBox([])  # for the panel of questions about a heatmap
+        self.heatmap_captions: list[ipw.HTML] = []
+        self.heatmap_images: list[ipw.Image] = []
+        self.heatmaps = ipw.VBox([])
+        self.explanation_panel = ipw.VBox([])  # the inspector puts its ExplanationPanel here
 
-    def _add_model_and_faces(
-        self,
-        model: str,
-        models: Sequence[str],
-        detector: str,
-        margin: float | None,
-        threshold: float | None,
-        what: str,
-    ) -> None:
-        """Boxes for model, threshold, detector and margin; ``what`` they are applied to."""
+    def _add_model_and_faces(self, settings: InspectorSettings, what: str) -> None:
+        """Create the controls of model, threshold, detector and margin; ``what`` names what is analysed."""
+        threshold, margin = settings.threshold, settings.margin
         self.model = hint(
             ipw.Combobox(
-                value=model,
-                options=tuple(models),
+                value=settings.model,
+                options=tuple(dict.fromkeys([settings.model, DEFAULT])),
                 ensure_option=False,
                 continuous_update=False,
                 description="Model",
@@ -102,21 +124,27 @@ class Controls:
                 description="Threshold",
                 **SLIDER,
             ),
-            "From this P(fake) on a face is labelled fake. Scores stay, they are only judged anew",
+            "A face is labelled fake when its P(fake) reaches this value. Scores do not change",
         )
-        self.reset = button("Model's own threshold", "Put the threshold back to the model's own", "undo")
+        self.reset_threshold = button(
+            "Model's own threshold", "Reset the threshold to the model's own", "undo"
+        )
 
         self.detector = hint(
             ipw.Dropdown(
-                options=detector_names(), value=detector, description="Detector", layout=WIDE, style=STYLE
+                options=detector_names(),
+                value=settings.detector,
+                description="Detector",
+                layout=WIDE,
+                style=STYLE,
             ),
             "hog is fast and finds upright faces; cnn is slow without a GPU and finds more poses",
         )
-        self.own_margin = hint(
+        self.use_model_margin = hint(
             ipw.Checkbox(
                 value=margin is None, description="The model's own margin", indent=False, layout=WIDE
             ),
-            "Cut faces out as the model was trained; other margins make scores less reliable",
+            "Crop faces as in the model's training; other margins make scores less reliable",
         )
         self.margin = hint(
             ipw.FloatSlider(
@@ -130,108 +158,118 @@ class Controls:
             ),
             "Added on each side of a face, as a share of the longer side of its box",
         )
-        self.again = button("Analyse again", f"Analyse the same {what} with these settings", "refresh")
-        self.again.disabled = True
+        self.analyze_again = button(
+            "Analyse again", f"Analyse the same {what} with the current settings", "refresh"
+        )
+        self.analyze_again.disabled = True
 
-    def _add_heatmaps(
-        self, others: Sequence[tuple[str, str]], method: str, target: str, strength: float
+    def _add_heatmap_settings(
+        self, method: str, target: str, strength: float, extra_methods: Sequence[tuple[str, str]] = ()
     ) -> None:
-        """How heatmaps are made and shown; ``others`` are choices besides the methods, words and value."""
-        methods = [*others, *((words, name) for name, words in METHODS.items())]
+        """Create the controls of heatmaps; ``extra_methods`` are (words, value) that come before METHODS."""
+        methods = [*extra_methods, *((words, name) for name, words in METHODS.items())]
         self.method = hint(
             ipw.Dropdown(options=methods, value=method, description="Method", layout=WIDE, style=STYLE),
             "How the heatmaps are computed",
         )
         self.target = hint(
             ipw.Dropdown(
-                options=[("what speaks for fake", "fake"), ("what speaks for real", "real")],
+                options=[("Evidence for fake", "fake"), ("Evidence for real", "real")],
                 value=target,
                 description="Shows",
                 layout=WIDE,
                 style=STYLE,
             ),
-            "What the warm places of the heatmap speak for",
+            "Which label the warm regions of the heatmap are evidence for",
         )
         self.strength = hint(
             ipw.FloatSlider(value=strength, min=0.0, max=1.0, step=0.05, description="Overlay", **SLIDER),
-            "How strongly the heatmap covers the face; nothing is computed anew",
+            "Opacity of the heatmap over the face; nothing is computed again",
         )
 
     def _add_saving(self, folder: str, what: str) -> None:
-        """Folder, *Save* and *Clear*."""
+        """Create the folder box, *Save* and *Clear*."""
         self.folder = hint(
             ipw.Text(value=folder, description="Folder", layout=WIDE, style=STYLE),
             "Folder on the notebook's machine that reports are written to",
         )
-        self.keep = button("Save", "Write JSON, CSV and pictures of all results into the folder", "save")
-        self.forget = button(
+        self.save = button("Save", "Write JSON, CSV and pictures of all results into the folder", "save")
+        self.clear = button(
             "Clear",
-            f"Forget {what} and results, here and in the browser. Press before saving a notebook",
+            f"Remove {what} and results from the kernel and the browser. Press it before you save a notebook",
             "trash",
         )
 
-    def _two_columns(self, groups: Sequence[Sequence], main: Sequence[ipw.Widget]) -> ipw.Widget:
-        """Groups of controls with their errors on the left, results on the right.
+    def _two_columns(
+        self, groups: Sequence[tuple[str, Sequence[ipw.Widget]]], main: Sequence[ipw.Widget]
+    ) -> ipw.Widget:
+        """Lay out groups of controls with their errors on the left and results on the right.
 
-        A group is its title and its widgets; groups stand for the places in order.
+        A group is its title and its widgets; groups come in the order of the sections.
         """
-        column = [ipw.HTML(markup.STYLE, layout={"display": "none"})]
-        for (title, *controls), note in zip(groups, self.notes.values(), strict=True):
-            column += [ipw.HTML(markup.group(title)), *controls, note]
+        column = [ipw.HTML(markup.style(), layout={"display": "none"})]
+        for (title, controls), errors in zip(groups, self.error_boxes.values(), strict=True):
+            column += [ipw.HTML(markup.heading(title)), *controls, errors]
         left = ipw.VBox(column, layout={"flex": "0 0 300px", "width": "300px", "overflow": "hidden"})
         right = ipw.VBox(list(main), layout={"flex": "1 1 340px", "min_width": "0", "padding": "0 0 0 16px"})
         root = ipw.HBox([left, right], layout={"flex_flow": "row wrap", "align_items": "flex-start"})
         root.add_class("rdf")
         return root
 
-    def say(self, sentence: str) -> None:
-        """What is going on."""
+    def show_status(self, sentence: str) -> None:
+        """Show what the inspector is doing."""
         self.status.value = markup.status(sentence)
 
-    def count(self, done: int, total: int) -> None:
-        """Move the progress bar; it is gone when all is done."""
+    def show_progress(self, done: int, total: int) -> None:
+        """Move the progress bar; it is hidden when all is done."""
         self.progress.max, self.progress.value = max(total, 1), done
         self.progress.layout.display = "none" if done >= total else ""
 
     def show_saved(self, sentence: str) -> None:
-        """What was written where."""
-        self.saved.value = markup.quiet(sentence) if sentence else ""
+        """Show what was written where."""
+        self.saved.value = markup.note(sentence) if sentence else ""
 
     def show_model(self, classifier: Classifier | None) -> None:
-        """Which model is loaded, in a line."""
+        """Show in one line which model is loaded; nothing for None."""
         if classifier is None:
             self.model_facts.value = ""
             return
-        calibrated = "calibrated" if classifier.calibrated else "never calibrated"
+        calibrated = "calibrated" if classifier.calibrated else "not calibrated"
         size = classifier.preprocessing.input_size
-        self.model_facts.value = markup.quiet(f"Loaded: {classifier.name}, {size} px, {calibrated}.")
+        self.model_facts.value = markup.note(f"Loaded: {classifier.name}, {size} px, {calibrated}.")
 
     def show_errors(self, messages: Iterable[tuple[str, str]], tracebacks: Iterable[str]) -> None:
-        """Pairs of place and message, each message beside its controls; tracebacks below the results."""
+        """Show (section, message) pairs beside their controls, and tracebacks below the results."""
         messages = list(messages)
-        for place, note in self.notes.items():
+        for section, box in self.error_boxes.items():
             # dict: each message once, in order.
-            note.value = markup.errors(dict.fromkeys(words for where, words in messages if where == place))
+            box.value = markup.errors(dict.fromkeys(words for where, words in messages if where == section))
         self.log.value = markup.log(tracebacks)
 
-    def fill_maps(self, pictures: Sequence[tuple[str, bytes]]) -> None:
-        """Pairs of caption and PNG; widgets are used again, so that no old picture stays behind."""
-        while len(self.panes) < len(pictures):
-            self.panes.append(ipw.Image(format="png", layout={"max_width": "100%"}))
-            self.captions.append(ipw.HTML())
-        for i, (caption, pane) in enumerate(zip(self.captions, self.panes, strict=True)):
+    def show_heatmaps(self, pictures: Sequence[tuple[str, bytes]]) -> None:
+        """Show (caption, PNG) pairs. Widgets are reused, so that no old picture stays in their state."""
+        while len(self.heatmap_images) < len(pictures):
+            self.heatmap_images.append(ipw.Image(format="png", layout={"max_width": "100%"}))
+            self.heatmap_captions.append(ipw.HTML())
+        shown = list(zip(self.heatmap_captions, self.heatmap_images, strict=True))
+        for i, (caption, image) in enumerate(shown):
             words, png = pictures[i] if i < len(pictures) else ("", b"")
-            show_png(pane, png)
+            show_png(image, png)
             caption.value = markup.caption(words) if words else ""
-        self.maps.children = [w for pair in zip(self.captions, self.panes, strict=True) for w in pair]
+        self.heatmaps.children = [widget for pair in shown for widget in pair]
 
 
-def show_png(pane: ipw.Image, png: bytes) -> None:
-    """A picture, or none at all where there are no bytes."""
-    pane.value = png
-    pane.layout.display = "" if png else "none"
+def show_png(image: ipw.Image, png: bytes) -> None:
+    """Show a picture; hide the widget where there are no bytes."""
+    image.value = png
+    image.layout.display = "" if png else "none"
 
 
 def button(words: str, tooltip: str, icon: str, width: str = "auto") -> ipw.Button:
-    """A button with words, an icon and a hint."""
+    """Create a button with words, an icon and a tooltip."""
     return hint(ipw.Button(description=words, icon=icon, layout={"width": width}), tooltip)
+
+
+def capitalized(words: str) -> str:
+    """Return the words with a capital first letter; the others stay as they are."""
+    return words[:1].upper() + words[1:]

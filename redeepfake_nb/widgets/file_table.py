@@ -1,9 +1,10 @@
-"""Rows of a scan in a grid that sorts, searches and is clicked."""
+"""``FileTable``: the rows of a scan in a table that sorts, searches and can be clicked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 from itables.widget import ITable
@@ -11,12 +12,13 @@ from itables.widget import ITable
 from ..errors import displayable
 from ..scanning.records import FileResult
 
-# Rows that a browser is given at once: a second's work for a slow one. The others are a page away.
-MOST = 1000
-_SHOWN = 10
-# For every table anew: by itself itables leaves rows out of larger tables, and has two more buttons for pages
-# than a notebook is wide.
-_EACH = {
+# Rows sent to the browser at once, which take a slow one about a second. The caller shows one page after the
+# other.
+PAGE_SIZE = 1000
+_VISIBLE = 10
+# Needed for every update: by itself itables leaves rows out of larger tables, and its paging has two more
+# buttons than fit beside the others in a notebook.
+_OPTIONS: dict[str, Any] = {
     "maxBytes": 0,
     "maxRows": 0,
     "maxColumns": 0,
@@ -29,24 +31,24 @@ _EACH = {
 }
 
 
-def frame_of(rows: Sequence[FileResult], root: str = "") -> pd.DataFrame:
-    """What the grid shows of rows: short names where all files lie below ``root``."""
+def to_dataframe(rows: Sequence[FileResult], root: str = "") -> pd.DataFrame:
+    """Return the table's cells as text; paths below ``root`` are shown relative to it."""
     return pd.DataFrame(
         {
             "file": [displayable(row.path.removeprefix(root), 200) for row in rows],
             "status": [row.status for row in rows],
             "verdict": [row.verdict or "" for row in rows],
-            # As texts, which sort alike: a missing number is an empty cell.
+            # As text, which sorts alike: a missing number is an empty cell.
             "P(fake)": ["" if row.score is None else f"{row.score:.3f}" for row in rows],
             "faces": ["" if row.faces is None else str(row.faces) for row in rows],
             "label": [row.label or "" for row in rows],
-            "why": [displayable(row.cause or row.reasons or "", 200) for row in rows],
+            "reasons": [displayable(row.cause or row.reasons or "", 2000) for row in rows],
         }
     )
 
 
-class FileGrid:
-    """A table widget over some rows.
+class FileTable:
+    """A table widget over the rows of a scan.
 
     Attributes
     ----------
@@ -55,18 +57,18 @@ class FileGrid:
         What it shows.
     """
 
-    def __init__(self, chosen: Callable[[FileResult], object]) -> None:
+    def __init__(self) -> None:
         self.rows: list[FileResult] = []
         self._root = ""
         self._quiet = False
-        self._chosen = chosen
+        self._clicked: Callable[[FileResult], object] = lambda row: None
         self.widget = ITable(
-            frame_of([]),
+            to_dataframe([]),
             select=True,
             selected_rows=[],
             showIndex=False,
-            **_EACH,
-            pageLength=_SHOWN,
+            **_OPTIONS,
+            pageLength=_VISIBLE,
             lengthMenu=[10, 25, 50, 100],
             order=[],
             classes="display compact nowrap",
@@ -76,19 +78,22 @@ class FileGrid:
         )
         self.widget.observe(self._selected, "selected_rows")
 
+    def on_click(self, clicked: Callable[[FileResult], object]) -> None:
+        """Set the function that is called with a clicked row."""
+        self._clicked = clicked
+
     def show(self, rows: Sequence[FileResult], root: str = "", chosen: int | None = None) -> None:
-        """Show rows in this order; ``chosen`` is the id of the one that is marked."""
+        """Show rows in this order; ``chosen`` is the id of the row that is marked."""
         self.rows, self._root = list(rows), root
-        marked = [i for i, row in enumerate(self.rows) if row.id == chosen]
-        self._update(marked)
+        self._update([i for i, row in enumerate(self.rows) if row.id == chosen])
 
     def relabel(self, sha256: str, label: str | None) -> None:
-        """Show another label for a content, in all rows that have it."""
+        """Show another label in all rows whose file has this content."""
         self.rows = [replace(row, label=label) if row.sha256 == sha256 else row for row in self.rows]
         self._update(self.widget.selected_rows)
 
     def mark(self, row_id: int | None) -> None:
-        """Mark a row, without telling anybody."""
+        """Mark the row with this id; does not count as a click."""
         self._quiet = True
         try:
             self.widget.selected_rows = [i for i, row in enumerate(self.rows) if row.id == row_id]
@@ -98,11 +103,11 @@ class FileGrid:
     def _update(self, marked: Sequence[int]) -> None:
         self._quiet = True
         try:
-            self.widget.update(frame_of(self.rows, self._root), selected_rows=list(marked), **_EACH)
+            self.widget.update(to_dataframe(self.rows, self._root), selected_rows=list(marked), **_OPTIONS)
         finally:
             self._quiet = False
 
     def _selected(self, change: dict) -> None:
-        places = [i for i in change["new"] if i not in change["old"]] or change["new"]
-        if not self._quiet and places and places[-1] < len(self.rows):
-            self._chosen(self.rows[places[-1]])
+        indices = [i for i in change["new"] if i not in change["old"]] or change["new"]
+        if not self._quiet and indices and indices[-1] < len(self.rows):
+            self._clicked(self.rows[indices[-1]])

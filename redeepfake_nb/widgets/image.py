@@ -1,23 +1,21 @@
-"""Inspectors for people who would rather click than call.
+"""``ImageInspector``: analyse a few pictures in a notebook and see verdict, faces and heatmaps.
 
-An inspector is a plain object: its methods do the work and return values, its buttons call the methods, and
+An inspector is a plain object: its methods do the work and return values, its controls call the methods, and
 ``.widget`` is what a notebook shows. It works with ipywidgets 7.7 (Colab) and 8.
 
-What stays in a notebook: nothing is put into cell outputs, and an upload leaves the widget's state as soon
-as it is read. But what is on the screen (the picture with its boxes, heatmaps, file names) is widget state
-while it is shown, and some front ends save that with the notebook: Colab and nbclient always, JupyterLab
-only with "Save Widget State Automatically". Press *Clear* before saving there.
+What is saved with a notebook: nothing is written to cell outputs, and uploaded bytes leave the widget's state
+as soon as they are read. But what is on the screen (pictures with boxes, heatmaps, file names) is widget
+state while it is shown, and some front ends save that with the notebook: Colab and nbclient always,
+JupyterLab only with "Save Widget State Automatically". Press *Clear* before saving there.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import ipywidgets as ipw
 
 from ..analysis.image import ImageReport, analyze_image
 from ..errors import InputError, OutputError, displayable
@@ -26,37 +24,21 @@ from ..explanation.methods import Target
 from ..media.frames import Frame
 from ..models.classifier import Classifier
 from ..models.prediction import Prediction
-from . import html as markup
-from .base import Inspector, counted, expand_paths, model_name
-from .batch import BatchInspector
-from .controls import (
-    ACCEPTED,
-    DEFAULT,
-    MAX_MAPS,
-    NO_METHOD,
-    PLACES,
-    WIDE,
-    Controls,
-    button,
-    empty_upload,
-    hint,
-    show_png,
-)
-from .video import VideoInspector
+from .base import Inspector, expand_paths, model_name, pluralize
+from .controls import NO_METHOD, empty_upload
+from .image_controls import ImageControls, ImageSettings
 
-__all__ = ["BatchInspector", "ImageInspector", "VideoInspector"]
-
-# Frames are kept for as long as their results are shown, and a photo is 36 MB in memory.
+# Frames stay in memory for as long as their results are shown, and a photo takes 36 MB.
 MAX_PICTURES = 32
-WELCOME = "Choose pictures, name paths, or use the sample."
+WELCOME = "Choose pictures, enter paths, or use the sample."
 
 
 class ImageInspector(Inspector):
-    """Look at a few pictures: upload, path or sample -> verdict, faces, heatmaps, files.
+    """Analyse a few pictures from uploads, paths or the sample: verdict, faces, heatmaps, saved reports.
 
-    Moving the threshold judges the known scores anew; moving the overlay only draws. A heatmap is computed
-    once for each face, method, target and layer. Another detector, margin or model makes the shown results
-    stale, which is said until *Analyse again* is pressed.
+    A new threshold is applied to the known scores, and a new overlay strength only draws again. A heatmap is
+    computed once for each face, method, target and layer. Another detector, margin or model makes the shown
+    results stale, which the status says until *Analyse again* is pressed.
 
     Parameters
     ----------
@@ -64,19 +46,19 @@ class ImageInspector(Inspector):
         A classifier, the path of a model file, or ``None`` for the model that ships. Files are loaded when
         the first picture is analysed.
     detector
-        A name that :func:`redeepfake_nb.find_faces` knows.
+        Name of a face detector, see :func:`redeepfake_nb.find_faces`.
     margin
         Crop margin, 0 to 4, or ``None`` for the model's own.
     threshold
-        Cut on P(fake) between 0 and 1, or ``None`` for the model's.
+        Threshold on P(fake), between 0 and 1, or ``None`` for the model's own.
     method
-        One of ``"gradcam"``, ``"gradcam++"``, ``"layercam"``, or ``None`` for no heatmaps.
+        A name in :data:`redeepfake_nb.explanation.METHODS`, or ``None`` for no heatmaps.
     target
-        ``"fake"`` or ``"real"``: what the heatmap speaks for.
+        Label that the heatmap explains, ``"fake"`` or ``"real"``.
     layer
-        The layer heatmaps are taken from, or ``None`` for the model's.
+        Layer that heatmaps are taken from, or ``None`` for the model's own.
     strength
-        Of the overlay, 0 to 1.
+        Opacity of the heatmap, 0 to 1.
     folder
         Where *Save* writes.
 
@@ -87,6 +69,8 @@ class ImageInspector(Inspector):
     controls : ImageControls
         The widgets, by name.
     """
+
+    controls: ImageControls
 
     def __init__(
         self,
@@ -103,14 +87,12 @@ class ImageInspector(Inspector):
     ) -> None:
         self.result: list[ImageReport] = []
         self.layer = layer
-        self._used: Classifier | None = None  # the one that made the result
-        self._settings: tuple | None = None  # what the result was made with
-        self._sources: list[Any] = []  # frames, and what could be read but not analysed
-        self._heatmaps: dict[tuple[Prediction, str, Target, str], Explanation] = {}
-        name = model_name(classifier)
-        controls = ImageControls(
-            name,
-            list(dict.fromkeys([name, DEFAULT])),
+        self._used_classifier: Classifier | None = None  # the one that made the result
+        self._used_options: tuple | None = None  # see _options
+        self._sources: list[Any] = []  # frames, and sources that could be read but not analysed
+        self._explanations: dict[tuple[Prediction, str, Target, str], Explanation] = {}
+        settings = ImageSettings(
+            model=model_name(classifier),
             detector=detector,
             margin=margin,
             threshold=threshold,
@@ -119,15 +101,14 @@ class ImageInspector(Inspector):
             strength=strength,
             folder=os.fspath(folder),
         )
-        super().__init__(controls, classifier, own_threshold=threshold is None)
+        super().__init__(ImageControls(settings), classifier, follow_threshold=threshold is None)
         self._connect()
-        if self._given:
-            self._classifier()
         self._show()
-        self.controls.say(WELCOME)
+        self.controls.show_status(WELCOME)
 
     def __repr__(self) -> str:
-        return f"ImageInspector({counted(len(self.result), 'picture')}, {counted(len(self.errors), 'error')})"
+        pictures, errors = pluralize(len(self.result), "picture"), pluralize(len(self.errors), "error")
+        return f"ImageInspector({pictures}, {errors})"
 
     # -------------------------------------------------------------- work
 
@@ -142,7 +123,7 @@ class ImageInspector(Inspector):
         Returns
         -------
         list of ImageReport
-            Of those that could be analysed, in the order given. ``errors`` says why the others could not.
+            Of those that could be analysed, in the order given. ``errors`` has the reasons of the others.
 
         Raises
         ------
@@ -157,22 +138,22 @@ class ImageInspector(Inspector):
                 f"{len(chosen)} pictures are too many for this view",
                 next_step=f"Give at most {MAX_PICTURES} at once.",
             )
-        self._forget()
+        self._callbacks.forget()
         self.controls.show_saved("")
-        return self._run(chosen)
+        return self._analyze(chosen)
 
     def analyze_again(self) -> list[ImageReport]:
-        """Analyse the same pictures with the settings as they are now; those that cannot be read stay out."""
-        self._forget("model", "faces", "heatmap", "save")
-        return self._run(self._sources)
+        """Analyse the same pictures with the current settings; those that could not be read stay out."""
+        self._callbacks.forget("model", "faces", "heatmap", "save")
+        return self._analyze(self._sources)
 
     def save(self, folder: str | os.PathLike | None = None) -> list[Path]:
-        """Write every report, see :func:`redeepfake_nb.report.files.save_all`.
+        """Write every report, see :func:`redeepfake_nb.report.save_all`.
 
         Parameters
         ----------
         folder
-            Default: what stands in the box.
+            Default: the one in the folder box.
 
         Raises
         ------
@@ -181,7 +162,7 @@ class ImageInspector(Inspector):
         """
         from .. import report as reports
 
-        self._forget("save")
+        self._callbacks.forget("save")
         self.controls.show_saved("")
         if not self.result:
             raise OutputError("there is nothing to save yet", next_step="Analyse a picture first.")
@@ -190,33 +171,33 @@ class ImageInspector(Inspector):
         where = Path(folder).expanduser()
         saved = reports.save_all(self.result, where)
         failed = len(self.result) - len(saved)
-        note = f" {failed} could not be written; summary.csv says why." if failed else ""
-        self.controls.show_saved(f"Saved {counted(len(saved), 'report')} in {where}.{note}")
+        note = f" {failed} could not be written; summary.csv has the reasons." if failed else ""
+        self.controls.show_saved(f"Saved {pluralize(len(saved), 'report')} in {where}.{note}")
         return saved
 
     def clear(self) -> None:
-        """Forget pictures, results, heatmaps and errors, here and in the browser. Settings and model stay."""
-        self.result, self._sources, self._used, self._settings = [], [], None, None
-        self._heatmaps.clear()
-        self._forget()
+        """Remove pictures, results and errors from the kernel and the browser; keep the settings."""
+        self.result, self._sources, self._used_classifier, self._used_options = [], [], None, None
+        self._explanations.clear()
+        self._callbacks.forget()
         self.controls.show_saved("")
-        with self._silence():
+        with self._callbacks.paused():
             empty_upload(self.controls.upload)
             self.controls.paths.value = ""
         self._show()
         self._mark_stale()
-        self.controls.say(f"Cleared. {WELCOME}")
+        self.controls.show_status(f"Cleared. {WELCOME}")
 
-    def _run(self, sources: list[Any]) -> list[ImageReport]:
-        """Analyse one after the other; what fails is recorded and the rest carries on."""
-        self.result, self._sources, self._settings = [], sources, None
-        self._heatmaps.clear()
+    def _analyze(self, sources: list[Any]) -> list[ImageReport]:
+        """Analyse one source after the other; a failure is recorded and the rest is analysed."""
+        self.result, self._sources, self._used_options = [], sources, None
+        self._explanations.clear()
         self._show()
-        self._used = classifier = self._classifier()
-        detector, margin, _ = self._settings = self._chosen()
+        self._used_classifier = classifier = self._model.classifier()
+        detector, margin, _ = self._used_options = self._options()
         kept: list[Any] = []
         try:
-            for source in self._counted(sources, "Analysing", _name_of):
+            for source in self._with_progress(sources, "Analysing", [_name_of(s) for s in sources]):
                 try:
                     report = analyze_image(
                         source,
@@ -228,68 +209,75 @@ class ImageInspector(Inspector):
                 except Exception as error:
                     if not isinstance(error, InputError):
                         kept.append(source)
-                    self._record(error, "faces", _name_of(source))
+                    self._callbacks.record(error, "faces", _name_of(source))
                 else:
                     kept.append(report.frame)
-                    self.result.append(self._explained(report))
+                    self.result.append(self._explained(report, classifier))
             self._sources = kept
         finally:
             self._show()
             self._mark_stale()
         return self.result
 
-    def _explained(self, report: ImageReport) -> ImageReport:
-        """The report with the heatmaps asked for, or without where they cannot be made."""
+    def _with_progress(self, items: Sequence[Any], doing: str, names: Sequence[str]) -> Iterator[Any]:
+        """Yield the items and show the progress with each."""
+        try:
+            for i, (item, name) in enumerate(zip(items, names, strict=True)):
+                self.controls.show_progress(i, len(items))
+                self.controls.show_status(f"{doing} {i + 1} of {len(items)}: {name}")
+                yield item
+        finally:
+            self.controls.show_progress(1, 1)
+
+    def _explained(self, report: ImageReport, classifier: Classifier) -> ImageReport:
+        """Return the report with the chosen heatmaps, or without where they cannot be computed."""
         method, target = self.controls.method.value, self.controls.target.value
         if method == NO_METHOD:
             return _with_heatmaps(report, [], None, None, None)
+        known = self._explanations
         try:
-            layer = self.layer or self._used.explain_layer
-            missing = [p for p in report.predictions if (p, method, target, layer) not in self._heatmaps]
-            made = explain(self._used, missing, method, target, layer) if missing else []
-            self._heatmaps.update({(e.prediction, method, target, layer): e for e in made})
-            found = [self._heatmaps[p, method, target, layer] for p in report.predictions]
+            layer = self.layer or classifier.explain_layer
+            missing = [p for p in report.predictions if (p, method, target, layer) not in known]
+            made = explain(classifier, missing, method, target, layer) if missing else []
+            known.update({(e.prediction, method, target, layer): e for e in made})
+            found = [known[p, method, target, layer] for p in report.predictions]
         except Exception as error:
-            self._record(error, "heatmap", report.name)
+            self._callbacks.record(error, "heatmap", report.name)
             return _with_heatmaps(report, [], None, None, None)
         return _with_heatmaps(report, found, method, target, layer)
 
-    def _chosen(self) -> tuple[str, float | None, str]:
-        """Detector, margin and model: what results depend on."""
+    def _options(self) -> tuple[str, float | None, str]:
+        """Return detector, margin and model name as chosen now: a result with other ones is stale."""
         c = self.controls
-        margin = None if c.own_margin.value else c.margin.value
-        return c.detector.value, margin, c.model.value.strip() or DEFAULT
+        return c.detector.value, None if c.use_model_margin.value else c.margin.value, self._model.name
 
     # -------------------------------------------------------------- what the controls do
 
     def _connect(self) -> None:
-        c = self.controls
-        on = self._on
+        super()._connect()
+        c, on = self.controls, self._callbacks.connect
         on(c.upload, self._open_upload, "pictures")
-        on(c.open, self._open_paths, "pictures")
+        on(c.open_paths, self._open_paths, "pictures")
         on(c.sample, self._open_samples, "pictures")
-        on(c.model, self._load_chosen, "model")
-        on(c.threshold, self._move_threshold, "model")
-        on(c.reset, self._reset_threshold, "model")
-        for control in (c.detector, c.own_margin, c.margin):
+        for control in (c.detector, c.use_model_margin, c.margin):
             on(control, self._mark_stale, "faces")
-        on(c.again, self.analyze_again, "faces")
+        on(c.analyze_again, self.analyze_again, "faces")
         for control in (c.method, c.target):
             on(control, self._explain_again, "heatmap")
         for control in (c.strength, c.face):
-            on(control, self._show_maps, "heatmap")
+            on(control, self._show_explanations, "heatmap")
         on(c.picture, self._show_report, "pictures")
-        on(c.back, lambda: self._step(-1), "pictures")
-        on(c.forth, lambda: self._step(1), "pictures")
-        on(c.keep, self.save, "save")
-        on(c.forget, self.clear, "save")
+        on(c.previous, lambda: self._step(-1), "pictures")
+        on(c.next, lambda: self._step(1), "pictures")
+        on(c.save, self.save, "save")
+        on(c.clear, self.clear, "save")
 
     def _open_upload(self) -> None:
-        if found := self._take_upload():
+        if found := self._take_upload(self.controls.upload):
             self.analyze(found)
 
     def _open_paths(self) -> None:
-        self._forget("pictures")
+        self._callbacks.forget("pictures")
         sources = expand_paths(self.controls.paths.value)
         if not sources:
             raise InputError("no path is given", next_step="Write one path per line, then press Open paths.")
@@ -298,33 +286,37 @@ class ImageInspector(Inspector):
     def _open_samples(self) -> None:
         from ..datasets.samples import sample_image, sample_manipulated
 
-        self.controls.say("Making the samples …")
+        self.controls.show_status("Preparing the samples …")
         self.analyze([sample_image(), sample_manipulated()])
 
-    def _judge_again(self) -> None:
-        self.result = [report.at_threshold(self.controls.threshold.value) for report in self.result]
+    def _update_verdicts(self) -> None:
+        threshold = self.controls.threshold.value
+        self.result = [report.at_threshold(threshold) for report in self.result]
         self.controls.show_report(self._current())
-        self.closer.judge(self.controls.threshold.value)
+        self.explanation_panel.set_threshold(threshold)
         self._mark_stale()
 
     def _explain_again(self) -> None:
-        self._forget("heatmap")
-        reports = self._counted(self.result, "Heatmaps for", lambda report: report.name)
-        self.result = [self._explained(report) for report in reports]
-        self._show_maps()
+        self._callbacks.forget("heatmap")
+        classifier, names = self._used_classifier, [report.name for report in self.result]
+        if classifier is not None:
+            reports = self._with_progress(self.result, "Computing heatmaps", names)
+            self.result = [self._explained(report, classifier) for report in reports]
+        self._show_explanations()
         self._mark_stale()
 
     def _mark_stale(self) -> None:
-        """Say whether what is shown was made with the settings as they are now."""
         c = self.controls
-        c.margin.disabled = c.own_margin.value
-        stale = bool(self._sources) and self._settings != self._chosen()
-        c.again.disabled = not stale
-        c.again.button_style = "warning" if stale else ""
+        c.margin.disabled = c.use_model_margin.value
+        stale = bool(self._sources) and self._used_options != self._options()
+        c.analyze_again.disabled = not stale
+        c.analyze_again.button_style = "warning" if stale else ""
         if stale:
-            c.say("Model, detector or margin changed; these results are from before. Press Analyse again.")
+            c.show_status(
+                "The model, detector or margin changed after these results were made. Press Analyse again."
+            )
         else:
-            c.say(self._summary())
+            c.show_status(self._summary())
 
     def _step(self, by: int) -> None:
         if self.result:
@@ -337,33 +329,33 @@ class ImageInspector(Inspector):
         return None if index is None or index >= len(self.result) else self.result[index]
 
     def _show(self) -> None:
-        """All of it, from the first picture on."""
-        with self._silence():
+        """Show all results, beginning with the first picture."""
+        with self._callbacks.paused():
             self.controls.list_pictures(self.result, 0 if self.result else None)
         self._show_report()
 
     def _show_report(self) -> None:
         report = self._current()
-        with self._silence():
-            self.controls.mark_ends()
+        with self._callbacks.paused():
+            self.controls.update_navigation()
             self.controls.list_faces(0 if report is None else len(report.predictions))
         self.controls.show_report(report)
-        self._show_maps()
+        self._show_explanations()
 
-    def _show_maps(self) -> None:
+    def _show_explanations(self) -> None:
         report = self._current()
         found = () if report is None else report.explanations
-        self.controls.show_maps(found)
-        named = [(f"face {i + 1}", explanation) for i, explanation in enumerate(found)]
-        self.closer.offer(self._used, named, self.controls.threshold.value)
+        self.controls.show_explanations(found)
+        named = [(f"Face {i + 1}", explanation) for i, explanation in enumerate(found)]
+        self.explanation_panel.set_heatmaps(self._used_classifier, named, self.controls.threshold.value)
 
     def _summary(self) -> str:
-        if self._settings is None:
+        if self._used_options is None:
             return WELCOME
-        failed = sum(place in ("pictures", "faces") for place, _, _ in self._recorded)
+        failed = sum(section in ("pictures", "faces") for section in self._callbacks.sections)
         seconds = sum(sum(report.timing.values()) for report in self.result)
-        note = f", {counted(failed, 'failure')}, see the message" if failed else ""
-        return f"{counted(len(self.result), 'picture')} analysed in {seconds:.1f} s{note}."
+        note = f" {pluralize(failed, 'failure')}; see the message on the left." if failed else ""
+        return f"{pluralize(len(self.result), 'picture')} analysed in {seconds:.1f} s.{note}"
 
 
 def _with_heatmaps(
@@ -378,135 +370,9 @@ def _with_heatmaps(
 
 
 def _name_of(source: Any) -> str:
-    """What to call a source before it is read."""
+    """Return what to call a source before it is read."""
     if isinstance(source, Frame):
         return source.source.name if source.source else "image"
     if isinstance(source, (str, os.PathLike)):
         return displayable(os.path.basename(os.fsdecode(os.fspath(source))))
     return displayable(getattr(source, "name", None) or "image")
-
-
-class ImageControls(Controls):
-    """All widgets of an image inspector as attributes; ``root`` holds them.
-
-    Parameters
-    ----------
-    model, models
-        What the model box says at first, and what it suggests.
-    detector, margin, threshold, method, target, strength, folder
-        First values, see :class:`redeepfake_nb.widgets.image.ImageInspector`.
-    """
-
-    def __init__(
-        self,
-        model: str,
-        models: Sequence[str],
-        *,
-        detector: str,
-        margin: float | None,
-        threshold: float | None,
-        method: str,
-        target: str,
-        strength: float,
-        folder: str,
-    ) -> None:
-        super().__init__(PLACES)
-        self.upload = hint(
-            ipw.FileUpload(accept=ACCEPTED, multiple=True, description="Choose pictures", layout=WIDE),
-            "Read one or more picture files from this computer and analyse them",
-        )
-        self.sample = button(
-            "Use the sample", "Analyse the project's portrait and a manipulated copy", "image"
-        )
-        self.paths = hint(
-            ipw.Textarea(
-                placeholder="one per line",
-                description="Paths",
-                rows=2,
-                layout={"width": "auto", "height": "56px"},
-                style={"description_width": "40px"},
-            ),
-            "Pictures on the notebook's machine, of any size: one path per line; * and ? match names",
-        )
-        self.open = button("Open paths", "Analyse the pictures named above", "folder-open")
-
-        self._add_model_and_faces(model, models, detector, margin, threshold, "pictures")
-
-        self._add_heatmaps([(NO_METHOD, NO_METHOD)], method, target, strength)
-        self._add_saving(folder, "pictures")
-        self.picture = hint(
-            ipw.Dropdown(options=[], description="Picture", layout={"flex": "1 1 auto", "width": "auto"}),
-            "Which of the analysed pictures is shown",
-        )
-        self.back = button("Previous", "Show the picture before", "arrow-left", "110px")
-        self.forth = button("Next", "Show the next picture", "arrow-right", "110px")
-        self.choice = ipw.HBox([self.picture, self.back, self.forth])
-        self.verdict = ipw.HTML()
-        self.image = ipw.Image(format="png")
-        self.image.add_class("rdf-picture")
-        self.table = ipw.HTML()
-        self.face = hint(
-            ipw.Dropdown(options=[], description="Heatmaps of", style={"description_width": "initial"}),
-            "Which faces' heatmaps are shown",
-        )
-        self.root = self._arranged()
-
-    def _arranged(self) -> ipw.Widget:
-        limit = markup.quiet("Uploads up to about 10 MB; larger ones by path:")
-        groups = [
-            ("Pictures", self.upload, self.sample, ipw.HTML(limit), self.paths, self.open),
-            ("Model", self.model, self.model_facts, self.threshold, self.reset),
-            ("Faces", self.detector, self.own_margin, self.margin, self.again),
-            ("Heatmap", self.method, self.target, self.strength),
-            ("Save", self.folder, ipw.HBox([self.keep, self.forget]), self.saved),
-        ]
-        main = [self.status, self.progress, self.choice, self.verdict, self.image, self.table]
-        main += [self.face, self.maps, self.closer, self.log]
-        return self._two_columns(groups, main)
-
-    # -------------------------------------------------------------- showing
-
-    def list_pictures(self, reports: Sequence[ImageReport], chosen: int | None) -> None:
-        """Fill the selector; it is hidden where there is nothing to select."""
-        self.picture.options = [(f"{i + 1} of {len(reports)}: {r.name}", i) for i, r in enumerate(reports)]
-        self.picture.value = chosen
-        self.choice.layout.display = "" if len(reports) > 1 else "none"
-        self.mark_ends()
-
-    def mark_ends(self) -> None:
-        """Previous and Next are disabled where they lead nowhere."""
-        index, last = self.picture.value, len(self.picture.options) - 1
-        self.back.disabled = index is None or index <= 0
-        self.forth.disabled = index is None or index >= last
-
-    def list_faces(self, count: int) -> None:
-        """Fill the selector of heatmaps; it is hidden where all fit."""
-        several = (
-            [(f"the {MAX_MAPS} largest faces of {count}", -1)] if count > MAX_MAPS else [("all faces", -1)]
-        )
-        self.face.options = several + [(f"face {i + 1}", i) for i in range(count)]
-        self.face.value = -1
-        self.face.layout.display = "" if count > MAX_MAPS else "none"
-
-    def show_report(self, report: ImageReport | None) -> None:
-        """Verdict, picture with boxes, table; all empty for None."""
-        from .. import view
-
-        self.verdict.value = "" if report is None else markup.verdict(report)
-        self.table.value = "" if report is None else markup.faces_table(report)
-        show_png(self.image, b"" if report is None else view.to_png(view.plot_faces, report))
-
-    def show_maps(self, explanations: Sequence[Explanation]) -> None:
-        """The heatmaps of the faces chosen."""
-        from .. import view
-
-        first, last = 0, MAX_MAPS
-        if self.face.value is not None and self.face.value >= 0:
-            first, last = self.face.value, self.face.value + 1
-        strength = self.strength.value
-        self.fill_maps(
-            [
-                (f"Face {i + 1}", view.to_png(view.plot_explanation, explanations[i], strength=strength))
-                for i in range(first, min(last, len(explanations)))
-            ]
-        )

@@ -1,7 +1,7 @@
-"""Keys that do something while their panel has the focus, in any front end.
+"""Keyboard shortcuts that work while their panel has the focus, in every notebook front end.
 
-ipywidgets has no keys of its own, and a notebook's own shortcuts must not see these: "r" would turn the cell
-into raw text.
+ipywidgets has no keyboard events, and the notebook's own shortcuts must not see these keys: "r" would turn
+the cell into raw text.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ function render({ model, el }) {
   pad.className = "rdf-keys";
   pad.tabIndex = 0;
   pad.setAttribute("role", "group");
-  // JupyterLab leaves keys alone below an element with this mark.
+  // JupyterLab ignores keys below an element with this attribute.
   pad.setAttribute("data-lm-suppress-shortcuts", "true");
   const show = () => {
-    pad.textContent = model.get("words");
-    pad.setAttribute("aria-label", model.get("words"));
+    pad.textContent = model.get("label");
+    pad.setAttribute("aria-label", model.get("label"));
   };
   show();
-  model.on("change:words", show);
+  model.on("change:label", show);
   pad.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     const key = event.key.toLowerCase();
-    if (!model.get("heard").includes(key)) return;
+    if (!model.get("bound_keys").includes(key)) return;
     event.preventDefault();
     event.stopPropagation();
     model.send({ key });
   });
   el.appendChild(pad);
-  return () => model.off("change:words", show);
+  return () => model.off("change:label", show);
 }
 export default { render };
 """
@@ -46,27 +46,36 @@ _CSS = """
 
 
 class KeyPad(anywidget.AnyWidget):
-    """A line of words that can have the focus; keys pressed then are told.
+    """A box that can have the focus; keys pressed there call functions.
 
     Parameters
     ----------
-    words
-        What it says.
-    actions
-        Key in lower case, as browsers call it -> what to do.
+    label
+        The text in the box.
     """
 
     _esm = _ESM
     _css = _CSS
-    words = traitlets.Unicode().tag(sync=True)
-    heard = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    label = traitlets.Unicode().tag(sync=True)
+    bound_keys = traitlets.List(traitlets.Unicode()).tag(sync=True)
 
-    def __init__(self, words: str, actions: Mapping[str, Callable[[], object]]) -> None:
-        super().__init__(words=words, heard=list(actions))
+    def __init__(self, label: str) -> None:
+        super().__init__(label=label)
+        self._actions: dict[str, Callable[[], object]] = {}
+        self.on_msg(self._receive)
+
+    def bind(self, actions: Mapping[str, Callable[[], object]]) -> None:
+        """Set the functions that keys call, in place of earlier ones.
+
+        Parameters
+        ----------
+        actions
+            Key in lower case, as in JavaScript's ``KeyboardEvent.key`` -> function.
+        """
         self._actions = dict(actions)
-        self.on_msg(self._told)
+        self.bound_keys = list(actions)
 
-    def _told(self, _: object, content: object, __: object) -> None:
+    def _receive(self, _: object, content: object, __: object) -> None:
         key = content.get("key") if isinstance(content, dict) else None
         if isinstance(key, str) and key in self._actions:
             self._actions[key]()

@@ -1,4 +1,4 @@
-"""One server and one browser for all browser tests; a picture of the page where one fails."""
+"""One JupyterLab server and one browser for all browser tests, and a screenshot where a test fails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _missing() -> str | None:
 
 @pytest.fixture(scope="session")
 def lab(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """(server, its folder with the notebooks)."""
+    """Start JupyterLab over a copy of the notebooks; return the server's address and the folder."""
     if reason := _missing():
         pytest.skip(reason)
     from helpers.jupyter_in_chromium import jupyter_lab
@@ -38,7 +38,7 @@ def lab(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[
 
 @pytest.fixture(scope="session")
 def chrome():
-    """Chromium; the whole of a test that asks for it is skipped where there is none."""
+    """Start Chromium; tests that use it are skipped where it is not installed."""
     if reason := _missing():
         pytest.skip(reason)
     from helpers.jupyter_in_chromium import browser
@@ -57,7 +57,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
 
 @pytest.fixture
 def opened(lab, chrome, request: pytest.FixtureRequest, root: Path) -> Iterator[Callable]:
-    """Opens a notebook in a new page: ``opened("01_image.ipynb")``."""
+    """Return a function that opens a notebook in a new page: ``opened("01_image.ipynb")``."""
     from helpers.jupyter_in_chromium import VIEWPORT, Notebook
 
     server, _ = lab

@@ -1,6 +1,6 @@
-"""Make docs/images/inspector.png: the picture inspector in JupyterLab, with the sample portrait.
+"""Take docs/images/inspector.png, a screenshot of the image inspector in JupyterLab with the sample portrait.
 
-Run by ``make screenshot``. Nothing is drawn or cut by hand: the picture is what a person sees.
+Run by ``make screenshot``. Nothing is drawn or cropped by hand.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from helpers.jupyter_in_chromium import ANSWER, VIEWPORT, Notebook, browser, chromium, jupyter_lab, upload  # noqa: E402
 
-# A laptop's width; high enough that the whole inspector is in the picture.
+# A laptop's width, and high enough for the whole inspector.
 SCREEN = {"width": VIEWPORT["width"], "height": 1400}
-# Time for the last picture to be painted after its text is there, in milliseconds.
+# Milliseconds that the browser needs to draw the last picture after its text is there.
 PAINTING = 3_000
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Open the notebook, run it, upload the portrait, and photograph the panel."""
+    """Run the notebook, upload the portrait, and take a screenshot of the panel."""
     from redeepfake_nb.datasets.samples import PORTRAIT_NAME, write_samples
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images" / "inspector.png")
     out = parser.parse_args(arguments).out
     if chromium() is None:
-        print("no Chromium is installed; Debian's package `chromium` is one", file=sys.stderr)
+        print("Chromium is not installed; install Debian's package `chromium`.", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory() as name:
         folder, scratch = Path(name, "notebooks"), Path(name, "jupyter")

@@ -1,4 +1,4 @@
-"""The inspectors in a real JupyterLab, used as a person uses them: Run All, upload, sliders, cancel, save."""
+"""The inspectors in a real JupyterLab, used as a person does: Run All, upload, sliders, cancel, save."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def saved(notebook: Notebook, folder: Path) -> str:
     return (folder / notebook.name).read_text()
 
 
-def test_a_picture(opened, lab, picture: Path) -> None:
+def test_image_inspector(opened, lab, picture: Path) -> None:
     notebook = opened("01_image.ipynb")
     page = notebook.page
     notebook.run_all()
@@ -40,14 +40,14 @@ def test_a_picture(opened, lab, picture: Path) -> None:
     upload(page, inspector, picture)
     inspector.get_by_text("(threshold 0.50)").first.wait_for(timeout=ANSWER)
     assert "window.harmed=1.png" in inspector.inner_text()
-    # The threshold moves the judgement, by keyboard.
+    # Arrow keys move the threshold, and the verdict follows.
     threshold = inspector.get_by_role("slider").first
     threshold.focus()
     for _ in range(3):
         page.keyboard.press("ArrowLeft")
     inspector.get_by_text("(threshold 0.47)").first.wait_for(timeout=ANSWER)
     assert inspector.locator("img").count() > 0
-    # Another strength of the overlay is another picture.
+    # Another overlay strength changes the heatmap.
     panel, sources = inspector.element_handle(), "[...panel.querySelectorAll('img')].map((i) => i.src)"
     before = page.evaluate(f"panel => {sources}", panel)
     inspector.locator(".widget-hslider", has_text="Overlay").get_by_role("slider").focus()
@@ -55,16 +55,16 @@ def test_a_picture(opened, lab, picture: Path) -> None:
         page.keyboard.press("ArrowRight")
     changed = f"([panel, old]) => {sources}.some((source, i) => source !== old[i])"
     page.wait_for_function(changed, arg=[panel, before], timeout=ANSWER)
-    # A file's name is text, whatever it looks like.
+    # A file name that looks like HTML is shown as text.
     assert page.evaluate("window.harmed") is None
     assert inspector.locator('img[src="x"]').count() == 0
-    # Neither the upload nor what is on the screen is in the file.
+    # Neither the upload nor what is on the screen is saved with the notebook.
     text = saved(notebook, lab[1])
     start = base64.b64encode(picture.read_bytes()[:3000]).decode()[:2000]
     assert start not in text
     assert "window.harmed" not in text
     assert "widgets" not in json.loads(text)["metadata"]
-    # Opened anew, with a kernel that knows of nothing, it shows no face and no name.
+    # Opened again with a new kernel, the notebook shows no face and no file name.
     (lab[1] / "again.ipynb").write_text(text)
     again = opened("again.ipynb")
     again.panel.locator(".jp-CodeCell").last.wait_for(timeout=ANSWER)
@@ -76,7 +76,7 @@ def test_a_picture(opened, lab, picture: Path) -> None:
     assert "window.harmed" not in inspector.inner_text()
 
 
-def test_a_video(opened, lab, tmp_path: Path) -> None:
+def test_video_inspector(opened, lab, tmp_path: Path) -> None:
     from redeepfake_nb.datasets.samples import sample_clip
 
     clip = tmp_path / "<b onmouseover=alert(1)>clip.mp4"
@@ -90,16 +90,16 @@ def test_a_video(opened, lab, tmp_path: Path) -> None:
     text = inspector.inner_text()
     assert "onmouseover=alert(1)" in text
     assert inspector.locator("b[onmouseover]").count() == 0
-    moment = inspector.get_by_text(re.compile(r"Frame \d+ at")).first
-    first = moment.inner_text()
+    caption = inspector.get_by_text(re.compile(r"Frame \d+ at")).first
+    first = caption.inner_text()
     inspector.get_by_role("button", name="Next").click()
     page.wait_for_function(
         "([panel, old]) => !panel.innerText.includes(old)",
         arg=[inspector.element_handle(), first],
         timeout=ANSWER,
     )
-    # A long analysis is cancelled; what was done stays.
-    inspector.get_by_label("Look at").select_option("all frames")
+    # A long analysis is cancelled, and what was analysed until then is shown.
+    inspector.get_by_label("Analyse", exact=True).select_option("All frames")
     inspector.get_by_role("button", name="Analyse again").click()
     inspector.get_by_text(re.compile(r"Frame \d+ of \d+")).wait_for(timeout=ANSWER)
     inspector.get_by_role("button", name="Cancel").click()
@@ -110,14 +110,14 @@ def test_a_video(opened, lab, tmp_path: Path) -> None:
     assert base64.b64encode(clip.read_bytes()[:3000]).decode()[:2000] not in text
 
 
-def test_many_files(opened, lab) -> None:
-    """The panel's sample folder scanned, a row clicked, labels given by keys."""
+def test_batch_inspector(opened, lab) -> None:
+    """Scan the sample folder, click a row, label files by keys."""
     folder = lab[1]
     notebook = opened("06_batch.ipynb")
     page = notebook.page
     notebook.run_all()
     inspector = notebook.inspector()
-    # Beside the notebook's own files one whose name is markup.
+    # Add a file whose name is HTML to the notebook's files.
     files = folder / "sample-files"
     hostile = files / f"{HOSTILE}"
     hostile.write_bytes(next(files.glob("*manipulated*.png"), next(files.glob("*.png"))).read_bytes())
@@ -126,8 +126,8 @@ def test_many_files(opened, lab) -> None:
     box.blur()
     inspector.get_by_role("button", name="Scan").click()
     inspector.get_by_text(re.compile(r"\d+ files in \d+ s")).wait_for(timeout=ANSWER)
-    inspector.get_by_label("Show").select_option("scored, without a label")
-    inspector.get_by_label("Order").select_option("highest P(fake) first")
+    inspector.get_by_label("Show").select_option("Scored, without a label")
+    inspector.get_by_label("Order").select_option("Highest P(fake) first")
     rows = inspector.locator("table.dataTable tbody tr")
     rows.first.wait_for(timeout=ANSWER)
     assert page.evaluate("window.harmed") is None
@@ -149,7 +149,7 @@ def test_many_files(opened, lab) -> None:
     assert name.inner_text() == before
     inspector.get_by_label("Path has").fill("window.harmed")
     inspector.get_by_label("Path has").blur()
-    inspector.get_by_label("Show").select_option("all files")
+    inspector.get_by_label("Show").select_option("All files")
     inspector.locator("table.dataTable tbody td", has_text="window.harmed").first.wait_for(timeout=ANSWER)
     assert inspector.locator('img[src="x"]').count() == 0
     assert page.evaluate("window.harmed") is None

@@ -1,4 +1,4 @@
-"""A notebook as an app: Voilà shows the panel and no code, and the panel works."""
+"""A notebook served by Voilà shows the panel without the code, and the panel works."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from helpers.jupyter_in_chromium import ANSWER, RUNNING, VIEWPORT
 
 @pytest.fixture
 def app(root: Path, tmp_path: Path) -> Iterator[str]:
-    """The address of a server of the picture notebook."""
+    """Serve the image notebook and return the server's address."""
     if importlib.util.find_spec("voila") is None:
         pytest.skip("voila is not installed")
     shutil.copy(root / "notebooks" / "01_image.ipynb", tmp_path)
@@ -45,13 +45,13 @@ def app(root: Path, tmp_path: Path) -> Iterator[str]:
             server.wait(20)
 
 
-def test_the_picture_panel_as_an_app(app: str, chrome) -> None:
+def test_image_inspector_as_an_app(app: str, chrome) -> None:
     until = time.monotonic() + 60
     while True:
         try:
             urllib.request.urlopen(f"{app}/voila/static/none", timeout=2)
         except urllib.error.HTTPError:
-            break  # it answers
+            break  # the server answers
         except OSError:
             assert time.monotonic() < until, "Voilà did not start"
             time.sleep(0.3)

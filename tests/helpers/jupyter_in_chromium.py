@@ -1,4 +1,4 @@
-"""A real JupyterLab server and a real Chromium, and what a person does in them."""
+"""Start JupyterLab and Chromium, and use notebooks as a person does."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
-# A laptop's screen.
+# A laptop's screen, in pixels.
 VIEWPORT = {"width": 1366, "height": 768}
-# Milliseconds. Loading the page, starting a kernel; running a notebook; an answer of a widget.
+# Time limits in milliseconds: to load the page and start a kernel, to run a notebook, for a widget to answer.
 LOADING, RUNNING, ANSWER = 90_000, 300_000, 60_000
-# Cells outside the window stay in the page, so that they can be looked at.
+# Keep cells outside the window in the page, so that tests find them.
 _SETTINGS = {
     "@jupyterlab/notebook-extension": ("tracker", {"windowingMode": "none"}),
     "@jupyterlab/apputils-extension": ("notification", {"fetchNews": "false"}),
@@ -27,16 +27,16 @@ _SETTINGS = {
 
 
 def chromium() -> str | None:
-    """Path of an installed Chromium or Chrome."""
+    """Return the path of an installed Chromium or Chrome."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     return next((path for path in map(shutil.which, names) if path), None)
 
 
 @contextlib.contextmanager
 def jupyter_lab(folder: Path, scratch: Path) -> Iterator[str]:
-    """The address of a server over ``folder``, its token included as ``{base}?token=...``'s parts.
+    """Run a server over ``folder`` and yield its address and token as ``"address|token"``.
 
-    Nothing of the person's own configuration is read or written: that lies in ``scratch``.
+    Configuration is read from and written to ``scratch``, not the user's own folders.
     """
     settings = scratch / "settings"
     for package, (name, values) in _SETTINGS.items():
@@ -92,7 +92,7 @@ def _address(server: subprocess.Popen, runtime: Path) -> str:
 
 @contextlib.contextmanager
 def browser() -> Iterator[Browser]:
-    """Chromium without a window."""
+    """Run Chromium without a window."""
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         try:
@@ -107,11 +107,11 @@ class Notebook:
     Parameters
     ----------
     page
-        Of the browser.
+        A page of the browser.
     server
-        What :func:`jupyter_lab` gave.
+        What :func:`jupyter_lab` yields.
     name
-        Of a notebook in the server's folder.
+        File name of a notebook in the server's folder.
     """
 
     def __init__(self, page: Page, server: str, name: str) -> None:
@@ -120,7 +120,7 @@ class Notebook:
         page.goto(f"{base}/lab/tree/{name}?token={token}&reset", timeout=LOADING)
         self.panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
         self.panel.wait_for(timeout=LOADING)
-        # Cells that are run before the kernel is there bring up a question which kernel is meant.
+        # Running cells before the kernel is ready opens a dialog that asks for a kernel.
         page.locator("#jp-main-statusbar", has_text="| Idle").wait_for(timeout=LOADING)
 
     def _menu(self, menu: str, item: str) -> None:
@@ -128,7 +128,7 @@ class Notebook:
         self.page.locator(".lm-Menu-itemLabel", has_text=item).first.click()
 
     def run_all(self) -> None:
-        """Run every cell, and wait until the last one has an output number."""
+        """Run every cell and wait until the last one has an execution count."""
         self._menu("Run", "Run All Cells")
         last = self.panel.locator(".jp-CodeCell .jp-InputArea-prompt").last
         until = time.monotonic() + RUNNING / 1000
@@ -141,12 +141,12 @@ class Notebook:
             raise AssertionError(f"written to standard error: {errors}")
 
     def save(self) -> None:
-        """Save it to its file."""
+        """Save the notebook to its file."""
         self._menu("File", "Save Notebook")
         self.page.wait_for_timeout(1500)
 
     def inspector(self) -> Locator:
-        """The panel of widgets, scrolled to."""
+        """Scroll to the panel of widgets and return it."""
         root = self.panel.locator(".rdf").last
         root.wait_for(timeout=ANSWER)
         root.scroll_into_view_if_needed()
@@ -154,7 +154,7 @@ class Notebook:
 
 
 def upload(page: Page, inspector: Locator, file: Path) -> None:
-    """Choose a file by the upload control, as a person does."""
+    """Choose a file in the upload control."""
     with page.expect_file_chooser() as chooser:
         inspector.locator("button.widget-upload, .widget-upload button").first.click()
     chooser.value.set_files(str(file))

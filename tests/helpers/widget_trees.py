@@ -1,4 +1,4 @@
-"""Widgets driven through their traits, and the HTML they hold."""
+"""Drive widgets through their traits, and read the HTML that they show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HOSTILE = "<img src=x onerror=alert(1)>.jpg"
 
 
 def put(upload: ipw.FileUpload, files: list[tuple[str, bytes]]) -> None:
-    """Upload as the browser's side of ipywidgets does it, of version 8 or of 7."""
+    """Upload files as the browser's side of ipywidgets 7 or 8 does."""
     if upload.has_trait("data"):
         metadata = [{"name": n, "type": "", "size": len(d), "lastModified": 0} for n, d in files]
         data = [memoryview(d) for _, d in files]
@@ -24,15 +24,17 @@ def put(upload: ipw.FileUpload, files: list[tuple[str, bytes]]) -> None:
 
 
 def all_widgets(root: ipw.Widget) -> list[ipw.Widget]:
+    """Return a widget and all its descendants."""
     return [root] + [w for child in getattr(root, "children", ()) for w in all_widgets(child)]
 
 
 def html_of(root: ipw.Widget) -> str:
+    """Return the HTML of a widget and all its descendants."""
     return "".join(w.value for w in all_widgets(root) if isinstance(w, ipw.HTML))
 
 
 class Tags(HTMLParser):
-    """Names of all live tags and attributes."""
+    """The names of all tags and attributes that a browser would find in some HTML."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

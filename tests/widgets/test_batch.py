@@ -1,8 +1,7 @@
-"""The batch inspector, driven through its traits as a browser would."""
+"""``BatchInspector``, driven through its traits as a browser does."""
 
 from __future__ import annotations
 
-import copy
 import csv
 import os
 import shutil
@@ -20,14 +19,14 @@ from helpers.widget_trees import HOSTILE, all_widgets, html_of
 from redeepfake_nb import Classifier, InputError, JournalError, RedeepfakeError, load_model, view
 from redeepfake_nb.scanning.records import FileResult
 from redeepfake_nb.widgets.batch import BatchInspector
-from redeepfake_nb.widgets.file_table import MOST
+from redeepfake_nb.widgets.file_table import PAGE_SIZE
 
-SECONDS = 60  # to wait for what takes one
+SECONDS = 60  # longest wait for work that takes about one second
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests that do not look at pictures: a drawing is what it would show, in words."""
+    """Replace drawings by a description, for tests that do not examine pictures."""
     monkeypatch.setattr(view, "to_png", lambda plot, record, **options: plot.__name__.encode())
 
 
@@ -51,21 +50,21 @@ def inspector(classifier: Classifier, tmp_path: Path):
 
 
 def shown(inspector: BatchInspector) -> list[str]:
-    return [Path(row.path).name for row in inspector.controls.grid.rows]
+    return [Path(row.path).name for row in inspector.controls.file_table.rows]
 
 
 def row_of(inspector: BatchInspector, name: str) -> FileResult:
-    return next(row for row in inspector.controls.grid.rows if Path(row.path).name == name)
+    return next(row for row in inspector.controls.file_table.rows if Path(row.path).name == name)
 
 
 def click(inspector: BatchInspector, name: str) -> None:
-    """As the browser's side of the grid does it."""
-    inspector.controls.grid.widget.selected_rows = [shown(inspector).index(name)]
+    """Click a row, as the table's side in the browser does."""
+    inspector.controls.file_table.widget.selected_rows = [shown(inspector).index(name)]
 
 
 def press(inspector: BatchInspector, key: str) -> None:
-    """As the browser's side of the key pad does it."""
-    inspector.controls.keys._handle_custom_msg({"key": key}, [])
+    """Press a key, as the key pad's side in the browser does."""
+    inspector.controls.key_pad._handle_custom_msg({"key": key}, [])
 
 
 def labels(inspector: BatchInspector) -> dict[str, str | None]:
@@ -81,7 +80,7 @@ def test_a_scan_is_shown(inspector: BatchInspector, files: Path, quick: None) ->
     assert inspector.errors == []
     assert not inspector.running
     c = inspector.controls
-    assert "6 done, 1 no face, 1 failed. Judged by" in c.summary.value
+    assert "Files: 6 done, 1 no face, 1 failed. Scored by" in c.summary.value
     assert "threshold 0.60" in c.summary.value
     assert "8 files" in c.status.value
     assert sorted(shown(inspector)) == [*(f"0{i}.png" for i in range(6)), "empty.png", "none.png"]
@@ -93,7 +92,7 @@ def test_a_scan_is_shown(inspector: BatchInspector, files: Path, quick: None) ->
     )
 
 
-def test_the_button_scans_what_the_box_names(inspector: BatchInspector, files: Path, quick: None) -> None:
+def test_the_button_scans_the_files_in_the_box(inspector: BatchInspector, files: Path, quick: None) -> None:
     c = inspector.controls
     c.paths.value = f"  {files}/0[01].png \n\n{files}/none.png"
     c.start.click()
@@ -101,26 +100,26 @@ def test_the_button_scans_what_the_box_names(inspector: BatchInspector, files: P
     assert shown(inspector) == ["00.png", "01.png", "none.png"]
 
 
-def test_an_empty_box_is_told_beside_it(inspector: BatchInspector) -> None:
+def test_an_empty_box_is_reported_beside_it(inspector: BatchInspector) -> None:
     inspector.controls.start.click()
     [error] = inspector.errors
     assert isinstance(error, InputError)
-    assert "no file is named" in inspector.controls.notes["files"].value
+    assert "No file is named" in inspector.controls.error_boxes["files"].value
 
 
-def test_a_folder_that_is_missing_is_told_beside_the_box(inspector: BatchInspector, tmp_path: Path) -> None:
+def test_a_missing_folder_is_a_failed_row(inspector: BatchInspector, tmp_path: Path) -> None:
     inspector.controls.paths.value = str(tmp_path / HOSTILE)
     inspector.controls.start.click()
     assert inspector.wait(SECONDS)
     assert not inspector.running
-    # As in any scan it is a row of its own: others that are named are scored all the same.
+    # As in every scan it is a row of its own, and other files are scored.
     assert "1 failed" in inspector.controls.summary.value
     inspector.step()
     assert "no such file" in inspector.controls.verdict.value
     assert "<img" not in html_of(inspector.widget)
 
 
-def test_a_list_brings_its_labels(inspector: BatchInspector, files: Path, tmp_path: Path) -> None:
+def test_labels_of_a_csv_file_are_imported(inspector: BatchInspector, files: Path, tmp_path: Path) -> None:
     listed = tmp_path / "list.csv"
     with listed.open("w", newline="") as file:
         rows = [("path", "label"), ("files/00.png", "real"), ("files/05.png", "fake"), ("files/01.png", "")]
@@ -130,7 +129,7 @@ def test_a_list_brings_its_labels(inspector: BatchInspector, files: Path, tmp_pa
     assert labels(inspector) == {"00.png": "real", "05.png": "fake"}
 
 
-def test_a_scan_can_be_stopped_and_goes_on(
+def test_a_scan_can_be_stopped_and_resumed(
     classifier: Classifier, files: Path, tmp_path: Path, quick: None
 ) -> None:
     reached, go = threading.Event(), threading.Event()
@@ -152,10 +151,10 @@ def test_a_scan_can_be_stopped_and_goes_on(
     go.set()
     assert inspector.wait(SECONDS)
     assert inspector.result.cancelled
-    assert "go on" in c.status.value
+    assert "resume" in c.status.value
     assert inspector.errors == []
     assert not c.start.disabled
-    # With the same journal what was done is not done again.
+    # With the same journal finished files are not scored again.
     again = inspector.scan(files)
     assert again.counts["done"] == 6
     assert not again.cancelled
@@ -163,11 +162,11 @@ def test_a_scan_can_be_stopped_and_goes_on(
 
 def test_one_scan_at_a_time(inspector: BatchInspector, files: Path) -> None:
     gate = threading.Event()
-    first = inspector._background.begin("files", lambda job: gate.wait(SECONDS))
-    with pytest.raises(RedeepfakeError, match="goes on already"):
+    first = inspector._background.start("files", lambda job: gate.wait(SECONDS))
+    with pytest.raises(RedeepfakeError, match="still running"):
         inspector.scan(files)
     gate.set()
-    assert first.over.wait(SECONDS)
+    assert first.done.wait(SECONDS)
 
 
 def test_a_journal_is_opened_without_scanning(
@@ -177,40 +176,40 @@ def test_a_journal_is_opened_without_scanning(
     shutil.rmtree(files)
     other = BatchInspector(classifier)
     other.controls.journal.value = str(result.journal)
-    other.controls.open.click()
+    other.controls.open_journal.click()
     assert other.errors == []
     assert shown(other) == shown(inspector)
     assert "8 files" in other.controls.status.value
-    # The file itself is gone: the journal's word stays, and why there is no more is said.
+    # The file is gone: its row in the journal is shown, with the reason why there is no more.
     click(other, "03.png")
     assert other.wait(SECONDS)
-    assert "It cannot be looked at again" in other.controls.file_name.value
+    assert "The file cannot be analysed again" in other.controls.file_name.value
     assert "P(fake)" in other.controls.verdict.value
 
 
-def test_a_journal_that_is_none_is_told(inspector: BatchInspector, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_journal_is_reported(inspector: BatchInspector, tmp_path: Path) -> None:
     with pytest.raises(JournalError):
         inspector.open(tmp_path / "missing.sqlite")
     bad = tmp_path / "bad.sqlite"
     bad.write_bytes(b"no database" * 100)
     inspector.controls.journal.value = str(bad)
-    inspector.controls.open.click()
+    inspector.controls.open_journal.click()
     assert isinstance(inspector.errors[-1], JournalError)
-    assert inspector.controls.notes["files"].value
+    assert inspector.controls.error_boxes["files"].value
     assert bad.read_bytes() == b"no database" * 100
 
 
 # ------------------------------------------------------------------ the table
 
 
-def test_views_orders_and_words(inspector: BatchInspector, files: Path) -> None:
+def test_filters_orders_and_search(inspector: BatchInspector, files: Path) -> None:
     inspector.scan(files)
     c = inspector.controls
-    c.view.value = "failed"
+    c.filter.value = "failed"
     assert shown(inspector) == ["empty.png"]
-    c.view.value = "no face"
+    c.filter.value = "no face"
     assert shown(inspector) == ["none.png"]
-    c.view.value, c.order.value = "review", "strongest"
+    c.filter.value, c.order.value = "review", "strongest"
     assert shown(inspector) == [f"0{i}.png" for i in reversed(range(6))]
     # Greys 20, 60, ... 220; the threshold 0.6 lies between 140 (0.60) and the others.
     c.order.value = "doubtful"
@@ -219,16 +218,16 @@ def test_views_orders_and_words(inspector: BatchInspector, files: Path) -> None:
     assert abs(probability(greys["03.png"]) - 0.6) < 0.01
     c.text.value = "/04."
     assert shown(inspector) == ["04.png"]
-    c.text.value, c.view.value = "", "fake"
+    c.text.value, c.filter.value = "", "fake"
     assert set(shown(inspector)) <= {"04.png", "05.png"}
     assert inspector.errors == []
 
 
-def test_a_long_list_comes_in_parts(inspector: BatchInspector, files: Path) -> None:
+def test_a_long_list_is_paged(inspector: BatchInspector, files: Path) -> None:
     result = inspector.scan(files / "00.png")
-    # As if as many copies had been listed.
+    # Add rows as if as many copies had been listed.
     with closing(sqlite3.connect(result.journal)) as db, db:
-        for i in range(1, MOST + 5):
+        for i in range(1, PAGE_SIZE + 5):
             row = db.execute(
                 "INSERT INTO files (settings_id, path, status, sha256, score, doubt, threshold, verdict) "
                 "SELECT settings_id, path || ?, status, sha256, score, doubt, threshold, verdict "
@@ -238,14 +237,14 @@ def test_a_long_list_comes_in_parts(inspector: BatchInspector, files: Path) -> N
             db.execute("INSERT INTO listed VALUES (1, ?, ?)", (row.lastrowid, i))
     inspector.open()
     c = inspector.controls
-    assert len(c.grid.rows) == MOST
-    assert "Rows 1 to 1000 of 1,005" in c.page_words.value
-    assert c.back.disabled
-    c.forth.click()
-    assert len(c.grid.rows) == 5
-    assert c.forth.disabled
-    assert shown(inspector)[0] == f"00.png.{MOST:05d}"
-    c.back.click()
+    assert len(c.file_table.rows) == PAGE_SIZE
+    assert "Rows 1 to 1,000 of 1,005" in c.page_caption.value
+    assert c.previous_page.disabled
+    c.next_page.click()
+    assert len(c.file_table.rows) == 5
+    assert c.next_page.disabled
+    assert shown(inspector)[0] == f"00.png.{PAGE_SIZE:05d}"
+    c.previous_page.click()
     assert shown(inspector)[0] == "00.png"
 
 
@@ -261,10 +260,10 @@ def test_a_click_shows_faces_and_heatmaps(inspector: BatchInspector, files: Path
     assert "05.png" in c.file_name.value
     assert f"{probability(220):.2f}" in c.verdict.value
     assert bytes(c.image.value).startswith(b"\x89PNG")
-    assert bytes(c.panes[0].value).startswith(b"\x89PNG")
+    assert bytes(c.heatmap_images[0].value).startswith(b"\x89PNG")
     assert "Not labelled yet" in c.label.value
     # The panel of questions about the heatmap is offered for it.
-    assert inspector.closer.root.layout.display != "none"
+    assert inspector.explanation_panel.root.layout.display != "none"
 
 
 def test_files_without_a_score_say_why(inspector: BatchInspector, files: Path, quick: None) -> None:
@@ -278,37 +277,34 @@ def test_files_without_a_score_say_why(inspector: BatchInspector, files: Path, q
     assert "no face" in c.verdict.value.lower()
 
 
-def test_a_changed_file_is_said(inspector: BatchInspector, files: Path, quick: None) -> None:
+def test_a_changed_file_is_reported(inspector: BatchInspector, files: Path, quick: None) -> None:
     inspector.scan(files)
     write(files / "00.png", 230)
     click(inspector, "00.png")
     assert inspector.wait(SECONDS)
-    assert "has changed since it was scanned" in inspector.controls.file_name.value
+    assert "has changed since the scan" in inspector.controls.file_name.value
 
 
-def test_another_model_is_said(classifier: Classifier, files: Path, tmp_path: Path, quick: None) -> None:
+def test_another_model_is_reported(classifier: Classifier, files: Path, tmp_path: Path, quick: None) -> None:
     journal = tmp_path / "j.sqlite"
-    first, second = copy.copy(classifier), copy.copy(classifier)
-    for made, digit in ((first, "0"), (second, "1")):
-        made.sha256 = digit * 64
-        made.card = replace(classifier.card, sha256=made.sha256)
+    first, second = (classifier.with_card(replace(classifier.card, sha256=digit * 64)) for digit in "01")
     one = BatchInspector(first, journal=journal, detector=square, workers=0)
     one.scan(files)
     other = BatchInspector(second, journal=journal, detector=square)
     other.open()
-    for inspector, said in ((one, False), (other, True)):
+    for inspector, expected in ((one, False), (other, True)):
         click(inspector, "00.png")
         assert inspector.wait(SECONDS)
-        assert ("another model" in inspector.controls.file_name.value) is said
+        assert ("another model" in inspector.controls.file_name.value) is expected
 
 
 # ------------------------------------------------------------------ review
 
 
-def test_keys_label_and_go_on(inspector: BatchInspector, files: Path, quick: None) -> None:
+def test_keys_label_and_choose_the_next_file(inspector: BatchInspector, files: Path, quick: None) -> None:
     inspector.scan(files)
     c = inspector.controls
-    c.view.value, c.order.value = "review", "strongest"
+    c.filter.value, c.order.value = "review", "strongest"
     click(inspector, "05.png")
     for key in ("f", "s", "r"):
         press(inspector, key)
@@ -318,7 +314,7 @@ def test_keys_label_and_go_on(inspector: BatchInspector, files: Path, quick: Non
     assert Path(inspector.row.path).name == "03.png"
     press(inspector, "x")
     assert labels(inspector) == {"05.png": "fake", "04.png": "skip"}
-    # What was taken back stays chosen.
+    # A file whose label was removed stays chosen.
     assert Path(inspector.row.path).name == "03.png"
     assert inspector.errors == []
 
@@ -327,20 +323,20 @@ def test_buttons_do_what_keys_do(inspector: BatchInspector, files: Path, quick: 
     inspector.scan(files)
     c = inspector.controls
     click(inspector, "00.png")
-    c.buttons["real"].click()
-    c.buttons["fake"].click()
-    c.buttons["back"].click()
+    c.label_buttons["real"].click()
+    c.label_buttons["fake"].click()
+    c.label_buttons["back"].click()
     assert labels(inspector) == {"00.png": "real", "01.png": "fake"}
     assert "Labelled fake" in c.label.value
-    c.buttons["none"].click()
+    c.label_buttons["none"].click()
     assert labels(inspector) == {"00.png": "real"}
     assert "Not labelled yet" in c.label.value
 
 
-def test_the_end_of_the_review_is_said(inspector: BatchInspector, files: Path, quick: None) -> None:
+def test_the_end_of_the_review_is_reported(inspector: BatchInspector, files: Path, quick: None) -> None:
     inspector.scan(files)
     c = inspector.controls
-    c.view.value = "review"
+    c.filter.value = "review"
     inspector.step()
     for _ in range(6):
         inspector.label("real")
@@ -350,26 +346,24 @@ def test_the_end_of_the_review_is_said(inspector: BatchInspector, files: Path, q
     assert shown(inspector) == []
 
 
-def test_a_file_that_was_never_read_takes_no_label(
-    inspector: BatchInspector, files: Path, tmp_path: Path
-) -> None:
+def test_an_unreadable_file_takes_no_label(inspector: BatchInspector, files: Path, tmp_path: Path) -> None:
     gone = files / "gone.png"
     os.symlink(tmp_path / "nowhere", gone)
     inspector.scan(files)
     click(inspector, "gone.png")
     press(inspector, "f")
     [error] = inspector.errors
-    assert "never read" in str(error)
-    assert "never read" in inspector.controls.notes["files"].value
+    assert "could not be read" in str(error)
+    assert "could not be read" in inspector.controls.error_boxes["files"].value
     assert labels(inspector) == {}
 
 
-def test_a_label_without_a_file_is_told(inspector: BatchInspector) -> None:
+def test_a_label_without_a_chosen_file_is_an_error(inspector: BatchInspector) -> None:
     with pytest.raises(InputError, match="no file is chosen"):
         inspector.label("real")
 
 
-def test_labels_belong_to_contents(inspector: BatchInspector, files: Path, quick: None) -> None:
+def test_labels_belong_to_file_contents(inspector: BatchInspector, files: Path, quick: None) -> None:
     shutil.copy(files / "00.png", files / "copy.png")
     inspector.scan(files)
     click(inspector, "00.png")
@@ -378,7 +372,7 @@ def test_labels_belong_to_contents(inspector: BatchInspector, files: Path, quick
     assert {row_of(inspector, name).label for name in ("00.png", "copy.png")} == {"fake"}
 
 
-# ------------------------------------------------------------------ figures, files
+# ------------------------------------------------------------------ metrics, files
 
 
 @pytest.fixture
@@ -398,41 +392,42 @@ def labelled(inspector: BatchInspector, tmp_path: Path) -> BatchInspector:
     return inspector
 
 
-def test_figures_and_a_model_of_ones_own(labelled: BatchInspector, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_metrics_and_a_calibrated_model(labelled: BatchInspector, tmp_path: Path) -> None:
     c = labelled.controls
-    assert c.calibrate.disabled
-    c.false_alarm.value = 0.1
-    c.judge.click()
+    assert c.save_calibrated.disabled
+    c.false_positive_rate.value = 0.1
+    c.evaluate.click()
     assert labelled.errors == []
-    assert len(labelled.figures) == 24
-    assert "AUC" in c.figures.value
+    assert len(labelled.review) == 24
+    assert "AUC" in c.metrics.value
     assert bytes(c.charts.value).startswith(b"\x89PNG")
-    assert not c.calibrate.disabled
-    c.own.value = "mine"
-    c.calibrate.click()
+    assert not c.save_calibrated.disabled
+    c.calibrated_name.value = "mine"
+    c.save_calibrated.click()
     assert labelled.errors == []
     made = load_model(tmp_path / "out" / "mine.keras")
     assert made.card.metrics["before calibration"]["files"] == 24
     assert "mine.keras" in c.saved.value
 
 
-def test_figures_need_labels(inspector: BatchInspector, files: Path) -> None:
-    inspector.controls.judge.click()
+def test_metrics_need_labels(inspector: BatchInspector, files: Path) -> None:
+    inspector.controls.evaluate.click()
     assert "no scan" in str(inspector.errors[0])
     inspector.scan(files)
-    inspector.controls.judge.click()
+    inspector.controls.evaluate.click()
     [error] = inspector.errors
     assert isinstance(error, InputError)
-    assert inspector.controls.notes["figures"].value
-    assert inspector.controls.calibrate.disabled
+    assert inspector.controls.error_boxes["metrics"].value
+    assert inspector.controls.save_calibrated.disabled
 
 
 def test_tables_are_saved(inspector: BatchInspector, files: Path, tmp_path: Path) -> None:
-    inspector.controls.keep.click()
+    inspector.controls.save.click()
     assert "first" in str(inspector.errors[0])
     inspector.scan(files)
-    inspector.controls.view.value = "no face"
-    inspector.controls.keep.click()
+    inspector.controls.filter.value = "no face"
+    inspector.controls.save.click()
     assert inspector.errors == []
     with (tmp_path / "out" / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -440,28 +435,29 @@ def test_tables_are_saved(inspector: BatchInspector, files: Path, tmp_path: Path
     assert "results.csv" in inspector.controls.saved.value
 
 
+@pytest.mark.slow
 def test_a_report_is_saved(inspector: BatchInspector, files: Path, tmp_path: Path) -> None:
-    inspector.controls.page.click()
+    inspector.controls.save_report.click()
     assert "first" in str(inspector.errors[0])
     inspector.scan(files)
-    inspector.controls.page.click()
+    inspector.controls.save_report.click()
     assert inspector.wait(SECONDS)
     assert inspector.errors == []
     assert "report.html" in inspector.controls.saved.value
-    assert not inspector.controls.page.disabled
+    assert not inspector.controls.save_report.disabled
     page = (tmp_path / "out" / "report.html").read_text()
     assert "05.png" in page
     assert inspector.save_report(tmp_path / "other.html") == tmp_path / "other.html"
 
 
-# ------------------------------------------------------------------ what is kept
+# ------------------------------------------------------------------ clearing, hostile names
 
 
-def test_clear_leaves_nothing_but_the_journal(inspector: BatchInspector, files: Path) -> None:
+def test_clear_removes_everything_but_the_journal(inspector: BatchInspector, files: Path) -> None:
     inspector.scan(files)
     click(inspector, "05.png")
     assert inspector.wait(SECONDS)
-    inspector.controls.forget.click()
+    inspector.controls.clear.click()
     assert inspector.result is None
     assert inspector.row is None
     state = repr([w.get_state() for w in all_widgets(inspector.widget)])
@@ -477,7 +473,7 @@ def test_hostile_names_are_text(inspector: BatchInspector, tmp_path: Path, quick
         write(made / f"{i}.png", 100 + i).rename(made / (name.replace("/", "_") + ".png"))
     (made / f"empty{HOSTILE}").touch()
     inspector.scan(made)
-    for row in list(inspector.controls.grid.rows):
+    for row in list(inspector.controls.file_table.rows):
         inspector.select(row)
         assert inspector.wait(SECONDS)
         inspector.label("real" if row.sha256 and row.status == "done" else "skip")
@@ -485,12 +481,12 @@ def test_hostile_names_are_text(inspector: BatchInspector, tmp_path: Path, quick
         assert "<img" not in page
         assert "<script" not in page
         assert "\u202e" not in page
-    grid = inspector.controls.grid.widget._dt_args["data_json"]
+    grid = inspector.controls.file_table.widget._dt_args["data_json"]
     assert "<" not in grid
     assert inspector.errors == []
 
 
-def test_controls_have_hints(inspector: BatchInspector) -> None:
+def test_controls_have_tooltips(inspector: BatchInspector) -> None:
     import ipywidgets as ipw
 
     kinds = (ipw.Button, ipw.Text, ipw.Textarea, ipw.Dropdown, ipw.FloatSlider, ipw.BoundedIntText)

@@ -1,4 +1,4 @@
-"""The panel of questions: answered in the background, kept while their heatmap is shown, cancelled."""
+"""``ExplanationPanel``: answers computed in the background, kept while their heatmap is shown, cancelled."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from redeepfake_nb import Classifier, Face, Frame, RedeepfakeError, explain, predict, view
 from redeepfake_nb.datasets.samples import sample_image
-from redeepfake_nb.widgets import explanation_panel as closer_look
-from redeepfake_nb.widgets.explanation_panel import QUESTIONS, CloserLook
+from redeepfake_nb.widgets import explanation_panel
+from redeepfake_nb.widgets.explanation_panel import QUESTIONS, ExplanationPanel
 from redeepfake_nb.widgets.image import ImageInspector
 
 SECONDS = 60
@@ -24,19 +24,19 @@ def heatmaps(classifier: Classifier) -> list:
         image = np.full((64, 64, 3), 20, np.uint8)
         image[:, side] = 240
         made.append(explain(classifier, predict(classifier, [Face.whole(Frame(image))])[0]))
-    return [(f"face {i + 1}", explanation) for i, explanation in enumerate(made)]
+    return [(f"Face {i + 1}", explanation) for i, explanation in enumerate(made)]
 
 
 @pytest.fixture
-def panel(classifier: Classifier, heatmaps: list, monkeypatch: pytest.MonkeyPatch) -> CloserLook:
+def panel(classifier: Classifier, heatmaps: list, monkeypatch: pytest.MonkeyPatch) -> ExplanationPanel:
     monkeypatch.setattr(view, "to_png", lambda plot, record, **options: plot.__name__.encode())
-    panel = CloserLook()
-    panel.offer(classifier, heatmaps, 0.6)
+    panel = ExplanationPanel()
+    panel.set_heatmaps(classifier, heatmaps, 0.6)
     return panel
 
 
-def test_nothing_to_ask_about() -> None:
-    panel = CloserLook()
+def test_without_a_heatmap_the_panel_is_hidden() -> None:
+    panel = ExplanationPanel()
     assert panel.root.layout.display == "none"
     panel.ask("where")
     assert panel.answers == {}
@@ -55,7 +55,7 @@ def test_each_question_is_answered(panel, heatmaps, question, plot, words) -> No
     assert panel.root.layout.display == ""
     panel.buttons[question].click()
     assert panel.wait(SECONDS)
-    assert panel.note.value == ""
+    assert panel.error_box.value == ""
     assert panel.picture.value == plot
     assert words in panel.caption.value
     assert list(panel.answers) == [(question, heatmaps[0][1])]
@@ -63,85 +63,85 @@ def test_each_question_is_answered(panel, heatmaps, question, plot, words) -> No
     assert not panel.buttons[question].disabled
 
 
-def test_an_answer_is_worked_out_once_and_kept_while_its_heatmap_is_shown(
+def test_an_answer_is_computed_once_and_kept_while_its_heatmap_is_shown(
     panel, heatmaps, classifier, monkeypatch
 ) -> None:
     calls = []
-    real = closer_look.stress_test
-    monkeypatch.setattr(closer_look, "stress_test", lambda *a, **o: calls.append(a[1]) or real(*a, **o))
+    real = explanation_panel.stress_test
+    monkeypatch.setattr(explanation_panel, "stress_test", lambda *a, **o: calls.append(a[1]) or real(*a, **o))
     panel.ask("stress")
     assert panel.wait(SECONDS)
     panel.face.value = 1
-    assert panel.caption.value == ""  # not known of the other face
+    assert panel.caption.value == ""  # not known for the other face
     panel.ask("stress")
     assert panel.wait(SECONDS)
     panel.face.value = 0
     panel.ask("stress")
     assert panel.caption.value != ""
     assert len(calls) == 2
-    panel.offer(classifier, heatmaps[1:], 0.6)
+    panel.set_heatmaps(classifier, heatmaps[1:], 0.6)
     assert [key[1] for key in panel.answers] == [heatmaps[1][1]]
     assert panel.caption.value == ""
-    panel.offer(classifier, (), 0.6)
+    panel.set_heatmaps(classifier, (), 0.6)
     assert panel.answers == {}
     assert panel.root.layout.display == "none"
 
 
-def test_the_threshold_judges_anew_and_asks_nothing(panel, monkeypatch) -> None:
+def test_another_threshold_changes_the_answer_and_computes_nothing(panel, monkeypatch) -> None:
     panel.ask("stress")
     assert panel.wait(SECONDS)
-    monkeypatch.setattr(closer_look, "stress_test", None)
+    monkeypatch.setattr(explanation_panel, "stress_test", None)
     before = panel.caption.value
-    panel.judge(0.99)
+    panel.set_threshold(0.99)
     assert panel.caption.value != before
 
 
 def test_cancel_stops_a_check(panel, monkeypatch) -> None:
-    going = threading.Event()
+    started = threading.Event()
 
     def endless(classifier, explanation, *, progress, cancel):
-        going.set()
+        started.set()
         cancel.wait(SECONDS)
         raise RedeepfakeError("the check was cancelled", next_step="Run it again for a badge.")
 
-    monkeypatch.setattr(closer_look, "faithfulness", endless)
+    monkeypatch.setattr(explanation_panel, "faithfulness", endless)
     panel.ask("trust")
-    assert going.wait(SECONDS)
+    assert started.wait(SECONDS)
     assert panel.cancel.layout.display == ""
     assert all(asked.disabled for asked in panel.buttons.values())
     panel.cancel.click()
     assert panel.wait(SECONDS)
-    assert "the check was cancelled" in panel.note.value
+    assert "The check was cancelled" in panel.error_box.value
     assert panel.answers == {}
 
 
-def test_an_unexpected_error_is_named_as_text(panel, monkeypatch) -> None:
+def test_an_unexpected_error_is_shown_as_text(panel, monkeypatch) -> None:
     def fail(*args, **options):
         raise OSError("<b>no</b>")
 
-    monkeypatch.setattr(closer_look, "stress_test", fail)
+    monkeypatch.setattr(explanation_panel, "stress_test", fail)
     panel.ask("stress")
     assert panel.wait(SECONDS)
-    assert "unexpected OSError: &lt;b&gt;no&lt;/b&gt;" in panel.note.value
+    assert "Unexpected OSError: &lt;b&gt;no&lt;/b&gt;" in panel.error_box.value
 
 
-def test_the_inspector_offers_what_it_shows(classifier: Classifier) -> None:
+def test_the_inspector_sets_the_heatmaps_that_it_shows(classifier: Classifier) -> None:
     inspector = ImageInspector(classifier)
-    assert inspector.closer.root.layout.display == "none"
+    assert inspector.explanation_panel.root.layout.display == "none"
     inspector.analyze(sample_image())
-    closer = inspector.closer
-    assert closer.root.layout.display == ""
-    closer.ask("where")
-    assert closer.wait(SECONDS)
-    (regions,) = (answer.regions for answer in closer.answers.values())
+    panel = inspector.explanation_panel
+    assert panel.root.layout.display == ""
+    panel.ask("where")
+    assert panel.wait(SECONDS)
+    (regions,) = (answer.regions for answer in panel.answers.values())
     assert regions.evidence.sum() == pytest.approx(1)
-    assert regions.sentence.rstrip(".") in closer.caption.value
+    assert regions.sentence.rstrip(".") in panel.caption.value
     inspector.controls.method.value = "none"
-    assert closer.root.layout.display == "none"
+    assert panel.root.layout.display == "none"
     inspector.clear()
 
 
 def test_every_question_has_a_hint() -> None:
-    panel = CloserLook()
+    panel = ExplanationPanel()
     assert list(panel.buttons) == list(QUESTIONS)
     assert all(asked.tooltip and asked.description for asked in panel.buttons.values())

@@ -1,4 +1,4 @@
-"""The inspector, driven through its traits as a browser would."""
+"""``ImageInspector``, driven through its traits as a browser does."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from PIL import Image
 from redeepfake_nb import errors, read_image, view
 from redeepfake_nb.faces import detection
 from redeepfake_nb.models.loading import save_model
+from redeepfake_nb.widgets import base
 from redeepfake_nb.widgets import html as markup
 from redeepfake_nb.widgets import image as widgets
 from redeepfake_nb.widgets.base import expand_paths
-from redeepfake_nb.widgets.controls import MAX_MAPS, empty_upload, hint
+from redeepfake_nb.widgets.controls import MAX_HEATMAPS, empty_upload, hint
 from redeepfake_nb.widgets.image import MAX_PICTURES, ImageInspector
 
 BOX = (40, 40, 140, 140)
@@ -57,7 +58,7 @@ def counted(monkeypatch):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """For tests that do not look at pictures: a drawing is what it would show, in words."""
+    """Replace drawings by a description, for tests that do not examine pictures."""
 
     def words(plot, record, **options):
         return f"{plot.__name__} {id(record)} {options}".encode()
@@ -66,7 +67,7 @@ def quick(monkeypatch):
 
 
 def picture(level: int = 255, size: tuple[int, int] = (200, 180)) -> np.ndarray:
-    """Of one grey all over, so that P(fake) is known: 255 gives logit 4, 0 gives -4."""
+    """Return an image of one grey, whose logit is known: 4 for 255, -4 for 0."""
     return np.full((*size, 3), level, np.uint8)
 
 
@@ -87,9 +88,9 @@ def test_analyze_returns_reports_and_shows_them(inspector):
     assert inspector.errors == []
     c = inspector.controls
     assert "Points to manipulation (threshold 0.60)" in c.verdict.value
-    assert "<td>0.98</td>" in c.table.value
+    assert ">0.98</td>" in c.table.value
     assert bytes(c.image.value).startswith(b"\x89PNG")
-    assert bytes(c.panes[0].value).startswith(b"\x89PNG")
+    assert bytes(c.heatmap_images[0].value).startswith(b"\x89PNG")
     assert "2 pictures analysed" in c.status.value
     assert repr(inspector) == "ImageInspector(2 pictures, 0 errors)"
 
@@ -110,17 +111,17 @@ def test_no_face_is_inconclusive_and_draws_no_heatmap(inspector, boxes):
     assert report.verdict.label == "inconclusive"
     assert "no face was found" in inspector.controls.verdict.value
     assert inspector.controls.table.value == ""
-    assert not any(pane.value for pane in inspector.controls.panes)
+    assert not any(pane.value for pane in inspector.controls.heatmap_images)
 
 
-def test_the_model_is_listed_by_its_name_and_lends_its_threshold(inspector):
+def test_the_model_box_and_the_threshold_are_those_of_the_classifier(inspector):
     c = inspector.controls
     assert c.model.value == "brightness 1"
     assert "brightness 1, 32 px, calibrated" in c.model_facts.value
     assert c.threshold.value == 0.6
 
 
-def test_a_threshold_given_stays(classifier, quick):
+def test_a_given_threshold_is_kept(classifier, quick):
     inspector = ImageInspector(classifier, detector="boxes", threshold=0.995)
     assert inspector.controls.threshold.value == 0.995
     (report,) = inspector.analyze(picture())
@@ -128,7 +129,7 @@ def test_a_threshold_given_stays(classifier, quick):
     assert report.predictions[0].label(report.threshold) == "real"
 
 
-def test_settings_of_the_report_are_those_of_the_controls(classifier, quick):
+def test_the_controls_settings_are_in_the_report(classifier, quick):
     inspector = ImageInspector(
         classifier, detector="boxes", margin=0.25, threshold=0.7, method="layercam", target="real"
     )
@@ -151,17 +152,17 @@ def test_one_bad_file_never_stops_the_others(inspector, tmp_path, quick):
     reports = inspector.analyze([picture(), bad, tmp_path / "absent.png", picture(0)])
     assert len(reports) == 2
     assert [isinstance(e, errors.InputError) for e in inspector.errors] == [True, True]
-    shown = inspector.controls.notes["pictures"].value
+    shown = inspector.controls.error_boxes["pictures"].value
     assert "broken.jpg" in shown
     assert "absent.png" in shown
     assert "2 pictures analysed" in inspector.controls.status.value
     assert "2 failures" in inspector.controls.status.value
 
 
-def test_progress_counts_and_then_hides(inspector, monkeypatch, quick):
+def test_progress_is_shown_and_then_hidden(inspector, monkeypatch, quick):
     seen = []
-    say = inspector.controls.say
-    monkeypatch.setattr(inspector.controls, "say", lambda words: (seen.append(words), say(words)))
+    say = inspector.controls.show_status
+    monkeypatch.setattr(inspector.controls, "show_status", lambda words: (seen.append(words), say(words)))
     inspector.analyze([picture(), picture(0)])
     assert seen[:2] == ["Analysing 1 of 2: image", "Analysing 2 of 2: image"]
     assert inspector.controls.progress.layout.display == "none"
@@ -172,10 +173,10 @@ def test_too_many_pictures(inspector):
         inspector.analyze([picture()] * (MAX_PICTURES + 1))
 
 
-# ------------------------------------------------------------------ moving controls
+# ------------------------------------------------------------------ changing controls
 
 
-def test_the_threshold_judges_anew_and_computes_nothing(inspector, counted):
+def test_another_threshold_changes_verdicts_and_computes_nothing(inspector, counted):
     inspector.analyze([picture(255), picture(0)])
     before = dict(counted)
     drawn = bytes(inspector.controls.image.value)
@@ -187,20 +188,20 @@ def test_the_threshold_judges_anew_and_computes_nothing(inspector, counted):
     assert "threshold 0.01" in inspector.controls.verdict.value
     assert bytes(inspector.controls.image.value) != drawn
     assert counted == before
-    inspector.controls.reset.click()
+    inspector.controls.reset_threshold.click()
     assert inspector.result[0].threshold == 0.6
     assert inspector.controls.threshold.value == 0.6
 
 
-def test_the_overlay_only_draws(inspector, counted):
+def test_another_overlay_strength_only_draws(inspector, counted):
     image = picture()
     image[40:90] = 20
     inspector.analyze(image)
     before = dict(counted)
-    report, drawn = inspector.result[0], bytes(inspector.controls.panes[0].value)
+    report, drawn = inspector.result[0], bytes(inspector.controls.heatmap_images[0].value)
     inspector.controls.strength.value = 0.1
     assert inspector.result[0] is report
-    assert bytes(inspector.controls.panes[0].value) != drawn
+    assert bytes(inspector.controls.heatmap_images[0].value) != drawn
     assert counted == before
 
 
@@ -223,78 +224,80 @@ def test_heatmaps_are_computed_once_for_each_method_and_target(inspector, counte
     assert counted == {"analyze": 2, "explain": 6}
 
 
-def test_other_settings_make_results_stale_until_analysed_again(inspector, counted, quick):
+def test_changed_settings_make_results_stale_until_analysed_again(inspector, counted, quick):
     inspector.analyze(picture())
     c = inspector.controls
     assert c.margin.disabled
-    assert c.again.disabled
-    c.own_margin.value = False
+    assert c.analyze_again.disabled
+    c.use_model_margin.value = False
     c.margin.value = 0.2
     assert not c.margin.disabled
-    assert not c.again.disabled
+    assert not c.analyze_again.disabled
     assert "Press Analyse again" in c.status.value
     assert counted["analyze"] == 1
-    c.again.click()
+    c.analyze_again.click()
     assert counted["analyze"] == 2
     assert inspector.result[0].settings["margin"] == 0.2
     assert inspector.result[0].predictions[0].face.margin == 0.2
-    assert c.again.disabled
-    c.own_margin.value = True
-    assert not c.again.disabled
-    c.own_margin.value = False
-    assert c.again.disabled
+    assert c.analyze_again.disabled
+    c.use_model_margin.value = True
+    assert not c.analyze_again.disabled
+    c.use_model_margin.value = False
+    assert c.analyze_again.disabled
 
 
-def test_analysing_again_keeps_what_could_not_be_read_in_sight(inspector, tmp_path, quick):
+def test_analysing_again_keeps_the_errors_of_unreadable_files(inspector, tmp_path, quick):
     inspector.analyze([picture(), tmp_path / "absent.png"])
-    inspector.controls.own_margin.value = False
-    inspector.controls.again.click()
+    inspector.controls.use_model_margin.value = False
+    inspector.controls.analyze_again.click()
     assert len(inspector.result) == 1
-    assert "absent.png" in inspector.controls.notes["pictures"].value
+    assert "absent.png" in inspector.controls.error_boxes["pictures"].value
     assert len(inspector.errors) == 1
 
 
 def test_the_selector_and_its_buttons(inspector, quick):
     c = inspector.controls
     inspector.analyze(picture())
-    assert c.choice.layout.display == "none"
+    assert c.navigation.layout.display == "none"
     inspector.analyze([picture(255), picture(0), picture(255)])
-    assert c.choice.layout.display == ""
-    assert (c.back.disabled, c.forth.disabled) == (True, False)
-    c.forth.click()
+    assert c.navigation.layout.display == ""
+    assert (c.previous.disabled, c.next.disabled) == (True, False)
+    c.next.click()
     assert c.picture.value == 1
     assert "No sign of manipulation" in c.verdict.value
-    assert (c.back.disabled, c.forth.disabled) == (False, False)
+    assert (c.previous.disabled, c.next.disabled) == (False, False)
     c.picture.value = 2
     assert "Points to manipulation" in c.verdict.value
-    assert (c.back.disabled, c.forth.disabled) == (False, True)
+    assert (c.previous.disabled, c.next.disabled) == (False, True)
     c.threshold.value = 0.7
     assert c.picture.value == 2
 
 
 def test_of_many_faces_the_largest_are_drawn_and_each_can_be_chosen(inspector, boxes, quick):
-    boxes[:] = [(20 * i, 0, 20 * i + 10 + i, 20) for i in range(MAX_MAPS + 2)]
+    boxes[:] = [(20 * i, 0, 20 * i + 10 + i, 20) for i in range(MAX_HEATMAPS + 2)]
     inspector.analyze(picture())
     c = inspector.controls
     assert c.face.layout.display == ""
-    assert sum(bool(pane.value) for pane in c.panes) == MAX_MAPS
-    assert [f"Face {i + 1}<" in c.captions[i].value for i in range(MAX_MAPS)] == [True] * MAX_MAPS
-    c.face.value = MAX_MAPS + 1
-    assert "Face 6" in c.captions[0].value
-    assert sum(bool(pane.value) for pane in c.panes) == 1
+    assert sum(bool(pane.value) for pane in c.heatmap_images) == MAX_HEATMAPS
+    assert [f"Face {i + 1}<" in c.heatmap_captions[i].value for i in range(MAX_HEATMAPS)] == [
+        True
+    ] * MAX_HEATMAPS
+    c.face.value = MAX_HEATMAPS + 1
+    assert "Face 6" in c.heatmap_captions[0].value
+    assert sum(bool(pane.value) for pane in c.heatmap_images) == 1
     inspector.analyze([])
-    assert not any(pane.value for pane in c.panes)
+    assert not any(pane.value for pane in c.heatmap_images)
 
 
 # ------------------------------------------------------------------ sources
 
 
-def test_an_upload_is_analysed_and_leaves_the_state(inspector, quick):
+def test_an_upload_is_analysed_and_removed_from_the_state(inspector, quick):
     data = png()
     upload = inspector.controls.upload
     put(upload, [("a.png", data), ("b.txt", b"no picture at all")])
     assert [r.name for r in inspector.result] == ["a.png"]
-    assert "b.txt" in inspector.controls.notes["pictures"].value
+    assert "b.txt" in inspector.controls.error_boxes["pictures"].value
     assert not upload.value
     assert data not in repr(upload.get_state()).encode("latin-1", "ignore")
     assert not any(upload.get_state().get(key) for key in ("value", "data", "metadata"))
@@ -303,14 +306,14 @@ def test_an_upload_is_analysed_and_leaves_the_state(inspector, quick):
     assert inspector.errors == []
 
 
-def test_an_upload_is_cleared_even_where_it_is_none(inspector, monkeypatch):
+def test_an_invalid_upload_is_removed_from_the_state(inspector, monkeypatch):
     def refuse(value):
-        raise errors.UnsupportedMedia("it is no upload", next_step="Try again.")
+        raise errors.UnsupportedMedia("it is not an upload", next_step="Try again.")
 
-    monkeypatch.setattr(widgets.media, "uploads", refuse)
+    monkeypatch.setattr(base, "uploads", refuse)
     put(inspector.controls.upload, [("a.png", png())])
     assert not inspector.controls.upload.value
-    assert "it is no upload" in inspector.controls.notes["pictures"].value
+    assert "not an upload" in inspector.controls.error_boxes["pictures"].value
 
 
 class Upload7(traitlets.HasTraits):
@@ -339,14 +342,14 @@ def test_paths_and_patterns(inspector, tmp_path, quick):
         (tmp_path / name).write_bytes(png())
     box = inspector.controls.paths
     box.value = f"{tmp_path}/?.png\n\n  {tmp_path}/[x].png  \n"
-    inspector.controls.open.click()
+    inspector.controls.open_paths.click()
     assert [r.name for r in inspector.result] == ["a.png", "b.png", "[x].png"]
     box.value = f"{tmp_path}/*.gif"
-    inspector.controls.open.click()
-    assert "no file matches" in inspector.controls.notes["pictures"].value
+    inspector.controls.open_paths.click()
+    assert "no file matches" in inspector.controls.error_boxes["pictures"].value
     box.value = " "
-    inspector.controls.open.click()
-    assert "no path is given" in inspector.controls.notes["pictures"].value
+    inspector.controls.open_paths.click()
+    assert "No path is given" in inspector.controls.error_boxes["pictures"].value
 
 
 def test_expand_paths_leaves_plain_names_alone(monkeypatch):
@@ -366,7 +369,7 @@ def test_the_samples(classifier, quick):
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras under NumPy 2
-def test_a_model_file_is_loaded_and_lends_its_threshold(classifier, tmp_path, quick):
+def test_a_model_file_is_loaded_and_its_threshold_is_used(classifier, tmp_path, quick):
     path = save_model(classifier, tmp_path / "tiny.keras")
     inspector = ImageInspector(path, detector="boxes")
     assert inspector.controls.model.value == str(path)
@@ -376,39 +379,39 @@ def test_a_model_file_is_loaded_and_lends_its_threshold(classifier, tmp_path, qu
     assert "brightness 1" in inspector.controls.model_facts.value
 
 
-def test_a_bad_model_is_named_beside_its_box_and_judges_nothing(inspector, tmp_path, quick):
+def test_a_bad_model_is_reported_beside_its_box_and_nothing_is_analysed(inspector, tmp_path, quick):
     inspector.analyze(picture())
     c = inspector.controls
     c.model.value = str(tmp_path / "<b>absent</b>.keras")
-    assert "&lt;b&gt;absent" in c.notes["model"].value
+    assert "&lt;b&gt;absent" in c.error_boxes["model"].value
     assert c.model_facts.value == ""
     put(c.upload, [("a.png", png())])
     assert inspector.result == []
     assert c.verdict.value == ""
-    assert "absent" in c.notes["model"].value
+    assert "absent" in c.error_boxes["model"].value
     with pytest.raises(errors.ModelError):
         inspector.analyze(picture())
     c.model.value = "brightness 1"
-    assert c.notes["model"].value == ""
-    c.again.click()
+    assert c.error_boxes["model"].value == ""
+    c.analyze_again.click()
     assert len(inspector.result) == 1
 
 
-def test_a_model_that_fails_on_a_picture_is_said_beside_the_model(inspector, monkeypatch):
+def test_a_model_that_fails_on_a_picture_is_reported_beside_the_model(inspector, monkeypatch):
     def fail(*args, **options):
         raise errors.UnsuitableModel("1 of 1 scores are not finite", subject="m", next_step="Check it.")
 
     monkeypatch.setattr(widgets, "analyze_image", fail)
     assert inspector.analyze([picture(), picture()]) == []
-    assert inspector.controls.notes["model"].value.count("not finite") == 1
+    assert inspector.controls.error_boxes["model"].value.count("not finite") == 1
     assert len(inspector.errors) == 2
 
 
-def test_a_layer_without_a_map_costs_only_the_heatmap(classifier):
+def test_a_layer_without_a_feature_map_prevents_only_the_heatmap(classifier):
     inspector = ImageInspector(classifier, detector="boxes", layer="logit")
     (report,) = inspector.analyze(picture())
     assert report.explanations == ()
-    assert "has no map" in inspector.controls.notes["heatmap"].value
+    assert "has no map" in inspector.controls.error_boxes["heatmap"].value
     assert "Points to" in inspector.controls.verdict.value
 
 
@@ -420,44 +423,44 @@ def test_save(inspector, tmp_path):
         inspector.save(tmp_path)
     inspector.analyze([picture(), picture(0)])
     inspector.controls.folder.value = str(tmp_path / "out")
-    inspector.controls.keep.click()
+    inspector.controls.save.click()
     assert "Saved 2 reports" in inspector.controls.saved.value
     assert (tmp_path / "out" / "summary.csv").is_file()
     assert len(list((tmp_path / "out").glob("*/report.json"))) == 2
     assert all(p.is_dir() for p in inspector.save(tmp_path / "other"))
 
 
-def test_a_save_that_fails_is_said_beside_the_button(inspector, tmp_path):
+def test_a_failed_save_is_reported_beside_the_button(inspector, tmp_path):
     (tmp_path / "file").write_text("")
     inspector.analyze(picture())
     inspector.controls.folder.value = str(tmp_path / "file" / "out")
-    inspector.controls.keep.click()
-    assert "rdf-error" in inspector.controls.notes["save"].value
+    inspector.controls.save.click()
+    assert "rdf-error" in inspector.controls.error_boxes["save"].value
     assert inspector.controls.saved.value == ""
 
 
-def test_clear_leaves_no_picture_and_no_name_behind(inspector):
+def test_clear_removes_pictures_and_file_names(inspector):
     put(inspector.controls.upload, [("secret.png", png()), ("secret.txt", b"bad")])
     inspector.clear()
     assert (inspector.result, inspector.errors, inspector._sources) == ([], [], [])
-    assert inspector._heatmaps == {}
+    assert inspector._explanations == {}
     for widget in all_widgets(inspector.widget):
         state = widget.get_state()
         assert "secret" not in repr(state)
         if isinstance(widget, ipw.Image):
             assert not bytes(widget.value)
     assert "Cleared" in inspector.controls.status.value
-    assert inspector.controls.again.disabled
+    assert inspector.controls.analyze_again.disabled
 
 
-def test_an_unexpected_error_is_a_line_and_a_folded_traceback(inspector, monkeypatch):
+def test_an_unexpected_error_shows_one_line_and_a_folded_traceback(inspector, monkeypatch):
     def fail(*args, **options):
         raise ZeroDivisionError("a <b>surprise</b>")
 
     monkeypatch.setattr(widgets, "analyze_image", fail)
     inspector.analyze(read_image(picture(), name=HOSTILE))
-    shown = inspector.controls.notes["faces"].value
-    assert "unexpected ZeroDivisionError: a &lt;b&gt;surprise" in shown
+    shown = inspector.controls.error_boxes["faces"].value
+    assert "Unexpected ZeroDivisionError: a &lt;b&gt;surprise" in shown
     assert "onerror=alert(1)&gt;.jpg" in shown
     assert "<details" in inspector.controls.log.value
     assert "Traceback" in inspector.controls.log.value
@@ -465,7 +468,7 @@ def test_an_unexpected_error_is_a_line_and_a_folded_traceback(inspector, monkeyp
     monkeypatch.undo()
 
 
-def test_an_interrupted_run_shows_what_was_done(inspector, monkeypatch, quick):
+def test_an_interrupted_run_shows_what_was_finished(inspector, monkeypatch, quick):
     analyze = widgets.analyze_image
     left = [picture(), KeyboardInterrupt()]
 
@@ -482,24 +485,25 @@ def test_an_interrupted_run_shows_what_was_done(inspector, monkeypatch, quick):
     assert inspector.controls.progress.layout.display == "none"
 
 
-def test_hostile_names_yield_no_live_tag(inspector, tmp_path):
+def test_hostile_names_create_no_html_tag(inspector, tmp_path):
     put(inspector.controls.upload, [(HOSTILE, png()), ("x" + HOSTILE, b"bad")])
     inspector.controls.folder.value = str(tmp_path / "<script>alert(1)</script>".replace("/", ""))
-    inspector.controls.keep.click()
+    inspector.controls.save.click()
     inspector.controls.model.value = "<svg onload=alert(1)>"
     shown = html_of(inspector.widget)
     assert "onerror" in shown
     assert "onload" in shown
     found = Tags(shown)
-    known = {"style", "div", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "i", "b"}
+    known = {"style", "div", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "b", "svg", "rect"}
     assert found.tags <= known
-    assert found.attributes <= {"class", "role", "aria-live", "style", "title"}
+    drawn = {"viewbox", "preserveaspectratio", "x", "y", "width", "height"}
+    assert found.attributes <= {"class", "role", "aria-live", "aria-hidden", "title"} | drawn
 
 
 # ------------------------------------------------------------------ what the browser gets
 
 
-def test_displaying_it_shows_the_widget_and_quotes_nothing(inspector, monkeypatch):
+def test_display_shows_the_widget_and_no_file_name(inspector, monkeypatch):
     import IPython.display
 
     inspector.analyze(read_image(picture(), name="secret.png"))
@@ -512,7 +516,7 @@ def test_displaying_it_shows_the_widget_and_quotes_nothing(inspector, monkeypatc
     assert "secret" not in str(data)
 
 
-def test_every_control_has_a_hint_and_a_word(inspector):
+def test_every_control_has_a_tooltip_and_a_description(inspector):
     kinds = (ipw.Button, ipw.Dropdown, ipw.FloatSlider, ipw.Text, ipw.Textarea, ipw.FileUpload, ipw.Checkbox)
     controls = [w for w in all_widgets(inspector.widget) if isinstance(w, kinds)]
     assert len(controls) > 15
@@ -522,7 +526,7 @@ def test_every_control_has_a_hint_and_a_word(inspector):
         assert control.description, control
 
 
-def test_hint_takes_either_name():
+def test_hint_sets_the_tooltip_of_either_ipywidgets_version():
     class Old(traitlets.HasTraits):
         description_tooltip = traitlets.Unicode()
 
@@ -531,6 +535,6 @@ def test_hint_takes_either_name():
 
 
 def test_markup_escapes():
-    assert markup.text("<b>\"'&\n") == "&lt;b&gt;&quot;&#x27;&amp;\\n"
+    assert markup.note("<b>\"'&\n") == '<div class="rdf-text rdf-note">&lt;b&gt;&#34;&#39;&amp;\\n</div>'
     assert markup.errors([]) == ""
     assert markup.log([]) == ""

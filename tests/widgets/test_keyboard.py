@@ -1,4 +1,4 @@
-"""Keys that a browser tells of do what they are for, and nothing else does."""
+"""``KeyPad``: messages from the browser call the functions bound to keys; other messages do nothing."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import pytest
 from redeepfake_nb.widgets.keyboard import KeyPad
 
 
-def test_keys_do_what_they_are_for() -> None:
+def test_keys_call_their_functions() -> None:
     pressed: list[str] = []
-    pad = KeyPad("R or F", {"r": lambda: pressed.append("r"), "f": lambda: pressed.append("f")})
-    assert pad.heard == ["r", "f"]
+    pad = KeyPad("R or F")
+    pad.bind({"r": lambda: pressed.append("r"), "f": lambda: pressed.append("f")})
+    assert pad.bound_keys == ["r", "f"]
     for key in ("f", "r", "f"):
         pad._handle_custom_msg({"key": key}, [])
     assert pressed == ["f", "r", "f"]
@@ -18,5 +19,6 @@ def test_keys_do_what_they_are_for() -> None:
 
 @pytest.mark.parametrize("content", [{}, {"key": "x"}, {"key": ["r"]}, {"other": "r"}, "r", None])
 def test_other_messages_do_nothing(content: object) -> None:
-    pad = KeyPad("R", {"r": lambda: pytest.fail("called")})
+    pad = KeyPad("R")
+    pad.bind({"r": lambda: pytest.fail("called")})
     pad._handle_custom_msg(content, [])

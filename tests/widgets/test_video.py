@@ -1,9 +1,8 @@
-"""The video inspector, driven through its traits as a browser would."""
+"""``VideoInspector``, driven through its traits as a browser does."""
 
 from __future__ import annotations
 
 import io
-import re
 import threading
 import time
 from pathlib import Path
@@ -11,24 +10,21 @@ from pathlib import Path
 import ipywidgets as ipw
 import numpy as np
 import pytest
-from helpers import video_records
-from helpers.small_clips import LEFT, clip, level, picture, squares, three_seconds
+from helpers.small_clips import LEFT, clip, detect_squares, level, picture, three_seconds
 from helpers.widget_trees import HOSTILE, Tags, all_widgets, html_of, put
 from PIL import Image
 
-from redeepfake_nb import Classifier, errors, view
+from redeepfake_nb import Classifier, errors, view, widgets
 from redeepfake_nb.faces import detection
-from redeepfake_nb.utils.jobs import Background, Job, Pace, in_words
-from redeepfake_nb.widgets import image as widgets
-from redeepfake_nb.widgets import video_state as viewing
+from redeepfake_nb.widgets import video_session
 from redeepfake_nb.widgets.video import VideoInspector
-from redeepfake_nb.widgets.video_state import FrameReader
+from redeepfake_nb.widgets.video_session import FrameReader
 
-SECONDS = 60  # to wait for what takes one
+SECONDS = 60  # longest wait for work that takes about one second
 
 
 class Gate(threading.Event):
-    """An event that tells whether somebody has come to wait for it."""
+    """An event that knows whether a thread has begun to wait for it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,13 +37,13 @@ class Gate(threading.Event):
 
 @pytest.fixture(autouse=True)
 def seen(monkeypatch) -> list[threading.Event]:
-    """A detector called "squares"; while the list holds an event, it waits for it at every frame."""
+    """Register a detector named "squares"; it waits at every frame for the events in the returned list."""
     gates: list[threading.Event] = []
 
     def look(image: np.ndarray) -> list[detection.Detection]:
         for gate in gates:
             assert gate.wait(SECONDS)
-        return squares(image)
+        return detect_squares(image)
 
     monkeypatch.setitem(detection._DETECTORS, "squares", lambda: look)
     return gates
@@ -55,7 +51,7 @@ def seen(monkeypatch) -> list[threading.Event]:
 
 @pytest.fixture
 def quick(monkeypatch) -> None:
-    """For tests that do not look at pictures: a drawing is what it would show, in words."""
+    """Replace drawings by a description, for tests that do not examine pictures."""
 
     def words(plot, record, **options):
         return f"{plot.__name__} {id(record)} {options}".encode()
@@ -98,8 +94,8 @@ def test_analyze_returns_the_report_and_shows_it(inspector, video):
     assert [p.name for p in report.persons] == ["person 1", "person 2"]
     c = inspector.controls
     assert "threshold 0.60" in c.verdict.value
-    assert "15 frames were looked at" in c.verdict.value
-    for pane in (c.timeline, c.frame, c.persons, c.strongest, c.panes[0]):
+    assert "15 frames were analysed" in c.verdict.value
+    for pane in (c.timeline, c.frame, c.persons, c.strongest, c.heatmap_images[0]):
         assert png_of(pane).size
         assert pane.layout.display == ""
     assert "1.1 to 1.9 s" in c.persons_table.value
@@ -109,7 +105,7 @@ def test_analyze_returns_the_report_and_shows_it(inspector, video):
     assert repr(inspector) == "VideoInspector(video bytes, 0 errors)"
 
 
-def test_an_upload_is_analysed_in_the_background_and_leaves_the_state(inspector, video, quick):
+def test_an_upload_is_analysed_in_the_background_and_removed_from_the_state(inspector, video, quick):
     upload = inspector.controls.upload
     put(upload, [("clip.mkv", video)])
     assert inspector.wait(SECONDS)
@@ -123,15 +119,15 @@ def test_an_upload_is_analysed_in_the_background_and_leaves_the_state(inspector,
 
 def test_a_path_and_no_path(inspector, video, tmp_path, quick):
     c = inspector.controls
-    c.open.click()
-    assert "no path is given" in c.notes["video"].value
+    c.open_path.click()
+    assert "No path is given" in c.error_boxes["video"].value
     path = tmp_path / "clip.mkv"
     path.write_bytes(video)
     c.path.value = f"  {path} "
-    c.open.click()
+    c.open_path.click()
     assert inspector.wait(SECONDS)
     assert inspector.result.name == "clip.mkv"
-    assert c.notes["video"].value == ""
+    assert c.error_boxes["video"].value == ""
 
 
 @pytest.mark.parametrize(
@@ -158,14 +154,17 @@ def test_a_part_of_the_video(classifier, video, quick):
     assert inspector.analyze(video).frame_times == pytest.approx([1.0, 1.5])
     c.end.value = 0.0  # to the end of it
     assert "Analyse again" in c.status.value
-    c.again.click()
+    c.analyze_again.click()
     assert inspector.wait(SECONDS)
     assert inspector.result.frame_times == pytest.approx([1.0, 1.5, 2.0, 2.5])
-    for start, end, words in ((2.0, 1.0, "1 s does not come after 2 s"), (9.0, 0.0, "it lasts 3.00 s")):
+    for start, end, words in (
+        (2.0, 1.0, "the end, 1 s, is not after the start, 2 s"),
+        (9.0, 0.0, "it lasts 3.00 s"),
+    ):
         c.start.value, c.end.value = start, end
         inspector.start(video)
         assert inspector.wait(SECONDS)
-        assert words in c.notes["video"].value
+        assert words in c.error_boxes["video"].value
     inspector.clear()
 
 
@@ -196,7 +195,7 @@ def test_settings_reach_the_report(classifier, video, quick):
 # ------------------------------------------------------------------ in the background
 
 
-def test_the_page_stays_usable_and_cancel_keeps_what_was_done(inspector, video, seen, quick):
+def test_controls_work_during_an_analysis_and_cancel_keeps_what_was_finished(inspector, video, seen, quick):
     gate = Gate()
     seen.append(gate)
     c = inspector.controls
@@ -205,7 +204,7 @@ def test_the_page_stays_usable_and_cancel_keeps_what_was_done(inspector, video, 
     assert inspector.running
     assert not inspector.wait(0.05)
     assert (c.cancel.layout.display, c.cancel.disabled, c.upload.disabled) == ("", False, True)
-    # Other controls answer meanwhile.
+    # Other controls work meanwhile.
     c.threshold.value = 0.3
     c.aggregation.value = "median"
     c.strength.value = 0.2
@@ -230,24 +229,26 @@ def test_the_page_stays_usable_and_cancel_keeps_what_was_done(inspector, video, 
 
 def test_cancelled_before_the_first_frame_there_is_no_result(inspector, video, monkeypatch, quick):
     monkeypatch.setattr(
-        inspector, "_classifier", lambda load=inspector._classifier: (inspector.cancel(), load())[1]
+        inspector._model,
+        "classifier",
+        lambda load=inspector._model.classifier: (inspector.cancel(), load())[1],
     )
     assert inspector.analyze(video) is None
     assert inspector.result is None
     assert "Stopped before the first frame" in inspector.controls.status.value
-    assert not inspector.controls.again.disabled
+    assert not inspector.controls.analyze_again.disabled
 
 
-def test_a_second_start_is_refused_and_harms_nothing(inspector, video, seen, quick):
+def test_a_second_start_is_refused(inspector, video, seen, quick):
     gate = threading.Event()
     seen.append(gate)
     inspector.start(video)
-    with pytest.raises(errors.RedeepfakeError, match="something else goes on already"):
+    with pytest.raises(errors.RedeepfakeError, match="another job is still running"):
         inspector.start(video)
-    with pytest.raises(errors.RedeepfakeError, match="something else goes on already"):
+    with pytest.raises(errors.RedeepfakeError, match="another job is still running"):
         inspector.analyze(video)
     put(inspector.controls.upload, [("other.mkv", video)])
-    assert "something else goes on already" in inspector.controls.notes["video"].value
+    assert "Another job is still running" in inspector.controls.error_boxes["video"].value
     assert not inspector.controls.upload.value
     gate.set()
     assert inspector.wait(SECONDS)
@@ -255,11 +256,11 @@ def test_a_second_start_is_refused_and_harms_nothing(inspector, video, seen, qui
     assert inspector.result.frames == 15
 
 
-def test_clear_while_it_works_forgets_it(inspector, video, seen, quick):
+def test_clear_during_an_analysis_discards_its_result(inspector, video, seen, quick):
     gate = threading.Event()
     seen.append(gate)
     put(inspector.controls.upload, [("secret.mkv", video)])
-    inspector.controls.forget.click()
+    inspector.controls.clear.click()
     assert "Cleared" in inspector.controls.status.value
     gate.set()
     assert inspector.wait(SECONDS)
@@ -270,7 +271,7 @@ def test_clear_while_it_works_forgets_it(inspector, video, seen, quick):
     assert inspector.result is not None
 
 
-def test_an_interrupt_keeps_what_was_done(inspector, video, seen, monkeypatch, quick):
+def test_an_interrupt_keeps_what_was_finished(inspector, video, seen, monkeypatch, quick):
     gate = threading.Event()
     seen.append(gate)
     wait, calls = threading.Event.wait, []
@@ -282,17 +283,17 @@ def test_an_interrupt_keeps_what_was_done(inspector, video, seen, monkeypatch, q
             raise KeyboardInterrupt
         return wait(self, timeout)
 
-    # The thread has to be under way: starting it waits for an event too.
+    # The thread has to run already, as starting it waits for an event too.
     job = inspector._start(lambda: video)
     monkeypatch.setattr(threading.Event, "wait", interrupted)
-    report = inspector._background.outcome(job)
+    report = inspector._background.result(job)
     monkeypatch.undo()
     assert calls
     assert report is inspector.result or report is None
     assert not inspector.running
 
 
-def test_threads_are_gone_afterwards(inspector, video, quick):
+def test_threads_end_with_the_analysis(inspector, video, quick):
     inspector.analyze(video)
     until(lambda: not [t for t in threading.enumerate() if t.name.startswith("redeepfake")], 5)
 
@@ -300,13 +301,13 @@ def test_threads_are_gone_afterwards(inspector, video, quick):
 # ------------------------------------------------------------------ errors
 
 
-def test_a_file_that_is_no_video_is_named_beside_the_control(inspector, video, quick):
+def test_a_file_that_is_not_a_video_is_reported_beside_the_control(inspector, video, quick):
     inspector.analyze(video)
     put(inspector.controls.upload, [("note.mp4", b"no video at all")])
     assert inspector.wait(SECONDS)
     assert inspector.result is None
     assert inspector.controls.verdict.value == ""
-    assert "note.mp4" in inspector.controls.notes["video"].value
+    assert "note.mp4" in inspector.controls.error_boxes["video"].value
     assert "did not work" in inspector.controls.status.value
     (error,) = inspector.errors
     assert isinstance(error, errors.UnsupportedMedia)
@@ -314,7 +315,7 @@ def test_a_file_that_is_no_video_is_named_beside_the_control(inspector, video, q
         inspector.analyze(b"no video at all")
 
 
-def test_an_unexpected_error_in_the_thread_is_a_line_and_a_traceback(inspector, video, monkeypatch):
+def test_an_unexpected_error_in_the_thread_shows_one_line_and_a_traceback(inspector, video, monkeypatch):
     def fail(*args, **options):
         raise ZeroDivisionError("a <b>surprise</b>")
 
@@ -322,28 +323,30 @@ def test_an_unexpected_error_in_the_thread_is_a_line_and_a_traceback(inspector, 
     inspector.start(video)
     assert inspector.wait(SECONDS)
     c = inspector.controls
-    assert "unexpected ZeroDivisionError: a &lt;b&gt;surprise" in c.notes["frames"].value
+    assert "Unexpected ZeroDivisionError: a &lt;b&gt;surprise" in c.error_boxes["frames"].value
     assert "Traceback" in c.log.value
     assert "surprise</b>" not in c.log.value
-    assert (c.upload.disabled, c.progress.layout.display, c.again.disabled) == (False, "none", False)
+    assert (c.upload.disabled, c.progress.layout.display, c.analyze_again.disabled) == (False, "none", False)
 
 
-def test_a_bad_model_is_named_beside_its_box(video, tmp_path, quick):
+def test_a_bad_model_is_reported_beside_its_box(video, tmp_path, quick):
     inspector = VideoInspector(tmp_path / "absent.keras", detector="squares")
     with pytest.raises(errors.ModelError):
         inspector.analyze(video)
-    assert "absent.keras" in inspector.controls.notes["model"].value
+    assert "absent.keras" in inspector.controls.error_boxes["model"].value
     assert inspector.result is None
 
 
-def test_hostile_names_yield_no_live_tag(inspector, video, tmp_path):
+def test_hostile_names_create_no_html_tag(inspector, video, tmp_path):
     put(inspector.controls.upload, [(HOSTILE, video)])
     assert inspector.wait(SECONDS)
     assert inspector.result.name == HOSTILE
     put(inspector.controls.upload, [("x" + HOSTILE, b"bad")])
     assert inspector.wait(SECONDS)
     inspector.analyze(video)
-    inspector._record(errors.InputError("it is odd", subject=HOSTILE, next_step="Rename it."), "video")
+    inspector._callbacks.record(
+        errors.InputError("it is odd", subject=HOSTILE, next_step="Rename it."), "video"
+    )
     shown = html_of(inspector.widget)
     assert "onerror" in shown
     found = Tags(shown)
@@ -352,25 +355,25 @@ def test_hostile_names_yield_no_live_tag(inspector, video, tmp_path):
     assert found.attributes <= {"class", "role", "aria-live", "style", "title"}
 
 
-def test_a_video_that_is_gone_still_can_be_judged(inspector, video, tmp_path, quick):
+def test_a_changed_video_shows_no_frames_but_takes_another_threshold(inspector, video, tmp_path, quick):
     path = tmp_path / "clip.mkv"
     path.write_bytes(video)
     inspector.analyze(path)
-    inspector._viewing._reader.close()
+    inspector._view.session._reader.close()
     path.write_bytes(clip([picture(200)] * 3))
     c = inspector.controls
-    c.moment.value = 0.1
-    assert "not the file that was analysed" in c.notes["video"].value
+    c.time.value = 0.1
+    assert "not the file that was analysed" in c.error_boxes["video"].value
     assert c.frame.layout.display == "none"
     c.threshold.value = 0.2
     assert inspector.result.threshold == 0.2
     path.write_bytes(video)
-    c.moment.value = 2.9
-    assert c.notes["video"].value == ""
+    c.time.value = 2.9
+    assert c.error_boxes["video"].value == ""
     assert c.frame.layout.display == ""
 
 
-# ------------------------------------------------------------------ moving controls
+# ------------------------------------------------------------------ changing controls
 
 
 @pytest.fixture
@@ -388,12 +391,12 @@ def counted(monkeypatch) -> dict[str, int]:
         monkeypatch.setattr(f"{module}.{name}", call)
 
     counting("redeepfake_nb.widgets.video", "analyze_video", "analyze", lambda _: 1)
-    counting("redeepfake_nb.widgets.video_state", "explain", "explain", lambda args: len(args[1]))
-    counting("redeepfake_nb.widgets.video_state", "open_video", "open", lambda _: 1)
+    counting("redeepfake_nb.widgets.video_session", "explain", "explain", lambda args: len(args[1]))
+    counting("redeepfake_nb.widgets.video_session", "open_video", "open", lambda _: 1)
     return calls
 
 
-def test_threshold_and_aggregation_judge_anew_and_compute_nothing(inspector, video, counted):
+def test_another_threshold_or_aggregation_changes_the_verdict_and_computes_nothing(inspector, video, counted):
     inspector.analyze(video)
     c = inspector.controls
     before, sightings, drawn = dict(counted), inspector.result.sightings, bytes(c.timeline.value)
@@ -405,32 +408,33 @@ def test_threshold_and_aggregation_judge_anew_and_compute_nothing(inspector, vid
     assert inspector.result.aggregation == "top_k_mean"
     assert inspector.result.persons[0].probability > 0.9
     assert "top_k_mean" in c.verdict.value
-    c.reset.click()
+    c.reset_threshold.click()
     assert inspector.result.threshold == 0.6
     assert inspector.result.sightings is sightings
     assert counted == before == {"analyze": 1, "explain": before["explain"], "open": 1}
 
 
-def test_a_moment_shows_its_frame_its_faces_and_their_scores(inspector, video, counted):
+@pytest.mark.slow
+def test_a_chosen_time_shows_its_frame_faces_and_scores(inspector, video, counted):
     inspector.analyze(video)
     c = inspector.controls
-    assert 1.0 <= c.moment.value < 2.0, "at first the frame that speaks loudest for fake"
-    c.moment.value = 0.35
-    assert "Frame 3 at 0.30 s, 1 face" in c.moment_caption.value
+    assert 1.0 <= c.time.value < 2.0, "the frame with the highest P(fake) comes first"
+    c.time.value = 0.35
+    assert "Frame 3 at 0.30 s, 1 face" in c.frame_caption.value
     image = png_of(c.frame)
     left, top, right, bottom = LEFT
     assert np.abs(image[top + 10 : bottom - 10, left + 10 : right - 10].astype(int) - level(0.05)).max() <= 2
-    assert "<td>0.05</td>" in c.moment_table.value
-    assert "Person 1" in c.captions[0].value
-    assert sum(bool(pane.value) for pane in c.panes) == 1
-    c.moment.value = 2.5
-    assert "2 faces" in c.moment_caption.value
-    assert sum(bool(pane.value) for pane in c.panes) == 2
-    c.back.click()
-    assert c.moment.value == pytest.approx(2.3)
+    assert ">0.05</td>" in c.frame_table.value
+    assert "Person 1" in c.heatmap_captions[0].value
+    assert sum(bool(pane.value) for pane in c.heatmap_images) == 1
+    c.time.value = 2.5
+    assert "2 faces" in c.frame_caption.value
+    assert sum(bool(pane.value) for pane in c.heatmap_images) == 2
+    c.previous.click()
+    assert c.time.value == pytest.approx(2.3)
     for _ in range(9):
-        c.forth.click()
-    assert c.moment.value == pytest.approx(inspector.result.frame_times[-1])
+        c.next.click()
+    assert c.time.value == pytest.approx(inspector.result.frame_times[-1])
     assert counted["open"] == 1
     assert counted["analyze"] == 1
 
@@ -438,51 +442,51 @@ def test_a_moment_shows_its_frame_its_faces_and_their_scores(inspector, video, c
 def test_heatmaps_are_computed_once_for_each_method(inspector, video, counted, quick):
     inspector.analyze(video)
     c = inspector.controls
-    moment = counted["explain"]  # the faces of the first moment
-    assert moment == 2
+    first = counted["explain"]  # the faces of the first frame
+    assert first == 2
     c.strength.value = 0.1
     c.threshold.value = 0.4
-    assert counted["explain"] == moment
+    assert counted["explain"] == first
     c.method.value = "layercam"
     assert {e.method for e in inspector.result.explanations} == {"layercam"}
     assert inspector.result.settings["explain"] == "layercam"
-    assert counted["explain"] == moment + 4 + 2
+    assert counted["explain"] == first + 4 + 2
     c.method.value = "gradcam"
     assert {e.method for e in inspector.result.explanations} == {"gradcam"}
-    assert counted["explain"] == moment + 4 + 2
-    # What was looked at earlier is let go.
+    assert counted["explain"] == first + 4 + 2
+    # Heatmaps of other frames are dropped.
     for _ in range(3):
-        c.back.click()
-    assert len(inspector._viewing._heatmaps) <= 2 * 4 + 2
+        c.previous.click()
+    assert len(inspector._view.session._explanations) <= 2 * 4 + 2
 
 
-def test_heatmaps_speak_for_either_side(inspector, video, counted):
+def test_heatmaps_explain_either_label(inspector, video, counted):
     inspector.analyze(video)
     c = inspector.controls
-    for_fake = c.panes[0].value
+    for_fake = c.heatmap_images[0].value
     c.target.value = "real"
     assert {e.target for e in inspector.result.explanations} == {"real"}
-    assert c.panes[0].value != for_fake
+    assert c.heatmap_images[0].value != for_fake
     before = counted["explain"]
     c.target.value = "fake"  # known already
     assert counted["explain"] == before
-    assert c.panes[0].value == for_fake
+    assert c.heatmap_images[0].value == for_fake
 
 
-def test_other_settings_make_the_result_stale_until_analysed_again(inspector, video, counted, quick):
+def test_changed_settings_make_the_result_stale_until_analysed_again(inspector, video, counted, quick):
     inspector.analyze(video)
     c = inspector.controls
-    assert c.again.disabled
+    assert c.analyze_again.disabled
     c.sampling.value = "every"
     c.every.value = 1.0
-    assert not c.again.disabled
+    assert not c.analyze_again.disabled
     assert "Press Analyse again" in c.status.value
     assert counted["analyze"] == 1
-    c.again.click()
+    c.analyze_again.click()
     assert inspector.wait(SECONDS)
     assert counted["analyze"] == 2
     assert inspector.result.settings["every"] == 1.0
-    assert c.again.disabled
+    assert c.analyze_again.disabled
 
 
 def test_a_video_without_faces(inspector):
@@ -490,10 +494,10 @@ def test_a_video_without_faces(inspector):
     assert report.persons == ()
     c = inspector.controls
     assert "no face was found" in c.verdict.value
-    assert "no face" in c.moment_caption.value
+    assert "no face" in c.frame_caption.value
     assert png_of(c.frame).shape == (120, 160, 3)
     assert (c.strongest.layout.display, c.persons.layout.display) == ("none", "none")
-    assert not any(pane.value for pane in c.panes)
+    assert not any(pane.value for pane in c.heatmap_images)
 
 
 # ------------------------------------------------------------------ saving and clearing
@@ -507,7 +511,7 @@ def test_save_with_the_annotated_video(inspector, video, tmp_path):
     c = inspector.controls
     c.folder.value = str(tmp_path / "out")
     c.annotated.value = True
-    c.keep.click()
+    c.save.click()
     assert inspector.wait(SECONDS)
     made = tmp_path / "out" / "clip.mkv"
     names = {"report.json", "sightings.csv", "timeline.png", "persons.png", "strongest_frames.png"}
@@ -529,21 +533,21 @@ def test_cancelling_the_annotated_video_keeps_the_report(inspector, video, tmp_p
     assert inspector.errors == []
 
 
-def test_a_save_that_fails_is_said_beside_the_button(inspector, video, tmp_path, quick):
+def test_a_failed_save_is_reported_beside_the_button(inspector, video, tmp_path, quick):
     (tmp_path / "file").write_text("")
     inspector.analyze(video)
     inspector.controls.folder.value = str(tmp_path / "file" / "out")
-    inspector.controls.keep.click()
+    inspector.controls.save.click()
     assert inspector.wait(SECONDS)
-    assert "rdf-error" in inspector.controls.notes["save"].value
+    assert "rdf-error" in inspector.controls.error_boxes["save"].value
     assert inspector.controls.saved.value == ""
     assert inspector.result is not None
 
 
-def test_clear_leaves_no_picture_and_no_name_behind(inspector, video):
+def test_clear_removes_pictures_and_file_names(inspector, video):
     put(inspector.controls.upload, [("secret.mkv", video)])
     assert inspector.wait(SECONDS)
-    reader = inspector._viewing._reader
+    reader = inspector._view.session._reader
     inspector.clear()
     assert (inspector.result, inspector.errors, inspector._source) == (None, [], None)
     assert reader._video is None
@@ -552,10 +556,10 @@ def test_clear_leaves_no_picture_and_no_name_behind(inspector, video):
         if isinstance(widget, ipw.Image):
             assert not bytes(widget.value)
     assert "Cleared" in inspector.controls.status.value
-    assert inspector.controls.again.disabled
+    assert inspector.controls.analyze_again.disabled
 
 
-def test_every_control_has_a_hint_and_a_word(inspector):
+def test_every_control_has_a_tooltip_and_a_description(inspector):
     kinds = (
         ipw.Button,
         ipw.Dropdown,
@@ -574,51 +578,19 @@ def test_every_control_has_a_hint_and_a_word(inspector):
         assert control.description, control
 
 
-def test_all_inspectors_come_from_widgets():
+def test_public_names_of_the_sub_package():
     assert widgets.__all__ == ["BatchInspector", "ImageInspector", "VideoInspector"]
 
 
 # ------------------------------------------------------------------ the parts
 
 
-def test_progress_tells_the_time_left_and_seldom():
-    assert in_words(5, None, 3.0) == "5."
-    assert in_words(1, 9, 0.0) == "1 of 9."
-    assert in_words(3, 9, 4.0) == "3 of 9, about 12 s left."
-    assert in_words(2, 1001, 1.0) == "2 of 1001, about 17 min left."
-    assert in_words(9, 9, 4.0) == "9 of 9."
-    counts, words, job = [], [], Job("here")
-    pace = Pace(job, "Frame", lambda *call: counts.append(call), words.append)
-    for done in range(1, 1000):
-        pace(done, 2000)
-    assert counts[0] == (1, 2001)
-    assert len(counts) < 20
-    assert words == ["Frame 1 of 2000."]
-    job.dropped = True
-    again = Pace(job, "Frame", lambda *call: counts.append("late"), words.append)
-    again(1, 2)
-    assert counts[-1] != "late"
-
-
-def test_a_job_that_fails_at_its_end_still_ends():
-    def finished(job: Job) -> None:
-        job.value = "seen"
-
-    background = Background(finished)
-    job = background.begin("here", lambda job: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        background.outcome(job)
-    assert job.value == "seen"
-    assert background.wait(0)
-    assert not background.cancel()
-
-
-def test_a_reader_lets_go_of_its_file(classifier, video, tmp_path):
+def test_a_reader_closes_its_file(classifier, video, tmp_path):
     path: Path = tmp_path / "clip.mkv"
     path.write_bytes(video)
     from redeepfake_nb import analyze_video
 
-    report = analyze_video(path, classifier, frames=3, detector=squares, explain_top=0)
+    report = analyze_video(path, classifier, frames=3, detector=detect_squares, explain_top=0)
     reader = FrameReader(report)
     frame = reader.frame(0.5)
     assert frame.timestamp == pytest.approx(0.5)
@@ -629,34 +601,12 @@ def test_a_reader_lets_go_of_its_file(classifier, video, tmp_path):
     assert inside._file.closed
 
 
-def test_predictions_at_a_moment_are_those_of_the_report(classifier, video):
+def test_predictions_of_a_frame_are_those_of_the_report(classifier, video):
     from redeepfake_nb import analyze_video, predict
 
-    report = analyze_video(video, classifier, frames=5, detector=squares, explain_top=0)
+    report = analyze_video(video, classifier, frames=5, detector=detect_squares, explain_top=0)
     frame = FrameReader(report).frame(float(report.frame_times[-1]))
-    found = viewing.predictions_at(report, frame, classifier)
+    found = video_session.predictions_at(report, frame, classifier)
     assert [p.face.person for p in found] == [0, 1]
     again = predict(classifier, [p.face for p in found])
     assert [p.logit for p in found] == pytest.approx([p.logit for p in again], abs=1e-4)
-
-
-def test_seconds_over_the_threshold():
-    from redeepfake_nb.analysis.segments import in_words as spans_in_words
-    from redeepfake_nb.analysis.segments import nearest_time, stretches
-
-    s = video_records.sighting
-    over, under = 3.0, -3.0
-    report = video_records.report(
-        *(s(t, logit) for t, logit in [(0, over), (1, over), (2, under), (3, over), (8, over), (9, over)]),
-        s(4, under, person=1),
-        times=np.arange(10),
-    )
-    first, second = report.persons
-    assert stretches(report, first) == [(0, 1), (3, 3), (8, 9)]
-    assert stretches(report, second) == []
-    assert stretches(report.at_threshold(0.01), second) == [(4, 4)]
-    assert spans_in_words([]) == "never"
-    assert spans_in_words(stretches(report, first)) == "0.0 to 1.0 s, 3.0 s, 8.0 to 9.0 s"
-    assert re.search(r"3\.0 s, and 2 more$", spans_in_words([(3.0, 3.0)] * 4, most=2))
-    assert nearest_time(report, 2.6) == 3
-    assert nearest_time(video_records.report(times=np.array([])), 1) is None

@@ -1,4 +1,4 @@
-"""An analysed video looked at again: judged anew, frame by frame, with heatmaps computed when asked for."""
+"""Revisit an analysed video: new threshold, single frames decoded again, heatmaps computed on request."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from ..models.prediction import Prediction
 
 
 class FrameReader:
-    """Single frames of an analysed video, decoded again from where it was read.
+    """Decode single frames of an analysed video again, from where it was read.
 
-    The video is opened at the first frame and stays open, since opening goes through the whole file. It is
-    closed by :meth:`close`, or when the reader is let go. For one thread at a time.
+    The video is opened for the first frame and stays open, since opening it reads the whole file. It is
+    closed by :meth:`close`, or when the reader is garbage collected. For one thread at a time.
     """
 
     def __init__(self, report: VideoReport) -> None:
@@ -34,12 +34,12 @@ class FrameReader:
         self._close: weakref.finalize | None = None
 
     def frame(self, time: float) -> Frame:
-        """The frame that is shown at ``time`` seconds; the latest one is kept.
+        """Return the frame that is shown at ``time`` seconds; the latest one is cached.
 
         Raises
         ------
         InputError
-            The video cannot be read any more, or is another one by now.
+            The video can no longer be read, or it has changed.
         """
         if self._frame is not None and self._frame.timestamp == time:
             return self._frame
@@ -58,13 +58,13 @@ class FrameReader:
             raise InputError(
                 f"the frame at {time:.2f} s cannot be decoded again",
                 subject=self._report.name,
-                next_step="Choose another moment.",
+                next_step="Choose another time.",
             )
         self._frame = frame
         return frame
 
     def close(self) -> None:
-        """Let go of the file and of the frame."""
+        """Close the file and drop the cached frame."""
         self._frame = None
         if self._close is not None:
             self._close()
@@ -72,7 +72,7 @@ class FrameReader:
 
 
 def predictions_at(report: VideoReport, frame: Frame, classifier: Classifier) -> list[Prediction]:
-    """The known scores of a looked-at frame as predictions on it, largest face first; nothing is scored anew.
+    """Return an analysed frame's known scores as predictions, largest face first; nothing is scored again.
 
     Parameters
     ----------
@@ -82,10 +82,10 @@ def predictions_at(report: VideoReport, frame: Frame, classifier: Classifier) ->
         The one that made the report.
     """
     found = []
-    seen = report.nearest(frame.timestamp)
-    # Not for the score, which is known, but to tell the parts of the face.
-    landmarks = find_landmarks(frame.image, [s.box for s in seen])
-    for s, points in zip(seen, landmarks, strict=True):
+    sightings = report.nearest(frame.timestamp)
+    # Not for the score, which is known, but for heatmaps summed over the parts of the face.
+    landmarks = find_landmarks(frame.image, [s.box for s in sightings])
+    for s, points in zip(sightings, landmarks, strict=True):
         face = Face(
             frame,
             s.box,
@@ -101,14 +101,14 @@ def predictions_at(report: VideoReport, frame: Frame, classifier: Classifier) ->
     return sorted(found, key=lambda p: -p.face.size)
 
 
-class Viewing:
-    """A report, the classifier that made it, and the frame that is looked at.
+class VideoSession:
+    """A report, the classifier that made it, and the analysed frame that is chosen.
 
     Attributes
     ----------
     report : VideoReport
     time : float or None
-        Seconds of the chosen frame, one of those that were looked at; None where there is none.
+        Seconds of the chosen frame, which is one of the analysed frames; None where there is none.
     frame : Frame or None
         The chosen frame, where it could be decoded.
     predictions : list of Prediction
@@ -123,7 +123,7 @@ class Viewing:
         self.predictions: list[Prediction] = []
         self.classifier = classifier
         self._reader = FrameReader(report)
-        self._heatmaps = {
+        self._explanations = {
             (p, e.method, e.target): e for p, e in zip(report.evidence, report.explanations, strict=False)
         }
         self.time: float | None = None
@@ -133,24 +133,27 @@ class Viewing:
             self.time = float(report.frame_times[0])
 
     def choose(self, time: float) -> None:
-        """Choose the looked-at frame that is nearest to ``time`` seconds."""
+        """Choose the analysed frame that is nearest to ``time`` seconds."""
         self.time = nearest_time(self.report, time)
 
-    def step(self, by: int) -> float | None:
-        """Seconds of the frame so many looked-at frames on, or of the first or the last."""
+    def time_after(self, steps: int) -> float | None:
+        """Return the time of the analysed frame that many steps after the chosen one, at most the last.
+
+        Negative steps go back, at most to the first. None where no frame was analysed.
+        """
         times = self.report.frame_times
         if self.time is None:
             return None
-        index = int(np.abs(times - self.time).argmin()) + by
+        index = int(np.abs(times - self.time).argmin()) + steps
         return float(times[min(max(index, 0), len(times) - 1)])
 
-    def load(self) -> None:
-        """Decode the chosen frame, unless it is there already.
+    def load_frame(self) -> None:
+        """Decode the chosen frame, unless it is decoded already.
 
         Raises
         ------
         InputError
-            See :meth:`FrameReader.frame`; there is no frame then.
+            See :meth:`FrameReader.frame`; ``frame`` is None then.
         """
         before, self.frame = self.frame, None
         if self.time is not None and before is not None and before.timestamp == self.time:
@@ -160,31 +163,31 @@ class Viewing:
         if self.time is not None:
             self.frame = self._reader.frame(self.time)
             self.predictions = predictions_at(self.report, self.frame, self.classifier)
-        # Each heatmap holds its frame, and there may be thousands.
+        # Each heatmap refers to its frame, and there may be thousands.
         wanted = {*self.predictions, *self.report.evidence}
-        self._heatmaps = {key: e for key, e in self._heatmaps.items() if key[0] in wanted}
+        self._explanations = {key: e for key, e in self._explanations.items() if key[0] in wanted}
 
-    def judge(self, threshold: float, aggregation: str) -> None:
-        """State the report at another threshold and under another aggregation."""
+    def update_verdict(self, threshold: float, aggregation: str) -> None:
+        """Apply another threshold and aggregation to the report's scores."""
         self.report = self.report.at_threshold(threshold).aggregated(aggregation)
 
-    def heatmaps(self, method: str, target: Target, most: int) -> list[Explanation]:
-        """Of the frame's largest faces; each is computed once."""
-        return self._explained(self.predictions[:most], method, target)
+    def explanations(self, method: str, target: Target, limit: int) -> list[Explanation]:
+        """Return heatmaps of the frame's ``limit`` largest faces; each is computed once."""
+        return self._explained(self.predictions[:limit], method, target)
 
     def explain_evidence(self, method: str, target: Target) -> None:
-        """Give the report's strongest frames heatmaps by this method."""
+        """Replace the heatmaps of the report's strongest frames by those of this method and target."""
         found = self._explained(list(self.report.evidence), method, target)
         settings = {**self.report.settings, "explain": method if found else None}
         self.report = replace(self.report, explanations=tuple(found), settings=settings)
 
     def _explained(self, predictions: list[Prediction], method: str, target: Target) -> list[Explanation]:
-        missing = [p for p in predictions if (p, method, target) not in self._heatmaps]
+        missing = [p for p in predictions if (p, method, target) not in self._explanations]
         if missing:
             made = explain(self.classifier, missing, method, target)
-            self._heatmaps.update({(p, method, target): e for p, e in zip(missing, made, strict=True)})
-        return [self._heatmaps[p, method, target] for p in predictions]
+            self._explanations.update({(p, method, target): e for p, e in zip(missing, made, strict=True)})
+        return [self._explanations[p, method, target] for p in predictions]
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._reader.close()

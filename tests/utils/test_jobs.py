@@ -1,0 +1,50 @@
+"""Background jobs and their progress."""
+
+from __future__ import annotations
+
+import pytest
+
+from redeepfake_nb.utils.jobs import Job, JobRunner, ThrottledProgress, describe_progress
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "seconds", "expected"),
+    [
+        (5, None, 3.0, "5."),
+        (1, 9, 0.0, "1 of 9."),
+        (3, 9, 4.0, "3 of 9, about 12 s left."),
+        (2, 1001, 1.0, "2 of 1001, about 17 min left."),
+        (9, 9, 4.0, "9 of 9."),
+    ],
+)
+def test_progress_in_words(done: int, total: int | None, seconds: float, expected: str) -> None:
+    assert describe_progress(done, total, seconds) == expected
+
+
+def test_progress_is_throttled_and_ends_with_a_discarded_job() -> None:
+    counts: list[object] = []
+    messages: list[str] = []
+    job = Job("here")
+    progress = ThrottledProgress(job, "Frame", lambda *call: counts.append(call), messages.append)
+    for done in range(1, 1000):
+        progress(done, 2000)
+    assert counts[0] == (1, 2001)
+    assert len(counts) < 20
+    assert messages == ["Frame 1 of 2000."]
+    job.discarded = True
+    late = ThrottledProgress(job, "Frame", lambda *call: counts.append("late"), messages.append)
+    late(1, 2)
+    assert counts[-1] != "late"
+
+
+def test_a_job_that_fails_ends_and_is_reported() -> None:
+    def finished(job: Job) -> None:
+        job.value = "seen"
+
+    runner = JobRunner(finished)
+    job = runner.start("here", lambda job: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        runner.result(job)
+    assert job.value == "seen"
+    assert runner.wait(0)
+    assert not runner.cancel()
