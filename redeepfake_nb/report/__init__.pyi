@@ -1,5 +1,5 @@
 from .annotated_video import annotate_video as annotate_video
-from .evaluation import judge_model as judge_model
+from .evaluation import save_evaluation as save_evaluation
 from .files import save as save
 from .files import save_all as save_all
 from .files import to_csv as to_csv

@@ -16,10 +16,10 @@ import numpy as np
 
 from ..analysis.video_report import Sighting, VideoReport
 from ..errors import OutputError
-from ..media.limits import DEMUXERS, Clock, GuardedInput, refuse
+from ..media.limits import DEMUXERS, TimeBudget, TimeLimitedInput, refuse_external_file
 from ..media.video import TIME_LIMIT, open_input, open_video
 from ..utils.jobs import Progress
-from ..utils.writing import whole_file
+from ..utils.writing import atomic_file
 
 # RGB of Okabe and Ito, as in the plots; fake boxes are drawn twice as thick, so that colour is not alone.
 _COLORS = {"fake": (213, 94, 0), "real": (0, 114, 178)}
@@ -79,7 +79,7 @@ def annotate_video(
             "the report does not know its video", subject=report.name, next_step="Give source=."
         )
     try:
-        with whole_file(out) as part:
+        with atomic_file(out) as part:
             _write(report, source, part, progress, cancel)
     except av.FFmpegError as error:
         # What is read goes through open_video, which has words of its own; this is the encoder's.
@@ -188,9 +188,9 @@ def _sound(source: Any, video: Any, container: Any) -> Iterator[Callable[[float 
         try:
             inside = stack.enter_context(
                 av.open(
-                    GuardedInput(file, Clock(TIME_LIMIT)),
+                    TimeLimitedInput(file, TimeBudget(TIME_LIMIT)),
                     format=DEMUXERS[video.source.format],
-                    io_open=refuse,
+                    io_open=refuse_external_file,
                     metadata_errors="replace",
                 )
             )
@@ -199,9 +199,9 @@ def _sound(source: Any, video: Any, container: Any) -> Iterator[Callable[[float 
             stream = None
         codec = getattr(getattr(stream, "codec_context", None), "name", None)
         if codec in _COPIED:
-            chunks = _copied(inside, stream, container, video.first_time)
+            chunks = _copied(inside, stream, container, video.start_time)
         elif codec in _DECODED:
-            chunks = _encoded(inside, stream, container, video.first_time)
+            chunks = _encoded(inside, stream, container, video.start_time)
         else:
             chunks = iter(())
         waiting: list = []

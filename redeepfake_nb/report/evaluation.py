@@ -1,39 +1,37 @@
-"""An assessment and a robustness sweep -> a folder of tables, pictures and a page that sums them up."""
+"""Evaluate a model and write a folder of tables, plots and a Markdown summary."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from ..datasets.labelled_faces import LabelledFaces
-from ..errors import OutputError, displayable
+from ..errors import displayable
 from ..evaluation.assessment import Assessment, assess
 from ..evaluation.perturbation import robustness
-from ..evaluation.slices import span_in_words
+from ..evaluation.slices import format_range
 from ..models.classifier import Classifier
 from ..utils.jobs import Progress
-from ..utils.writing import escape_cell
+from ..utils.writing import check_replaceable, csv_text, replace_folder, staging_folder
 
-# What judge_model() writes, and so all that a folder may hold which it replaces.
+# The files that save_evaluation() writes; a folder with any other file is not replaced.
 _OURS = re.compile(
     r"(metrics\.json|summary\.md|(scores|slices|robustness|unreadable)\.csv|"
     r"(roc|precision_recall|confusion|reliability|scores|slices|robustness|faces)\.png)"
 )
-# One table for all readers: figures in no more places than mean anything, the same on every run.
-_PLACES = "%.6f"
-_SHOWN = ("auc", "average_precision", "eer", "accuracy", "balanced_accuracy", "precision", "recall", "f1")
-_CALIBRATION = ("log_loss", "brier", "ece")
+# Decimal places of numbers in tables: no more than are meaningful and equal on every run.
+_DECIMALS = 6
+_METRICS = ("auc", "average_precision", "eer", "accuracy", "balanced_accuracy", "precision", "recall", "f1")
+_CALIBRATION_METRICS = ("log_loss", "brier", "ece")
 
 
-def judge_model(
+def save_evaluation(
     classifier: Classifier,
     faces: LabelledFaces,
     out: str | os.PathLike,
@@ -45,20 +43,20 @@ def judge_model(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Path:
-    """Assess a model, sweep its robustness, and write all of it into one folder.
+    """Evaluate a model and its robustness on labelled faces, and write all results into one folder.
 
     The folder holds ``summary.md``, ``metrics.json``, ``scores.csv`` (one row per face), ``slices.csv``,
-    ``robustness.csv``, ``unreadable.csv`` where there was something to list, and a PNG of each chart. Same
+    ``robustness.csv``, ``unreadable.csv`` where a file could not be read, and a PNG of each plot. The same
     model, faces, options and machine give the same bytes in the tables.
 
     Parameters
     ----------
     out
-        The folder, which appears whole or not at all. An earlier one of this function's is replaced.
+        The folder, written completely or not at all. Earlier results of this function are replaced.
     limit, false_alarm, resamples, seed
         As for :func:`redeepfake_nb.evaluation.assessment.assess`.
     sweep
-        At most this many faces for the sweep, which scores each of them some thirty times; 0 for no sweep.
+        At most this many faces for the robustness sweep, which scores each about thirty times; 0: no sweep.
     progress
         Called as ``progress(done, faces)`` while faces are scored, and then as ``progress(done, levels)``.
 
@@ -72,11 +70,11 @@ def judge_model(
     ValueError
         An option out of range, or faces of one label alone.
     OutputError
-        Nothing can be written there, or the folder holds something else.
+        The folder cannot be written, or holds other files.
     """
     out = Path(out)
-    # Before the work, which may take an hour, rather than after it.
-    _check_place(out)
+    # Before the evaluation, which may take an hour.
+    check_replaceable(out, _OURS)
     found = assess(
         classifier,
         faces,
@@ -88,27 +86,19 @@ def judge_model(
     )
     table = None
     if sweep:
-        options = {"threshold": found.threshold, "limit": sweep, "seed": seed, "progress": progress}
-        table = robustness(classifier, found.faces, **options)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".saving-", dir=out.parent) as workshop:
-            made = Path(workshop) / "made"
-            made.mkdir()
-            for name, content in _files(found, table):
-                (made / name).write_bytes(content)
-            _put(made, out, Path(workshop) / "replaced")
-    except OSError as error:
-        raise OutputError(
-            f"the results cannot be written ({error.strerror or error})",
-            subject=out,
-            next_step="Choose a folder you may write to, on a disk with room.",
-        ) from error
-    return out
+        table = robustness(
+            classifier, found.faces, threshold=found.threshold, limit=sweep, seed=seed, progress=progress
+        )
+    with staging_folder(out.parent) as staging:
+        made = staging / "made"
+        made.mkdir()
+        for name, content in _files(found, table):
+            (made / name).write_bytes(content)
+        return replace_folder(made, out, staging, _OURS)
 
 
 def summary(assessment: Assessment, table: pd.DataFrame | None = None) -> str:
-    """The figures in Markdown: what was judged, how well, at which threshold, and what changes it."""
+    """Format an assessment as Markdown: threshold, metrics, calibration, kinds of faces, robustness."""
     a, report = assessment, assessment.to_dict()
     counts, cut = report["faces"], report["threshold"]
     whom = {"identity": "people", "original": "source videos"}.get(a.group or "", "single faces")
@@ -121,38 +111,38 @@ def summary(assessment: Assessment, table: pd.DataFrame | None = None) -> str:
         "",
         f"Threshold on P(fake): {a.threshold:.4f}"
         + (
-            f", chosen on these very faces so that at most {a.false_alarm:.1%} of the reals reach it."
+            f", chosen on these very faces so that at most {a.false_alarm:.1%} of the real faces reach it."
             if a.chosen is not None
-            else ", given beforehand."
+            else ", given."
         ),
-        f"At it, {cut['false_alarm_rate']:.1%} of the reals are called fake and {cut['hit_rate']:.1%} of the "
-        "fakes are found.",
+        f"At it, {cut['false_alarm_rate']:.1%} of the real and {cut['hit_rate']:.1%} of the fake faces are "
+        "predicted fake.",
         "",
-        "| figure | value | 95 % interval |",
+        "| metric | value | 95 % interval |",
         "|---|---|---|",
     ]
-    for name in _SHOWN:
+    for name in _METRICS:
         lines.append(f"| {name.replace('_', ' ')} | {a.metrics[name].value:.4f} | {_interval(a, name)} |")
     temperature = "never calibrated" if a.temperature is None else f"temperature {a.temperature:.4f}"
     lines += [
         "",
-        f"## Calibration ({temperature}; {a.temperature_here:.4f} would suit these faces best)",
+        f"## Calibration ({temperature}; {a.temperature_here:.4f} fits these faces best)",
         "",
-        "| figure | before | after | 95 % interval |",
+        "| metric | before | after | 95 % interval |",
         "|---|---|---|---|",
     ]
-    for name in _CALIBRATION:
+    for name in _CALIBRATION_METRICS:
         before, after = a.uncalibrated[name].value, a.metrics[name].value
         lines.append(f"| {name.replace('_', ' ')} | {before:.4f} | {after:.4f} | {_interval(a, name)} |")
     lines += ["", "## Kinds of faces", ""]
     lines += ["| kind | faces | fakes | AUC | 95 % interval |", "|---|---|---|---|---|"]
     for row in a.slices.to_dict("records"):
-        kind = f"{row['feature']} {span_in_words(row['from'], row['below'])} ({row['unit']})"
+        kind = f"{row['feature']} {format_range(row['from'], row['below'])} ({row['unit']})"
         if pd.isna(row["auc"]):
-            figures = f"{row['note']} |"
+            metrics = f"{row['note']} |"
         else:
-            figures = f"{row['auc']:.4f} | {row['note'] or _span(row['auc_low'], row['auc_high'])}"
-        lines.append(f"| {kind} | {row['faces']:,} | {row['fakes']:,} | {figures} |")
+            metrics = f"{row['auc']:.4f} | {row['note'] or _span(row['auc_low'], row['auc_high'])}"
+        lines.append(f"| {kind} | {row['faces']:,} | {row['fakes']:,} | {metrics} |")
     if table is not None:
         lines += _sweep_lines(table)
     return "\n".join(lines) + "\n"
@@ -161,16 +151,16 @@ def summary(assessment: Assessment, table: pd.DataFrame | None = None) -> str:
 def _sweep_lines(table: pd.DataFrame) -> list[str]:
     lines = [
         "",
-        f"## The same {int(table['faces'].iloc[0]):,} faces, changed",
+        f"## Robustness: the same {int(table['faces'].iloc[0]):,} faces, changed",
         "",
         "| change | level | AUC | accuracy | log loss | mean shift of the logit | labels flipped |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in table.to_dict("records"):
         level = "" if pd.isna(row["level"]) else f"{row['level']:g} ({row['unit']})"
-        figures = " | ".join(f"{row[name]:.4f}" for name in ("auc", "accuracy", "log_loss"))
-        moved = f"{row['logit_shift']:+.3f} | {row['flipped']:.1%}"
-        lines.append(f"| {row['change']} | {level} | {figures} | {moved} |")
+        metrics = " | ".join(f"{row[name]:.4f}" for name in ("auc", "accuracy", "log_loss"))
+        change = f"{row['logit_shift']:+.3f} | {row['flipped']:.1%}"
+        lines.append(f"| {row['change']} | {level} | {metrics} | {change} |")
     return lines
 
 
@@ -180,12 +170,12 @@ def _interval(assessment: Assessment, name: str) -> str:
 
 
 def _span(low: float, high: float) -> str:
-    return "not asked for" if pd.isna(low) else f"{low:.4f} to {high:.4f}"
+    return "not computed" if pd.isna(low) else f"{low:.4f} to {high:.4f}"
 
 
 def _files(assessment: Assessment, table: pd.DataFrame | None) -> Iterator[tuple[str, bytes]]:
-    """Name and content of everything."""
-    # Here, so that an assessment can be had without matplotlib.
+    """Yield the name and content of each file."""
+    # Imported late, because matplotlib is slow to import.
     from .. import view
 
     values = assessment.to_dict()
@@ -197,7 +187,7 @@ def _files(assessment: Assessment, table: pd.DataFrame | None) -> Iterator[tuple
     yield "slices.csv", _csv(assessment.slices)
     if len(assessment.unreadable):
         yield "unreadable.csv", _csv(assessment.unreadable)
-    plots = {
+    plots: dict[str, Callable[..., Any]] = {
         "roc": view.plot_roc,
         "precision_recall": view.plot_precision_recall,
         "confusion": view.plot_confusion,
@@ -214,37 +204,5 @@ def _files(assessment: Assessment, table: pd.DataFrame | None) -> Iterator[tuple
 
 
 def _csv(table: pd.DataFrame) -> bytes:
-    """File names come from strangers, and no spreadsheet is to take one for a formula."""
-    table = table.copy()
-    for column in table:
-        if not pd.api.types.is_numeric_dtype(table[column]):
-            table[column] = [escape_cell(v) if isinstance(v, str) else v for v in table[column]]
-    out = io.StringIO(newline="")
-    table.to_csv(out, index=False, float_format=_PLACES, lineterminator="\n")
-    return out.getvalue().encode()
-
-
-def _check_place(out: Path) -> None:
-    if not os.path.lexists(out):
-        return
-    if out.is_symlink() or not out.is_dir() or not all(_OURS.fullmatch(p.name) for p in out.iterdir()):
-        raise OutputError(
-            "it exists and holds something other than earlier results",
-            subject=out,
-            next_step="Choose another folder, or move it away.",
-        )
-
-
-def _put(made: Path, out: Path, aside: Path) -> None:
-    """Put the new folder in its place; an earlier one comes back if that fails."""
-    _check_place(out)
-    if not os.path.lexists(out):
-        made.rename(out)
-        return
-    out.rename(aside)
-    try:
-        made.rename(out)
-    except BaseException:
-        aside.rename(out)
-        raise
-    shutil.rmtree(aside)
+    rows = table.round(_DECIMALS).to_dict("records")
+    return csv_text(table.columns, rows).encode()

@@ -9,13 +9,15 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from functools import singledispatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..analysis.image import ImageReport
+from ..analysis.report import Report, highest_probability
 from ..analysis.video_report import VideoReport
 from ..errors import OutputError
 from ..utils.writing import (
@@ -25,7 +27,7 @@ from ..utils.writing import (
     move_to_free_name,
     replace_folder,
     safe_name,
-    writing_into,
+    staging_folder,
 )
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def to_json(report: ImageReport | VideoReport) -> str:
+def to_json(report: Report) -> str:
     """A report as JSON.
 
     Pure ASCII, with ``<``, ``>`` and ``&`` written as escapes, so that the text may stand inside a
@@ -68,7 +70,7 @@ def to_json(report: ImageReport | VideoReport) -> str:
     return json_text(report.to_dict())
 
 
-def to_csv(reports: ImageReport | VideoReport | Sequence[ImageReport] | Sequence[VideoReport]) -> str:
+def to_csv(reports: Report | Iterable[Report]) -> str:
     """One line per face, with the columns of ``to_frame()``; in a video, per face and frame.
 
     Text is quoted and cannot become a formula (:func:`escape_cell`); numbers stay numbers; a value that is
@@ -79,17 +81,17 @@ def to_csv(reports: ImageReport | VideoReport | Sequence[ImageReport] | Sequence
     ValueError
         No report at all, or pictures together with videos, whose columns differ.
     """
-    reports = [reports] if isinstance(reports, (ImageReport, VideoReport)) else list(reports)
-    if not reports:
+    listed = list(reports) if isinstance(reports, Iterable) else [reports]
+    if not listed:
         raise ValueError("to_csv needs at least one report")
-    if len({isinstance(report, VideoReport) for report in reports}) > 1:
+    if len({report.kind for report in listed}) > 1:
         raise ValueError("pictures and videos have different columns; write a table for each kind")
-    tables = [report.to_frame() for report in reports]
+    tables = [report.to_frame() for report in listed]
     rows = [row for table in tables for row in table.to_dict("records")]
     return csv_text(tables[0].columns, rows)
 
 
-def save(report: ImageReport | VideoReport, folder: str | os.PathLike, *, overwrite: bool = False) -> Path:
+def save(report: Report, folder: str | os.PathLike, *, overwrite: bool = False) -> Path:
     """Write a report into a new folder inside ``folder``.
 
     The new folder is called after the file and holds ``report.json``: everything but the pixels and the
@@ -130,19 +132,17 @@ def save(report: ImageReport | VideoReport, folder: str | os.PathLike, *, overwr
     """
     folder = Path(folder)
     name = safe_name(report.name)
-    with writing_into(folder) as workshop:
-        made = workshop / name
+    with staging_folder(folder) as staging:
+        made = staging / name
         made.mkdir()
         for file, content in _files(report):
             (made / file).write_bytes(content)
         if overwrite:
-            return replace_folder(made, folder / name, workshop, _OURS)
+            return replace_folder(made, folder / name, staging, _OURS)
         return move_to_free_name(made, folder, name)
 
 
-def save_all(
-    reports: Iterable[ImageReport | VideoReport], folder: str | os.PathLike, *, overwrite: bool = False
-) -> list[Path]:
+def save_all(reports: Iterable[Report], folder: str | os.PathLike, *, overwrite: bool = False) -> list[Path]:
     """Write several reports and a ``summary.csv`` with one line for each.
 
     Parameters
@@ -175,8 +175,8 @@ def save_all(
         except OutputError as error:
             row["error"] = str(error)
         rows.append(row)
-    with writing_into(folder) as workshop:
-        made = workshop / "summary.csv"
+    with staging_folder(folder) as staging:
+        made = staging / "summary.csv"
         made.write_text(csv_text(_SUMMARY_COLUMNS, rows), encoding="utf-8", newline="")
         if overwrite:
             made.replace(folder / made.name)
@@ -185,19 +185,22 @@ def save_all(
     return saved
 
 
-def _files(report: ImageReport | VideoReport) -> Iterator[tuple[str, bytes]]:
+def _files(report: Report) -> Iterator[tuple[str, bytes]]:
     """Name and content of all that belongs to a report."""
     yield "report.json", to_json(report).encode("ascii")
     table = to_csv(report).encode("utf-8")
-    if isinstance(report, VideoReport):
-        yield "sightings.csv", table
-        yield from _video_pictures(report)
-    else:
-        yield "faces.csv", table
-        yield from _pictures(report)
+    yield ("sightings.csv" if report.kind == "video" else "faces.csv"), table
+    yield from _pictures(report)
 
 
-def _pictures(report: ImageReport) -> Iterator[tuple[str, bytes]]:
+@singledispatch
+def _pictures(report: Report) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the PNG files of an image or a video."""
+    raise TypeError(f"not a report: {type(report).__name__}")
+
+
+@_pictures.register
+def _image_pictures(report: ImageReport) -> Iterator[tuple[str, bytes]]:
     # Here, so that JSON and CSV can be had without matplotlib.
     from .. import view
 
@@ -210,6 +213,7 @@ def _pictures(report: ImageReport) -> Iterator[tuple[str, bytes]]:
             yield f"face_{i + 1:02d}_overlay.png", view.to_png(view.plot_explanation, report.explanations[i])
 
 
+@_pictures.register
 def _video_pictures(report: VideoReport) -> Iterator[tuple[str, bytes]]:
     from .. import view
 
@@ -229,17 +233,14 @@ def _png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _summary(report: ImageReport | VideoReport) -> dict[str, Any]:
-    if isinstance(report, VideoReport):
-        source, scored = report.source, report.persons
-    else:
-        source, scored = report.frame.source, report.predictions
+def _summary(report: Report) -> dict[str, Any]:
+    source = report.source
     return {
         "file": report.name,
         "verdict": report.verdict.label,
         "threshold": report.threshold,
-        "faces": len(scored),
-        "highest_probability": max((one.probability for one in scored), default=None),
+        "faces": len(report.scored),
+        "highest_probability": highest_probability(report),
         "reasons": "; ".join(report.verdict.reasons),
         "model": f"{report.card.name} {report.card.version}",
         "model_sha256": report.card.sha256,

@@ -9,13 +9,14 @@ from .evaluation import plot_scores as plot_scores
 from .evaluation import plot_slices as plot_slices
 from .explanation import plot_comparison as plot_comparison
 from .explanation import plot_explanation as plot_explanation
+from .explanation import plot_explanations as plot_explanations
 from .explanation import plot_faithfulness as plot_faithfulness
 from .explanation import plot_regions as plot_regions
 from .explanation import plot_stress as plot_stress
+from .heatmap import overlay as overlay
 from .image import plot_faces as plot_faces
 from .image import plot_probabilities as plot_probabilities
 from .image import to_png as to_png
-from .style import overlay as overlay
 from .training import plot_balance as plot_balance
 from .training import plot_brightness as plot_brightness
 from .training import plot_history as plot_history

@@ -1,7 +1,4 @@
-"""Plots of an :class:`Explanation` and of several: the heatmap, its parts of the face, methods side by side.
-
-They follow the rules of :mod:`redeepfake_nb.view.image`, where they can be had from too.
-"""
+"""Plot heatmaps: on the face, by part of the face, methods side by side, faithfulness, stress tests."""
 
 from __future__ import annotations
 
@@ -19,30 +16,27 @@ from ..explanation.fidelity import SAME, Faithfulness
 from ..explanation.heatmaps import Explanation, MethodComparison
 from ..explanation.methods import METHODS
 from ..explanation.regions import BACKGROUND
-from .palette import COLORS, LINES, MARKERS
+from .heatmap import COLORMAP, check_strength, colorize, overlay
+from .palette import BLUISH_GREEN, COLORS, LINES, MARKERS
 from .style import (
     FONT,
-    HEAT,
     HEIGHT,
     LITERAL,
     WIDTH,
     Canvas,
-    checked_strength,
-    draw_notice,
-    draw_picture,
+    draw_image,
+    draw_message,
     draw_title,
-    heat_colors,
     make_axes,
     make_grid,
-    overlay,
-    printable,
-    wrapped,
+    replace_missing_glyphs,
+    wrap_text,
 )
 
 PARTS = ("crop", "overlay", "heatmap")
-# Two colours for two directions, told apart by people with colour vision deficiencies.
-_AGREEMENT = "PuOr_r"
-_COLUMNS = 4
+# Diverging, and safe for people with colour vision deficiencies.
+_CORRELATION_MAP = "PuOr_r"
+_MAX_COLUMNS = 4
 
 
 def plot_explanation(
@@ -53,9 +47,9 @@ def plot_explanation(
     parts: Sequence[str] = PARTS,
     regions: bool = False,
 ) -> Axes | np.ndarray:
-    """A face crop, the heatmap over it, and the heatmap alone.
+    """Draw a face crop, the heatmap laid over it, and the heatmap alone.
 
-    Where nothing on the face speaks for the target, this is said and no heat is drawn.
+    A heatmap without positive evidence for the target is replaced by a message.
 
     Parameters
     ----------
@@ -68,47 +62,65 @@ def plot_explanation(
     parts
         Any of ``"crop"``, ``"overlay"`` and ``"heatmap"``, from left to right.
     regions
-        Draw the outlines of the parts of the face over overlay and heatmap, and put into the title where the
-        evidence lies, or why that cannot be said.
+        Outline the parts of the face on overlay and heatmap, and say in the title which parts have the most
+        evidence, or why that is not known.
 
     Returns
     -------
     matplotlib.axes.Axes or numpy.ndarray
-        An array with one Axes per part; a single Axes where there is one part only.
+        An array with one Axes per part; a single Axes for one part.
 
     Raises
     ------
     ValueError
-        No part or an unknown one, or a strength outside 0..1.
+        No part, an unknown part, or a strength outside 0..1.
     """
-    strength = checked_strength(strength)
+    strength = check_strength(strength)
     chosen = ("overlay",) if isinstance(ax, Axes) else tuple(parts)
     if not chosen or not set(chosen) <= set(PARTS):
         raise ValueError(f"parts are some of {', '.join(PARTS)}, not {parts!r}")
     crop = explanation.prediction.face.crop(explanation.margin)
-    title = printable(f"P(fake) {explanation.prediction.probability:.2f}; {explanation.title}")
+    title = replace_missing_glyphs(f"P(fake) {explanation.prediction.probability:.2f}; {explanation.title}")
     if regions:
         title += f"\n{explanation.regions.sentence}"
     width = max(WIDTH * len(chosen) / 3, 4.5)
     height = min(width / len(chosen) * crop.shape[0] / crop.shape[1], HEIGHT)
-    axes, own = make_axes(ax, (width, height + (0.8 if regions else 0.6)), len(chosen))
+    size = (width, height + (0.8 if regions else 0.6))
     if len(chosen) == 1:
-        _draw_part(axes, explanation, crop, chosen[0], strength, regions)
-        draw_title(axes, title, width if own else None)
-        return axes
+        single, own = make_axes(ax, size)
+        _draw_part(single, explanation, crop, chosen[0], strength, regions)
+        draw_title(single, title, width if own else None)
+        return single
+    axes = make_grid(ax, size, 1, len(chosen))
     for part, axis in zip(chosen, axes, strict=True):
         _draw_part(axis, explanation, crop, part, strength, regions)
         name = f"overlay, strength {strength:.2f}" if part == "overlay" else part
         axis.set_title(name, fontsize=FONT)
-    axes[0].figure.suptitle(wrapped(title, width), fontsize=FONT + 1, **LITERAL)
+    axes[0].figure.suptitle(wrap_text(title, width), fontsize=FONT + 1, **LITERAL)
     return axes
 
 
+def plot_explanations(explanations: Sequence[Explanation], *, most: int = 4, strength: float = 0.5) -> None:
+    """Draw several heatmaps, a new pyplot figure for each.
+
+    Parameters
+    ----------
+    explanations
+        As in ``report.explanations``; may be empty.
+    most
+        Draw at most so many of them, the first ones.
+    strength
+        0..1, see :func:`overlay`.
+    """
+    for explanation in explanations[:most]:
+        plot_explanation(explanation, strength=strength)
+
+
 def plot_regions(explanation: Explanation, ax: Canvas = None) -> Axes:
-    """How much of the evidence lies on each part of the face, beside how much of the area it takes.
+    """Plot each part's share of the evidence and of the area of the face.
 
     The upper bar of each pair is the share of evidence, in its target's colour; the lower one, grey and
-    hatched, the share of the area. The figure behind them is the ratio of the two.
+    hatched, the share of the area. The number beside them is the ratio of the two.
 
     Parameters
     ----------
@@ -120,25 +132,23 @@ def plot_regions(explanation: Explanation, ax: Canvas = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
-        Shares in per cent from left to right; without landmarks, the words why there are none.
+        Shares in per cent on the x axis; without landmarks, a message that says why there are none.
     """
     regions = explanation.regions
     size = (WIDTH * 0.75, 4.2 if regions.reason is None else 1.6)
     ax, own = make_axes(ax, size)
-    title = printable(explanation.title)
+    title = replace_missing_glyphs(explanation.title)
     if regions.reason is not None:
         ax.set_axis_off()
         width = size[0] if own else ax.get_window_extent().width / ax.figure.dpi
-        draw_notice(ax, wrapped(regions.reason, width * 0.9))
+        draw_message(ax, wrap_text(regions.reason, width * 0.9))
         draw_title(ax, title, size[0] if own else None)
         return ax
     table = regions.table[regions.table["area"] > 0]
-    place = np.arange(len(table))
+    y = np.arange(len(table))
     evidence = f"share of evidence for {explanation.target}"
-    ax.barh(place - 0.19, table["evidence"] * 100, 0.36, color=COLORS[explanation.target], label=evidence)
-    ax.barh(
-        place + 0.19, table["area"] * 100, 0.36, color="0.85", ec="0.4", hatch="////", label="share of area"
-    )
+    ax.barh(y - 0.19, table["evidence"] * 100, 0.36, color=COLORS[explanation.target], label=evidence)
+    ax.barh(y + 0.19, table["area"] * 100, 0.36, color="0.85", ec="0.4", hatch="////", label="share of area")
     largest = float(table[["evidence", "area"]].to_numpy().max()) * 100
     for i, row in enumerate(table.itertuples()):
         ax.annotate(
@@ -150,7 +160,7 @@ def plot_regions(explanation: Explanation, ax: Canvas = None) -> Axes:
             fontsize=FONT,
         )
     ax.set_xlim(0, largest * 1.12)
-    ax.set_yticks(place, table["region"], fontsize=FONT)
+    ax.set_yticks(y, table["region"], fontsize=FONT)
     ax.invert_yaxis()
     ax.set_xlabel("share in %; beside the bars: evidence / area", fontsize=FONT)
     ax.tick_params(axis="x", labelsize=FONT)
@@ -164,98 +174,98 @@ def plot_regions(explanation: Explanation, ax: Canvas = None) -> Axes:
 def plot_comparison(
     comparison: MethodComparison, ax: Canvas = None, *, strength: float = 0.5
 ) -> Axes | np.ndarray:
-    """The crop, every method's heatmap over it, and how far their heatmaps agree.
+    """Draw the crop, the heatmap of each method over it, and the rank correlations of the heatmaps.
 
     Parameters
     ----------
     comparison
         From :func:`redeepfake_nb.compare_explanations`.
     ax
-        A Figure or SubFigure to fill, or None for a new pyplot figure. On Axes the agreement alone is drawn.
+        A Figure or SubFigure to fill, or None for a new pyplot figure. On Axes the correlations alone are
+        drawn.
     strength
         0..1, see :func:`overlay`.
 
     Returns
     -------
     matplotlib.axes.Axes or numpy.ndarray
-        An array with the Axes of the crop, of each method in turn, and of the agreement; a single Axes where
-        Axes were given.
+        An array with the Axes of the crop, of each method, and of the correlations; a single Axes where Axes
+        were given.
 
     Raises
     ------
     ValueError
         A strength outside 0..1.
     """
-    strength = checked_strength(strength)
+    strength = check_strength(strength)
     if isinstance(ax, Axes):
-        _draw_agreement(ax, comparison)
+        _draw_correlations(ax, comparison)
         return ax
     first = comparison.explanations[0]
     crop = first.prediction.face.crop(first.margin)
     count = len(comparison.methods) + 2
-    columns = min(count, _COLUMNS)
+    columns = min(count, _MAX_COLUMNS)
     rows = -(-count // columns)
     captions = [_method_caption(row, comparison) for row in comparison.table.to_dict("records")]
     lines = max(caption.count("\n") + 1 for caption in captions)
     side = min(WIDTH / columns * crop.shape[0] / crop.shape[1], HEIGHT / 2)
-    # Below the agreement stand the methods' names, upright.
+    # The methods' names are written vertically below the correlations.
     size = (WIDTH, rows * (side + 0.15 * lines + 0.2) + 1.2)
-    axes, _ = make_axes(ax, size, columns, rows)
-    axes = np.ravel(axes)
+    axes = make_grid(ax, size, rows, columns)
     for axis in axes[count:]:
         axis.remove()
-    draw_picture(axes[0], crop, crop.shape[1], crop.shape[0])
+    draw_image(axes[0], crop, crop.shape[1], crop.shape[0])
     axes[0].set_title("crop", fontsize=FONT - 1)
     for axis, explanation, caption in zip(axes[1:], comparison.explanations, captions, strict=False):
         _draw_part(axis, explanation, crop, "overlay", strength, False)
-        axis.set_title(printable(caption), fontsize=FONT - 1, **LITERAL)
-    _draw_agreement(axes[count - 1], comparison)
+        axis.set_title(replace_missing_glyphs(caption), fontsize=FONT - 1, **LITERAL)
+    _draw_correlations(axes[count - 1], comparison)
     title = (
         f"P(fake) {comparison.prediction.probability:.2f}; methods for {comparison.target}, strength "
-        f"{strength:.2f}, each heatmap as a share of its own peak"
+        f"{strength:.2f}, each heatmap normalised to its own peak"
     )
-    axes[0].figure.suptitle(wrapped(title, WIDTH), fontsize=FONT + 1, **LITERAL)
+    axes[0].figure.suptitle(wrap_text(title, WIDTH), fontsize=FONT + 1, **LITERAL)
     return axes[:count]
 
 
 def _method_caption(row: dict, comparison: MethodComparison) -> str:
-    """Name, peak, where most lies, time, and whatever else was measured."""
+    """Name, peak, time, the part with the most evidence, and further scores."""
     peak = f"peak {row['peak']:.3g}" if row["peak"] > 0 else "no evidence"
-    lines = [METHODS[row["method"]], f"{peak}, {_seconds(row['seconds'])}"]
+    lines = [METHODS[row["method"]], f"{peak}, {_format_seconds(row['seconds'])}"]
     if row["region"]:
         lines.append(row["region"])
     lines += [f"{k} {v:.2g}" for k, v in comparison.scores.get(row["method"], {}).items()]
     return "\n".join(lines)
 
 
-def _seconds(value: float) -> str:
+def _format_seconds(value: float) -> str:
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
 
 
 def _draw_part(
     ax: Axes, explanation: Explanation, crop: np.ndarray, part: str, strength: float, regions: bool
 ) -> None:
-    """One of the pictures of :func:`plot_explanation`."""
+    """Draw one part of :func:`plot_explanation`."""
     height, width = crop.shape[:2]
     if part == "crop":
         pixels = crop
     elif explanation.empty:
         pixels = crop if part == "overlay" else np.full_like(crop, 235)
-        draw_notice(ax, "not found by this method" if explanation.missed else "no positive evidence")
+        draw_message(ax, "not found by this method" if explanation.missed else "no positive evidence")
     elif part == "overlay":
         pixels = overlay(crop, explanation.heatmap, strength)
     else:
-        pixels = np.rint(heat_colors(explanation.heatmap)).astype(np.uint8)
-        bar = ax.figure.colorbar(ScalarMappable(Normalize(0, 1), HEAT), ax=ax, fraction=0.05, pad=0.03)
+        pixels = np.rint(colorize(explanation.heatmap)).astype(np.uint8)
+        bar = ax.figure.colorbar(ScalarMappable(Normalize(0, 1), COLORMAP), ax=ax, fraction=0.05, pad=0.03)
         bar.set_label("share of peak", fontsize=FONT)
         bar.ax.tick_params(labelsize=FONT - 1)
-    draw_picture(ax, pixels, width, height)
+    draw_image(ax, pixels, width, height)
     if regions and part != "crop" and explanation.regions.labels is not None:
         _draw_outlines(ax, explanation.regions.labels)
 
 
 def _draw_outlines(ax: Axes, labels: np.ndarray) -> None:
-    """The borders between the parts of a face, white with a dark rim, on axes in the crop's pixels."""
+    """Outline the parts of the face in white with a dark rim, on axes in crop pixels."""
     height, width = labels.shape
     if min(height, width) < 2:
         return
@@ -267,11 +277,11 @@ def _draw_outlines(ax: Axes, labels: np.ndarray) -> None:
         lines.set_path_effects([patheffects.withStroke(linewidth=2.2, foreground="black", alpha=0.6)])
 
 
-def _draw_agreement(ax: Axes, comparison: MethodComparison) -> None:
-    """Rank correlations as numbers on colours."""
+def _draw_correlations(ax: Axes, comparison: MethodComparison) -> None:
+    """Draw the matrix of rank correlations with its numbers."""
     names = [METHODS[m].replace(" ", "\n") for m in comparison.methods]
     count = len(names)
-    ax.imshow(comparison.agreement, cmap=_AGREEMENT, vmin=-1, vmax=1)
+    ax.imshow(comparison.agreement, cmap=_CORRELATION_MAP, vmin=-1, vmax=1)
     font = FONT - 1 if count <= 3 else FONT - 2.5
     for i in range(count):
         for j in range(count):
@@ -279,7 +289,7 @@ def _draw_agreement(ax: Axes, comparison: MethodComparison) -> None:
             text = f"{value:.2f}" if np.isfinite(value) else "none"
             color = "white" if abs(value) > 0.6 else "black"
             ax.text(j, i, text, ha="center", va="center", fontsize=font, color=color)
-    # Only below: names on the left would push the column of pictures above apart.
+    # Only below the axes: names on the left would widen the gaps between the images.
     ax.set_xticks(range(count), names, rotation=90, fontsize=font)
     ax.set_yticks([])
     ax.tick_params(length=0)
@@ -287,15 +297,15 @@ def _draw_agreement(ax: Axes, comparison: MethodComparison) -> None:
 
 
 _INK = "0.2"
-_HEATMAP = "#009E73"  # bluish green: neither fake nor real
-_PERCENT = np.arange(0, 101, 25)
+_HEATMAP_COLOR = BLUISH_GREEN
+_PERCENT_TICKS = np.arange(0, 101, 25)
 
 
 def plot_faithfulness(checked: Faithfulness, ax: Canvas = None) -> np.ndarray:
-    """Deletion, insertion and the randomised-weights check, with the badge and its numbers as the title.
+    """Plot the deletion, insertion and weight randomisation tests, with the badge in the title.
 
-    A good heatmap's line falls faster than the random maps' band in the first panel, and rises faster in the
-    second. In the third its points fall away from 1 as layers become random.
+    The curve of a faithful heatmap falls faster than the band of random maps in the first panel, and rises
+    faster in the second. In the third panel its points fall below 1 as more layers have random weights.
 
     Parameters
     ----------
@@ -307,7 +317,8 @@ def plot_faithfulness(checked: Faithfulness, ax: Canvas = None) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        Three Axes. P(target) over the share of the face in per cent; rank correlation over random layers.
+        (3,) Axes: P(target) over the share of the face in per cent, twice; rank correlation over the share of
+        layers with random weights.
 
     Raises
     ------
@@ -317,7 +328,10 @@ def plot_faithfulness(checked: Faithfulness, ax: Canvas = None) -> np.ndarray:
     axes = make_grid(ax, (WIDTH * 1.15, 3.9), 1, 3)
     table = checked.to_frame()
     for panel, name, words in zip(
-        axes, ("deletion", "insertion"), ("hottest places removed", "hottest places put back"), strict=False
+        axes,
+        ("deletion", "insertion"),
+        ("most important pixels removed", "most important pixels restored"),
+        strict=False,
     ):
         value = getattr(checked, f"{name}_area")
         panel.set_title(f"{name.capitalize()}: area {value:.2f}" if len(table) else name.capitalize(),
@@ -328,42 +342,43 @@ def plot_faithfulness(checked: Faithfulness, ax: Canvas = None) -> np.ndarray:
             band = f"{len(checked.random_deletion)} random maps, 90 %"
             panel.fill_between(percent, low, high, color="0.8", lw=0, label=band)
             panel.plot(percent, middle, color="0.45", lw=1.2, ls="--", label="their median")
-            panel.plot(percent, table[name], "o-", color=_HEATMAP, lw=2, ms=4, label="heatmap", clip_on=False)
+            style = {"color": _HEATMAP_COLOR, "lw": 2, "ms": 4}
+            panel.plot(percent, table[name], "o-", label="heatmap", clip_on=False, **style)
         else:
-            draw_notice(panel, "nothing to remove")
+            draw_message(panel, "nothing to remove")
         panel.set_xlim(0, 100)
         panel.set_ylim(0, 1)
-        panel.set_xticks(_PERCENT)
-        panel.set_xlabel(f"{words} (% of the face)", fontsize=FONT)
+        panel.set_xticks(_PERCENT_TICKS)
+        panel.set_xlabel(f"{words} (%)", fontsize=FONT)
     axes[0].set_ylabel(f"P({checked.target})", fontsize=FONT)
     _draw_stages(axes[2], checked)
     for panel in axes:
-        _tidy(panel)
+        _style_axes(panel)
     if len(table):
         handles, labels = axes[0].get_legend_handles_labels()
         axes[0].figure.legend(
             handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=FONT - 1
         )
-    what = printable(displayable(checked.explanation.title, 110))
-    removed = f"removed places show {checked.neutral}" if checked.neutral else ""
+    what = replace_missing_glyphs(displayable(checked.explanation.title, 110))
+    removed = f"removed pixels are replaced by {checked.neutral}" if checked.neutral else ""
     title = f"{checked.headline}\n{'; '.join(filter(None, (what, removed)))}"
-    axes[0].figure.suptitle(wrapped(title, WIDTH * 1.1), fontsize=FONT + 1, **LITERAL)
+    axes[0].figure.suptitle(wrap_text(title, WIDTH * 1.1), fontsize=FONT + 1, **LITERAL)
     return axes
 
 
 def _draw_stages(ax: Axes, checked: Faithfulness) -> None:
-    """Rank correlation with the heatmap over the share of layers with random weights."""
+    """Plot the rank correlation with the heatmap over the share of layers with random weights."""
     ax.set_title("Random weights", fontsize=FONT)
     if checked.stages:
         shares = [0.0, *(100 * s.share for s in checked.stages)]
         means = [checked.reproduced, *(s.mean for s in checked.stages)]
-        ax.plot(shares, means, "o-", color=_HEATMAP, lw=2, ms=4, clip_on=False)
+        ax.plot(shares, means, "o-", color=_HEATMAP_COLOR, lw=2, ms=4, clip_on=False)
         for stage in checked.stages:
             values = stage.correlations
             ax.plot([100 * stage.share] * len(values), values, "x", color="0.4", ms=5, clip_on=False)
         ax.axhline(SAME, color=_INK, lw=1.1, ls=":")
         ax.annotate(
-            "from here on unchanged",
+            "unchanged at or above this line",
             (100, SAME),
             (0, -3),
             textcoords="offset points",
@@ -373,20 +388,20 @@ def _draw_stages(ax: Axes, checked: Faithfulness) -> None:
             color=_INK,
         )
     else:
-        draw_notice(ax, "not made")
+        draw_message(ax, "not computed")
     ax.axhline(0, color="0.8", lw=0.8)
     ax.set_xlim(0, 100)
     ax.set_ylim(-1, 1.03)
-    ax.set_xticks(_PERCENT)
-    ax.set_xlabel("random layers, from the output (%)", fontsize=FONT)
+    ax.set_xticks(_PERCENT_TICKS)
+    ax.set_xlabel("layers with random weights, from the output (%)", fontsize=FONT)
     ax.set_ylabel("rank correlation with the heatmap", fontsize=FONT)
 
 
 def plot_stress(tested: StressTest, ax: Canvas = None) -> np.ndarray:
-    """A panel for each kind of change: P(fake) over its levels, with the threshold and the unchanged score.
+    """Plot P(fake) over the levels of each perturbation, with the threshold and the unchanged score.
 
-    Vermilion diamonds reach the threshold, blue circles do not. The mildest change that turns the label
-    stands in the title.
+    Vermilion diamonds reach the threshold, blue circles do not. The title gives the mildest perturbation that
+    changes the label.
 
     Parameters
     ----------
@@ -398,7 +413,7 @@ def plot_stress(tested: StressTest, ax: Canvas = None) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        One Axes per kind of change, P(fake) from 0 to 1 upwards.
+        One Axes per perturbation, P(fake) on the y axis.
 
     Raises
     ------
@@ -419,21 +434,21 @@ def plot_stress(tested: StressTest, ax: Canvas = None) -> np.ndarray:
     lines = (
         f"unchanged {tested.prediction.probability:.2f} (dashed), threshold {tested.threshold:.2f} (dotted)"
     )
-    title = wrapped(f"{sentence}\n{lines}", WIDTH * 1.1)
+    title = wrap_text(f"{sentence}\n{lines}", WIDTH * 1.1)
     axes[0].figure.suptitle(title, fontsize=FONT + 1, **LITERAL)
     return axes[: len(tested.curves)]
 
 
 def _draw_curve(ax: Axes, curve: StressCurve, tested: StressTest) -> None:
-    # Evenly spaced, in the order of the scale where levels lie on both sides of an unchanged picture.
-    order = range(len(curve.levels))
+    # Evenly spaced; sorted where levels lie on both sides of the unchanged image.
+    order = list(range(len(curve.levels)))
     if len(set(curve.steps)) < len(curve.steps):
         order = np.argsort(curve.levels).tolist()
     values = [curve.probabilities[i] for i in order]
     ax.plot(range(len(values)), values, "-", color="0.45", lw=1.4)
-    for place, value in enumerate(values):
+    for x, value in enumerate(values):
         label = "fake" if value >= tested.threshold else "real"
-        ax.plot(place, value, MARKERS[label], color=COLORS[label], ms=5, clip_on=False)
+        ax.plot(x, value, MARKERS[label], color=COLORS[label], ms=5, clip_on=False)
     ax.axhline(tested.threshold, color=_INK, lw=1.1, ls=":")
     ax.axhline(tested.prediction.probability, color="0.55", lw=1.0, ls=LINES["real"])
     if curve.change == "flip":
@@ -444,12 +459,12 @@ def _draw_curve(ax: Axes, curve: StressCurve, tested: StressTest) -> None:
     ax.set_xlim(-0.5, max(len(values) - 0.5, 0.5))
     ax.set_ylim(0, 1)
     ax.set_title(curve.change, fontsize=FONT)
-    _tidy(ax)
-    # Up to nine levels stand under a panel of two inches.
+    _style_axes(ax)
+    # Up to nine levels share a panel two inches wide.
     ax.tick_params(axis="x", labelsize=FONT - 2)
 
 
-def _tidy(ax: Axes) -> None:
+def _style_axes(ax: Axes) -> None:
     ax.tick_params(labelsize=FONT - 1)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", color="0.92")

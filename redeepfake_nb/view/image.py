@@ -1,22 +1,9 @@
-"""Records -> pictures. Only this module and its helper ``drawing`` touch matplotlib.
-
-Every plot takes a record and an optional ``ax`` and returns what it drew on:
-
-* ``ax=None`` makes a figure with ``pyplot``, so that a notebook shows it under the cell. Whoever makes many
-  of them closes them: ``matplotlib.pyplot.close(ax.figure)``.
-* ``Axes`` are drawn on where they are.
-* A ``Figure`` or ``SubFigure`` is filled, and a ``Figure`` is given a fitting size. ``pyplot`` does not know
-  it, so nothing has to be closed; :func:`to_png` works this way.
-
-No plot shows anything by itself, changes matplotlib's settings, or alters the record it was given. Colour is
-never the only sign: labels also differ in line style or marker. The colours are those of Okabe and Ito
-("Color Universal Design", 2008), which people with colour vision deficiencies can tell apart.
-"""
+"""Plot the report on an image: boxes with scores, heatmaps over the faces, P(fake) of every face."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -26,66 +13,37 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..analysis.image import ImageReport
-from ..analysis.verdict import doubt
+from ..analysis.verdict import inconclusive_band
 from ..errors import displayable
-from ..explanation.heatmaps import Explanation, MethodComparison
-from .explanation import (
-    PARTS,
-    plot_comparison,
-    plot_explanation,
-    plot_faithfulness,
-    plot_regions,
-    plot_stress,
-)
+from .heatmap import check_strength, overlay
 from .label_layout import place_labels
 from .palette import COLORS, LINES, MARKERS
 from .style import (
     FONT,
-    HEAT,
     LITERAL,
     WIDTH,
     Canvas,
-    checked_strength,
+    downscale,
     draw_box,
-    draw_notice,
-    draw_picture,
-    draw_tag,
+    draw_image,
+    draw_label,
+    draw_message,
     draw_title,
-    fitted,
+    fit_size,
     make_axes,
-    overlay,
     points_per_pixel,
-    printable,
-    shade_doubt,
-    shrunk,
-    wrapped,
+    replace_missing_glyphs,
+    shade_inconclusive,
+    wrap_text,
 )
-from .video import plot_persons, plot_suspicious_frames, plot_timeline
-
-__all__ = [
-    "HEAT",
-    "PARTS",
-    "overlay",
-    "plot_comparison",
-    "plot_explanation",
-    "plot_faces",
-    "plot_faithfulness",
-    "plot_persons",
-    "plot_probabilities",
-    "plot_regions",
-    "plot_stress",
-    "plot_suspicious_frames",
-    "plot_timeline",
-    "to_png",
-]
 
 
 def plot_faces(report: ImageReport, ax: Canvas = None, *, strength: float = 0.0) -> Axes:
-    """The picture with a box around every face, and the verdict as its title.
+    """Draw an image with a box around every face, and the verdict as its title.
 
-    A box is vermilion and solid where the face's P(fake) reaches the threshold, blue and dashed where it does
-    not. Its tag gives the face's number and P(fake), or less where many faces crowd each other; a question
-    mark follows where there is a reason not to rely on the score (``report.doubts``).
+    A box is vermilion and solid where the face's P(fake) reaches the threshold, else blue and dashed. Its
+    label gives the face's number and P(fake), or less where faces are crowded; a question mark marks a
+    doubtful score (``report.doubts``).
 
     Parameters
     ----------
@@ -94,61 +52,61 @@ def plot_faces(report: ImageReport, ax: Canvas = None, *, strength: float = 0.0)
     ax
         Axes, Figure or SubFigure to draw on, or None for a new pyplot figure.
     strength
-        0..1: how strongly the report's heatmaps are laid over the faces. Each is a share of its own peak; the
-        peaks stand in the title.
+        0..1: how strongly the report's heatmaps are laid over the faces. Each is normalised to its own peak,
+        which the title gives.
 
     Returns
     -------
     matplotlib.axes.Axes
-        In units of frame pixels, at whatever size the picture is drawn.
+        Axes in frame pixels, at whatever size the image is drawn.
 
     Raises
     ------
     ValueError
         A strength outside 0..1.
     """
-    strength = checked_strength(strength)
+    strength = check_strength(strength)
     frame, predictions = report.frame, report.predictions
-    heated = strength > 0 and bool(report.explanations)
-    title = [report.verdict.headline, printable(displayable(report.name, 70))]
-    if heated:
-        title.append(printable(_heat_line(report, strength)))
+    with_heatmaps = strength > 0 and bool(report.explanations)
+    title = [report.verdict.headline, replace_missing_glyphs(displayable(report.name, 70))]
+    if with_heatmaps:
+        title.append(replace_missing_glyphs(_heatmap_line(report, strength)))
 
-    width, height = fitted(frame.width, frame.height)
-    room = max(width, 6.5)
-    lines = 1 + wrapped("\n".join(title), room).count("\n")
-    ax, own = make_axes(ax, (room, height + 0.18 * lines + 0.5))
+    width, height = fit_size(frame.width, frame.height)
+    title_width = max(width, 6.5)
+    lines = 1 + wrap_text("\n".join(title), title_width).count("\n")
+    ax, own = make_axes(ax, (title_width, height + 0.18 * lines + 0.5))
     points = width * 72 / frame.width if own else points_per_pixel(ax, frame.width, frame.height)
 
-    pixels = shrunk(frame.image)
-    if heated:
-        pixels = overlay(pixels, _frame_heat(report, pixels.shape[:2]), strength)
-    draw_picture(ax, pixels, frame.width, frame.height)
+    pixels = downscale(frame.image)
+    if with_heatmaps:
+        pixels = overlay(pixels, _merge_heatmaps(report, pixels.shape[:2]), strength)
+    draw_image(ax, pixels, frame.width, frame.height)
 
     boxes = [p.face.box for p in predictions]
     labels = [p.label(report.threshold) for p in predictions]
     marks = ["?" if report.doubts(i) else "" for i in range(len(predictions))]
     for box, label in zip(boxes, labels, strict=True):
         draw_box(ax, box, label)
-    forms = _tag_forms([p.probability for p in predictions], marks)
+    variants = _label_variants([p.probability for p in predictions], marks)
     font = FONT if len(predictions) <= 12 else FONT - 1
-    form, corners = place_labels(boxes, forms, (frame.width, frame.height), font / points)
-    for text, corner, label in zip(forms[form], corners, labels, strict=True):
-        draw_tag(ax, corner, text, label, font)
+    variant, corners = place_labels(boxes, variants, (frame.width, frame.height), font / points)
+    for text, corner, label in zip(variants[variant], corners, labels, strict=True):
+        draw_label(ax, corner, text, label, font)
 
     if predictions:
-        _legend(ax, labels, any(marks), report.threshold, form)
+        _legend(ax, labels, any(marks), report.threshold, variant)
     else:
-        draw_notice(ax, "no face was found")
-    draw_title(ax, "\n".join(title), room if own else None)
+        draw_message(ax, "no face was found")
+    draw_title(ax, "\n".join(title), title_width if own else None)
     return ax
 
 
 def plot_probabilities(report: ImageReport, ax: Canvas = None) -> Axes:
-    """P(fake) of every face beside the threshold and the band in which a score decides nothing.
+    """Plot P(fake) of every face with the threshold and the inconclusive band around it.
 
     Diamonds on solid lines reach the threshold, circles on dashed lines do not; a hollow marker and a
-    question mark stand for a doubtful score.
+    question mark mean a doubtful score.
 
     Parameters
     ----------
@@ -160,13 +118,13 @@ def plot_probabilities(report: ImageReport, ax: Canvas = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
-        P(fake) from left to right; face 1 lies at 0, at the top.
+        P(fake) on the x axis; face 1 is at y = 0, at the top.
     """
     count = len(report.predictions)
     ax, own = make_axes(ax, (WIDTH * 0.75, 1.3 + 0.28 * max(count, 2)))
-    # Axes of somebody else's may be too low for a line of text per face.
-    rows = ax.get_window_extent().height * 72 / ax.figure.dpi / max(count, 1)
-    font = FONT if own else min(FONT, max(rows * 0.8, 4))
+    # Given axes may be too low for a line of text per face.
+    row_height = ax.get_window_extent().height * 72 / ax.figure.dpi / max(count, 1)
+    font = FONT if own else min(FONT, max(row_height * 0.8, 4))
     ax.set_xlim(0, 1)
     ax.set_ylim(max(count, 1) - 0.5, -0.5)
     ax.set_xlabel("P(fake)" if report.card.temperature else "P(fake), never calibrated", fontsize=FONT)
@@ -183,9 +141,9 @@ def plot_probabilities(report: ImageReport, ax: Canvas = None) -> Axes:
         )
         color = COLORS[label]
         ax.hlines(i, 0, probability, color=color, lw=2, ls=LINES[label])
-        inside = "white" if doubtful else color
-        # Not clipped: markers at 0 and 1 would be cut in half.
-        ax.plot(probability, i, MARKERS[label], color=color, mfc=inside, ms=font * 0.75, clip_on=False)
+        fill = "white" if doubtful else color
+        # Clipping would cut markers at 0 and 1 in half.
+        ax.plot(probability, i, MARKERS[label], color=color, mfc=fill, ms=font * 0.75, clip_on=False)
         ax.annotate(
             f"{probability:.2f}{' ?' if doubtful else ''}",
             (1, i),
@@ -196,30 +154,24 @@ def plot_probabilities(report: ImageReport, ax: Canvas = None) -> Axes:
             fontsize=font,
         )
     if not count:
-        draw_notice(ax, "no face was found")
+        draw_message(ax, "no face was found")
     ax.set_title(report.verdict.headline, fontsize=FONT + 1, pad=20, **LITERAL)
     return ax
 
 
-def to_png(
-    plot: Callable[..., Any],
-    record: ImageReport | Explanation | MethodComparison,
-    *,
-    dpi: float = 100,
-    **options: Any,
-) -> bytes:
-    """Draw a record without pyplot, as a PNG that says nothing of the program or machine that made it.
+def to_png(plot: Callable[..., Any], record: object, *, dpi: float = 100, **options: Any) -> bytes:
+    """Draw a record without pyplot, as a PNG without metadata about the program or machine.
 
     Parameters
     ----------
     plot
-        One of the plots above: ``to_png(plot_faces, report, strength=0.5)``.
+        Any plot of this sub-package: ``to_png(plot_faces, report, strength=0.5)``.
     record
         What ``plot`` draws.
     dpi
-        Pixels per inch; the figures are at most 9 inches wide.
+        Pixels per inch; most figures are at most 9 inches wide.
     options
-        For ``plot``.
+        Keyword arguments of ``plot``.
     """
     figure = Figure(facecolor="white")
     plot(record, figure, **options)
@@ -228,24 +180,24 @@ def to_png(
     return buffer.getvalue()
 
 
-def _frame_heat(report: ImageReport, shape: tuple[int, int]) -> np.ndarray:
-    """All heatmaps of a report on one (h, w) picture, 0..1; where faces overlap, the larger value counts."""
-    heat = np.zeros(shape, np.float32)
+def _merge_heatmaps(report: ImageReport, shape: tuple[int, int]) -> np.ndarray:
+    """Merge the heatmaps of all faces into one (h, w) map, 0..1, by the maximum where faces overlap."""
+    merged = np.zeros(shape, np.float32)
     scale = np.array([shape[1] / report.frame.width, shape[0] / report.frame.height] * 2)
     for explanation in report.explanations:
         box = explanation.prediction.face.crop_box(explanation.margin)
         left, top, right, bottom = np.rint(np.array(box) * scale).astype(int).tolist()
         if explanation.empty or left == right or top == bottom:
             continue
-        small = cv2.resize(explanation.heatmap, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
-        region = heat[top:bottom, left:right]
-        # Averaging may step over 1 by a rounding error.
-        np.maximum(region, np.clip(small, 0, 1), out=region)
-    return heat
+        resized = cv2.resize(explanation.heatmap, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+        region = merged[top:bottom, left:right]
+        # Resampling may exceed 1 by a rounding error.
+        np.maximum(region, np.clip(resized, 0, 1), out=region)
+    return merged
 
 
-def _tag_forms(probabilities: list[float], marks: list[str]) -> list[list[str]]:
-    """Tags from long to short."""
+def _label_variants(probabilities: list[float], marks: list[str]) -> list[list[str]]:
+    """The labels of all faces, from the longest variant to the shortest."""
     faces = list(enumerate(zip(probabilities, marks, strict=True), start=1))
     return [
         [f"{i}  P(fake) {p:.2f}{mark}" for i, (p, mark) in faces],
@@ -254,16 +206,16 @@ def _tag_forms(probabilities: list[float], marks: list[str]) -> list[list[str]]:
     ]
 
 
-def _legend(ax: Axes, labels: list[str], doubtful: bool, threshold: float, form: int) -> None:
-    """Below the picture: what line styles and tags mean, as far as they occur."""
+def _legend(ax: Axes, labels: Sequence[str], doubtful: bool, threshold: float, variant: int) -> None:
+    """Explain below the image the line styles and labels that occur."""
     words = {"fake": f"P(fake) at or over {threshold:.2f}", "real": f"P(fake) under {threshold:.2f}"}
     handles = [
         Line2D([], [], color=COLORS[label], ls=LINES[label], lw=1.8, label=words[label])
         for label in words
         if label in labels
     ]
-    tags = ("", "tags: face, P(fake)", "tags: face")[form]
-    notes = [tags] * bool(tags) + ["?: score in doubt"] * doubtful
+    meaning = ("", "labels: face, P(fake)", "labels: face")[variant]
+    notes = [meaning] * bool(meaning) + ["?: score in doubt"] * doubtful
     if notes:
         handles.append(Line2D([], [], ls="none", label="; ".join(notes)))
     ax.legend(
@@ -279,13 +231,13 @@ def _legend(ax: Axes, labels: list[str], doubtful: bool, threshold: float, form:
 
 
 def _draw_threshold(ax: Axes, report: ImageReport) -> None:
-    """The threshold with its words above the axes, and the band of doubt around it."""
+    """Draw the threshold, annotated above the axes, and the inconclusive band around it."""
     threshold = report.threshold
-    band = doubt(report.card.temperature)
-    shade_doubt(ax, threshold, band, upwards=False)
+    margin = inconclusive_band(report.card.temperature)
+    shade_inconclusive(ax, threshold, margin, vertical=False)
     ax.axvline(threshold, color="0.25", lw=1.2, ls=":")
     ax.annotate(
-        f"threshold {threshold:.2f}, in doubt within {band:.2f}",
+        f"threshold {threshold:.2f}, inconclusive within {margin:.2f}",
         (threshold, 1),
         (0, 3),
         xycoords=("data", "axes fraction"),
@@ -295,8 +247,8 @@ def _draw_threshold(ax: Axes, report: ImageReport) -> None:
     )
 
 
-def _heat_line(report: ImageReport, strength: float) -> str:
-    """Method, target, layer, and the peaks that the colours are shares of."""
+def _heatmap_line(report: ImageReport, strength: float) -> str:
+    """Method, target, layer, and the peaks that the colours are relative to."""
     first = report.explanations[0]
     line = f"{first.method} for {first.target} at {displayable(first.layer, 40)}, strength {strength:.2f}"
     peaks = [e.peak for e in report.explanations if not e.empty]

@@ -1,4 +1,4 @@
-"""Where to write beside boxes so that nothing is covered. Plain geometry, imports nothing of the package."""
+"""Place the labels of face boxes so that they cover neither each other nor the faces. Plain geometry."""
 
 from __future__ import annotations
 
@@ -6,48 +6,48 @@ from collections.abc import Sequence
 
 Rectangle = tuple[float, float, float, float]
 
-# Of the font size: mean advance of digits and letters in DejaVu Sans, a line's height, and the tag's rim.
-CHARACTER, LINE, RIM = 0.62, 1.2, 0.25
-# What is worst, in order: to hide another tag, to hide another face, to hide part of the own face.
-_HIDES_TAG, _HIDES_FACE, _HIDES_OWN = 8.0, 3.0, 1.0
+# Relative to the font size: mean width of digits and letters in DejaVu Sans, line height, padding of a label.
+CHARACTER, LINE, PADDING = 0.62, 1.2, 0.25
+# Cost of covering another label, another face, and the label's own face.
+_COST_LABEL, _COST_FACE, _COST_OWN = 8.0, 3.0, 1.0
 
 
-def tag_size(text: str, font: float) -> tuple[float, float]:
-    """Width and height of one line of text with its rim, in the unit of ``font``."""
-    return (len(text) * CHARACTER + 2 * RIM) * font, (LINE + 2 * RIM) * font
+def label_size(text: str, font: float) -> tuple[float, float]:
+    """Return the width and height of one line of text with its padding, in the unit of ``font``."""
+    return (len(text) * CHARACTER + 2 * PADDING) * font, (LINE + 2 * PADDING) * font
 
 
 def place_labels(
     boxes: Sequence[Rectangle],
-    forms: Sequence[Sequence[str]],
+    variants: Sequence[Sequence[str]],
     bounds: tuple[float, float],
     font: float,
 ) -> tuple[int, list[tuple[float, float]]]:
-    """Choose the longest form of the tags that leaves all of them legible, and a place for each.
+    """Choose the longest variant of the labels in which all are legible, and place each of them.
 
     Parameters
     ----------
     boxes
         ``(left, top, right, bottom)`` of the faces, in pixels.
-    forms
-        The tags from long to short: ``forms[k][i]`` is the k-th form of face i's tag.
+    variants
+        The labels from long to short: ``variants[k][i]`` is the k-th variant of the label of face i.
     bounds
-        Width and height of the picture. Tags stay inside where they fit at all.
+        Width and height of the image. Labels stay inside where they fit at all.
     font
-        Font size in pixels of the picture.
+        Font size in image pixels.
 
     Returns
     -------
-    form
-        Index of the form that was chosen: the first in which no tag hides another, else the last.
+    variant
+        Index of the chosen variant: the first in which no label covers another, else the last.
     corners
-        The left upper corner of each tag.
+        The upper left corner of each label.
     """
-    for form, texts in enumerate(forms):
-        last = form == len(forms) - 1
-        tags = _place(boxes, texts, bounds, font, clashes=last)
-        if tags is not None:
-            return form, [(tag[0], tag[1]) for tag in tags]
+    for variant, texts in enumerate(variants):
+        last = variant == len(variants) - 1
+        labels = _place(boxes, texts, bounds, font, allow_overlap=last)
+        if labels is not None:
+            return variant, [(label[0], label[1]) for label in labels]
     return 0, []
 
 
@@ -57,32 +57,32 @@ def _place(
     bounds: tuple[float, float],
     font: float,
     *,
-    clashes: bool,
+    allow_overlap: bool,
 ) -> list[Rectangle] | None:
-    """A place for each tag; None where two of them would overlap although ``clashes`` are not allowed."""
+    """Place each label; None where two would overlap and ``allow_overlap`` is false."""
     placed: list[Rectangle] = []
     for i, text in enumerate(texts):
         others = [box for j, box in enumerate(boxes) if j != i]
-        choices = _candidates(boxes[i], tag_size(text, font), bounds)
+        choices = _candidates(boxes[i], label_size(text, font), bounds)
 
-        def cost(tag: Rectangle, own: Rectangle = boxes[i], others: list[Rectangle] = others) -> float:
+        def cost(label: Rectangle, own: Rectangle = boxes[i], others: list[Rectangle] = others) -> float:
             return (
-                _HIDES_TAG * sum(overlap(tag, p) for p in placed)
-                + _HIDES_FACE * sum(overlap(tag, o) for o in others)
-                + _HIDES_OWN * overlap(tag, own)
+                _COST_LABEL * sum(overlap(label, p) for p in placed)
+                + _COST_FACE * sum(overlap(label, o) for o in others)
+                + _COST_OWN * overlap(label, own)
             )
 
-        # min() keeps the first of equals, so the order of the candidates is the order of preference.
+        # min() returns the first of equal candidates, so their order is the order of preference.
         best = min(choices, key=cost)
-        # A hundredth is a matter of rounding.
-        if not clashes and any(overlap(best, p) > 0.01 for p in placed):
+        # Up to a hundredth is rounding.
+        if not allow_overlap and any(overlap(best, p) > 0.01 for p in placed):
             return None
         placed.append(best)
     return placed
 
 
 def _candidates(box: Rectangle, size: tuple[float, float], bounds: tuple[float, float]) -> list[Rectangle]:
-    """Above, below, right, left, and inside the box, all moved into the picture."""
+    """Places above, below, right, left, and inside the box, all moved into the image."""
     left, top, right, bottom = box
     width, height = size
     corners = [
@@ -104,7 +104,7 @@ def _candidates(box: Rectangle, size: tuple[float, float], bounds: tuple[float, 
 
 
 def overlap(a: Rectangle, b: Rectangle) -> float:
-    """The share of ``a`` that ``b`` covers, 0..1."""
+    """Return the share of ``a`` that ``b`` covers, 0..1."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     if width <= 0 or height <= 0:

@@ -1,13 +1,11 @@
-"""What the plots of :mod:`redeepfake_nb.view.image` have in common: axes, pictures, boxes, tags, words."""
+"""Draw what several plots share: axes, images, face boxes, labels, titles."""
 
 from __future__ import annotations
 
 import textwrap
-from functools import lru_cache
 from typing import Any
 
 import cv2
-import matplotlib
 import numpy as np
 from matplotlib import font_manager, patheffects
 from matplotlib.axes import Axes
@@ -18,84 +16,83 @@ from .palette import COLORS, LINES
 
 Canvas = Axes | FigureBase | None
 
-# Figures are at most this wide and their pictures at most this high, in inches: a notebook's cell.
+# Largest width of a figure and height of an image in it, in inches: what fits a notebook's cell.
 WIDTH, HEIGHT = 9.0, 5.5
-# Longest side of a picture as it is drawn. More than a screen shows only costs time.
-MAX_DRAWN = 1600
+# Longest side of a drawn image in pixels; more than a screen shows only costs time.
+MAX_PIXELS = 1600
 FONT = 9.0
-# For text from outside: no `$...$` or `_` may be read as a formula, whatever the settings.
-LITERAL = {"parse_math": False, "usetex": False}
+# For text from outside: no `$...$` or `_` is read as a formula, whatever the settings.
+LITERAL: dict[str, Any] = {"parse_math": False, "usetex": False}
 
 
-def shade_doubt(ax: Axes, threshold: float, reach: float, *, upwards: bool) -> None:
-    """Shade the scores so near to the threshold that they decide nothing, along the axis of P(fake)."""
-    span = ax.axhspan if upwards else ax.axvspan
-    low, high = max(threshold - reach, 0), min(threshold + reach, 1)
+def shade_inconclusive(ax: Axes, threshold: float, margin: float, *, vertical: bool) -> None:
+    """Shade the inconclusive scores within ``margin`` of the threshold; vertical: P(fake) is the y axis."""
+    span = ax.axhspan if vertical else ax.axvspan
+    low, high = max(threshold - margin, 0), min(threshold + margin, 1)
     span(low, high, color=COLORS["inconclusive"], alpha=0.22, lw=0)
 
 
-def make_axes(ax: Canvas, size: tuple[float, float], columns: int = 1, rows: int = 1) -> tuple[Any, bool]:
-    """What to draw on, and whether its figure has the size in inches that was asked for."""
+def make_axes(ax: Canvas, size: tuple[float, float]) -> tuple[Axes, bool]:
+    """Return the Axes to draw on, and whether their figure has the given size in inches."""
     if isinstance(ax, Axes):
         return ax, False
-    if ax is None:
-        # Here, because importing pyplot chooses a backend.
-        from matplotlib import pyplot
-
-        return pyplot.subplots(rows, columns, figsize=size, layout="constrained")[1], True
-    if isinstance(ax, Figure):
-        ax.set_layout_engine("constrained")
-        ax.set_size_inches(size)
-    return ax.subplots(rows, columns), isinstance(ax, Figure)
+    figure = _sized(ax, size)
+    return figure.subplots(), isinstance(figure, Figure)
 
 
 def make_grid(ax: Canvas, size: tuple[float, float], rows: int, columns: int, **options: Any) -> np.ndarray:
-    """(rows * columns,) Axes for a plot of several panels; single Axes raise ValueError."""
+    """Return (rows * columns,) Axes for a plot with several panels; single Axes raise ValueError."""
     if isinstance(ax, Axes):
-        raise ValueError("this plot has several panels: give it a figure, or nothing")
-    if ax is None:
+        raise ValueError("this plot has several panels: give a Figure, a SubFigure or None, not Axes")
+    return _sized(ax, size).subplots(rows, columns, squeeze=False, **options).ravel()
+
+
+def _sized(figure: FigureBase | None, size: tuple[float, float]) -> FigureBase:
+    """The figure, or a new one of pyplot for None, with this size in inches; a SubFigure keeps its own."""
+    if figure is None:
+        # Imported here, because importing pyplot chooses a backend.
         from matplotlib import pyplot
 
-        ax = pyplot.figure(layout="constrained")
-    if isinstance(ax, Figure):
-        ax.set_layout_engine("constrained")
-        ax.set_size_inches(size)
-    return ax.subplots(rows, columns, squeeze=False, **options).ravel()
+        figure = pyplot.figure()
+    if isinstance(figure, Figure):
+        figure.set_layout_engine("constrained")
+        figure.set_size_inches(size)
+    return figure
 
 
-def fitted(width: int, height: int) -> tuple[float, float]:
-    """Inches of a picture that is as large as a notebook allows, in its own proportions."""
+def fit_size(width: int, height: int) -> tuple[float, float]:
+    """Return the largest size within :data:`WIDTH` x :data:`HEIGHT` inches with an image's aspect ratio."""
     scale = min(WIDTH / width, HEIGHT / height)
     return width * scale, height * scale
 
 
 def points_per_pixel(ax: Axes, width: int, height: int) -> float:
-    """Typographic points (1/72 inch) that one pixel of a picture takes up on axes of somebody else's."""
+    """Return the typographic points (1/72 inch) per pixel of an image of this size drawn on ``ax``."""
     room = ax.get_window_extent()
     return min(room.width / width, room.height / height) * 72 / ax.figure.dpi
 
 
-def shrunk(image: np.ndarray) -> np.ndarray:
-    """The picture, with no more pixels than can be seen of it."""
+def downscale(image: np.ndarray) -> np.ndarray:
+    """Shrink an image whose longer side exceeds :data:`MAX_PIXELS`; return any other unchanged."""
     height, width = image.shape[:2]
-    scale = MAX_DRAWN / max(height, width)
+    scale = MAX_PIXELS / max(height, width)
     if scale >= 1:
         return image
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
-def draw_picture(ax: Axes, pixels: np.ndarray, width: int, height: int) -> None:
-    """A picture on axes in units of ``width`` x ``height`` pixels, however many pixels are drawn."""
-    # The corner of the first pixel is (0, 0), as in boxes, and not its centre, as matplotlib has it.
+def draw_image(ax: Axes, pixels: np.ndarray, width: int, height: int) -> None:
+    """Draw an image on axes of ``width`` x ``height`` units, whatever its number of pixels."""
+    # (0, 0) is the corner of the first pixel, as in boxes, not its centre, as is matplotlib's default.
     ax.imshow(pixels, extent=(0, width, height, 0), aspect="equal")
     ax.set_axis_off()
 
 
 def draw_box(ax: Axes, box: tuple[int, int, int, int], label: str) -> None:
-    """A face's box in the colour and the line style of its label."""
+    """Draw a face box in the colour and line style of its label."""
     left, top, right, bottom = box
-    # The white rim keeps a box visible on a background of its own colour.
+    # The white rim keeps the box visible on a background of the same colour.
     rim = patheffects.withStroke(linewidth=3.6, foreground="white", alpha=0.85)
     ax.add_patch(
         Rectangle(
@@ -107,14 +104,14 @@ def draw_box(ax: Axes, box: tuple[int, int, int, int], label: str) -> None:
             linestyle=LINES[label],
             linewidth=1.8,
             path_effects=[rim],
-            # A box at the picture's edge keeps its full line.
+            # A box at the image's edge keeps its full line width.
             clip_on=False,
         )
     )
 
 
-def draw_tag(ax: Axes, corner: tuple[float, float], text: str, label: str, font: float) -> None:
-    """Words on a white plate with its left upper corner there."""
+def draw_label(ax: Axes, corner: tuple[float, float], text: str, label: str, font: float) -> None:
+    """Write text on a white background with its upper left corner at ``corner``."""
     ax.annotate(
         text,
         corner,
@@ -129,8 +126,8 @@ def draw_tag(ax: Axes, corner: tuple[float, float], text: str, label: str, font:
     )
 
 
-def draw_notice(ax: Axes, text: str) -> None:
-    """Words in the middle."""
+def draw_message(ax: Axes, text: str) -> None:
+    """Write a message in the middle of the axes."""
     ax.text(
         0.5,
         0.5,
@@ -145,80 +142,21 @@ def draw_notice(ax: Axes, text: str) -> None:
 
 
 def draw_title(ax: Axes, text: str, width: float | None = None) -> None:
-    """A title broken into lines that fit ``width`` inches; None means the width of the axes."""
+    """Write a title, wrapped to ``width`` inches; None means the width of the axes."""
     if width is None:
         width = ax.get_window_extent().width / ax.figure.dpi
-    ax.set_title(wrapped(text, width), fontsize=FONT + 1, **LITERAL)
+    ax.set_title(wrap_text(text, width), fontsize=FONT + 1, **LITERAL)
 
 
-def wrapped(text: str, width: float) -> str:
-    """Text of a title's size in lines of at most ``width`` inches, each line of the text by itself."""
+def wrap_text(text: str, width: float) -> str:
+    """Wrap each line of a text of title size to ``width`` inches."""
     room = max(int(width * 72 / ((FONT + 1) * 0.55)), 20)
     return "\n".join(textwrap.fill(line, room) for line in text.split("\n"))
 
 
-def printable(text: str) -> str:
-    """The text with a replacement sign for what the font lacks; matplotlib would warn of each character."""
+def replace_missing_glyphs(text: str) -> str:
+    """Replace characters that the font lacks; matplotlib would warn about each of them."""
     font = font_manager.get_font(font_manager.findfont(font_manager.FontProperties()))
     return "".join(
         c if c == "\n" or font.get_char_index(ord(c)) else "\N{REPLACEMENT CHARACTER}" for c in text
     )
-
-
-# Perceptually uniform, and over most of its range of hues that skin does not have.
-HEAT = "viridis"
-
-
-def overlay(image: np.ndarray, heatmap: np.ndarray, strength: float = 0.5) -> np.ndarray:
-    """Lay a heatmap over a picture.
-
-    Each pixel is mixed with its heat's colour by ``strength * heat``, so that a place without heat stays
-    exactly as it is.
-
-    Parameters
-    ----------
-    image
-        (H, W, 3) uint8 RGB.
-    heatmap
-        (H, W) float, 0..1.
-    strength
-        0..1: 0 shows the picture alone, 1 hides it under the hottest places.
-
-    Returns
-    -------
-    numpy.ndarray
-        (H, W, 3) uint8 RGB, a new array.
-
-    Raises
-    ------
-    ValueError
-        Another shape or type, or values out of range.
-    """
-    strength = checked_strength(strength)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"image must be (H, W, 3) uint8, not {image.shape} {image.dtype}")
-    if heatmap.shape != image.shape[:2]:
-        raise ValueError(f"heatmap must have the image's shape {image.shape[:2]}, not {heatmap.shape}")
-    # NaN fails this comparison too.
-    if not np.all((heatmap >= 0) & (heatmap <= 1)):
-        raise ValueError("heatmap must lie between 0 and 1")
-    heat = heatmap.astype(np.float32)
-    share = (strength * heat)[..., None]
-    return np.rint(image * (1 - share) + heat_colors(heat) * share).astype(np.uint8)
-
-
-@lru_cache(maxsize=1)
-def _palette() -> np.ndarray:
-    """(256, 3) float32 RGB, 0..255."""
-    return (matplotlib.colormaps[HEAT](np.linspace(0, 1, 256))[:, :3] * 255).astype(np.float32)
-
-
-def heat_colors(heat: np.ndarray) -> np.ndarray:
-    """(H, W) 0..1 -> (H, W, 3) float32 RGB, 0..255."""
-    return _palette()[np.rint(heat * 255).astype(np.uint8)]
-
-
-def checked_strength(strength: float) -> float:
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength must lie between 0 and 1, not {strength}")
-    return float(strength)

@@ -1,53 +1,57 @@
-"""Plots of a :class:`VideoReport`: who scores what at which second, who is in it, which frames speak loudest.
-
-They follow the rules of :mod:`redeepfake_nb.view.image`, where they can be had from too.
-"""
+"""Plot a :class:`VideoReport`: P(fake) over time, the persons, and the frames with the highest scores."""
 
 from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.typing import LineStyleType
 
-from ..analysis.verdict import doubt
+from ..analysis.verdict import inconclusive_band
 from ..analysis.video_report import Person, VideoReport
 from ..errors import displayable
-from .palette import COLORS, MARKERS
+from .heatmap import overlay
+from .palette import BLUISH_GREEN, COLORS, MARKERS, ORANGE, REDDISH_PURPLE, SKY_BLUE
 from .style import (
     FONT,
     LITERAL,
     WIDTH,
     Canvas,
     draw_box,
-    draw_notice,
-    draw_picture,
+    draw_image,
+    draw_message,
     draw_title,
     make_axes,
-    overlay,
-    printable,
-    shade_doubt,
-    wrapped,
+    make_grid,
+    replace_missing_glyphs,
+    shade_inconclusive,
+    wrap_text,
 )
 
-# Okabe and Ito's colours that stand for nothing else here, each with a line style of its own.
-_PEOPLE = (
+# Colours that no label has, each with its own line style; they repeat after the last.
+_PERSON_STYLES: tuple[tuple[str, LineStyleType], ...] = (
     ("#000000", "-"),
-    ("#009E73", "--"),
-    ("#CC79A7", "-."),
-    ("#E69F00", ":"),
-    ("#56B4E9", (0, (5, 1, 1, 1, 1, 1))),
+    (BLUISH_GREEN, "--"),
+    (REDDISH_PURPLE, "-."),
+    (ORANGE, ":"),
+    (SKY_BLUE, (0, (5, 1, 1, 1, 1, 1))),
 )
-_MOST = len(_PEOPLE)
-# Beyond this many times the usual distance between sightings there is a gap.
+# A line breaks where sightings are farther apart than this many times the median interval of the frames.
 _GAP = 2.5
 
 
-def plot_timeline(report: VideoReport, ax: Canvas = None, *, moment: float | None = None) -> Axes:
-    """P(fake) over time, one line per person.
+def plot_timeline(
+    report: VideoReport,
+    ax: Canvas = None,
+    *,
+    moment: float | None = None,
+    manipulated: tuple[float, float] | None = None,
+) -> Axes:
+    """Plot P(fake) over time, one line per person.
 
     Points are single frames: vermilion diamonds at or over the threshold, blue circles under it, hollow where
-    the face was followed and not detected. Lines join the points of one person, and break where the person is
-    not seen. The band around each line is the range of its neighbouring frames. Ticks below are frames that
-    were looked at without a face.
+    the face was tracked and not detected. A line joins the points of one person, and breaks where the person
+    is absent. The band around a line is the range of its neighbouring frames. Ticks below the axis are
+    analysed frames without a face.
 
     Parameters
     ----------
@@ -57,16 +61,18 @@ def plot_timeline(report: VideoReport, ax: Canvas = None, *, moment: float | Non
         Axes, Figure or SubFigure to draw on, or None for a new pyplot figure.
     moment
         Seconds; marked by a vertical line.
+    manipulated
+        First and last second of an interval that is known to be manipulated; hatched.
 
     Returns
     -------
     matplotlib.axes.Axes
-        Seconds from left to right, P(fake) upwards.
+        Seconds on the x axis, P(fake) on the y axis.
     """
     ax, own = make_axes(ax, (WIDTH, 3.6))
     end = max(report.duration or 0.0, float(report.frame_times.max(initial=0.0)))
     threshold = report.threshold
-    shade_doubt(ax, threshold, doubt(report.card.temperature), upwards=True)
+    shade_inconclusive(ax, threshold, inconclusive_band(report.card.temperature), vertical=True)
     ax.axhline(threshold, color="0.25", lw=1.0, ls=":")
     ax.annotate(
         f"threshold {threshold:.2f}",
@@ -80,12 +86,14 @@ def plot_timeline(report: VideoReport, ax: Canvas = None, *, moment: float | Non
     )
     step = float(np.median(np.diff(report.frame_times))) if report.frames > 1 else 1.0
     for person in report.persons:
-        _draw_person(ax, person, threshold, step, len(report.persons))
+        _draw_person(ax, person, threshold, step)
     empty = np.setdiff1d(report.frame_times, [s.timestamp for s in report.sightings])
     if len(empty):
         ax.plot(
             empty, np.full(len(empty), -0.03), "|", color="0.5", ms=5, clip_on=False, label="no face found"
         )
+    if manipulated is not None:
+        ax.axvspan(*manipulated, fill=False, hatch="//", edgecolor="0.8", zorder=0)
     if moment is not None:
         ax.axvline(moment, color="0.1", lw=1.2, alpha=0.7)
     ax.set_xlim(0, max(end, 1e-3))
@@ -96,17 +104,17 @@ def plot_timeline(report: VideoReport, ax: Canvas = None, *, moment: float | Non
     ax.tick_params(labelsize=FONT)
     ax.spines[["top", "right"]].set_visible(False)
     if report.sightings:
-        _explain_markers(ax, report)
+        _add_marker_legend(ax, report)
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, frameon=False, fontsize=FONT)
     else:
-        draw_notice(ax, "no face was found")
-    name = printable(displayable(report.name, 70))
+        draw_message(ax, "no face was found")
+    name = replace_missing_glyphs(displayable(report.name, 70))
     draw_title(ax, f"{report.verdict.headline}\n{name}", WIDTH if own else None)
     return ax
 
 
-def _explain_markers(ax: Axes, report: VideoReport) -> None:
-    """Entries for the legend, as far as they occur; the points themselves lie on lines of their own."""
+def _add_marker_legend(ax: Axes, report: VideoReport) -> None:
+    """Add legend entries for the markers that occur; the points themselves are not labelled."""
     words = {
         "fake": f"frame at or over {report.threshold:.2f}",
         "real": f"frame under {report.threshold:.2f}",
@@ -115,11 +123,11 @@ def _explain_markers(ax: Axes, report: VideoReport) -> None:
         if any(s.label(report.threshold) == label for s in report.sightings):
             ax.plot([], [], MARKERS[label], color=COLORS[label], ms=5, label=text)
     if any(s.bridged for s in report.sightings):
-        ax.plot([], [], "o", color="0.4", mfc="white", ms=5, label="hollow: followed, not detected")
+        ax.plot([], [], "o", color="0.4", mfc="white", ms=5, label="hollow: tracked, not detected")
 
 
-def _draw_person(ax: Axes, person: Person, threshold: float, step: float, people: int) -> None:
-    color, style = _PEOPLE[person.number % _MOST]
+def _draw_person(ax: Axes, person: Person, threshold: float, step: float) -> None:
+    color, style = _PERSON_STYLES[person.number % len(_PERSON_STYLES)]
     times = np.array([s.timestamp for s in person.sightings])
     values = np.array([s.probability for s in person.sightings])
     label = f"{person.name}: {person.probability:.2f}"
@@ -150,23 +158,32 @@ def _draw_person(ax: Axes, person: Person, threshold: float, step: float, people
 
 
 def _neighbours(values: np.ndarray, reach: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest value among each value and the two before and after it."""
+    """Minimum and maximum over each value and ``reach`` values before and after it."""
     padded = np.pad(values, reach, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
     return windows.min(axis=1), windows.max(axis=1)
 
 
 def plot_persons(report: VideoReport, ax: Canvas = None, *, columns: int = 4) -> np.ndarray:
-    """Everybody in the video: the best view of the face, P(fake) over all frames, and the verdict.
+    """Draw each person of a video: the best view of the face, P(fake) over all frames, and the verdict.
+
+    Parameters
+    ----------
+    report
+        From :func:`redeepfake_nb.analyze_video`.
+    ax
+        A Figure or SubFigure to fill, or None for a new pyplot figure.
+    columns
+        Persons per row.
 
     Returns
     -------
     numpy.ndarray
-        One Axes per person, in order.
+        One Axes per person, in order; a single one with a message where there is none.
     """
     people = report.persons
     if not people:
-        return _nothing(ax, "no face was found")
+        return _message(ax, "no face was found")
     captions = [
         [
             f"{p.name}: {p.verdict.label}",
@@ -177,7 +194,7 @@ def plot_persons(report: VideoReport, ax: Canvas = None, *, columns: int = 4) ->
     ]
     axes = _grid(ax, len(people), columns, lines=5)
     for axis, person, caption in zip(axes, people, captions, strict=True):
-        _draw_cutout(axis, person, report)
+        _draw_portrait(axis, person, report)
         _caption(axis, caption, WIDTH / columns)
     return axes
 
@@ -185,22 +202,28 @@ def plot_persons(report: VideoReport, ax: Canvas = None, *, columns: int = 4) ->
 def plot_suspicious_frames(
     report: VideoReport, ax: Canvas = None, *, strength: float = 0.5, columns: int = 4
 ) -> np.ndarray:
-    """The faces that speak loudest for ``fake``, with their heatmaps, strongest first.
+    """Draw the faces with the highest P(fake) of a video, with their heatmaps, highest first.
 
-    They are the highest scores of the video whatever their height: also a genuine video has some.
+    They are the highest whatever their value: a real video has some too.
 
     Parameters
     ----------
+    report
+        From :func:`redeepfake_nb.analyze_video`.
+    ax
+        A Figure or SubFigure to fill, or None for a new pyplot figure.
     strength
         0..1, how strongly heatmaps are laid over the faces.
+    columns
+        Frames per row.
 
     Returns
     -------
     numpy.ndarray
-        One Axes per frame.
+        One Axes per frame; a single one with a message where there is none.
     """
     if not report.evidence:
-        return _nothing(ax, "no frame was kept")
+        return _message(ax, "no frames were kept")
     axes = _grid(ax, len(report.evidence), columns, lines=5)
     for i, (axis, prediction) in enumerate(zip(axes, report.evidence, strict=True)):
         face = prediction.face
@@ -213,53 +236,42 @@ def plot_suspicious_frames(
             image = image if explanation.empty else overlay(image, explanation.heatmap, strength)
             peak = "no positive evidence" if explanation.empty else f"peak {explanation.peak:.3g}"
             caption.append(f"{explanation.method}, {peak}")
-        draw_picture(axis, image, image.shape[1], image.shape[0])
+        draw_image(axis, image, image.shape[1], image.shape[0])
         _caption(axis, caption, WIDTH / columns)
     return axes
 
 
-def _draw_cutout(ax: Axes, person: Person, report: VideoReport) -> None:
+def _draw_portrait(ax: Axes, person: Person, report: VideoReport) -> None:
     if person.portrait is None:
         ax.set_axis_off()
-        draw_notice(ax, "no picture kept")
+        draw_message(ax, "no image was kept")
         return
     face = person.portrait.face
     left, top, right, bottom = face.crop_box(0.4)
     image = face.frame.image[top:bottom, left:right]
-    draw_picture(ax, image, image.shape[1], image.shape[0])
+    draw_image(ax, image, image.shape[1], image.shape[0])
     label = "fake" if person.probability >= report.threshold else "real"
-    draw_box(ax, tuple(v - o for v, o in zip(face.box, (left, top, left, top), strict=True)), label)
+    x0, y0, x1, y1 = face.box
+    draw_box(ax, (x0 - left, y0 - top, x1 - left, y1 - top), label)
 
 
 def _caption(ax: Axes, lines: list[str], width: float) -> None:
-    ax.set_title("\n".join(wrapped(line, width) for line in lines), fontsize=FONT, **LITERAL)
+    ax.set_title("\n".join(wrap_text(line, width) for line in lines), fontsize=FONT, **LITERAL)
 
 
-def _nothing(ax: Canvas, text: str) -> np.ndarray:
+def _message(ax: Canvas, text: str) -> np.ndarray:
     ax, _ = make_axes(ax, (WIDTH / 2, 1.2))
     ax.set_axis_off()
-    draw_notice(ax, text)
+    draw_message(ax, text)
     return np.array([ax])
 
 
 def _grid(ax: Canvas, count: int, columns: int, lines: int) -> np.ndarray:
-    """``count`` axes in rows of at most ``columns``; what is left over of the last row stays empty."""
+    """Make ``count`` Axes in rows of ``columns``, with room for a title of so many lines above each."""
     if columns < 1:
         raise ValueError(f"columns must be at least 1, not {columns}")
     rows = -(-count // columns)
-    if isinstance(ax, Axes):
-        raise ValueError("this plot fills a figure; give a Figure, a SubFigure or None")
-    size = (WIDTH, rows * (WIDTH / columns + 0.17 * lines) + 0.15)
-    if ax is None:
-        from matplotlib import pyplot
-
-        figure = pyplot.figure(figsize=size, layout="constrained")
-    else:
-        figure = ax
-        if hasattr(figure, "set_size_inches"):
-            figure.set_layout_engine("constrained")
-            figure.set_size_inches(size)
-    axes = np.array(figure.subplots(rows, columns), ndmin=1).reshape(-1)
+    axes = make_grid(ax, (WIDTH, rows * (WIDTH / columns + 0.17 * lines) + 0.15), rows, columns)
     for spare in axes[count:]:
         spare.set_axis_off()
     return axes[:count]

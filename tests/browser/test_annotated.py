@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 from redeepfake_nb import analyze_video, report
-from redeepfake_nb.datasets.samples import SECONDS, sample_video
+from redeepfake_nb.datasets.samples import CLIP_SECONDS, sample_video
 
 
 def test_it_plays(chrome, classifier, tmp_path: Path) -> None:
@@ -26,4 +26,4 @@ def test_it_plays(chrome, classifier, tmp_path: Path) -> None:
         }"""
     )
     page.close()
-    assert facts == [pytest.approx(SECONDS, abs=0.1), 480, 3, None]
+    assert facts == [pytest.approx(CLIP_SECONDS, abs=0.1), 480, 3, None]

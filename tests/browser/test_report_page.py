@@ -16,7 +16,7 @@ def test_the_page(chrome, classifier: Classifier, tmp_path: Path) -> None:
     write(files / "x.png", 230).rename(files / NAME)
     (files / f"empty{NAME}").touch()
     result = scan(files, tmp_path / "j.sqlite", classifier, workers=0, detector=square)
-    out = report.html(result, tmp_path / "r.html", classifier=classifier, detector=square, check=1)
+    out = report.html(result, tmp_path / "r.html", classifier=classifier, detector=square, check_top=1)
 
     page = chrome.new_page(viewport={"width": 390, "height": 800})
     asked: list[str] = []
@@ -33,7 +33,7 @@ def test_the_page(chrome, classifier: Classifier, tmp_path: Path) -> None:
         # Every picture is drawn, the style is taken, and nothing sticks out sideways.
         assert page.evaluate("[...document.images].every((i) => i.complete && i.naturalWidth > 0)")
         assert page.locator("img").count() >= 4
-        border = "getComputedStyle(document.querySelector('.verdict')).borderLeftWidth"
+        border = "getComputedStyle(document.querySelector('.rdf-verdict')).borderLeftWidth"
         assert page.evaluate(border) == "6px"
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         # A click in the summary goes to the file.

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 from helpers import video_records
-from helpers.small_clips import LEFT, RATE, clip, level, picture, squares, three_seconds, with_tone
+from helpers.small_clips import LEFT, RATE, clip, detect_squares, level, picture, three_seconds, with_tone
 
 from redeepfake_nb import Classifier, InputError, OutputError, analyze_video, open_video
 from redeepfake_nb.report import annotated_video as annotation
@@ -21,7 +21,7 @@ ORANGE, BLUE = (213, 94, 0), (0, 114, 178)
 
 @pytest.fixture(scope="module")
 def report(classifier: Classifier):
-    return analyze_video(three_seconds(), classifier, frames="all", detector=squares, explain_top=0)
+    return analyze_video(three_seconds(), classifier, frames="all", detector=detect_squares, explain_top=0)
 
 
 def frames_of(path: Path) -> list:
@@ -111,7 +111,7 @@ def test_between_frames_boxes_follow_a_straight_line() -> None:
 @pytest.mark.parametrize(("codec", "becomes"), [("aac", "aac"), ("flac", "aac"), ("pcm_s16le", "aac")])
 def test_sound_is_kept_in_time(classifier: Classifier, tmp_path: Path, codec: str, becomes: str) -> None:
     data = with_tone([picture(level(0.1))] * 20, codec)
-    report = analyze_video(data, classifier, frames=4, detector=squares, explain_top=0)
+    report = analyze_video(data, classifier, frames=4, detector=detect_squares, explain_top=0)
     path = annotate_video(report, tmp_path / "out.mp4")
     with av.open(str(path)) as container:
         sound = container.streams.audio[0]
@@ -128,7 +128,7 @@ def test_sound_is_kept_in_time(classifier: Classifier, tmp_path: Path, codec: st
 
 def test_odd_sides_lose_a_row_and_a_column(classifier: Classifier, tmp_path: Path) -> None:
     data = clip([picture(level(0.1))[:119, :159]] * 5)
-    report = analyze_video(data, classifier, frames=2, detector=squares, explain_top=0)
+    report = analyze_video(data, classifier, frames=2, detector=detect_squares, explain_top=0)
     (size,) = {(f.width, f.height) for f in frames_of(annotate_video(report, tmp_path / "out.mp4"))}
     assert size == (158, 118)
 

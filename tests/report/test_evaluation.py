@@ -1,4 +1,4 @@
-"""A folder of results: complete, the same each time, and never a half of one."""
+"""The folder of evaluation results: complete, reproducible, and written atomically."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from redeepfake_nb import Classifier
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 from redeepfake_nb.errors import OutputError
 from redeepfake_nb.evaluation.assessment import assess
-from redeepfake_nb.report import evaluation as judging
-from redeepfake_nb.report.evaluation import judge_model, summary
+from redeepfake_nb.report import evaluation
+from redeepfake_nb.report.evaluation import save_evaluation, summary
 
 CHARTS = ["confusion", "faces", "precision_recall", "reliability", "roc", "scores", "slices"]
 
@@ -27,19 +27,20 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> LabelledFaces:
 @pytest.fixture(scope="module")
 def results(faces: LabelledFaces, classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("results") / "deep" / "out"
-    return judge_model(classifier, faces, out, sweep=4, resamples=20)
+    return save_evaluation(classifier, faces, out, sweep=4, resamples=20)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_what_is_written(results: Path, faces: LabelledFaces, classifier: Classifier) -> None:
     pictures = [f"{name}.png" for name in (*CHARTS, "robustness")]
     tables = ["metrics.json", "robustness.csv", "scores.csv", "slices.csv", "summary.md"]
     assert sorted(contents(results)) == sorted(pictures + tables)
     assert all(contents(results)[name].startswith(b"\x89PNG") for name in pictures)
-    # Nothing of the workshop is left beside it.
+    # The temporary folder is gone.
     assert [path.name for path in results.parent.iterdir()] == ["out"]
     found = assess(classifier, faces, resamples=20)
     values = json.loads((results / "metrics.json").read_text())
@@ -49,11 +50,12 @@ def test_what_is_written(results: Path, faces: LabelledFaces, classifier: Classi
     assert scores["probability"].to_list() == pytest.approx(list(found.probabilities), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_same_bytes_again_over_itself(
     results: Path, faces: LabelledFaces, classifier: Classifier
 ) -> None:
     before = contents(results)
-    judge_model(classifier, faces, results, sweep=4, resamples=20)
+    save_evaluation(classifier, faces, results, sweep=4, resamples=20)
     assert contents(results) == before
     assert [path.name for path in results.parent.iterdir()] == ["out"]
 
@@ -61,35 +63,36 @@ def test_the_same_bytes_again_over_itself(
 def test_summary_in_words(faces: LabelledFaces, classifier: Classifier) -> None:
     text = summary(assess(classifier, faces, false_alarm=0.25, resamples=0))
     assert "8 faces (4 real, 4 fake), 0 more could not be read" in text
-    # One real of four may be called: the lowest score above the second highest real, 100, is 150, a fake.
-    assert "chosen on these very faces so that at most 25.0% of the reals reach it" in text
-    assert "At it, 25.0% of the reals are called fake and 75.0% of the fakes are found." in text
-    assert "| auc | 0.8125 | not asked for |" in text
+    # One real face of four may be predicted fake: the lowest score above the second highest real, 100, is
+    # 150, a fake.
+    assert "chosen on these very faces so that at most 25.0% of the real faces reach it" in text
+    assert "At it, 25.0% of the real and 75.0% of the fake faces are predicted fake." in text
+    assert "| auc | 0.8125 | not computed |" in text
     assert "| brightness under 60 (grey levels) | 1 | 0 | n/a: one label | |" in text
     assert "changed" not in text
 
 
-def test_unreadable_pictures_and_names_that_are_formulas(classifier: Classifier, tmp_path: Path) -> None:
+def test_unreadable_images_and_names_that_are_formulas(classifier: Classifier, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     faces = grey_faces(folder)
     (folder / "0.png").write_bytes(b"")
     (folder / "1.png").rename(folder / "=1+1.png")
     faces.table.loc[1, "file"] = "=1+1.png"
-    out = judge_model(classifier, faces, tmp_path / "out", sweep=0, resamples=0)
+    out = save_evaluation(classifier, faces, tmp_path / "out", sweep=0, resamples=0)
     assert "robustness.csv" not in contents(out)
-    assert (out / "unreadable.csv").read_text().splitlines()[1].startswith("0.png,EmptyFile,")
-    assert "\n'=1+1.png,REAL," in (out / "scores.csv").read_text()
+    assert (out / "unreadable.csv").read_text().splitlines()[1].startswith('"0.png","EmptyFile",')
+    assert '\n"\'=1+1.png","REAL",' in (out / "scores.csv").read_text()
 
 
 def test_a_folder_with_something_else_is_left_alone(
     faces: LabelledFaces, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
-    # It is refused before the work, not after it.
-    monkeypatch.setattr(judging, "assess", lambda *_, **__: pytest.fail("work was done"))
-    with pytest.raises(OutputError, match="something other than earlier results"):
-        judge_model(classifier, faces, tmp_path)
+    # The folder is refused before the evaluation.
+    monkeypatch.setattr(evaluation, "assess", lambda *_, **__: pytest.fail("the model was evaluated"))
+    with pytest.raises(OutputError, match="something other than an earlier report"):
+        save_evaluation(classifier, faces, tmp_path)
     assert contents(tmp_path) == {"thesis.txt": b"mine"}
 
 
@@ -98,11 +101,11 @@ def test_a_failure_leaves_the_earlier_results(
 ) -> None:
     before = contents(results)
 
-    def full(*_: object) -> bytes:
+    def full(*_: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(judging, "_csv", full)
-    with pytest.raises(OutputError, match="No space left"):
-        judge_model(classifier, faces, results, sweep=0, resamples=0)
+    monkeypatch.setattr(evaluation, "csv_text", full)
+    with pytest.raises(OutputError, match="disk is full"):
+        save_evaluation(classifier, faces, results, sweep=0, resamples=0)
     assert contents(results) == before
     assert [path.name for path in results.parent.iterdir()] == ["out"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,7 +19,7 @@ from helpers.scan_helpers import folder, probability, square, write
 from redeepfake_nb import Classifier, InputError, Journal, OutputError, report, scan
 from redeepfake_nb.explanation.fidelity import Faithfulness
 from redeepfake_nb.models.card import Card
-from redeepfake_nb.report.html_page import with_share
+from redeepfake_nb.report.html_content import at_base_rate
 from redeepfake_nb.scanning.result import ScanResult
 
 HOSTILE = """"><img src=x onerror=alert(1)><script>alert(2)</script>{{ 7*7 }}\u202egpj.exe"""
@@ -77,7 +78,7 @@ def test_a_picture(tmp_path: Path) -> None:
     for reason in made.verdict.reasons:
         assert reason in page.text
     assert "ab" * 32 in page.text
-    assert "How far this heatmap can be trusted was not checked." in page.text
+    assert "The faithfulness of this heatmap was not checked." in page.text
     # The picture, and each of two faces.
     pictures = [attrs["src"] for attrs in page.find("img")]
     assert len(pictures) == 3
@@ -86,9 +87,9 @@ def test_a_picture(tmp_path: Path) -> None:
         assert head in ("data:image/png;base64", "data:image/jpeg;base64")
         assert base64.b64decode(data, validate=True).startswith((b"\x89PNG", b"\xff\xd8\xff"))
     # P(fake) 0.88 as a bar of 88.1 per cent, with the threshold at 50.
-    bars = [attrs for attrs in page.find("rect") if attrs["class"] == "fill-fake"]
+    bars = [attrs for attrs in page.find("rect") if attrs["class"] == "rdf-fill rdf-fake"]
     assert [attrs["width"] for attrs in bars] == ["88.1"]
-    assert [attrs["width"] for attrs in page.find("rect") if attrs["class"] == "fill-real"] == ["4.7"]
+    assert [attrs["width"] for attrs in page.find("rect") if attrs["class"] == "rdf-fill rdf-real"] == ["4.7"]
 
 
 def test_the_model_is_told_before_the_files(tmp_path: Path) -> None:
@@ -119,24 +120,24 @@ def test_the_model_is_told_before_the_files(tmp_path: Path) -> None:
     assert "never calibrated" not in text
 
 
-def test_a_model_without_figures_says_so(tmp_path: Path) -> None:
+def test_a_model_without_metrics_says_so(tmp_path: Path) -> None:
     card = Card(name="bare", trusted=("Lambda",), unresponsive=True)
     text = page_of(make_report((2.0,), card=card), tmp_path).text
-    assert "No figures come with this model" in text
+    assert "No metrics come with this model" in text
     assert "This model was never calibrated" in text
-    assert "run on a person's word: Lambda" in text
-    assert "gave all trial pictures the same score" in text
+    assert "run because somebody trusted it: Lambda" in text
+    assert "gave all test images the same score" in text
 
 
-def test_metrics_of_another_kind_are_no_figures(tmp_path: Path) -> None:
+def test_malformed_metrics_are_ignored(tmp_path: Path) -> None:
     card = Card(name="odd", metrics={"auc": "high", "accuracy": {"value": None}})
-    assert "No figures come with this model" in page_of(make_report((2.0,), card=card), tmp_path).text
+    assert "No metrics come with this model" in page_of(make_report((2.0,), card=card), tmp_path).text
 
 
 def test_base_rates_by_hand() -> None:
     # Odds of 4 to 1, times 1 to 99: 4 to 99.
-    assert with_share(0.8, 0.01) == pytest.approx(4 / 103)
-    assert with_share(0.8, 0.5) == pytest.approx(0.8)
+    assert at_base_rate(0.8, 0.01) == pytest.approx(4 / 103)
+    assert at_base_rate(0.8, 0.5) == pytest.approx(0.8)
 
 
 def test_a_video(tmp_path: Path) -> None:
@@ -147,9 +148,10 @@ def test_a_video(tmp_path: Path) -> None:
     assert "1 person" in page.text
     assert "12 of 12" in page.text
     assert "0.4 to 0.7 s" in page.text
-    assert {attrs["alt"] for attrs in page.find("img")} == {"P(fake) over time", "Who is in it"}
+    assert {attrs["alt"] for attrs in page.find("img")} == {"P(fake) over time", "Persons"}
 
 
+@pytest.mark.slow
 def test_badges_and_reasons(tmp_path: Path) -> None:
     made = make_report((2.0, 1.0), heat=True)
     check = Faithfulness(made.explanations[1], "weak", ("it moves the score less than most random maps",))
@@ -197,6 +199,7 @@ def test_the_page_needs_and_does_nothing(tmp_path: Path) -> None:
         raise AssertionError(address)
 
 
+@pytest.mark.slow
 def test_equal_reports_give_equal_bytes(tmp_path: Path) -> None:
     one, two, three = (tmp_path / f"{i}.html" for i in range(3))
     report.html(make_report((2.0,), heat=True, timing={"read": 1.0}), one, date=DATE)
@@ -249,6 +252,7 @@ def shown(page: Page) -> list[tuple[str, str]]:
     return re.findall(r"(\w+\.png)\s+\S+ (?:fake|real|inconclusive) [\d.]+ [\d.]+ (\w+)", page.text)
 
 
+@pytest.mark.slow
 def test_of_a_scan_the_strongest_and_the_most_doubtful(
     scanned: ScanResult, classifier: Classifier, tmp_path: Path
 ) -> None:
@@ -258,8 +262,8 @@ def test_of_a_scan_the_strongest_and_the_most_doubtful(
         tmp_path,
         classifier=classifier,
         detector=square,
-        most=2,
-        check=1,
+        top=2,
+        check_top=1,
         progress=lambda done, total: calls.append((done, total)),
     )
     greys = {f"{i:02d}.png": 20 + 200 * i // 7 for i in range(8)}
@@ -285,7 +289,7 @@ def test_labels_stand_beside_the_score(scanned: ScanResult, classifier: Classifi
     row = scanned.rows(order="strongest", limit=1)[0]
     with Journal(scanned.journal) as journal:
         journal.set_label(row.sha256, "real", row.path)
-    page = page_of(scanned, tmp_path, classifier=classifier, detector=square, most=1, check=0)
+    page = page_of(scanned, tmp_path, classifier=classifier, detector=square, top=1, check_top=0)
     assert "Labelled real by a person." in page.text
 
 
@@ -296,17 +300,16 @@ def test_what_is_gone_or_has_changed_is_said(
     (files / "06.png").unlink()
     for name in ("07.png", "again.png"):
         write(files / name, 100)
-    page = page_of(scanned, tmp_path, classifier=classifier, detector=square, most=2, check=0)
-    assert "It could not be looked at again: " in page.text
+    page = page_of(scanned, tmp_path, classifier=classifier, detector=square, top=2, check_top=0)
+    assert "The file could not be analysed again: " in page.text
     assert "06.png" in page.text
-    assert "The journal says: ◆ fake, P(fake)" in page.text
-    assert "The file has changed since it was scanned" in page.text
+    assert "Result of the scan: ◆ fake, P(fake)" in page.text
+    assert "The file has changed since the scan" in page.text
 
 
 def test_another_model_is_refused(scanned: ScanResult, classifier: Classifier, tmp_path: Path) -> None:
     object.__setattr__(scanned.scan, "model_sha256", "0" * 64)
-    other = Classifier.__new__(Classifier)
-    other.__dict__.update({**vars(classifier), "sha256": "1" * 64})
+    other = classifier.with_card(replace(classifier.card, sha256="1" * 64))
     with pytest.raises(InputError, match="another model"):
         report.html(scanned, tmp_path / "r.html", classifier=other)
 
@@ -320,7 +323,7 @@ def test_a_stopped_page_has_what_was_done(
         tmp_path,
         classifier=classifier,
         detector=square,
-        check=0,
+        check_top=0,
         progress=lambda i, total: done.append(i),
         cancel=lambda: len(done) > 2,
     )

@@ -74,14 +74,14 @@ def test_sizes_that_are_not_known(faces: LabelledFaces) -> None:
     faces.table.loc[0, "original_width"] = np.nan
     assert "11 of 12 faces" in plot_sizes(faces).get_title()
     ax = plot_sizes(LabelledFaces(faces.table.drop(columns="original_width"), faces.root))
-    assert "does not say" in ax.texts[0].get_text()
+    assert "are not known" in ax.texts[0].get_text()
     assert not ax.patches
 
 
 def test_brightness(faces: LabelledFaces) -> None:
     (faces.root / "1.png").write_bytes(b"")
     ax = plot_brightness(faces)
-    assert ax.get_title() == "Brightness of 11 of 12 faces; 1 more cannot be read"
+    assert ax.get_title() == "Brightness of 11 of 12 faces; 1 more could not be read"
     real, fake = (stairs.get_data()[0] for stairs in ax.patches)
     assert (real[0], real[1:].max()) == (1, 0)
     assert (fake[-1], fake[:-1].max()) == (1, 0)

@@ -76,10 +76,10 @@ def test_on_axes_on_a_figure_and_on_none(plot, found: Assessment, figure: Figure
 
 def test_roc(found: Assessment, figure: Figure) -> None:
     ax = charts.plot_roc(found, figure)
-    false_alarm, hit, _ = roc_curve(found.y, found.probabilities)
-    np.testing.assert_array_equal(line(ax, "AUC 0.812 ("), np.column_stack([false_alarm, hit]))
-    # At grey 140.4 one of four reals and three of four fakes are called fake.
-    np.testing.assert_array_equal(line(ax, "threshold 0.600: 25.0% false alarms"), [[0.25, 0.75]])
+    fpr, tpr, _ = roc_curve(found.y, found.probabilities)
+    np.testing.assert_array_equal(line(ax, "AUC 0.812 ("), np.column_stack([fpr, tpr]))
+    # Above grey level 140.4 lie one of four real and three of four fake faces.
+    np.testing.assert_array_equal(line(ax, "threshold 0.600: FPR 25.0%, TPR 75.0%"), [[0.25, 0.75]])
     assert "95 % of samples of people" in [t.get_text() for t in ax.get_legend().get_texts()]
 
 
@@ -94,13 +94,13 @@ def test_without_a_bootstrap_there_is_no_band(
 def test_precision_and_recall(found: Assessment, figure: Figure) -> None:
     ax = charts.plot_precision_recall(found, figure)
     np.testing.assert_array_equal(line(ax, "threshold 0.600: recall 75.0%"), [[0.75, 0.75]])
-    assert "guessing: 50% of the faces are fakes" in [t.get_text() for t in ax.get_legend().get_texts()]
+    assert "chance: 50% of the faces are fakes" in [t.get_text() for t in ax.get_legend().get_texts()]
 
 
-def test_precision_where_nothing_is_called_fake(
+def test_precision_without_a_predicted_fake(
     faces: LabelledFaces, classifier: Classifier, figure: Figure
 ) -> None:
-    ax = charts.plot_precision_recall(assess(classifier, faces, threshold=1.0, resamples=0), figure)
+    ax = charts.plot_precision_recall(assess(classifier, faces, threshold=0.999, resamples=0), figure)
     assert not [one for one in ax.lines if str(one.get_label()).startswith("threshold")]
 
 
@@ -153,9 +153,9 @@ def test_slices(found: Assessment, figure: Figure) -> None:
     assert {one.get_markerfacecolor() for one in ax.lines if one.get_marker() == "o"} == {"white"}
     assert not ax.collections
     assert "all faces, 0.812" in ax.get_title()
-    assert "log loss" in charts.plot_slices(found, Figure(), figure="log_loss").get_title()
+    assert "log loss" in charts.plot_slices(found, Figure(), metric="log_loss").get_title()
     with pytest.raises(ValueError, match="not 'f1'"):
-        charts.plot_slices(found, figure="f1")
+        charts.plot_slices(found, metric="f1")
 
 
 def test_robustness(table: pd.DataFrame, figure: Figure) -> None:
@@ -167,9 +167,9 @@ def test_robustness(table: pd.DataFrame, figure: Figure) -> None:
     assert [t.get_text() for t in axes[2].get_xticklabels()] == ["swapped"]
     assert axes[1].get_xlabel() == "grey levels"
     assert "The same 8 faces" in figure.get_suptitle()
-    assert len(charts.plot_robustness(table, Figure(), figure="flipped")) == 3
+    assert len(charts.plot_robustness(table, Figure(), metric="flipped")) == 3
     with pytest.raises(ValueError, match="not 'f1'"):
-        charts.plot_robustness(table, figure="f1")
+        charts.plot_robustness(table, metric="f1")
     with pytest.raises(ValueError, match="several panels"):
         charts.plot_robustness(table, Figure().subplots())
 
@@ -177,17 +177,17 @@ def test_robustness(table: pd.DataFrame, figure: Figure) -> None:
 def test_face_grid(found: Assessment, figure: Figure) -> None:
     axes = charts.plot_face_grid(found, figure, count=8)
     titles = [ax.get_title() for ax in axes]
-    assert sum("missed" in title for title in titles) == 1
-    assert sum("false alarm" in title for title in titles) == 1
-    (missed,) = [ax for ax in axes if "missed" in ax.get_title()]
-    assert missed.get_title() == "missed\nfake, P(fake) 0.18"
+    assert sum("false negative" in title for title in titles) == 1
+    assert sum("false positive" in title for title in titles) == 1
+    (missed,) = [ax for ax in axes if "false negative" in ax.get_title()]
+    assert missed.get_title() == "false negative\nfake, P(fake) 0.18"
     assert np.asarray(missed.images[0].get_array())[0, 0].tolist() == [80] * 3
     assert missed.spines["left"].get_linewidth() > 2
     again = charts.plot_face_grid(found, Figure(), count=3)
     assert [ax.get_title() for ax in again] == titles[:3]
     other = charts.plot_face_grid(found, Figure(), count=8, seed=1)
     assert [ax.get_title() for ax in other] != titles
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="at least 1"):
         charts.plot_face_grid(found, count=0)
 
 
@@ -196,3 +196,7 @@ def test_nothing_is_left_open_in_pyplot(found: Assessment, table: pd.DataFrame) 
     for axes in (charts.plot_face_grid(found, count=2), charts.plot_robustness(table)):
         pyplot.close(axes[0].figure)
     assert pyplot.get_fignums() == before
+
+
+def test_a_review_that_is_not_there_yet(figure: Figure) -> None:
+    assert "no files are labelled yet" in words(view.plot_review(None, figure))

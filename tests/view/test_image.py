@@ -26,9 +26,9 @@ from redeepfake_nb.faces.face import Face
 from redeepfake_nb.media.frames import Frame, Source
 from redeepfake_nb.models.card import Card
 from redeepfake_nb.models.prediction import Prediction
-from redeepfake_nb.view.label_layout import overlap, place_labels, tag_size
+from redeepfake_nb.view.heatmap import COLORMAP
+from redeepfake_nb.view.label_layout import label_size, overlap, place_labels
 from redeepfake_nb.view.palette import COLORS, LINES
-from redeepfake_nb.view.style import HEAT
 
 CARD = Card(name="hand", version="1", temperature=1.0)
 
@@ -73,7 +73,7 @@ def figure():
 def test_overlay_by_hand():
     image = np.full((1, 3, 3), 100, np.uint8)
     heatmap = np.array([[0.0, 0.5, 1.0]])
-    colors = np.array(mpl.colormaps[HEAT]([0.0, 0.5, 1.0]))[:, :3] * 255
+    colors = np.array(mpl.colormaps[COLORMAP]([0.0, 0.5, 1.0]))[:, :3] * 255
     expected = [100 * (1 - 0.5 * h) + c * 0.5 * h for h, c in zip(heatmap[0], colors, strict=True)]
     got = view.overlay(image, heatmap, 0.5)
     assert got.dtype == np.uint8
@@ -83,7 +83,7 @@ def test_overlay_by_hand():
 
 def test_overlay_at_full_strength_is_the_hottest_colour():
     got = view.overlay(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1)), 1)
-    np.testing.assert_allclose(got[0, 0], np.array(mpl.colormaps[HEAT](1.0))[:3] * 255, atol=0.5)
+    np.testing.assert_allclose(got[0, 0], np.array(mpl.colormaps[COLORMAP](1.0))[:3] * 255, atol=0.5)
 
 
 def test_overlay_without_strength_is_an_equal_copy(rng):
@@ -125,7 +125,7 @@ def test_overlay_refuses(image, heatmap, strength):
 
 def test_tag_goes_above_where_there_is_room():
     form, corners = place_labels([(50, 50, 90, 90)], [["1  0.9"]], (200, 200), 10)
-    assert (form, corners) == (0, [(50, 50 - tag_size("1  0.9", 10)[1])])
+    assert (form, corners) == (0, [(50, 50 - label_size("1  0.9", 10)[1])])
 
 
 def test_tag_at_the_top_goes_below():
@@ -136,7 +136,7 @@ def test_tags_stay_inside_and_get_shorter_until_none_hides_another():
     boxes = [(x, 60, x + 30, 90) for x in range(0, 300, 30)]
     forms = [["x" * 20] * 10, ["xx"] * 10, ["x"] * 10]
     form, corners = place_labels(boxes, forms, (300, 150), 10)
-    width, height = tag_size(forms[form][0], 10)
+    width, height = label_size(forms[form][0], 10)
     tags = [(x, y, x + width, y + height) for x, y in corners]
     assert form == 1
     assert all(t[0] >= 0 and t[1] >= 0 and t[2] <= 300 and t[3] <= 150 for t in tags)
@@ -298,7 +298,7 @@ def test_explanation_shows_crop_overlay_and_heatmap(figure):
     pixels = [ax.images[0].get_array() for ax in axes]
     assert (pixels[0] == crop).all()
     assert (pixels[1] == view.overlay(crop, explanation.heatmap, 0.5)).all()
-    np.testing.assert_allclose(pixels[2][0, -1], np.array(mpl.colormaps[HEAT](1.0))[:3] * 255, atol=0.5)
+    np.testing.assert_allclose(pixels[2][0, -1], np.array(mpl.colormaps[COLORMAP](1.0))[:3] * 255, atol=0.5)
     assert [ax.get_title() for ax in axes] == ["crop", "overlay, strength 0.50", "heatmap"]
     assert figure.get_suptitle() == "P(fake) 0.73; gradcam for fake at last_$conv_, peak 0.25"
     assert "share of peak" in [ax.get_ylabel() for ax in figure.axes]
@@ -449,7 +449,7 @@ def test_probabilities(figure):
     assert [(m.get_marker(), m.get_ydata()[0]) for m in markers] == [("D", 0), ("o", 1), ("D", 2)]
     np.testing.assert_allclose([m.get_xdata()[0] for m in markers], 1 / (1 + np.exp([-2.0, 2.0, -0.1])))
     assert [m.get_markerfacecolor() for m in markers] == [COLORS["fake"], COLORS["real"], "white"]
-    assert texts(ax) == ["threshold 0.50, in doubt within 0.10", "0.88", "0.12", "0.52 ?"]
+    assert texts(ax) == ["threshold 0.50, inconclusive within 0.10", "0.88", "0.12", "0.52 ?"]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["face 1", "face 2", "face 3"]
     assert ax.get_xlim() == (0, 1)
     assert ax.get_ylim()[0] > ax.get_ylim()[1], "face 1 is at the top"
@@ -544,3 +544,15 @@ def test_importing_view_chooses_no_backend():
     unwanted = {"matplotlib.pyplot", "tensorflow", "ipywidgets"}
     code = f"import sys, redeepfake_nb.view.image; sys.exit(bool({unwanted} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_several_heatmaps_are_a_figure_each() -> None:
+    explanations = make_report([1.0, 2.0, 0.5], heat=True).explanations
+    before = pyplot.get_fignums()
+    view.plot_explanations(explanations, most=2)
+    opened = sorted(set(pyplot.get_fignums()) - set(before))
+    assert len(opened) == 2
+    for number in opened:
+        pyplot.close(number)
+    view.plot_explanations(())
+    assert pyplot.get_fignums() == before

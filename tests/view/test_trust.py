@@ -49,7 +49,11 @@ def test_an_empty_heatmap_is_said(found) -> None:
     empty = faithfulness(classifier, explain(classifier, found.explanation.prediction, target="real"))
     figure = Figure()
     axes = view.plot_faithfulness(empty, figure)
-    assert [ax.texts[0].get_text() for ax in axes] == ["nothing to remove", "nothing to remove", "not made"]
+    assert [ax.texts[0].get_text() for ax in axes] == [
+        "nothing to remove",
+        "nothing to remove",
+        "not computed",
+    ]
     assert "nothing on this face speaks for real" in figure.get_suptitle().replace("\n", " ")
     assert not figure.legends
 

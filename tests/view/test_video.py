@@ -55,7 +55,7 @@ def test_gallery(people: int) -> None:
     assert len(axes) == people
     assert axes[0].get_title().startswith("person 1: fake\n")
     if people > 1:
-        assert [t.get_text() for t in axes[1].texts] == ["no picture kept"]
+        assert [t.get_text() for t in axes[1].texts] == ["no image was kept"]
 
 
 def test_suspicious_frames() -> None:
@@ -83,5 +83,12 @@ def test_nothing_to_show() -> None:
 
 def test_a_grid_needs_a_figure() -> None:
     made = report(sighting(0.0, 1.0), portraits={0: portrait(0)})
-    with pytest.raises(ValueError, match="fills a figure"):
+    with pytest.raises(ValueError, match="several panels"):
         view.plot_persons(made, Figure().subplots())
+
+
+def test_timeline_hatches_seconds_that_are_known_to_be_manipulated() -> None:
+    seen = [sighting(t, 2.0) for t in np.arange(4.0)]
+    ax = view.plot_timeline(report(*seen), Figure(), manipulated=(1.0, 2.5))
+    (area,) = [patch for patch in ax.patches if patch.get_hatch()]
+    assert (area.get_x(), area.get_width()) == (1.0, 1.5)
