@@ -1,8 +1,8 @@
-"""How the scores of many frames become one, by name.
+"""Strategies that combine the scores of many frames into one.
 
-Every strategy takes the calibrated logits of one person's faces and gives one P(fake). Scores of neighbouring
-frames are anything but independent, so none of them is a product of evidence: thirty frames that lean to fake
-do not make certainty.
+Every strategy takes the calibrated logits of one person's faces and returns one P(fake). The scores of
+neighbouring frames are far from independent, so no strategy multiplies them as evidence: thirty frames that
+lean towards fake do not make certainty.
 """
 
 from __future__ import annotations
@@ -12,37 +12,38 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ..explanation.methods import check_choice
 from ..utils.numeric import sigmoid
 
 DEFAULT = "mean_logit"
 
 
 def mean_logit(logits: np.ndarray) -> float:
-    """The sigmoid of the mean logit: the geometric mean of the odds. A single sure frame weighs much."""
+    """Return the sigmoid of the mean logit: the geometric mean of the odds. One extreme frame weighs much."""
     return sigmoid(float(np.mean(logits)))
 
 
 def mean_probability(logits: np.ndarray) -> float:
-    """The mean P(fake). A single sure frame weighs no more than its share."""
+    """Return the mean P(fake). One extreme frame weighs no more than its share."""
     return float(np.mean(_probabilities(logits)))
 
 
 def median(logits: np.ndarray) -> float:
-    """The median P(fake): indifferent to outliers, also to a manipulation shorter than half the time."""
+    """Return the median P(fake): insensitive to outliers, and to manipulation in under half of the frames."""
     return float(np.median(_probabilities(logits)))
 
 
 def top_k_mean(logits: np.ndarray, share: float = 0.25) -> float:
-    """The mean P(fake) of the highest quarter of the frames (at least one).
+    """Return the mean P(fake) of the highest quarter of the frames, at least one.
 
-    Sees a manipulation of few seconds, and is fooled more easily by few bad frames.
+    Detects a manipulation of a few seconds, and is misled more easily by a few bad frames.
     """
     values = np.sort(_probabilities(logits))[::-1]
     return float(values[: max(1, math.ceil(share * len(values)))].mean())
 
 
 def confident(logits: np.ndarray) -> float:
-    """Only the sure frames, where enough agree; else the mean P(fake).
+    """Return the mean P(fake) of the confident frames where enough of them agree, else of all frames.
 
     The rule of Selim Seferbekov's DFDC solution (github.com/selimsef/dfdc_deepfake_challenge): if more than
     2/5 of the frames, and more than 11, are over 0.8, their mean; if more than 9/10 are under 0.2, theirs.
@@ -65,8 +66,13 @@ STRATEGIES: dict[str, Callable[[np.ndarray], float]] = {
 }
 
 
+def check_strategy(strategy: object) -> None:
+    """Raise UnknownChoice, which is also a ValueError, unless ``strategy`` is a name in STRATEGIES."""
+    check_choice("aggregation", strategy, STRATEGIES)
+
+
 def aggregate(logits: Sequence[float] | np.ndarray, strategy: str = DEFAULT) -> float:
-    """One P(fake) from the calibrated logits of several frames.
+    """Combine the calibrated logits of several frames into one P(fake).
 
     Parameters
     ----------
@@ -75,13 +81,19 @@ def aggregate(logits: Sequence[float] | np.ndarray, strategy: str = DEFAULT) -> 
     strategy
         A name in :data:`STRATEGIES`.
 
+    Returns
+    -------
+    float
+        0..1.
+
     Raises
     ------
+    UnknownChoice
+        Unknown strategy; also a ``ValueError``.
     ValueError
-        Unknown name, or no logits, or one that is not finite.
+        No logits, or one that is not finite.
     """
-    if strategy not in STRATEGIES:
-        raise ValueError(f"unknown aggregation {strategy!r}; known: {', '.join(STRATEGIES)}")
+    check_strategy(strategy)
     values = np.asarray(logits, np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise ValueError("aggregation needs at least one logit, all of them finite")

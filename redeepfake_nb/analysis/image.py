@@ -1,23 +1,24 @@
-"""A picture -> a report: read, find faces, score, explain, judge."""
+"""Analyses one image: finds faces, scores and explains them, and derives a verdict."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..explanation.heatmaps import Explanation
 from ..explanation.heatmaps import explain as explain_predictions
 from ..explanation.methods import Target
 from ..faces.detection import Detector
-from ..faces.face import detector_name, find_faces
-from ..media.frames import Frame, read_image
+from ..faces.face import find_faces
+from ..media.frames import Frame, Source, read_image
 from ..models.card import Card, model_to_dict
 from ..models.classifier import Classifier
 from ..models.loading import default_classifier
 from ..models.prediction import Prediction, predict
 from ..utils.versions import package_versions
+from .options import AnalysisOptions
 from .verdict import Verdict, doubts, judge
 
 if TYPE_CHECKING:
@@ -30,16 +31,16 @@ _COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class ImageReport:
-    """Everything that is known about one picture.
+    """The result of analysing one image; see also :class:`redeepfake_nb.analysis.report.Report`.
 
     Parameters
     ----------
     frame
-        The picture, with its source's name and SHA-256.
+        The image, with its source's name and SHA-256.
     predictions
         One per face, largest face first.
     explanations
-        One per prediction in the same order, or empty where none was asked for.
+        One per prediction in the same order, or empty where none were asked for.
     verdict
         Label, threshold and reasons.
     card
@@ -68,17 +69,42 @@ class ImageReport:
         return f"<ImageReport {self.name!r}: {verdict}, P(fake) {scores}>"
 
     @property
+    def kind(self) -> Literal["image"]:
+        """``"image"``."""
+        return "image"
+
+    @property
+    def source(self) -> Source | None:
+        """Name, SHA-256, size and format of the file; ``None`` for an array."""
+        return self.frame.source
+
+    @property
     def name(self) -> str:
         """The source's name, or ``"image"``."""
-        return self.frame.source.name if self.frame.source else "image"
+        return self.source.name if self.source else "image"
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.frame.width, self.frame.height
+
+    @property
+    def scored(self) -> tuple[Prediction, ...]:
+        """The predictions: an image is scored face by face."""
+        return self.predictions
+
+    @property
+    def explanation_names(self) -> tuple[str, ...]:
+        """``"Face 1"``, ``"Face 2"``, ..., one per explanation."""
+        return tuple(f"Face {i + 1}" for i in range(len(self.explanations)))
 
     @property
     def threshold(self) -> float:
-        """The cut on P(fake) that labels and verdict are stated at."""
+        """Threshold on P(fake) of labels and verdict, 0..1."""
         return self.verdict.threshold
 
     def at_threshold(self, threshold: float) -> ImageReport:
-        """The same scores judged at another threshold; nothing is computed anew.
+        """Judge the same scores at another threshold, without computing them again.
 
         Raises
         ------
@@ -89,15 +115,15 @@ class ImageReport:
         return replace(self, verdict=verdict, settings={**self.settings, "threshold": threshold})
 
     def with_explanations(self, explanations: list[Explanation]) -> ImageReport:
-        """The same report with other heatmaps; scores and verdict stay."""
+        """Return the report with other heatmaps; scores and verdict stay the same."""
         return replace(self, explanations=tuple(explanations))
 
     def doubts(self, index: int) -> tuple[str, ...]:
-        """Why the score of one face should not be relied on alone."""
+        """Say why the score of one face should not be relied on alone."""
         return doubts(self.predictions[index], self.card, self.threshold)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per face: position, size, score, label. Empty, with the same columns, without faces."""
+        """Return one row per face: position, size, score, label; the columns stay without faces."""
         import pandas as pd
 
         rows = [self._row(i) for i in range(len(self.predictions))]
@@ -125,7 +151,7 @@ class ImageReport:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON: what was read, what was found, by which model and settings."""
+        """Return plain JSON values: source, faces, verdict, model and settings."""
         faces = []
         for i in range(len(self.predictions)):
             row = self._row(i)
@@ -142,7 +168,7 @@ class ImageReport:
                 }
             faces.append(row)
         return {
-            "source": self.frame.source.to_dict() if self.frame.source else None,
+            "source": self.source.to_dict() if self.source else None,
             "width": self.frame.width,
             "height": self.frame.height,
             "verdict": self.verdict.to_dict(),
@@ -166,7 +192,9 @@ def analyze_image(
     target: Target = "fake",
     layer: str | None = None,
 ) -> ImageReport:
-    """Analyse one picture.
+    """Analyse one image.
+
+    Options are checked before anything else is done; see :class:`redeepfake_nb.analysis.AnalysisOptions`.
 
     Parameters
     ----------
@@ -177,11 +205,11 @@ def analyze_image(
     detector, margin, min_size
         See :func:`redeepfake_nb.find_faces`.
     threshold
-        Cut on P(fake) between 0 and 1. Default: the model's.
+        Threshold on P(fake), above 0 and below 1. Default: the model's.
     explain
-        Method of :func:`redeepfake_nb.explain`, or ``None`` for no heatmaps.
+        Heatmap method of :func:`redeepfake_nb.explain`; ``None`` for no heatmaps.
     target, layer
-        For the explanation.
+        Of the heatmaps; see :func:`redeepfake_nb.explain`.
 
     Returns
     -------
@@ -190,12 +218,15 @@ def analyze_image(
     Raises
     ------
     InputError
-        The picture cannot be read.
+        The image cannot be read.
     ModelError
         The model cannot be used.
+    UnknownChoice
+        Unknown detector, method, target or layer; also a ``ValueError``.
     ValueError
         An option out of range.
     """
+    options = AnalysisOptions(detector, margin, min_size, threshold, explain, target, layer)
     classifier = default_classifier() if classifier is None else classifier
     clock = _Clock()
     frame = read_image(source)
@@ -205,32 +236,22 @@ def analyze_image(
     predictions = predict(classifier, faces)
     clock.lap("score")
     explanations: list[Explanation] = []
-    if explain:
+    if explain is not None:
         explanations = explain_predictions(classifier, predictions, explain, target, layer)
         clock.lap("explain")
-    cut = classifier.threshold if threshold is None else threshold
-    settings = {
-        "detector": detector_name(detector),
-        "margin": classifier.preprocessing.margin if margin is None else margin,
-        "min_size": min_size,
-        "threshold": cut,
-        "explain": explain,
-        "target": target if explain else None,
-        "layer": (layer or classifier.explain_layer) if explain else None,
-    }
     return ImageReport(
         frame=frame,
         predictions=tuple(predictions),
-        verdict=judge(predictions, classifier.card, cut),
+        verdict=judge(predictions, classifier.card, options.threshold_for(classifier.card)),
         card=classifier.card,
         explanations=tuple(explanations),
-        settings=settings,
+        settings=options.settings(classifier),
         timing=clock.laps,
     )
 
 
 class _Clock:
-    """Seconds between laps."""
+    """Measures the seconds between laps."""
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}

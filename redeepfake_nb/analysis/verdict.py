@@ -1,16 +1,16 @@
-"""From scores to a word with its reasons: fake, real, or inconclusive.
+"""Derives a verdict from scores: fake, real or inconclusive, with the reasons.
 
 The rules are few and stated, because people act on them:
 
-1. No face, no verdict.
-2. A face is *clear* when it is large and sharp enough for the model, and its score is not near the threshold.
-3. One clear face at or over the threshold: ``fake``.
-4. Every face clear and under the threshold: ``real``.
-5. Anything else: ``inconclusive``, with what stood in the way. So is everything that is said by a model which
-   gives all pictures the same score.
+1. Without a face the verdict is ``inconclusive``.
+2. A face is *clear* if it is large and sharp enough for the model and its score is not near the threshold.
+3. If one clear face is at or over the threshold: ``fake``.
+4. If every face is clear and under the threshold: ``real``.
+5. Anything else is ``inconclusive``, with the reasons. So is every verdict of a model that gives all images
+   the same score.
 
-A person in a video is judged by the score over all frames. Doubtful is who is hardly seen, small or blurred
-in most frames, near the threshold, or whose frames disagree.
+A person in a video is judged by the score over all frames. The verdict is inconclusive if the face is in few
+frames, small or blurred in most frames, near the threshold, or if the frames disagree.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ from ..utils.numeric import check_threshold
 
 VerdictLabel = Literal["fake", "real", "inconclusive"]
 
-# Half-width of the band around the threshold in which a score decides nothing. A model that was never
-# calibrated may be over-confident, and has to be farther away.
-NEAR = 0.10
-NEAR_UNCALIBRATED = 0.25
+# Half-width of the band around the threshold in which a score is inconclusive. A model that was never
+# calibrated may be over-confident, so its scores have to be farther away.
+BAND = 0.10
+BAND_UNCALIBRATED = 0.25
 # Used where the card does not say what the model was trained on: dlib's detector works on 80 px windows, and
 # a crop enlarged from much less shows no texture that a model could judge.
 MIN_FACE = 64
-# In a video: sightings below which a person was hardly seen, and the share of frames that may say the
-# opposite of the whole.
-FEW_FRAMES = 5
-DISAGREE = 0.3
+# In a video: the fewest frames with a person's face, and the largest share of them that may contradict the
+# overall score.
+MIN_FRAMES = 5
+MAX_DISAGREEMENT = 0.3
 
 
-def doubt(temperature: float | None) -> float:
-    """How near to the threshold a score decides nothing, for a model of this calibration temperature."""
-    return NEAR if temperature else NEAR_UNCALIBRATED
+def inconclusive_band(temperature: float | None) -> float:
+    """Return how near to the threshold a score is inconclusive, for a model with this temperature."""
+    return BAND if temperature else BAND_UNCALIBRATED
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A label at a threshold, and why.
+    """A label at a threshold, with its reasons.
 
     Parameters
     ----------
     label
         ``"fake"``, ``"real"``, or ``"inconclusive"``.
     reasons
-        Whole phrases for a person to read.
+        Phrases for a person to read.
     threshold
-        Cut on P(fake), 0..1.
+        Threshold on P(fake), 0..1.
     limits
         What the model does not detect or was not tested on, as the end of a sentence that begins with "but";
         see :func:`redeepfake_nb.models.tested_kinds.blind_spots`. Empty where every kind of fakes is covered.
@@ -68,7 +68,7 @@ class Verdict:
 
     @property
     def headline(self) -> str:
-        """One modest line. Where nothing was found, it names what the model could not have found."""
+        """One cautious line. For ``"real"`` it names what the model could not have detected."""
         words = {
             "fake": "Points to manipulation",
             "real": "No sign of manipulation found",
@@ -78,7 +78,7 @@ class Verdict:
         return f"{line}, but {self.limits}" if self.label == "real" and self.limits else line
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """Return plain JSON values."""
         return {
             "label": self.label,
             "headline": self.headline,
@@ -89,30 +89,30 @@ class Verdict:
 
 
 def doubts(prediction: Prediction, card: Card, threshold: float) -> tuple[str, ...]:
-    """Why this face's score should not be relied on alone; empty for a clear face."""
+    """Say why this face's score should not be relied on alone; empty for a clear face."""
     face, found = prediction.face, []
     smallest = card.min_face or MIN_FACE
     if face.size < smallest:
         found.append(f"small face ({face.size} px, the model needs {smallest})")
     if card.min_sharpness and face.sharpness is not None and face.sharpness < card.min_sharpness:
         found.append(f"blurred face (sharpness {face.sharpness:.0f} under {card.min_sharpness:.0f})")
-    band = doubt(card.temperature)
+    band = inconclusive_band(card.temperature)
     if abs(prediction.probability - threshold) < band:
         found.append(f"score within {band:.2f} of the threshold")
     return tuple(found)
 
 
 def judge(predictions: Sequence[Prediction], card: Card, threshold: float) -> Verdict:
-    """The verdict on one picture.
+    """Derive the verdict on one image.
 
     Parameters
     ----------
     predictions
-        Every face of the picture.
+        Every face of the image.
     card
-        The model's card; it knows what sizes the model was trained on and whether it is calibrated.
+        The model's card: face sizes it was trained on, calibration, kinds of fakes it was tested on.
     threshold
-        Cut on P(fake), between 0 and 1.
+        Threshold on P(fake), above 0 and below 1.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def judge_person(
     card: Card,
     threshold: float,
 ) -> Verdict:
-    """The verdict on one person of a video: a label unless something speaks against relying on it.
+    """Derive the verdict on one person of a video.
 
     Parameters
     ----------
@@ -165,7 +165,11 @@ def judge_person(
     sizes, sharpness
         Of those faces; pixels, and variance of the Laplacian.
     frames
-        How many frames were looked at, with or without this face.
+        Number of sampled frames, with or without this face.
+    card
+        The model's card.
+    threshold
+        Threshold on P(fake), above 0 and below 1.
     """
     seen = len(single)
     over = sum(p >= threshold for p in single)
@@ -173,18 +177,18 @@ def judge_person(
         f"P(fake) {probability:.2f} over {seen} of {frames} frames, {over} of them at or over {threshold:.2f}"
     ]
     found = []
-    if seen < min(FEW_FRAMES, frames):
+    if seen < min(MIN_FRAMES, frames):
         found.append(f"face in only {seen} of {frames} frames")
     smallest = card.min_face or MIN_FACE
     if (size := _median(sizes)) < smallest:
         found.append(f"small face ({size:.0f} px in most frames, the model needs {smallest})")
     if card.min_sharpness and (value := _median(sharpness)) < card.min_sharpness:
         found.append(f"blurred face (sharpness {value:.0f} under {card.min_sharpness:.0f} in most frames)")
-    band = doubt(card.temperature)
+    band = inconclusive_band(card.temperature)
     if abs(probability - threshold) < band:
         found.append(f"score within {band:.2f} of the threshold")
     against = over if probability < threshold else seen - over
-    if seen > 1 and against > DISAGREE * seen:
+    if seen > 1 and against > MAX_DISAGREEMENT * seen:
         found.append(f"frames disagree ({against} of {seen} say the opposite)")
     reasons += _about(card)
     label: VerdictLabel = "fake" if probability >= threshold else "real"
@@ -195,21 +199,21 @@ def judge_person(
 def judge_video(
     persons: Sequence[tuple[str, Verdict]], missing: Sequence[str], card: Card, threshold: float
 ) -> Verdict:
-    """The verdict on a video from those on its persons.
+    """Derive the verdict on a video from those on its persons.
 
-    One person judged fake makes the video fake, also where a part of it could not be read; ``real`` needs
-    every person to be judged real and nothing to be missing.
+    One ``fake`` person makes the video ``fake``, even if a part of it could not be read; ``real`` requires
+    every person to be ``real`` and nothing to be missing.
 
     Parameters
     ----------
     persons
         Name and verdict of each.
     missing
-        What was not looked at, in words; empty for a complete video.
+        What was not analysed, in words; empty for a complete video.
     card
         The model's card.
     threshold
-        Cut on P(fake), between 0 and 1.
+        Threshold on P(fake), above 0 and below 1.
     """
     reasons = list(missing)
     if not persons:
@@ -228,7 +232,7 @@ def judge_video(
 
 
 def _verdict(label: VerdictLabel, reasons: Sequence[str], card: Card, threshold: float) -> Verdict:
-    """A verdict that says what the model cannot see: in its headline if real, as a reason if inconclusive."""
+    """Make a verdict that names what the model cannot detect: as a reason where it is inconclusive."""
     limits = blind_spots(card.tested_on)
     if label == "inconclusive" and limits:
         reasons = [*reasons, limits]
@@ -236,7 +240,7 @@ def _verdict(label: VerdictLabel, reasons: Sequence[str], card: Card, threshold:
 
 
 def _about(card: Card) -> list[str]:
-    """What speaks against the model itself."""
+    """Return reasons to distrust the model itself."""
     found = []
     if card.unresponsive:
         found.append("the model gave all trial pictures the same score, so it may have lost its weights")
@@ -246,7 +250,7 @@ def _about(card: Card) -> list[str]:
 
 
 def _on_trust(card: Card) -> list[str]:
-    """That the model's file holds code which somebody allowed to run."""
+    """Return a reason where the model's file contains code that was allowed to run."""
     if not card.trusted:
         return []
     return [f"the model was loaded on trust: it contains {', '.join(card.trusted)}"]

@@ -1,9 +1,9 @@
-"""A video -> a report: decode, find and follow faces, score them in batches, tell persons apart, judge.
+"""Analyses one video: tracks and scores faces in sampled frames, groups tracks by person, derives verdicts.
 
-Four things go on at a time: PyAV decodes ahead in a thread of its own, frames that will be searched as a
-whole are searched ahead in others, faces are followed in the calling thread, and batches across frames and
-persons are scored in one more. Of a frame only its faces with their surroundings wait for a score; afterwards
-pixels stay only for the few that become evidence or a portrait, so memory does not grow with the video.
+Four steps run concurrently: one thread decodes ahead, others search ahead the frames that will be searched as
+a whole, the calling thread tracks faces, and one more thread scores batches across frames and persons. Of a
+frame only its faces with their surroundings wait for a score; afterwards pixels are kept only for the few
+that become evidence or a portrait, so memory does not grow with the video.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..explanation.heatmaps import Explanation
 from ..explanation.heatmaps import explain as explain_predictions
-from ..faces.detection import Box, Detector, find_landmarks
+from ..explanation.methods import Target
+from ..faces.detection import Box, Detection, Detector, find_landmarks
 from ..faces.face import Face, crop_frame, crop_sharpness, detector_name
 from ..faces.preprocessing import preprocess
 from ..faces.tracking import FaceTracker, TrackedDetection, group_tracks
@@ -35,22 +37,24 @@ from ..models.embedding import embed_faces
 from ..models.loading import default_classifier
 from ..models.prediction import Prediction
 from ..utils.jobs import Cancel, Progress, as_cancel_check
-from ..utils.numeric import check_threshold
-from .aggregation import DEFAULT, aggregate
+from .aggregation import DEFAULT, check_strategy
+from .options import AnalysisOptions
 from .video_report import Sighting, VideoReport
 
-_BATCH = 8
-# Frames decoded, and searched, before they are looked at. Each keeps its pixels meanwhile.
-_AHEAD = 2
+_BATCH_SIZE = 8
+# Frames decoded ahead, and threads that search them. Each frame holds its pixels meanwhile.
+_FRAMES_AHEAD = 2
 _SEARCHERS = min(os.cpu_count() or 1, 4)
-# A track is looked at for its identity this often, in seconds of video, and this many times at most; beyond
-# this distance from its former looks it has jumped to somebody else.
-_IDENTIFY_EVERY = 1.0
-_LOOKS = 12
-_SOMEBODY_ELSE = 0.65
-_SMALLEST_IDENTITY = 40  # px; below it 128 numbers say little
-# What is kept around a face, as a share of its longer side.
+# Seconds of video between two embeddings of a track, and how many are kept. Beyond this median distance from
+# them, the track has jumped to another person.
+_IDENTIFY_INTERVAL = 1.0
+_MAX_EMBEDDINGS = 12
+_OTHER_PERSON_DISTANCE = 0.65
+_MIN_IDENTITY_SIZE = 40  # px; the embedding of a smaller face is unreliable
+# Margin of pixels kept around a face, as a fraction of its longer side.
 _SURROUNDINGS = 1.0
+
+Search = Future[list[Detection]]
 
 
 def analyze_video(
@@ -63,15 +67,20 @@ def analyze_video(
     end: float | None = None,
     detector: str | Detector = "hog",
     margin: float | None = None,
+    min_size: int | None = None,
     aggregation: str = DEFAULT,
     threshold: float | None = None,
     explain_top: int = 4,
-    explain: str = "gradcam",
+    explain: str | None = None,
+    target: Target = "fake",
+    layer: str | None = None,
     time_limit: float | None = None,
     progress: Progress | None = None,
     cancel: Cancel = None,
 ) -> VideoReport:
-    """Analyse a video.
+    """Analyse one video.
+
+    Options are checked before anything else is done; see :class:`redeepfake_nb.analysis.AnalysisOptions`.
 
     Parameters
     ----------
@@ -80,29 +89,32 @@ def analyze_video(
     classifier
         Default: the model that ships, loaded once per process.
     frames
-        How many frames to look at, spread evenly over the time, or ``"all"``. Ignored where ``every`` is
+        Number of frames to sample, spread evenly over the time, or ``"all"``. Ignored where ``every`` is
         given.
     every
-        Seconds between frames.
+        Seconds between sampled frames.
     start, end
-        Seconds; only this part is looked at.
-    detector, margin
-        See :func:`redeepfake_nb.find_faces`; ``"hog"`` looks near the last place of a face first.
+        Seconds; only this part is sampled.
+    detector, margin, min_size
+        See :func:`redeepfake_nb.find_faces`; ``"hog"`` searches near the last position of a face first.
     aggregation
-        A name in :data:`redeepfake_nb.analysis.aggregation.STRATEGIES`; the report can show another one later.
+        How a person's frames become one score: a name in
+        :data:`redeepfake_nb.analysis.aggregation.STRATEGIES`. The report can be aggregated differently later.
     threshold
-        Cut on P(fake). Default: the model's.
+        Threshold on P(fake), above 0 and below 1. Default: the model's.
     explain_top
-        How many of the strongest frames to keep and to explain; 0 for none.
+        How many of the faces with the highest P(fake) to keep as evidence, and to explain; 0 for none.
     explain
-        Method of :func:`redeepfake_nb.explain`.
+        Heatmap method of :func:`redeepfake_nb.explain`; ``None`` for no heatmaps.
+    target, layer
+        Of the heatmaps; see :func:`redeepfake_nb.explain`.
     time_limit
         Seconds that reading the video may take; see :func:`redeepfake_nb.open_video`.
     progress
         Called as ``progress(done, total)`` after each frame, in the calling thread; the total is an estimate,
-        or None where nothing is known.
+        or ``None`` where nothing is known.
     cancel
-        An event, or a callable that says whether to stop. What was done is reported.
+        An event, or a callable that says whether to stop. The report covers what was done by then.
 
     Returns
     -------
@@ -111,21 +123,22 @@ def analyze_video(
     Raises
     ------
     InputError
-        The file is no video, or not one frame can be read. Damage further on is in ``completeness``.
+        The file is not a video, or no frame can be read. Later damage is described in ``completeness``.
     ModelError
         The model cannot be used.
+    UnknownChoice
+        Unknown detector, method, target or layer; also a ``ValueError``.
     ValueError
         An option out of range.
     """
-    aggregate([0.0], aggregation)
-    classifier = default_classifier() if classifier is None else classifier
-    cut = classifier.threshold if threshold is None else threshold
-    check_threshold(cut)
+    options = AnalysisOptions(detector, margin, min_size, threshold, explain, target, layer)
+    check_strategy(aggregation)
     if explain_top < 0:
         raise ValueError(f"explain_top must be 0 or more, not {explain_top}")
-    began = time.perf_counter()
+    classifier = default_classifier() if classifier is None else classifier
+    start_time = time.perf_counter()
     stop = as_cancel_check(cancel)
-    work = _Work(classifier, detector, margin, keep=explain_top)
+    run = _VideoRun(classifier, options, keep=explain_top)
     sampling = {"every": every} if every is not None else {"frames": frames}
     with (
         open_video(source, time_limit=time_limit) as video,
@@ -133,46 +146,45 @@ def analyze_video(
         ThreadPoolExecutor(_SEARCHERS) as searchers,
     ):
         sample = video.sample(**sampling, start=start, end=end)
-        with _ahead(sample) as stream:
-            for frame, search in _searched_ahead(stream, work.finder, searchers):
+        with _decode_ahead(sample) as stream:
+            for frame, search in _search_ahead(stream, run.tracker, searchers):
                 if stop():
-                    work.cancelled = True
+                    run.cancelled = True
                     break
-                work.look(frame, search, scorer)
+                run.add_frame(frame, search, scorer)
                 if progress is not None:
-                    progress(len(work.times), sample.expected)
-        work.flush(scorer)
+                    progress(len(run.times), sample.expected)
+        run.flush(scorer)
         completeness = video.completeness
-        timing = {"scan": round(time.perf_counter() - began, 4)}
-        persons = group_tracks(work.embeddings, work.together)
-        evidence = [_with_landmarks(_of_person(p, persons)) for p in work.evidence()]
-        explanations = explain_predictions(classifier, evidence, explain) if evidence else []
-        timing["total"] = round(time.perf_counter() - began, 4)
+        timing = {"scan": round(time.perf_counter() - start_time, 4)}
+        persons = group_tracks(run.embeddings, run.tracks_by_frame)
+        evidence = [_with_landmarks(_with_person(p, persons)) for p in run.evidence()]
+        explanations: list[Explanation] = []
+        if evidence and explain is not None:
+            explanations = explain_predictions(classifier, evidence, explain, target, layer)
+        timing["total"] = round(time.perf_counter() - start_time, 4)
         return VideoReport(
             source=video.source,
-            sightings=tuple(replace(s, person=persons[s.track]) for s in work.sightings),
-            frame_times=np.array(work.times),
-            frame_size=work.frame_size or (video.width, video.height),
+            sightings=tuple(replace(s, person=persons[s.track]) for s in run.sightings),
+            frame_times=np.array(run.times),
+            frame_size=run.frame_size or (video.width, video.height),
             duration=video.duration,
             card=classifier.card,
-            threshold=cut,
+            threshold=options.threshold_for(classifier.card),
             completeness=completeness,
             aggregation=aggregation,
-            cancelled=work.cancelled,
+            cancelled=run.cancelled,
             evidence=tuple(evidence),
             explanations=tuple(explanations),
-            portraits=work.best_views(persons),
+            portraits=run.portraits(persons),
             settings={
                 "frames": None if every is not None else frames,
                 "every": every,
                 "start": start,
                 "end": end,
-                "detector": detector_name(detector),
-                "margin": classifier.preprocessing.margin if margin is None else margin,
+                **options.settings(classifier),
                 "aggregation": aggregation,
-                "threshold": cut,
-                "explain": explain if evidence else None,
-                "searches": dict(work.finder.counts),
+                "searches": dict(run.tracker.counts),
             },
             timing=timing,
             origin=source,
@@ -180,156 +192,164 @@ def analyze_video(
 
 
 @dataclass
-class _Waiting:
-    """A face that is to be scored, cut out of its frame, and its box in the whole frame."""
+class _PendingFace:
+    """A face waiting to be scored, on a crop of its frame, with its box in the whole frame."""
 
     face: Face
     box: Box
+    track: int
     bridged: bool
 
 
 @dataclass
-class _Work:
-    """What an analysis has gathered so far."""
+class _VideoRun:
+    """The state of one analysis."""
 
     classifier: Classifier
-    detector: str | Detector
-    margin: float | None
+    options: AnalysisOptions
     keep: int
     cancelled: bool = False
     sightings: list[Sighting] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     frame_size: tuple[int, int] | None = None
     embeddings: dict[int, list[np.ndarray]] = field(default_factory=dict)
-    together: list[list[int]] = field(default_factory=list)
+    tracks_by_frame: list[list[int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.finder = FaceTracker(self.detector)
-        self._looked: dict[int, float] = {}
-        self._waiting: list[_Waiting] = []
-        self._batches: list[tuple[list[_Waiting], Future]] = []
-        self._top: list[tuple[float, int, Prediction]] = []
+        self.tracker = FaceTracker(self.options.detector)
+        self._identified: dict[int, float] = {}
+        self._pending: list[_PendingFace] = []
+        self._batches: list[tuple[list[_PendingFace], Future[np.ndarray]]] = []
+        self._highest: list[tuple[float, int, Prediction]] = []
         self._portraits: dict[int, tuple[float, Prediction]] = {}
         self._order = count()
 
-    def look(self, frame: Frame, search: Future | None, scorer: ThreadPoolExecutor) -> None:
-        """Find, name and queue the faces of one frame."""
+    def add_frame(self, frame: Frame, search: Search | None, scorer: ThreadPoolExecutor) -> None:
+        """Find, identify and queue the faces of one frame."""
         self.times.append(frame.timestamp)
         self.frame_size = self.frame_size or (frame.width, frame.height)
-        found = self.finder(frame.image, frame.timestamp, search and search.result())
+        found = self.tracker(frame.image, frame.timestamp, None if search is None else search.result())
+        min_size = self.options.min_size
+        if min_size is not None:
+            found = [f for f in found if _shorter_side(f.box) >= min_size]
         faces = [self._face(frame, f) for f in found]
-        self.together.append([face.track for face in faces])
-        self._waiting += [_Waiting(face, f.box, f.bridged) for face, f in zip(faces, found, strict=True)]
-        while len(self._waiting) >= _BATCH:
-            self._submit(scorer, _BATCH)
+        self.tracks_by_frame.append([face.track for face in faces])
+        self._pending += faces
+        while len(self._pending) >= _BATCH_SIZE:
+            self._submit(scorer, _BATCH_SIZE)
         self._collect(most=2)
 
-    def _face(self, frame: Frame, found: TrackedDetection) -> Face:
+    def _face(self, frame: Frame, found: TrackedDetection) -> _PendingFace:
         left, top, right, bottom = found.box
         sharpness = crop_sharpness(frame.image[top:bottom, left:right])
         landmarks = None
         track = found.track
-        due = frame.timestamp - self._looked.get(track, -np.inf) >= _IDENTIFY_EVERY
-        size = min(right - left, bottom - top)
-        identify = due and not found.bridged and size >= _SMALLEST_IDENTITY
+        due = frame.timestamp - self._identified.get(track, -np.inf) >= _IDENTIFY_INTERVAL
+        identify = due and not found.bridged and _shorter_side(found.box) >= _MIN_IDENTITY_SIZE
         if identify or self.classifier.preprocessing.align:
             (landmarks,) = find_landmarks(frame.image, [found.box])
-        if identify:
+        if identify and landmarks is not None:
             track = self._identify(frame, landmarks, track)
+        margin = self.options.margin
         face = Face(
             frame,
             found.box,
             landmarks,
             found.confidence,
-            self.margin,
+            margin,
             sharpness,
             track=track,
-            detector=detector_name(self.detector),
+            detector=detector_name(self.options.detector),
         )
-        margin = self.classifier.preprocessing.margin if self.margin is None else self.margin
-        return crop_frame(face, max(_SURROUNDINGS, margin))
+        surroundings = max(_SURROUNDINGS, self.classifier.preprocessing.margin if margin is None else margin)
+        return _PendingFace(crop_frame(face, surroundings), found.box, track, found.bridged)
 
     def _identify(self, frame: Frame, landmarks: np.ndarray, track: int) -> int:
-        """Remember how the face looks; a track that shows somebody else from here on gets a new number."""
-        (looks,) = embed_faces(frame.image, [landmarks])
+        """Store the face's embedding; a track that has jumped to another person gets a new number."""
+        (embedding,) = embed_faces(frame.image, [landmarks])
         known = self.embeddings.setdefault(track, [])
-        if known and np.median([np.linalg.norm(looks - k) for k in known]) > _SOMEBODY_ELSE:
-            track = self.finder.split(track)
+        if known and np.median([np.linalg.norm(embedding - k) for k in known]) > _OTHER_PERSON_DISTANCE:
+            track = self.tracker.start_new_track(track)
             known = self.embeddings.setdefault(track, [])
-        if len(known) < _LOOKS:
-            known.append(looks)
-        self._looked[track] = frame.timestamp
+        if len(known) < _MAX_EMBEDDINGS:
+            known.append(embedding)
+        self._identified[track] = frame.timestamp
         return track
 
     # -- scores
 
     def _submit(self, scorer: ThreadPoolExecutor, size: int) -> None:
-        batch, self._waiting = self._waiting[:size], self._waiting[size:]
+        batch, self._pending = self._pending[:size], self._pending[size:]
         if batch:
-            self._batches.append((batch, scorer.submit(self._score, [w.face for w in batch])))
+            self._batches.append((batch, scorer.submit(self._score, [pending.face for pending in batch])))
 
     def _score(self, faces: list[Face]) -> np.ndarray:
         return self.classifier.logits(preprocess(faces, self.classifier.preprocessing))
 
     def _collect(self, most: int) -> None:
-        """Take over finished batches; wait while more than ``most`` are under way, which bounds memory."""
+        """Record finished batches; wait while more than ``most`` are running, which bounds memory."""
         while self._batches and (len(self._batches) > most or self._batches[0][1].done()):
             batch, future = self._batches.pop(0)
-            for waiting, logit in zip(batch, future.result(), strict=True):
-                self._record(waiting, float(logit))
+            for pending, logit in zip(batch, future.result(), strict=True):
+                self._record(pending, float(logit))
 
     def flush(self, scorer: ThreadPoolExecutor) -> None:
-        """Score what is left."""
-        self._submit(scorer, len(self._waiting))
+        """Score the remaining faces."""
+        self._submit(scorer, len(self._pending))
         self._collect(most=0)
         self.sightings.sort(key=lambda s: (s.timestamp, s.track))
 
-    def _record(self, waiting: _Waiting, logit: float) -> None:
-        face, c = waiting.face, self.classifier
-        frame = face.frame
+    def _record(self, pending: _PendingFace, logit: float) -> None:
+        face, c = pending.face, self.classifier
+        sharpness = face.sharpness or 0.0
         self.sightings.append(
             Sighting(
-                frame=frame.index,
-                timestamp=frame.timestamp,
-                box=waiting.box,
-                track=face.track,
+                frame=face.frame.index,
+                timestamp=face.frame.timestamp,
+                box=pending.box,
+                track=pending.track,
                 person=-1,
                 logit=logit,
                 temperature=c.temperature,
                 confidence=face.confidence,
-                sharpness=face.sharpness,
-                bridged=waiting.bridged,
+                sharpness=sharpness,
+                bridged=pending.bridged,
             )
         )
         prediction = Prediction(face, logit, c.temperature, c.threshold)
-        if self.keep and not waiting.bridged:
+        if self.keep and not pending.bridged:
             entry = (logit, -next(self._order), prediction)
-            (heapq.heappush if len(self._top) < self.keep else heapq.heappushpop)(self._top, entry)
-        worth = face.size * min(face.sharpness, 200.0) * (0.1 if waiting.bridged else 1.0)
-        if worth > self._portraits.get(face.track, (-1.0, None))[0]:
-            self._portraits[face.track] = worth, prediction
+            (heapq.heappush if len(self._highest) < self.keep else heapq.heappushpop)(self._highest, entry)
+        quality = face.size * min(sharpness, 200.0) * (0.1 if pending.bridged else 1.0)
+        best = self._portraits.get(pending.track)
+        if best is None or quality > best[0]:
+            self._portraits[pending.track] = quality, prediction
 
     def evidence(self) -> list[Prediction]:
-        """The frames that speak loudest for fake, strongest first."""
-        return [prediction for *_, prediction in sorted(self._top, key=lambda e: e[:2], reverse=True)]
+        """Return the kept faces, highest score first."""
+        return [prediction for *_, prediction in sorted(self._highest, key=lambda e: e[:2], reverse=True)]
 
-    def best_views(self, persons: dict[int, int]) -> dict[int, Prediction]:
-        """Person -> the largest and sharpest of its tracks' views."""
+    def portraits(self, persons: dict[int, int]) -> dict[int, Prediction]:
+        """Return the largest and sharpest view of each person."""
         best: dict[int, tuple[float, Prediction]] = {}
         for track, view in sorted(self._portraits.items()):
             person = persons[track]
-            if view[0] > best.get(person, (-1.0, None))[0]:
+            if person not in best or view[0] > best[person][0]:
                 best[person] = view
-        return {person: _of_person(view[1], persons) for person, view in sorted(best.items())}
+        return {person: _with_person(view[1], persons) for person, view in sorted(best.items())}
 
 
-def _of_person(prediction: Prediction, persons: dict[int, int]) -> Prediction:
+def _shorter_side(box: Box) -> int:
+    return min(box[2] - box[0], box[3] - box[1])
+
+
+def _with_person(prediction: Prediction, persons: dict[int, int]) -> Prediction:
     face = prediction.face
-    return replace(prediction, face=replace(face, person=persons[face.track]))
+    return replace(prediction, face=replace(face, person=None if face.track is None else persons[face.track]))
 
 
 def _with_landmarks(prediction: Prediction) -> Prediction:
-    """Where they were not needed before: to tell the parts of a face that is shown."""
+    """Add landmarks where scoring did not need them; heatmaps are summed over the parts of the face."""
     face = prediction.face
     if face.landmarks is not None:
         return prediction
@@ -337,29 +357,29 @@ def _with_landmarks(prediction: Prediction) -> Prediction:
     return replace(prediction, face=replace(face, landmarks=points))
 
 
-def _searched_ahead(
-    frames: Iterable[Frame], finder: FaceTracker, searchers: ThreadPoolExecutor
-) -> Iterator[tuple[Frame, Future | None]]:
-    """Each frame with the search of it, begun early, where it is certain to be searched as a whole."""
-    waiting: deque[tuple[Frame, Future | None]] = deque()
+def _search_ahead(
+    frames: Iterable[Frame], tracker: FaceTracker, searchers: ThreadPoolExecutor
+) -> Iterator[tuple[Frame, Search | None]]:
+    """Yield each frame with its search, begun early where it is certain that the whole frame is searched."""
+    waiting: deque[tuple[Frame, Search | None]] = deque()
     for frame in frames:
-        due = finder.due(frame.timestamp)
-        waiting.append((frame, searchers.submit(finder.search, frame.image) if due else None))
+        due = tracker.needs_full_search(frame.timestamp)
+        waiting.append((frame, searchers.submit(tracker.search, frame.image) if due else None))
         if len(waiting) > _SEARCHERS:
             yield waiting.popleft()
     yield from waiting
 
 
 @contextmanager
-def _ahead(frames: Iterable[Frame]) -> Iterator[Iterator[Frame]]:
-    """``frames``, decoded by a thread that is a few frames ahead. Leaving the block stops the thread."""
-    line: queue.Queue = queue.Queue(_AHEAD)
-    left = threading.Event()
+def _decode_ahead(frames: Iterable[Frame]) -> Iterator[Iterator[Frame]]:
+    """Decode ``frames`` in a thread that is a few frames ahead. Leaving the block stops the thread."""
+    ahead: queue.Queue[Frame | BaseException | None] = queue.Queue(_FRAMES_AHEAD)  # None: the end
+    stopped = threading.Event()
 
-    def put(item: tuple[str, Any]) -> bool:
-        while not left.is_set():
+    def put(item: Frame | BaseException | None) -> bool:
+        while not stopped.is_set():
             try:
-                line.put(item, timeout=0.1)
+                ahead.put(item, timeout=0.1)
                 return True
             except queue.Full:
                 continue
@@ -368,25 +388,22 @@ def _ahead(frames: Iterable[Frame]) -> Iterator[Iterator[Frame]]:
     def decode() -> None:
         try:
             for frame in frames:
-                if not put(("frame", frame)):
+                if not put(frame):
                     return
-            put(("end", None))
+            put(None)
         except BaseException as error:
-            put(("error", error))
+            put(error)
 
-    def take() -> Iterator[Frame]:
-        while True:
-            kind, value = line.get()
-            if kind == "end":
-                return
-            if kind == "error":
-                raise value
-            yield value
+    def decoded() -> Iterator[Frame]:
+        while (item := ahead.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
 
     thread = threading.Thread(target=decode, name="redeepfake-decode", daemon=True)
     thread.start()
     try:
-        yield take()
+        yield decoded()
     finally:
-        left.set()
+        stopped.set()
         thread.join()

@@ -1,11 +1,11 @@
-"""What is known about a video: every sighting of every face, persons, verdicts, and how complete it is."""
+"""The result of analysing a video: sightings of faces, persons, verdicts, and how much could be read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from ..models.card import Card, model_to_dict
 from ..models.prediction import Label, Prediction
 from ..utils.numeric import check_threshold, sigmoid
 from ..utils.versions import package_versions
-from .aggregation import DEFAULT, aggregate
+from .aggregation import DEFAULT, aggregate, check_strategy
 from .verdict import Verdict, judge_person, judge_video
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Sighting:
-    """One face in one frame, without its pixels.
+    """One face in one sampled frame, without its pixels.
 
     Parameters
     ----------
@@ -44,13 +44,17 @@ class Sighting:
     box
         (left, top, right, bottom) in frame pixels, right and bottom exclusive.
     track, person
-        Counted from 0.
+        Numbers from 0.
     logit
         The model's output; positive means fake.
     temperature
-        The model's, or None.
+        The model's calibration temperature, or ``None``.
+    confidence
+        On the detector's own scale, or ``None``.
+    sharpness
+        Variance of the Laplacian; see :func:`redeepfake_nb.faces.face.crop_sharpness`.
     bridged
-        Whether the face was followed from the frame before because no detector saw it.
+        Whether the face was tracked from the frame before because the detector missed it.
     """
 
     frame: int
@@ -71,7 +75,7 @@ class Sighting:
 
     @property
     def calibrated(self) -> float:
-        """The logit divided by the temperature, where there is one."""
+        """The logit divided by the temperature, if there is one."""
         return self.logit / (self.temperature or 1.0)
 
     @property
@@ -80,7 +84,7 @@ class Sighting:
         return sigmoid(self.calibrated)
 
     def label(self, threshold: float) -> Label:
-        """``"fake"`` where P(fake) reaches the threshold, else ``"real"``."""
+        """Return ``"fake"`` if P(fake) reaches the threshold, else ``"real"``."""
         return "fake" if self.probability >= threshold else "real"
 
 
@@ -88,9 +92,20 @@ class Sighting:
 class Person:
     """One person of a video.
 
-    ``portrait`` is the best view: a large, sharp face that a detector saw, with its picture around it.
-    ``probability`` is P(fake) over all sightings by the report's aggregation; ``spread`` the 10th and the
-    90th percentile of the single frames' P(fake).
+    Parameters
+    ----------
+    number
+        From 0, in the order of appearance.
+    sightings
+        The person's faces, by time.
+    probability
+        P(fake) over all sightings by the report's aggregation, 0..1.
+    spread
+        10th and 90th percentile of the single sightings' P(fake).
+    verdict
+        On this person.
+    portrait
+        A large, sharp, detected face with its surroundings; ``None`` where no pixels were kept.
     """
 
     number: int
@@ -102,7 +117,7 @@ class Person:
 
     @property
     def name(self) -> str:
-        """For people: counted from 1."""
+        """``"person 1"`` and so on."""
         return f"person {self.number + 1}"
 
     @property
@@ -113,16 +128,16 @@ class Person:
 
 @dataclass(frozen=True, eq=False)
 class VideoReport:
-    """Everything that is known about one video.
+    """The result of analysing one video; see also :class:`redeepfake_nb.analysis.report.Report`.
 
     Parameters
     ----------
     source
         Name, SHA-256, size and format of the file.
     sightings
-        Every face of every sampled frame, by time; ``person`` and ``track`` say whose.
+        Every face of every sampled frame, by time.
     frame_times
-        (F,) float64, seconds of all frames that were looked at, with or without a face.
+        (F,) float64, times of all sampled frames in seconds, with or without a face.
     frame_size
         (width, height) in pixels of the first frame.
     duration
@@ -130,21 +145,25 @@ class VideoReport:
     card
         The model's card.
     threshold
-        Cut on P(fake).
+        Threshold on P(fake), 0..1.
     aggregation
-        How frames become one score; see :mod:`redeepfake_nb.analysis.aggregation`.
+        How a person's frames become one score; see :mod:`redeepfake_nb.analysis.aggregation`.
     completeness
-        What was read of what the file promises, and the first error.
+        How much of the file could be read, and the first error.
     cancelled
-        Whether a person stopped it; the report holds what was done by then.
+        Whether the analysis was stopped; the report covers what was done by then.
     evidence
-        The faces that speak loudest for ``fake``, strongest first, each on a cut-out of its frame.
+        The faces with the highest P(fake), highest first, each on a crop of its frame.
     explanations
         Heatmaps of ``evidence`` in the same order, or empty.
     portraits
-        Person -> best view.
+        Number of a person -> best view.
+    settings
+        The options of the analysis as plain values.
+    timing
+        Seconds of each step. Differs from run to run; everything else does not.
     origin
-        Where the video was read from, so that it can be looked at again; in no file that is written.
+        What the video was read from, so that it can be opened again; never written to a file.
     """
 
     source: Source
@@ -171,71 +190,87 @@ class VideoReport:
         )
 
     @property
+    def kind(self) -> Literal["video"]:
+        """``"video"``."""
+        return "video"
+
+    @property
     def name(self) -> str:
         """The file's name."""
         return self.source.name
 
     @property
+    def scored(self) -> tuple[Person, ...]:
+        """The persons: a video is scored person by person."""
+        return self.persons
+
+    @property
+    def explanation_names(self) -> tuple[str, ...]:
+        """``"Frame at 2.00 s"`` and so on, one per explanation."""
+        return tuple(f"Frame at {e.prediction.face.frame.timestamp:.2f} s" for e in self.explanations)
+
+    @property
     def frames(self) -> int:
-        """How many frames were looked at."""
+        """Number of sampled frames."""
         return len(self.frame_times)
 
     @property
     def face_share(self) -> float:
-        """Share of the frames looked at in which a face was found, 0..1."""
+        """Share of the sampled frames in which a face was found, 0..1."""
         return len({s.frame for s in self.sightings}) / self.frames if self.frames else 0.0
 
     @cached_property
     def persons(self) -> tuple[Person, ...]:
-        """Everybody in it, in the order of appearance."""
-        found = []
+        """All persons, in the order of appearance."""
+        persons = []
         for number in sorted({s.person for s in self.sightings}):
-            mine = tuple(s for s in self.sightings if s.person == number)
-            probability = aggregate([s.calibrated for s in mine], self.aggregation)
-            single = np.array([s.probability for s in mine])
-            low, high = np.percentile(single, [10, 90])
+            sightings = tuple(s for s in self.sightings if s.person == number)
+            probability = aggregate([s.calibrated for s in sightings], self.aggregation)
+            probabilities = [s.probability for s in sightings]
+            low, high = np.percentile(probabilities, [10, 90])
             verdict = judge_person(
                 probability,
-                single,
-                sizes=[s.size for s in mine],
-                sharpness=[s.sharpness for s in mine],
+                probabilities,
+                sizes=[s.size for s in sightings],
+                sharpness=[s.sharpness for s in sightings],
                 frames=self.frames,
                 card=self.card,
                 threshold=self.threshold,
             )
             portrait = self.portraits.get(number)
-            found.append(Person(number, mine, probability, (float(low), float(high)), verdict, portrait))
-        return tuple(found)
+            spread = float(low), float(high)
+            persons.append(Person(number, sightings, probability, spread, verdict, portrait))
+        return tuple(persons)
 
     @cached_property
     def verdict(self) -> Verdict:
-        """Over all persons, with what is missing of the video."""
+        """The verdict over all persons, with what is missing of the video."""
         missing = []
         if self.cancelled:
             missing.append(f"stopped after {self.frames} frames")
-        # A sample that somebody ended is incomplete without any fault of the file.
+        # A cancelled analysis is incomplete without any fault of the file.
         if not self.completeness.complete and not (self.cancelled and self.completeness.first_error is None):
             missing.append(self.completeness.summary)
         return judge_video([(p.name, p.verdict) for p in self.persons], missing, self.card, self.threshold)
 
     def check_same(self, source: Source) -> None:
-        """Raise InputError where another file stands in the place of the one this report is about."""
+        """Raise InputError unless ``source`` is the analysed file."""
         if source.sha256 != self.source.sha256:
             raise InputError(
                 "this is not the file that was analysed (its SHA-256 differs)",
                 subject=source.name,
-                next_step="Analyse it anew.",
+                next_step="Analyse it again.",
             )
 
     def nearest(self, time: float) -> tuple[Sighting, ...]:
-        """The sightings of the looked-at frame that is closest to ``time`` seconds; empty without frames."""
+        """Return the sightings of the sampled frame closest to ``time`` in seconds; empty without frames."""
         if not self.frames:
             return ()
         chosen = self.frame_times[np.abs(self.frame_times - time).argmin()]
         return tuple(s for s in self.sightings if s.timestamp == chosen)
 
     def at_threshold(self, threshold: float) -> VideoReport:
-        """The same scores judged at another threshold; nothing is computed anew.
+        """Judge the same scores at another threshold, without computing them again.
 
         Raises
         ------
@@ -246,8 +281,8 @@ class VideoReport:
         return replace(self, threshold=threshold, settings={**self.settings, "threshold": threshold})
 
     def aggregated(self, strategy: str) -> VideoReport:
-        """The same scores under another aggregation; nothing is computed anew."""
-        aggregate([0.0], strategy)  # an unknown name is told at once
+        """Aggregate the same scores by another strategy, without computing them again."""
+        check_strategy(strategy)
         return replace(self, aggregation=strategy, settings={**self.settings, "aggregation": strategy})
 
     def compare_aggregations(self, *strategies: str) -> pd.DataFrame:
@@ -269,7 +304,7 @@ class VideoReport:
         return pd.DataFrame(rows, columns=columns).sort_values("person", kind="stable", ignore_index=True)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per sighting. Empty, with the same columns, without faces."""
+        """Return one row per sighting; without faces an empty table with the same columns."""
         import pandas as pd
 
         rows = []
@@ -299,7 +334,7 @@ class VideoReport:
         return pd.DataFrame(rows, columns=_COLUMNS.split())
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON, without the single frames' rows (they are in :meth:`to_frame`)."""
+        """Return plain JSON values, without single sightings, which :meth:`to_frame` has."""
         persons = [
             {
                 "person": p.number + 1,

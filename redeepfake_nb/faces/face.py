@@ -1,11 +1,11 @@
-"""Faces in a picture: the record that carries a face to the last plot, and :func:`find_faces`.
+"""The :class:`Face` record, :func:`find_faces`, and measures of face crops (sharpness, brightness).
 
-How detectors search is in :mod:`redeepfake_nb.faces.detection`; its public names can be had from here too.
+The detectors are in :mod:`redeepfake_nb.faces.detection`, whose public names are available here too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral
 
@@ -25,6 +25,7 @@ from .detection import (
     detector_names,
     find_landmarks,
     get_detector,
+    pixel_box,
     register_detector,
     validate_detections,
 )
@@ -38,8 +39,8 @@ __all__ = [
     "HogDetector",
     "box_iou",
     "crop_brightness",
-    "crop_sharpness",
     "crop_frame",
+    "crop_sharpness",
     "detector_name",
     "detector_names",
     "find_faces",
@@ -47,7 +48,7 @@ __all__ = [
     "register_detector",
 ]
 
-# Side in pixels to which a crop is brought before its sharpness is measured.
+# Side in pixels to which a crop is resized before its sharpness is measured.
 SHARPNESS_SIDE = 112
 
 
@@ -58,27 +59,27 @@ class Face:
     Parameters
     ----------
     frame
-        The picture it was found in.
+        The frame that contains it.
     box
         ``(left, top, right, bottom)`` in frame pixels, right and bottom exclusive, inside the frame and
         not empty.
     landmarks
         (68, 2) points x, y in frame pixels in the order of iBUG 300-W, or None. Kept as read-only float32.
     confidence
-        The detector's, on its own scale (dlib: a margin over its threshold, about 0 to 3), or None.
+        Confidence on the detector's own scale (dlib: distance to its threshold, about 0 to 3), or None.
     margin
-        Crop margin that wins over the model's own, or None to leave it to the model.
+        Crop margin that overrides the model's own, or None to use that of the model.
     sharpness
         Variance of the Laplacian of the box's pixels, see :func:`crop_sharpness`, or None.
     track, person
-        Which face over time and which identity, counted from 0, or None.
+        Zero-based number of the track in a video and of the person, or None.
     detector
         Name of the detector that found it; ``"whole"`` for :meth:`whole`.
 
     Raises
     ------
     ValueError
-        If a value is not what is said above.
+        A value is not as described above.
     """
 
     frame: Frame = field(repr=False)
@@ -94,7 +95,7 @@ class Face:
     def __post_init__(self) -> None:
         box = tuple(self.box)
         if len(box) != 4 or not all(isinstance(v, Integral) for v in box):
-            raise ValueError(f"a box is four whole numbers (left, top, right, bottom), not {self.box!r}")
+            raise ValueError(f"a box must be four integers (left, top, right, bottom), not {self.box!r}")
         left, top, right, bottom = (int(v) for v in box)
         width, height = self.frame.width, self.frame.height
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
@@ -103,17 +104,17 @@ class Face:
         if self.landmarks is not None:
             points = np.array(self.landmarks, dtype=np.float32)
             if points.shape != (68, 2) or not np.isfinite(points).all():
-                raise ValueError(f"landmarks are 68 finite points (68, 2), not an array of {points.shape}")
+                raise ValueError(f"landmarks must be finite and of shape (68, 2), not {points.shape}")
             points.setflags(write=False)
             object.__setattr__(self, "landmarks", points)
         if self.margin is not None:
-            object.__setattr__(self, "margin", _checked_margin(self.margin))
+            object.__setattr__(self, "margin", check_margin(self.margin))
 
     @classmethod
     def whole(cls, frame: Frame | object) -> Face:
-        """A picture that is already a face crop: the box is the whole frame and the margin 0.
+        """Treat an image that is already a face crop as a face: the box is the whole frame, the margin 0.
 
-        ``frame`` is a :class:`Frame` or anything :func:`read_image` takes. There are no landmarks.
+        ``frame`` is a :class:`Frame` or anything that :func:`read_image` takes. There are no landmarks.
         """
         frame = read_image(frame)
         box = (0, 0, frame.width, frame.height)
@@ -121,17 +122,17 @@ class Face:
 
     @property
     def width(self) -> int:
-        """Of the box, in pixels."""
+        """Width of the box in pixels."""
         return self.box[2] - self.box[0]
 
     @property
     def height(self) -> int:
-        """Of the box, in pixels."""
+        """Height of the box in pixels."""
         return self.box[3] - self.box[1]
 
     @property
     def size(self) -> int:
-        """The box's shorter side in pixels."""
+        """Shorter side of the box in pixels."""
         return min(self.width, self.height)
 
     @property
@@ -140,13 +141,13 @@ class Face:
         return crop_brightness(self.crop(0.0))
 
     def crop_box(self, margin: float | None = None) -> Box:
-        """The box widened by ``margin`` times its longer side on each side, clipped at the frame.
+        """Widen the box by ``margin`` times its longer side on each side, clipped at the frame.
 
-        None means the face's own margin, or 0 where it has none.
+        None means the face's own margin, or 0 if it has none.
         """
         if margin is None:
             margin = self.margin or 0.0
-        extra = round(_checked_margin(margin) * max(self.width, self.height))
+        extra = round(check_margin(margin) * max(self.width, self.height))
         left, top, right, bottom = self.box
         return (
             max(left - extra, 0),
@@ -156,17 +157,17 @@ class Face:
         )
 
     def crop(self, margin: float | None = None) -> np.ndarray:
-        """The pixels of :meth:`crop_box`, (H, W, 3) uint8 RGB, a contiguous copy that may be changed."""
+        """Copy the pixels of :meth:`crop_box`: (H, W, 3) uint8 RGB, contiguous and writable."""
         left, top, right, bottom = self.crop_box(margin)
         return self.frame.image[top:bottom, left:right].copy()
 
 
 def crop_frame(face: Face, margin: float) -> Face:
-    """The same face on a copy of its surroundings, so that the whole frame can be let go or changed."""
+    """Copy a face with the part of its frame around it, so that the frame can be freed or changed."""
     left, top, right, bottom = face.crop_box(margin)
     frame = face.frame
     part = Frame(frame.image[top:bottom, left:right].copy(), frame.index, frame.timestamp, frame.source)
-    box = tuple(v - o for v, o in zip(face.box, (left, top, left, top), strict=True))
+    box = face.box[0] - left, face.box[1] - top, face.box[2] - left, face.box[3] - top
     points = None if face.landmarks is None else face.landmarks - (left, top)
     return replace(face, frame=part, box=box, landmarks=points)
 
@@ -178,66 +179,65 @@ def find_faces(
     margin: float | None = None,
     min_size: float | None = None,
 ) -> list[Face]:
-    """Find the faces in a picture.
+    """Find the faces in an image.
 
     Parameters
     ----------
     frame
-        A :class:`Frame`, or anything :func:`read_image` takes. Detectors get its read-only array.
+        A :class:`Frame`, or anything that :func:`read_image` takes.
     detector
-        ``"hog"``, ``"cnn"``, a name given to :func:`register_detector`, or any callable that takes the
-        picture and returns :class:`Detection` records or plain (left, top, right, bottom) tuples. How
-        small a face each built-in detector finds is said at :class:`HogDetector` and :class:`CnnDetector`.
+        ``"hog"``, ``"cnn"``, a name given to :func:`register_detector`, or any callable that takes the image,
+        (H, W, 3) uint8 RGB and read-only, and returns :class:`Detection` records or plain (left, top, right,
+        bottom) tuples. :class:`HogDetector` and :class:`CnnDetector` state the smallest faces that they find.
     margin
-        Crop margin the faces carry with them; None leaves it to the model.
+        Crop margin that the faces carry with them; None leaves it to the model.
     min_size
         Drop faces whose box has a shorter side under this many pixels. None keeps all.
 
     Returns
     -------
     list of Face
-        Largest box first, then from top to bottom and left to right; empty where nothing was found.
-        Landmarks are those of dlib's 68-point predictor (Kazemi and Sullivan, CVPR 2014), which was
-        made for boxes like those of ``"hog"``; with a detector of your own they are None where dlib or
-        its model files are absent.
+        Largest box first, then from top to bottom and left to right; empty if there is no face. Landmarks are
+        those of dlib's 68-point predictor (Kazemi and Sullivan, CVPR 2014), which was trained for boxes like
+        those of ``"hog"``; with a custom detector they are None if dlib or its model files are not installed.
 
     Raises
     ------
     InputError
-        If the picture cannot be read.
+        The image cannot be read.
     RedeepfakeError
-        If dlib or its model files are absent and a built-in detector was asked for.
+        A built-in detector was requested, and dlib or its model files are not installed.
     ValueError
-        If the detector's name is unknown, or what it returned is no list of boxes.
+        The name of the detector is unknown, or its output is not a list of boxes.
     """
     if margin is not None:
-        margin = _checked_margin(margin)
-    if min_size is not None and not (is_finite_number(min_size) and min_size >= 0):
-        raise ValueError(f"min_size is a number of pixels or None, not {min_size!r}")
+        margin = check_margin(margin)
+    if min_size is not None:
+        check_min_size(min_size)
     find = get_detector(detector) if isinstance(detector, str) else detector
     if not callable(find):
-        raise ValueError(f"a detector is a name or a callable, not {type(find).__name__}")
+        raise ValueError(f"detector must be a name or a callable, not {type(find).__name__}")
     name = detector_name(detector)
     frame = read_image(frame)
     detections = validate_detections(find(frame.image), frame.width, frame.height, name)
     if min_size is not None:
         detections = [d for d in detections if min(d.box[2] - d.box[0], d.box[3] - d.box[1]) >= min_size]
     try:
-        points = find_landmarks(frame.image, [d.box for d in detections])
+        points: Sequence[np.ndarray | None] = find_landmarks(frame.image, [pixel_box(d) for d in detections])
     except RedeepfakeError:
         if isinstance(find, (HogDetector, CnnDetector)):
             raise
         points = [None] * len(detections)
     faces = []
-    for found, landmarks in zip(detections, points, strict=True):
-        left, top, right, bottom = found.box
+    for detection, landmarks in zip(detections, points, strict=True):
+        left, top, right, bottom = box = pixel_box(detection)
         sharpness = crop_sharpness(frame.image[top:bottom, left:right])
-        faces.append(Face(frame, found.box, landmarks, found.confidence, margin, sharpness, detector=name))
+        faces.append(Face(frame, box, landmarks, detection.confidence, margin, sharpness, detector=name))
     return sorted(faces, key=lambda face: (-face.width * face.height, face.box[1], face.box[0]))
 
 
 def detector_name(detector: str | Callable) -> str:
-    """What reports call a detector: its name, or that of its function or class."""
+    """Get the name of a detector for reports: its own, or that of its function or class."""
     if isinstance(detector, str):
         return detector
     return str(
@@ -246,13 +246,21 @@ def detector_name(detector: str | Callable) -> str:
 
 
 def crop_sharpness(crop: np.ndarray) -> float:
-    """Variance of the Laplacian of the luma, after resizing to 112 x 112 px; in squared grey levels.
+    """Measure sharpness as the variance of the Laplacian of the luma after resizing to 112 x 112 px.
 
-    After Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000. The fixed size
-    makes faces of different sizes comparable from 112 px up; a smaller face is enlarged, which is a blur
-    by itself, and so counts as less sharp, which for a judge of fine traces it is.
+    Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000. The fixed size makes
+    faces from 112 px up comparable; smaller faces are upscaled, which blurs them, and so count as less sharp.
+    That is intended, since they lack the fine traces of manipulation too.
 
-    ``crop`` is (H, W, 3) uint8 RGB, not empty.
+    Parameters
+    ----------
+    crop
+        (H, W, 3) uint8 RGB, not empty.
+
+    Returns
+    -------
+    float
+        In squared grey levels.
     """
     grey = cv2.cvtColor(np.ascontiguousarray(crop), cv2.COLOR_RGB2GRAY)
     method = cv2.INTER_AREA if min(grey.shape) >= SHARPNESS_SIDE else cv2.INTER_LINEAR
@@ -261,11 +269,18 @@ def crop_sharpness(crop: np.ndarray) -> float:
 
 
 def crop_brightness(crop: np.ndarray) -> float:
-    """Mean luma (ITU-R BT.601) of (H, W, 3) uint8 RGB pixels, 0 to 255."""
+    """Compute the mean luma (ITU-R BT.601), 0 to 255, of an (H, W, 3) uint8 RGB crop."""
     return float(cv2.cvtColor(np.ascontiguousarray(crop), cv2.COLOR_RGB2GRAY).mean())
 
 
-def _checked_margin(margin: object) -> float:
+def check_margin(margin: object) -> float:
+    """Return a crop margin as a float; raise ValueError unless it is a fraction from 0 to 4."""
     if not is_finite_number(margin) or not 0 <= margin <= 4:
-        raise ValueError(f"margin is a fraction from 0 to 4, not {margin!r}")
+        raise ValueError(f"margin must be a fraction from 0 to 4, not {margin!r}")
     return float(margin)
+
+
+def check_min_size(min_size: object) -> None:
+    """Raise ValueError unless a smallest face size is a finite number of pixels, 0 or more."""
+    if not is_finite_number(min_size) or min_size < 0:
+        raise ValueError(f"min_size must be a number of pixels, 0 or more, not {min_size!r}")

@@ -28,7 +28,7 @@ def picture(left: int | None, right: int | None = None) -> np.ndarray:
     return image
 
 
-def squares(image: np.ndarray) -> list[Detection]:
+def detect_squares(image: np.ndarray) -> list[Detection]:
     """Sees a face where one of the squares is: all of one brightness."""
     boxes = [box for box in (LEFT, RIGHT) if np.ptp(image[box[1] : box[3], box[0] : box[2]]) == 0]
     return [Detection(box, 1.0) for box in boxes]
@@ -54,7 +54,7 @@ def two_people() -> bytes:
 
 
 def test_every_face_at_its_time(two_people: bytes, classifier: Classifier) -> None:
-    report = analyze_video(two_people, classifier, frames="all", detector=squares, explain_top=0)
+    report = analyze_video(two_people, classifier, frames="all", detector=detect_squares, explain_top=0)
     left, right = report.persons
     assert [s.timestamp for s in left.sightings] == pytest.approx(np.arange(30) / RATE)
     seen = [s for s in right.sightings if not s.bridged]
@@ -73,21 +73,21 @@ def test_every_face_at_its_time(two_people: bytes, classifier: Classifier) -> No
 
 
 def test_scores_are_those_of_single_pictures(two_people: bytes, classifier: Classifier) -> None:
-    report = analyze_video(two_people, classifier, frames=7, detector=squares, explain_top=0)
+    report = analyze_video(two_people, classifier, frames=7, detector=detect_squares, explain_top=0)
     with open_video(two_people) as video:
         for frame in video.sample(frames=7):
-            alone = predict(classifier, find_faces(frame, squares))
+            alone = predict(classifier, find_faces(frame, detect_squares))
             found = {s.box: s.logit for s in report.sightings if s.frame == frame.index and not s.bridged}
             assert found == pytest.approx({p.face.box: p.logit for p in alone}, abs=1e-5)
 
 
 def test_sampling_and_parts(two_people: bytes, classifier: Classifier) -> None:
-    options = {"classifier": classifier, "detector": squares, "explain_top": 0}
+    options = {"classifier": classifier, "detector": detect_squares, "explain_top": 0}
     assert analyze_video(two_people, frames=3, **options).frame_times == pytest.approx([0.5, 1.5, 2.5])
     part = analyze_video(two_people, every=0.5, start=1.0, end=2.2, **options)
     assert part.frame_times == pytest.approx([1.0, 1.5, 2.0])
     assert part.settings["frames"] is None
-    with pytest.raises(InputError, match="nothing of it begins at 9 s"):
+    with pytest.raises(InputError, match="no frames from 9 s on"):
         analyze_video(two_people, start=9.0, **options)
 
 
@@ -97,7 +97,7 @@ def test_progress_counts_frames(two_people: bytes, classifier: Classifier) -> No
         two_people,
         classifier,
         frames=5,
-        detector=squares,
+        detector=detect_squares,
         explain_top=0,
         progress=lambda *call: calls.append(call),
     )
@@ -111,7 +111,7 @@ def test_cancel_keeps_what_was_done(two_people: bytes, classifier: Classifier, k
         two_people,
         classifier,
         frames="all",
-        detector=squares,
+        detector=detect_squares,
         explain_top=0,
         progress=lambda done, total: event.set() if done == 4 else None,
         cancel=event if kind == "event" else event.is_set,
@@ -126,7 +126,9 @@ def test_cancel_keeps_what_was_done(two_people: bytes, classifier: Classifier, k
 
 
 def test_strongest_frames_come_with_heatmaps(two_people: bytes, classifier: Classifier) -> None:
-    report = analyze_video(two_people, classifier, frames="all", detector=squares, explain_top=3)
+    report = analyze_video(
+        two_people, classifier, frames="all", detector=detect_squares, explain_top=3, explain="gradcam"
+    )
     assert [e.face.frame.index for e in report.evidence] == [10, 11, 12]
     assert len(report.explanations) == 3
     assert {e.face.person for e in report.evidence} == {0}
@@ -139,7 +141,7 @@ def test_strongest_frames_come_with_heatmaps(two_people: bytes, classifier: Clas
 
 
 def test_without_a_face(classifier: Classifier) -> None:
-    report = analyze_video(clip([picture(None)] * 5), classifier, detector=squares)
+    report = analyze_video(clip([picture(None)] * 5), classifier, detector=detect_squares)
     assert (report.persons, report.evidence, report.face_share) == ((), (), 0.0)
     assert report.verdict.reasons[0] == "no face was found"
 
@@ -159,7 +161,7 @@ def test_a_damaged_video_is_judged_as_far_as_it_goes(classifier: Classifier) -> 
     pictures = [picture(level(0.1 + 0.02 * (i % 3))) for i in range(40)]
     data = clip(pictures)
     report = analyze_video(
-        data[: len(data) * 3 // 4], classifier, frames="all", detector=squares, explain_top=0
+        data[: len(data) * 3 // 4], classifier, frames="all", detector=detect_squares, explain_top=0
     )
     assert 10 < report.frames < 40
     assert not report.completeness.complete
@@ -192,3 +194,36 @@ def test_an_error_while_looking_stops_the_decoder(classifier: Classifier, two_pe
     with pytest.raises(RuntimeError, match="detector"):
         analyze_video(two_people, classifier, frames="all", detector=broken)
     assert not [t for t in threading.enumerate() if t.name == "redeepfake-decode"]
+
+
+def test_small_faces_are_ignored(two_people: bytes, classifier: Classifier) -> None:
+    side = min(LEFT[2] - LEFT[0], LEFT[3] - LEFT[1])
+    options = {"frames": 5, "detector": detect_squares, "explain_top": 0}
+    kept = analyze_video(two_people, classifier, min_size=side, **options)
+    assert (kept.settings["min_size"], len(kept.persons)) == (side, 2)
+    none = analyze_video(two_people, classifier, min_size=side + 1, **options)
+    assert (none.frames, none.sightings) == (5, ())
+
+
+def test_heatmaps_for_a_target_at_a_layer(two_people: bytes, classifier: Classifier) -> None:
+    report = analyze_video(
+        two_people,
+        classifier,
+        frames=3,
+        detector=detect_squares,
+        explain_top=1,
+        explain="layercam",
+        target="real",
+        layer="conv",
+    )
+    (explanation,) = report.explanations
+    made = explanation.method, explanation.target, explanation.layer
+    assert made == ("layercam", "real", "conv")
+    assert made == tuple(report.settings[name] for name in ("explain", "target", "layer"))
+    time = report.evidence[0].face.frame.timestamp
+    assert report.explanation_names == (f"Frame at {time:.2f} s",)
+
+
+def test_heatmaps_only_where_asked_for(two_people: bytes, classifier: Classifier) -> None:
+    report = analyze_video(two_people, classifier, frames=3, detector=detect_squares, explain_top=2)
+    assert (len(report.evidence), report.explanations, report.settings["explain"]) == (2, (), None)

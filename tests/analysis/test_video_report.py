@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from helpers.video_records import Read, report, sighting
 
+from redeepfake_nb.analysis import describe_detection, describe_persons
+
 
 def steady(logit: float, person: int = 0, count: int = 10, **options) -> list:
     return [sighting(i * 0.2, logit, person, **options) for i in range(count)]
@@ -107,3 +109,23 @@ def test_table_and_json() -> None:
     assert values["persons"][1]["first_s"] == 0.2
     assert values["verdict"]["label"] == found.verdict.label
     assert "person 1 0.88" in repr(found)
+
+
+def test_aggregations_are_compared_person_by_person() -> None:
+    made = report(*steady(3.0, 0), *steady(-3.0, 1))
+    table = made.compare_aggregations("mean_logit", "median")
+    assert list(table["person"]) == ["person 1"] * 2 + ["person 2"] * 2
+    assert list(table["aggregation"]) == ["mean_logit", "median"] * 2
+    assert table["probability"].tolist() == pytest.approx([0.9526] * 2 + [0.0474] * 2, abs=1e-4)
+    assert list(table["verdict"]) == [p.verdict.label for p in made.persons for _ in range(2)]
+
+
+def test_persons_are_described_by_their_fake_segments() -> None:
+    seen = [sighting(t, 2.0 if 1 <= t <= 3 else -2.0) for t in np.arange(6.0)]
+    seen += [sighting(t, -2.0, 1) for t in np.arange(6.0)]
+    assert describe_persons(report(*seen)) == ["person 1: 1.0 to 3.0 s", "person 2: never"]
+
+
+def test_an_unknown_truth_is_compared_with_nothing() -> None:
+    (sentence,) = describe_detection(report(*steady(3.0)), None)
+    assert "not known" in sentence
