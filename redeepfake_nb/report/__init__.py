@@ -1,6 +1,6 @@
-"""A record becomes a file: JSON, CSV, one self-contained HTML page, or an annotated video.
+"""Write records to files: JSON, CSV, a self-contained HTML page, an annotated video, evaluation results.
 
-Files are written whole or not at all, and name nothing of the machine that wrote them.
+Files are written atomically and contain nothing about the machine that wrote them.
 """
 
 import lazy_loader

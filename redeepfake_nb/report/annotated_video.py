@@ -1,4 +1,4 @@
-"""The video again, with boxes, persons and scores drawn in: an MP4 that browsers play, with its sound."""
+"""Write a copy of a video with face boxes, persons and scores drawn in, as an MP4 that browsers play."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from ..media.limits import DEMUXERS, TimeBudget, TimeLimitedInput, refuse_extern
 from ..media.video import TIME_LIMIT, open_input, open_video
 from ..utils.jobs import Progress
 from ..utils.writing import atomic_file
+from ..view.palette import COLORS
 
-# RGB of Okabe and Ito, as in the plots; fake boxes are drawn twice as thick, so that colour is not alone.
-_COLORS = {"fake": (213, 94, 0), "real": (0, 114, 178)}
-_CLOCK = 90_000  # ticks per second, the usual one of MP4
-# What an MP4 may hold that browsers play is copied as it is; what else is decoded here becomes AAC.
+# Red, green and blue, 0..255. Fake boxes are also drawn twice as thick, so that colour is not the only sign.
+_RGB = {label: tuple(bytes.fromhex(color[1:])) for label, color in COLORS.items()}
+_TICKS_PER_SECOND = 90_000  # usual in MP4
+# Audio codecs that browsers play in MP4 are copied; these others are decoded and encoded as AAC.
 _COPIED = {"aac", "mp3", "mp3float", "opus", "libopus"}
-_DECODED = {
+_TRANSCODED = {
     "ac3", "alac", "amrnb", "amrwb", "eac3", "flac", "mp2", "mp2float", "mp1", "mp1float",
     "pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s32le", "pcm_u8", "pcm_f32le", "pcm_alaw", "pcm_mulaw",
     "vorbis", "libvorbis", "wmav1", "wmav2", "adpcm_ima_wav", "adpcm_ms",
@@ -41,36 +42,36 @@ def annotate_video(
     progress: Progress | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> Path:
-    """Write a video with a box, a person's name and P(fake) at every face.
+    """Write a copy of a video with a box, the person and P(fake) drawn at every face.
 
-    Between the frames that were looked at, boxes and scores follow a straight line; where a face was not seen
-    for longer, there is no box. All pictures of the video are decoded, whichever were looked at.
+    All frames are decoded and written. Between analysed frames, boxes and scores are interpolated linearly;
+    no box is drawn where a face was absent from several of them.
 
     Parameters
     ----------
     report
         From :func:`redeepfake_nb.analyze_video`.
     out
-        An ``.mp4`` file; replaced if it exists. Written beside it first: it appears whole or not at all.
+        An ``.mp4`` file, written atomically; replaced if it exists.
     source
-        The video, if the report no longer knows it.
+        The video, where the report does not know it (``report.origin`` is None).
     progress
-        Called as ``progress(done, total)`` after each picture.
+        Called as ``progress(done, total)`` after each frame.
     cancel
-        Says whether to stop; nothing is written then.
+        Returns True to stop; nothing is written then.
 
     Returns
     -------
     pathlib.Path
-        The file. H.264 with 4:2:0 colour; sound is copied, or becomes AAC where browsers do not play it.
-        What cannot be decoded is left out.
+        ``out``: H.264 with 4:2:0 chroma. Sound is copied, or converted to AAC where browsers do not play it;
+        sound that cannot be decoded is left out.
 
     Raises
     ------
     InputError
-        The video cannot be read any more, or is another one by now.
+        The video can no longer be read, or is not the analysed file.
     OutputError
-        It cannot be written, or was cancelled.
+        The video cannot be written, or the work was cancelled.
     """
     out = Path(out)
     source = report.origin if source is None else source
@@ -82,7 +83,7 @@ def annotate_video(
         with atomic_file(out) as part:
             _write(report, source, part, progress, cancel)
     except av.FFmpegError as error:
-        # What is read goes through open_video, which has words of its own; this is the encoder's.
+        # Errors of the input are typed by open_video; this is the encoder's.
         raise OutputError(
             f"the video encoder failed ({error.strerror or error})",
             subject=out,
@@ -95,17 +96,17 @@ def _write(
     report: VideoReport, source: Any, part: Path, progress: Progress | None, cancel: Callable[[], bool] | None
 ) -> None:
     tracks = Tracks(report)
-    # All pictures are wanted, whatever the file's size, and whoever asks for them may cancel.
+    # Sample all frames, however long that takes; the caller may cancel.
     with open_video(source, time_limit=TIME_LIMIT) as video, contextlib.ExitStack() as stack:
         report.check_same(video.source)
         sample = video.sample("all")
-        # Even sides, which 4:2:0 needs; at most one row and column are lost.
+        # 4:2:0 needs even sides; at most one row and one column are cropped.
         width, height = video.width // 2 * 2, video.height // 2 * 2
         container = stack.enter_context(av.open(str(part), "w", options={"movflags": "faststart"}))
-        pictures = container.add_stream("libx264", options={"crf": "20", "preset": "veryfast"})
-        pictures.width, pictures.height, pictures.pix_fmt = width, height, "yuv420p"
-        pictures.time_base = pictures.codec_context.time_base = Fraction(1, _CLOCK)
-        sound = stack.enter_context(_sound(source, video, container))
+        stream = container.add_stream("libx264", options={"crf": "20", "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, _TICKS_PER_SECOND)
+        write_sound = stack.enter_context(_audio_writer(source, video, container))
         last = -1
         for done, frame in enumerate(sample, start=1):
             if cancel is not None and cancel():
@@ -113,39 +114,39 @@ def _write(
             image = draw_tracks(frame.image, tracks.at(frame.timestamp), report.threshold)
             if image.shape[:2] != (video.height, video.width):
                 image = cv2.resize(image, (video.width, video.height), interpolation=cv2.INTER_AREA)
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), format="rgb24")
-            last = max(round(frame.timestamp * _CLOCK), last + 1)
-            picture.pts, picture.time_base = last, Fraction(1, _CLOCK)
-            sound(frame.timestamp)
-            container.mux(pictures.encode(picture))
+            encoded = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), format="rgb24")
+            last = max(round(frame.timestamp * _TICKS_PER_SECOND), last + 1)
+            encoded.pts, encoded.time_base = last, Fraction(1, _TICKS_PER_SECOND)
+            write_sound(frame.timestamp)
+            container.mux(stream.encode(encoded))
             if progress is not None:
                 progress(done, sample.expected)
-        sound(None)
-        container.mux(pictures.encode(None))
+        write_sound(None)
+        container.mux(stream.encode(None))
 
 
 class Tracks:
-    """Where each track is at any time, by straight lines between its sightings."""
+    """Interpolate the box and score of each track linearly between its sightings."""
 
     def __init__(self, report: VideoReport) -> None:
         step = float(np.median(np.diff(report.frame_times))) if report.frames > 1 else 1.0
-        self._longest = 2.5 * step
-        self._linger = step / 2
+        self._max_gap = 2.5 * step
+        self._tolerance = step / 2
         self._tracks: dict[int, list[Sighting]] = {}
         for sighting in report.sightings:
             self._tracks.setdefault(sighting.track, []).append(sighting)
         self._times = {track: [s.timestamp for s in seen] for track, seen in self._tracks.items()}
 
     def at(self, time: float) -> list[tuple[np.ndarray, int, float]]:
-        """(box (4,) float64 in pixels, person, P(fake)) of everybody who is there."""
+        """Return (box (4,) float64 in pixels, person, P(fake)) of every track at a time in seconds."""
         found = []
         for track, seen in self._tracks.items():
             i = bisect.bisect_right(self._times[track], time)
             before, after = seen[max(i - 1, 0)], seen[min(i, len(seen) - 1)]
             between = after.timestamp - before.timestamp
-            if before is after or between > self._longest:
+            if before is after or between > self._max_gap:
                 nearest = min((before, after), key=lambda s: abs(s.timestamp - time))
-                if abs(nearest.timestamp - time) > self._linger:
+                if abs(nearest.timestamp - time) > self._tolerance:
                     continue
                 before = after = nearest
                 share = 0.0
@@ -160,7 +161,7 @@ class Tracks:
 def draw_tracks(
     image: np.ndarray, found: list[tuple[np.ndarray, int, float]], threshold: float
 ) -> np.ndarray:
-    """A copy of (H, W, 3) uint8 RGB with a box and a line of text for each of :meth:`Tracks.at`."""
+    """Draw a box and a line of text for each of :meth:`Tracks.at` on a copy of (H, W, 3) uint8 RGB."""
     image = image.copy()
     height, width = image.shape[:2]
     unit = max(height, width) / 640
@@ -169,7 +170,7 @@ def draw_tracks(
         left, top, right, bottom = (round(v) for v in box)
         thick = max(round((2 if label == "fake" else 1) * unit), 1)
         cv2.rectangle(image, (left, top), (right, bottom), (255, 255, 255), thick + 2)
-        cv2.rectangle(image, (left, top), (right, bottom), _COLORS[label], thick)
+        cv2.rectangle(image, (left, top), (right, bottom), _RGB[label], thick)
         text = f"person {person + 1}  P(fake) {p:.2f}"
         size, weight = 0.45 * unit, max(round(unit), 1)
         (wide, high), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, weight)
@@ -181,8 +182,8 @@ def draw_tracks(
 
 
 @contextlib.contextmanager
-def _sound(source: Any, video: Any, container: Any) -> Iterator[Callable[[float | None], None]]:
-    """A function that writes the sound up to a time, or all that is left for None; it may do nothing."""
+def _audio_writer(source: Any, video: Any, container: Any) -> Iterator[Callable[[float | None], None]]:
+    """Return a function that writes the sound up to a time in seconds, or the rest for None."""
     file, *_ = open_input(source)
     with contextlib.closing(file), contextlib.ExitStack() as stack:
         try:
@@ -199,9 +200,9 @@ def _sound(source: Any, video: Any, container: Any) -> Iterator[Callable[[float 
             stream = None
         codec = getattr(getattr(stream, "codec_context", None), "name", None)
         if codec in _COPIED:
-            chunks = _copied(inside, stream, container, video.start_time)
-        elif codec in _DECODED:
-            chunks = _encoded(inside, stream, container, video.start_time)
+            chunks = _copy_audio(inside, stream, container, video.start_time)
+        elif codec in _TRANSCODED:
+            chunks = _transcode_audio(inside, stream, container, video.start_time)
         else:
             chunks = iter(())
         waiting: list = []
@@ -222,10 +223,10 @@ def _sound(source: Any, video: Any, container: Any) -> Iterator[Callable[[float 
         yield write
 
 
-def _copied(inside: Any, stream: Any, container: Any, first: float) -> Iterator[tuple[float, list]]:
+def _copy_audio(inside: Any, stream: Any, container: Any, first: float) -> Iterator[tuple[float, list]]:
     target = container.add_stream_from_template(stream)
     shift = round(first / stream.time_base)
-    with contextlib.suppress(av.FFmpegError):  # a damaged end of the sound is no reason to write nothing
+    with contextlib.suppress(av.FFmpegError):  # a damaged end of the sound does not stop the video
         for packet in inside.demux(stream):
             if packet.dts is None or packet.dts < shift:
                 continue
@@ -235,7 +236,7 @@ def _copied(inside: Any, stream: Any, container: Any, first: float) -> Iterator[
             yield float(packet.dts * stream.time_base), [packet]
 
 
-def _encoded(inside: Any, stream: Any, container: Any, first: float) -> Iterator[tuple[float, list]]:
+def _transcode_audio(inside: Any, stream: Any, container: Any, first: float) -> Iterator[tuple[float, list]]:
     rate = stream.codec_context.sample_rate or 44_100
     target = container.add_stream("aac", rate=rate)
     target.layout = "stereo" if stream.codec_context.channels > 1 else "mono"

@@ -14,7 +14,7 @@ import pandas as pd
 from ..datasets.labelled_faces import LabelledFaces
 from ..errors import displayable
 from ..evaluation.assessment import Assessment, assess
-from ..evaluation.perturbation import robustness
+from ..evaluation.robustness_sweep import robustness
 from ..evaluation.slices import format_range
 from ..models.classifier import Classifier
 from ..utils.jobs import Progress
@@ -37,7 +37,7 @@ def save_evaluation(
     out: str | os.PathLike,
     *,
     limit: int | None = None,
-    false_alarm: float | None = None,
+    false_positive_rate: float | None = None,
     sweep: int = 200,
     resamples: int = 1000,
     seed: int = 0,
@@ -53,7 +53,7 @@ def save_evaluation(
     ----------
     out
         The folder, written completely or not at all. Earlier results of this function are replaced.
-    limit, false_alarm, resamples, seed
+    limit, false_positive_rate, resamples, seed
         As for :func:`redeepfake_nb.evaluation.assessment.assess`.
     sweep
         At most this many faces for the robustness sweep, which scores each about thirty times; 0: no sweep.
@@ -75,11 +75,11 @@ def save_evaluation(
     out = Path(out)
     # Before the evaluation, which may take an hour.
     check_replaceable(out, _OURS)
-    found = assess(
+    assessment = assess(
         classifier,
         faces,
         limit=limit,
-        false_alarm=false_alarm,
+        false_positive_rate=false_positive_rate,
         resamples=resamples,
         seed=seed,
         progress=progress,
@@ -87,12 +87,17 @@ def save_evaluation(
     table = None
     if sweep:
         table = robustness(
-            classifier, found.faces, threshold=found.threshold, limit=sweep, seed=seed, progress=progress
+            classifier,
+            assessment.faces,
+            threshold=assessment.threshold,
+            limit=sweep,
+            seed=seed,
+            progress=progress,
         )
     with staging_folder(out.parent) as staging:
         made = staging / "made"
         made.mkdir()
-        for name, content in _files(found, table):
+        for name, content in _files(assessment, table):
             (made / name).write_bytes(content)
         return replace_folder(made, out, staging, _OURS)
 
@@ -100,23 +105,23 @@ def save_evaluation(
 def summary(assessment: Assessment, table: pd.DataFrame | None = None) -> str:
     """Format an assessment as Markdown: threshold, metrics, calibration, kinds of faces, robustness."""
     a, report = assessment, assessment.to_dict()
-    counts, cut = report["faces"], report["threshold"]
-    whom = {"identity": "people", "original": "source videos"}.get(a.group or "", "single faces")
+    counts, at_threshold = report["faces"], report["threshold"]
+    unit = {"identity": "people", "original": "source videos"}.get(a.group or "", "single faces")
     lines = [
         f"# {displayable(a.name)} on labelled faces",
         "",
         f"{counts['read']:,} faces ({counts['real']:,} real, {counts['fake']:,} fake), "
         f"{counts['unreadable']:,} more could not be read. Model {(a.sha256 or 'not on disk')[:12]}.",
-        f"Intervals hold 95 % of {a.metrics.resamples:,} bootstrap samples of {whom} ({a.metrics.groups:,}).",
+        f"Intervals hold 95 % of {a.metrics.resamples:,} bootstrap samples of {unit} ({a.metrics.groups:,}).",
         "",
         f"Threshold on P(fake): {a.threshold:.4f}"
         + (
-            f", chosen on these very faces so that at most {a.false_alarm:.1%} of the real faces reach it."
-            if a.chosen is not None
+            f", chosen on these very faces so that at most {a.target_false_positive_rate:.1%} of the real faces reach it."
+            if a.operating_point is not None
             else ", given."
         ),
-        f"At it, {cut['false_alarm_rate']:.1%} of the real and {cut['hit_rate']:.1%} of the fake faces are "
-        "predicted fake.",
+        f"At it, {at_threshold['false_positive_rate']:.1%} of the real and "
+        f"{at_threshold['true_positive_rate']:.1%} of the fake faces are predicted fake.",
         "",
         "| metric | value | 95 % interval |",
         "|---|---|---|",
@@ -126,7 +131,7 @@ def summary(assessment: Assessment, table: pd.DataFrame | None = None) -> str:
     temperature = "never calibrated" if a.temperature is None else f"temperature {a.temperature:.4f}"
     lines += [
         "",
-        f"## Calibration ({temperature}; {a.temperature_here:.4f} fits these faces best)",
+        f"## Calibration ({temperature}; {a.fitted_temperature:.4f} fits these faces best)",
         "",
         "| metric | before | after | 95 % interval |",
         "|---|---|---|---|",
@@ -141,19 +146,19 @@ def summary(assessment: Assessment, table: pd.DataFrame | None = None) -> str:
         if pd.isna(row["auc"]):
             metrics = f"{row['note']} |"
         else:
-            metrics = f"{row['auc']:.4f} | {row['note'] or _span(row['auc_low'], row['auc_high'])}"
+            metrics = f"{row['auc']:.4f} | {row['note'] or _format_interval(row['auc_low'], row['auc_high'])}"
         lines.append(f"| {kind} | {row['faces']:,} | {row['fakes']:,} | {metrics} |")
     if table is not None:
-        lines += _sweep_lines(table)
+        lines += _robustness_lines(table)
     return "\n".join(lines) + "\n"
 
 
-def _sweep_lines(table: pd.DataFrame) -> list[str]:
+def _robustness_lines(table: pd.DataFrame) -> list[str]:
     lines = [
         "",
-        f"## Robustness: the same {int(table['faces'].iloc[0]):,} faces, changed",
+        f"## Robustness: the same {int(table['faces'].iloc[0]):,} faces, perturbed",
         "",
-        "| change | level | AUC | accuracy | log loss | mean shift of the logit | labels flipped |",
+        "| perturbation | level | AUC | accuracy | log loss | mean shift of the logit | labels flipped |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in table.to_dict("records"):
@@ -166,10 +171,10 @@ def _sweep_lines(table: pd.DataFrame) -> list[str]:
 
 def _interval(assessment: Assessment, name: str) -> str:
     metric = assessment.metrics[name]
-    return _span(metric.low, metric.high)
+    return _format_interval(metric.low, metric.high)
 
 
-def _span(low: float, high: float) -> str:
+def _format_interval(low: float, high: float) -> str:
     return "not computed" if pd.isna(low) else f"{low:.4f} to {high:.4f}"
 
 

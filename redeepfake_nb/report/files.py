@@ -1,8 +1,4 @@
-"""Reports on pictures and videos -> files: JSON, CSV and pictures in a folder of their own.
-
-A folder appears whole or not at all, and names from strangers stay text in it; see
-:mod:`redeepfake_nb.utils.writing`. ``annotate_video`` and ``html`` can be had from here too.
-"""
+"""Save reports as folders of JSON, CSV and PNG files, written atomically."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import singledispatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +18,6 @@ from ..analysis.video_report import VideoReport
 from ..errors import OutputError
 from ..utils.writing import (
     csv_text,
-    escape_cell,
     json_text,
     move_to_free_name,
     replace_folder,
@@ -30,13 +25,7 @@ from ..utils.writing import (
     staging_folder,
 )
 
-if TYPE_CHECKING:
-    from .annotated_video import annotate_video
-    from .html_page import html
-
-__all__ = ["annotate_video", "escape_cell", "html", "safe_name", "save", "save_all", "to_csv", "to_json"]
-
-# What save() and the video inspector write, and so all that a folder may hold which overwrite=True replaces.
+# The files that save() and the video inspector write; overwrite=True replaces no folder with any other file.
 _OURS = re.compile(
     r"report\.json|faces\.csv|picture_with_boxes\.png|face_\d{2,}(_overlay)?\.png|"
     r"sightings\.csv|(timeline|persons|strongest_frames)\.png|annotated\.mp4"
@@ -47,45 +36,30 @@ _SUMMARY_COLUMNS = (
 )  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
-    # On first use, so that JSON and CSV can be had without a video encoder.
-    if name == "annotate_video":
-        from .annotated_video import annotate_video
-
-        return annotate_video
-    # Likewise without templates, pictures and scans.
-    if name == "html":
-        from .html_page import html
-
-        return html
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
 def to_json(report: Report) -> str:
-    """A report as JSON.
+    """Format a report as ASCII JSON that is safe inside a ``<script>`` element.
 
-    Pure ASCII, with ``<``, ``>`` and ``&`` written as escapes, so that the text may stand inside a
-    ``<script>`` element as well. Values that JSON lacks (NaN, infinity) become ``null``.
+    ``<``, ``>`` and ``&`` are written as escapes. Numbers that JSON lacks (NaN, infinity) become ``null``.
     """
     return json_text(report.to_dict())
 
 
 def to_csv(reports: Report | Iterable[Report]) -> str:
-    """One line per face, with the columns of ``to_frame()``; in a video, per face and frame.
+    """Format reports as CSV with the columns of ``to_frame()``: one row per face, or per face and frame.
 
-    Text is quoted and cannot become a formula (:func:`escape_cell`); numbers stay numbers; a value that is
-    not known is an empty cell. A report without faces has no line.
+    Text is quoted and escaped so that spreadsheets do not evaluate it as a formula; missing values are empty
+    cells. A report without faces has no row.
 
     Raises
     ------
     ValueError
-        No report at all, or pictures together with videos, whose columns differ.
+        No report, or images together with videos, whose columns differ.
     """
     listed = list(reports) if isinstance(reports, Iterable) else [reports]
     if not listed:
         raise ValueError("to_csv needs at least one report")
     if len({report.kind for report in listed}) > 1:
-        raise ValueError("pictures and videos have different columns; write a table for each kind")
+        raise ValueError("images and videos have different columns; write a table for each kind")
     tables = [report.to_frame() for report in listed]
     rows = [row for table in tables for row in table.to_dict("records")]
     return csv_text(tables[0].columns, rows)
@@ -94,41 +68,41 @@ def to_csv(reports: Report | Iterable[Report]) -> str:
 def save(report: Report, folder: str | os.PathLike, *, overwrite: bool = False) -> Path:
     """Write a report into a new folder inside ``folder``.
 
-    The new folder is called after the file and holds ``report.json``: everything but the pixels and the
-    single frames of a video (:func:`to_json`). With it, for a picture,
+    The new folder has the name of the file and holds ``report.json``: everything but pixels and single video
+    frames (:func:`to_json`). In addition, for an image,
 
-    * ``faces.csv``: one line per face (:func:`to_csv`),
+    * ``faces.csv``: one row per face (:func:`to_csv`),
     * ``picture_with_boxes.png``,
-    * ``face_01.png``, ...: each face's crop with the model's margin, in the photo's own pixels, and
+    * ``face_01.png``, ...: each face's crop with the model's margin, at the image's resolution, and
     * ``face_01_overlay.png``, ...: where there are explanations, crop, overlay and heatmap with the peak;
 
     and for a video
 
-    * ``sightings.csv``: one line per face and frame,
-    * ``timeline.png``: P(fake) of everybody over time,
-    * ``persons.png``: the best view of everybody, where there is somebody, and
-    * ``strongest_frames.png``: the frames that speak loudest for fake, where some were kept.
+    * ``sightings.csv``: one row per face and frame,
+    * ``timeline.png``: P(fake) of each person over time,
+    * ``persons.png``: the best view of each person, if any, and
+    * ``strongest_frames.png``: the frames with the highest P(fake), where they were kept.
 
-    The PNG files hold no metadata: neither the file's nor this machine's.
+    The PNG files hold no metadata of the source file or this machine.
 
     Parameters
     ----------
     report
         From :func:`redeepfake_nb.analyze_image` or :func:`redeepfake_nb.analyze_video`.
     folder
-        Made if it does not exist.
+        Created if it does not exist.
     overwrite
         Replace an earlier report of the same name. Otherwise the name gets ``-2``, ``-3``, ...
 
     Returns
     -------
     pathlib.Path
-        The new folder. It appears when all is written; after an error nothing is left of it.
+        The new folder, written completely or not at all.
 
     Raises
     ------
     OutputError
-        It cannot be written, or the folder to replace holds something that :func:`save` did not write.
+        The folder cannot be written, or the one to replace holds files that :func:`save` did not write.
     """
     folder = Path(folder)
     name = safe_name(report.name)
@@ -143,21 +117,21 @@ def save(report: Report, folder: str | os.PathLike, *, overwrite: bool = False) 
 
 
 def save_all(reports: Iterable[Report], folder: str | os.PathLike, *, overwrite: bool = False) -> list[Path]:
-    """Write several reports and a ``summary.csv`` with one line for each.
+    """Write several reports and a ``summary.csv`` with one row for each.
 
     Parameters
     ----------
     reports
-        In the order of the summary. Of a video it counts persons instead of faces, and states the P(fake) of
-        the person with the highest.
+        In the order of the summary. For a video it counts persons instead of faces, and gives the highest
+        P(fake) of a person.
     folder, overwrite
-        As for :func:`save`; an earlier summary is kept beside the new one in the same way.
+        As for :func:`save`; the same holds for an earlier summary.
 
     Returns
     -------
     list of pathlib.Path
-        The folders that were written. A report that could not be written is missing here; its line in the
-        summary says why.
+        The new folders. A report that could not be written is missing; its row in the summary gives the
+        error.
 
     Raises
     ------
@@ -186,7 +160,7 @@ def save_all(reports: Iterable[Report], folder: str | os.PathLike, *, overwrite:
 
 
 def _files(report: Report) -> Iterator[tuple[str, bytes]]:
-    """Name and content of all that belongs to a report."""
+    """Yield the name and content of each file of a report."""
     yield "report.json", to_json(report).encode("ascii")
     table = to_csv(report).encode("utf-8")
     yield ("sightings.csv" if report.kind == "video" else "faces.csv"), table
@@ -195,13 +169,13 @@ def _files(report: Report) -> Iterator[tuple[str, bytes]]:
 
 @singledispatch
 def _pictures(report: Report) -> Iterator[tuple[str, bytes]]:
-    """Name and content of the PNG files of an image or a video."""
+    """Yield the name and content of each PNG file of a report."""
     raise TypeError(f"not a report: {type(report).__name__}")
 
 
 @_pictures.register
 def _image_pictures(report: ImageReport) -> Iterator[tuple[str, bytes]]:
-    # Here, so that JSON and CSV can be had without matplotlib.
+    # Imported late, so that JSON and CSV do not need matplotlib.
     from .. import view
 
     yield "picture_with_boxes.png", view.to_png(view.plot_faces, report)
@@ -225,7 +199,7 @@ def _video_pictures(report: VideoReport) -> Iterator[tuple[str, bytes]]:
 
 
 def _png(pixels: np.ndarray) -> bytes:
-    """(H, W, 3) uint8 RGB, lossless, without metadata."""
+    """Encode (H, W, 3) uint8 RGB as PNG without metadata."""
     from PIL import Image
 
     buffer = io.BytesIO()

@@ -41,7 +41,7 @@ _MAX_UNJUDGED = 200
 
 
 def html(
-    reports: Report | ScanResult | Iterable[Report],
+    reports: ImageReport | VideoReport | ScanResult | Iterable[Report],
     out: str | os.PathLike,
     *,
     checks: Iterable[Faithfulness] = (),

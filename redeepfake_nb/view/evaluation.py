@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from ..errors import displayable
 from ..evaluation.assessment import Assessment
 from ..evaluation.metrics import resampled_rows
-from ..evaluation.perturbation import UNCHANGED
+from ..evaluation.robustness_sweep import UNCHANGED
 from ..evaluation.slices import FIGURES, format_range
 from ..scanning.review import Review
 from ..utils.numeric import sigmoid
@@ -49,7 +51,7 @@ def plot_roc(assessment: Assessment, ax: Canvas = None) -> Axes:
     fpr, tpr, _ = roc_curve(y, p)
     ax.plot(fpr, tpr, color=_MODEL_COLOR, lw=2, label=f"AUC {_format_metric(assessment, 'auc')}")
     ax.plot([0, 1], [0, 1], color="0.55", lw=1, ls=":", label="chance")
-    point = assessment.called_fake[y == 0].mean(), assessment.called_fake[y == 1].mean()
+    point = assessment.predicted_fake[y == 0].mean(), assessment.predicted_fake[y == 1].mean()
     words = f"threshold {assessment.threshold:.3f}: FPR {point[0]:.1%}, TPR {point[1]:.1%}"
     ax.plot(*point, "D", color=_INK, ms=7, clip_on=False, label=words, ls="none")
     return _finish(ax, "Receiver operating characteristic", "lower right")
@@ -68,7 +70,7 @@ def plot_precision_recall(assessment: Assessment, ax: Canvas = None) -> Axes:
     # Steps: precision cannot be interpolated between two thresholds.
     ax.step(recall, precision, where="post", color=_MODEL_COLOR, lw=2, label=label)
     ax.axhline(y.mean(), color="0.55", lw=1, ls=":", label=f"chance: {y.mean():.0%} of the faces are fakes")
-    predicted = assessment.called_fake
+    predicted = assessment.predicted_fake
     if predicted.any():
         point = predicted[y == 1].mean(), y[predicted].mean()
         words = f"threshold {assessment.threshold:.3f}: recall {point[0]:.1%}, precision {point[1]:.1%}"
@@ -211,7 +213,7 @@ def plot_robustness(table: pd.DataFrame, ax: Canvas = None, *, metric: str = "au
     Parameters
     ----------
     table
-        From :func:`redeepfake_nb.evaluation.perturbation.robustness`.
+        From :func:`redeepfake_nb.evaluation.robustness_sweep.robustness`.
     metric
         ``"auc"``, ``"accuracy"``, ``"log_loss"``, ``"logit_shift"`` or ``"flipped"``.
 
@@ -283,7 +285,7 @@ def plot_face_grid(
     columns = min(columns, len(chosen))
     rows = -(-len(chosen) // columns)
     axes = make_grid(ax, (WIDTH, WIDTH / 5 * 1.22 * rows + 0.5), rows, columns)
-    p, y, predicted = assessment.probabilities, assessment.y, assessment.called_fake
+    p, y, predicted = assessment.probabilities, assessment.y, assessment.predicted_fake
     for panel, i in zip(axes, chosen, strict=False):
         truth = "fake" if y[i] else "real"
         wrong = bool(predicted[i]) != bool(y[i])
@@ -316,7 +318,7 @@ def _unit_axes(ax: Canvas, x: str, y: str) -> Axes:
     return ax
 
 
-def _finish(ax: Axes, title: str, legend: str | None) -> Axes:
+def _finish(ax: Axes, title: str, legend: Literal["best", "lower left", "lower right"] | None) -> Axes:
     ax.set_title(title, fontsize=FONT + 1)
     ax.tick_params(labelsize=FONT)
     ax.spines[["top", "right"]].set_visible(False)
@@ -364,7 +366,7 @@ def plot_review(review: Review | None, ax: Canvas = None) -> Axes:
     ax.set(xlim=(0, 1), ylim=(-limit, limit))
     ax.set_xlabel("P(fake) in the scan", fontsize=FONT)
     ax.set_ylabel("files (fake ones downwards)", fontsize=FONT)
-    ax.yaxis.get_major_locator().set_params(integer=True)
+    ax.yaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
     ax.yaxis.set_major_formatter(lambda y, _: f"{abs(y):.0f}")
     ax.set_title("Scores of the files you labelled", fontsize=FONT + 1)
     ax.legend(frameon=False, fontsize=FONT - 1, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)

@@ -11,7 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
 from ..errors import displayable
-from ..evaluation.perturbation import StressCurve, StressTest
+from ..evaluation.stress_curves import StressCurve, StressTest
 from ..explanation.fidelity import SAME, Faithfulness
 from ..explanation.heatmaps import Explanation, MethodComparison
 from ..explanation.methods import METHODS

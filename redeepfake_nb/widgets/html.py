@@ -101,8 +101,8 @@ def review_metrics(review: Review) -> str:
     if review.operating_point is not None:
         point = review.operating_point
         sentences.append(
-            f"Threshold {review.threshold:.3f}: {point.false_alarm_rate:.0%} of the real files and "
-            f"{point.hit_rate:.0%} of the fake ones reach it."
+            f"Threshold {review.threshold:.3f}: {point.false_positive_rate:.0%} of the real files and "
+            f"{point.true_positive_rate:.0%} of the fake ones reach it."
         )
     if review.calibration is not None:
         fit = review.calibration

@@ -1,4 +1,4 @@
-"""The annotated video: same pictures and times, boxes where they belong, sound kept, whole or not at all."""
+"""The annotated video: frames and times of the source, boxes at the faces, sound kept, written atomically."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from helpers import video_records
 from helpers.small_clips import LEFT, RATE, clip, detect_squares, level, picture, three_seconds, with_tone
 
 from redeepfake_nb import Classifier, InputError, OutputError, analyze_video, open_video
-from redeepfake_nb.report import annotated_video as annotation
+from redeepfake_nb.report import annotated_video
 from redeepfake_nb.report.annotated_video import Tracks, annotate_video, draw_tracks
 
 ORANGE, BLUE = (213, 94, 0), (0, 114, 178)
@@ -29,18 +29,18 @@ def frames_of(path: Path) -> list:
         return list(video.sample("all"))
 
 
-def near(pixels: np.ndarray, colour: tuple[int, int, int], most: int = 60) -> np.ndarray:
-    return np.abs(pixels.astype(int) - colour).max(axis=-1) < most
+def near(pixels: np.ndarray, colour: tuple[int, int, int], tolerance: int = 60) -> np.ndarray:
+    return np.abs(pixels.astype(int) - colour).max(axis=-1) < tolerance
 
 
-def test_size_times_and_pictures_are_those_of_the_video(report, tmp_path: Path) -> None:
+def test_size_times_and_frames_equal_the_source(report, tmp_path: Path) -> None:
     calls = []
     out = annotate_video(report, tmp_path / "new" / "out.mp4", progress=lambda *call: calls.append(call))
     assert out == tmp_path / "new" / "out.mp4"
     frames = frames_of(out)
     assert [f.timestamp for f in frames] == pytest.approx(np.arange(30) / RATE, abs=1e-3)
     assert {(f.width, f.height) for f in frames} == {(160, 120)}
-    # Away from boxes and words the picture is what it was, but for the coding.
+    # Away from boxes and text the frame differs by the compression only.
     original = picture(level(0.05))
     assert np.abs(frames[0].image[90:, :80].astype(int) - original[90:, :80]).mean() < 8
     assert calls[-1] == (30, 30)
@@ -54,7 +54,7 @@ def test_it_is_an_mp4_for_browsers(report, tmp_path: Path) -> None:
         (stream,) = container.streams
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
     data = path.read_bytes()
-    assert data.index(b"moov") < data.index(b"mdat"), "a browser has to load all of it before it plays"
+    assert data.index(b"moov") < data.index(b"mdat"), "a browser would have to load all of it before it plays"
 
 
 def test_boxes_are_drawn_where_the_faces_are(report, tmp_path: Path) -> None:
@@ -67,15 +67,15 @@ def test_boxes_are_drawn_where_the_faces_are(report, tmp_path: Path) -> None:
             image[top + 5 : bottom - 5, left - 1 : left + 2],
             image[top + 5 : bottom - 5, right - 1 : right + 2],
         ):
-            # Chroma is coded at half the size, so that a thin line is paler than it was.
+            # Chroma is coded at half the resolution, which makes thin lines paler.
             hue = side.reshape(-1, 3).astype(int).mean(axis=0)
             assert (hue[0] > hue[2] + 15) if colour is ORANGE else (hue[2] > hue[0] + 15), (number, hue)
-        # Nobody stands on the right before the second second.
+        # Nobody is on the right in the first second.
         untouched = np.abs(image[60:, 95:].astype(int) - picture(None)[60:, 95:]).mean() < 8
         assert untouched == (number == 5)
 
 
-def test_drawing_leaves_its_input_alone_and_marks_both_labels() -> None:
+def test_drawing_copies_its_input_and_marks_both_labels() -> None:
     image = np.full((240, 320, 3), 128, np.uint8)
     found = [(np.array([30.0, 60, 110, 140]), 0, 0.9), (np.array([200.0, 60, 280, 140]), 1, 0.1)]
     drawn = draw_tracks(image, found, 0.5)
@@ -92,7 +92,7 @@ def test_boxes_at_the_edge_can_be_drawn(box: tuple) -> None:
     assert (drawn == 255).all(axis=-1).any()
 
 
-def test_between_frames_boxes_follow_a_straight_line() -> None:
+def test_boxes_are_interpolated_between_frames() -> None:
     seen = [
         video_records.sighting(0.0, -4.0, box=(0, 0, 40, 40)),
         video_records.sighting(1.0, 4.0, box=(100, 20, 140, 60)),
@@ -103,8 +103,8 @@ def test_between_frames_boxes_follow_a_straight_line() -> None:
     assert box == pytest.approx([25, 5, 65, 45])
     assert person == 0
     assert p == pytest.approx(0.75 * seen[0].probability + 0.25 * seen[1].probability)
-    assert len(tracks.at(1.4)) == 1, "a box stays for half a step"
-    assert tracks.at(5.0) == [], "nobody knows where the face was for eight seconds"
+    assert len(tracks.at(1.4)) == 1, "a box stays for half the interval"
+    assert tracks.at(5.0) == [], "a gap of eight seconds is not interpolated"
     assert len(tracks.at(9.0)) == 1
 
 
@@ -126,14 +126,14 @@ def test_sound_is_kept_in_time(classifier: Classifier, tmp_path: Path, codec: st
     assert len(frames_of(path)) == 20
 
 
-def test_odd_sides_lose_a_row_and_a_column(classifier: Classifier, tmp_path: Path) -> None:
+def test_odd_sides_are_cropped(classifier: Classifier, tmp_path: Path) -> None:
     data = clip([picture(level(0.1))[:119, :159]] * 5)
     report = analyze_video(data, classifier, frames=2, detector=detect_squares, explain_top=0)
     (size,) = {(f.width, f.height) for f in frames_of(annotate_video(report, tmp_path / "out.mp4"))}
     assert size == (158, 118)
 
 
-def test_cancelled_leaves_what_was_there(report, tmp_path: Path) -> None:
+def test_cancelling_keeps_the_earlier_file(report, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     out.write_bytes(b"an earlier one")
     calls = iter([False, False, True])
@@ -143,8 +143,8 @@ def test_cancelled_leaves_what_was_there(report, tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
 
 
-def test_a_failure_leaves_nothing_behind(report, tmp_path: Path, monkeypatch) -> None:
-    draw, count = annotation.draw_tracks, []
+def test_a_failure_leaves_no_file(report, tmp_path: Path, monkeypatch) -> None:
+    draw, count = annotated_video.draw_tracks, []
 
     def fail_third(*arguments):
         count.append(1)
@@ -152,7 +152,7 @@ def test_a_failure_leaves_nothing_behind(report, tmp_path: Path, monkeypatch) ->
             raise RuntimeError("out of paint")
         return draw(*arguments)
 
-    monkeypatch.setattr(annotation, "draw_tracks", fail_third)
+    monkeypatch.setattr(annotated_video, "draw_tracks", fail_third)
     with pytest.raises(RuntimeError, match="out of paint"):
         annotate_video(report, tmp_path / "out.mp4")
     assert list(tmp_path.iterdir()) == []
@@ -162,13 +162,13 @@ def test_an_encoder_that_fails_is_an_output_error(report, tmp_path: Path, monkey
     def refuse(*arguments):
         raise av.error.InvalidDataError(1, "no such thing")
 
-    monkeypatch.setattr(annotation, "draw_tracks", refuse)
+    monkeypatch.setattr(annotated_video, "draw_tracks", refuse)
     with pytest.raises(OutputError, match="encoder failed"):
         annotate_video(report, tmp_path / "out.mp4")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_impossible_places(report, tmp_path: Path) -> None:
+def test_invalid_output_paths(report, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
         annotate_video(report, tmp_path / "file" / "out.mp4")

@@ -61,7 +61,7 @@ def test_the_same_bytes_again_over_itself(
 
 
 def test_summary_in_words(faces: LabelledFaces, classifier: Classifier) -> None:
-    text = summary(assess(classifier, faces, false_alarm=0.25, resamples=0))
+    text = summary(assess(classifier, faces, false_positive_rate=0.25, resamples=0))
     assert "8 faces (4 real, 4 fake), 0 more could not be read" in text
     # One real face of four may be predicted fake: the lowest score above the second highest real, 100, is
     # 150, a fake.
@@ -69,7 +69,7 @@ def test_summary_in_words(faces: LabelledFaces, classifier: Classifier) -> None:
     assert "At it, 25.0% of the real and 75.0% of the fake faces are predicted fake." in text
     assert "| auc | 0.8125 | not computed |" in text
     assert "| brightness under 60 (grey levels) | 1 | 0 | n/a: one label | |" in text
-    assert "changed" not in text
+    assert "perturbed" not in text
 
 
 def test_unreadable_images_and_names_that_are_formulas(classifier: Classifier, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from sklearn.metrics import roc_curve
 from redeepfake_nb import Classifier, view
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 from redeepfake_nb.evaluation.assessment import Assessment, assess
-from redeepfake_nb.evaluation.perturbation import robustness
+from redeepfake_nb.evaluation.robustness_sweep import robustness
 from redeepfake_nb.view import evaluation as charts
 
 SINGLE = [
