@@ -1,7 +1,7 @@
-"""Frames in, faces out: detection, landmarks, tracks over time, persons, crops and model input.
+"""Face detection, landmarks, tracking, grouping of tracks by person, face crops and model input.
 
-A :class:`Face` carries its frame, its box and its landmarks to the last plot; :func:`preprocess` turns faces into
-the one float32 batch that a model takes.
+A :class:`Face` carries its frame, box and landmarks from detection to the plots; :func:`preprocess` converts
+faces to the float32 batch that a model takes.
 """
 
 import lazy_loader

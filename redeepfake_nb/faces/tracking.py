@@ -1,23 +1,34 @@
-"""Faces over time: found where they were a moment ago, followed through a blink, numbered as tracks.
+"""Track faces through a video, and group tracks by person.
 
-A track is one face over consecutive frames, on the evidence of place alone; whether two tracks show the same
-person is for :mod:`redeepfake_nb.faces.tracking` to say.
+A track is one face over consecutive frames, associated by position alone. :class:`FaceTracker` searches near
+the last positions first and bridges short gaps in detection; :func:`group_tracks` decides by face embeddings
+which tracks show the same person.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 
-from .detection import Box, Detection, HogDetector, box_iou, checked_detections, get_detector, merge
+from .detection import (
+    Box,
+    Detection,
+    HogDetector,
+    box_iou,
+    get_detector,
+    non_maximum_suppression,
+    pixel_box,
+    validate_detections,
+)
 from .dlib_backend import LOCK, load_dlib
 
 
-def follow(before: np.ndarray, after: np.ndarray, box: Box) -> tuple[tuple[float, ...], float]:
-    """Where the patch in ``box`` of one frame lies in the next.
+def track_patch(before: np.ndarray, after: np.ndarray, box: Box) -> tuple[tuple[float, ...], float]:
+    """Locate the patch in ``box`` of one frame in the next frame.
 
     dlib's correlation tracker (Danelljan et al., "Accurate Scale Estimation for Robust Visual Tracking", BMVC
     2014); about 6 ms.
@@ -25,16 +36,16 @@ def follow(before: np.ndarray, after: np.ndarray, box: Box) -> tuple[tuple[float
     Parameters
     ----------
     before, after
-        (H, W, 3) uint8 RGB, of one size.
+        (H, W, 3) uint8 RGB, of equal size.
     box
-        (left, top, right, bottom) in ``before``, pixels, right and bottom exclusive.
+        (left, top, right, bottom) in pixels of ``before``, right and bottom exclusive.
 
     Returns
     -------
     box : tuple of float
-        In ``after``; it may reach outside.
-    strength : float
-        Peak to side-lobe ratio of the correlation; under about 7 the patch is hidden or lost.
+        Box in ``after``; it may extend outside of the frame.
+    psr : float
+        Peak-to-sidelobe ratio of the correlation; under about 7 the patch is occluded or lost.
     """
     with LOCK:
         library = load_dlib()
@@ -42,38 +53,39 @@ def follow(before: np.ndarray, after: np.ndarray, box: Box) -> tuple[tuple[float
         left, top, right, bottom = (int(v) for v in box)
         # dlib's right and bottom are inclusive.
         tracker.start_track(np.ascontiguousarray(before), library.rectangle(left, top, right - 1, bottom - 1))
-        strength = tracker.update(np.ascontiguousarray(after))
-        place = tracker.get_position()
-    return (place.left(), place.top(), place.right() + 1, place.bottom() + 1), float(strength)
+        psr = tracker.update(np.ascontiguousarray(after))
+        found = tracker.get_position()
+    return (found.left(), found.top(), found.right() + 1, found.bottom() + 1), float(psr)
 
 
-# A face in the next frame is the same one if boxes overlap this much, or if, after a longer pause, its centre
-# has moved by less than this share of its side and its size has kept within this factor.
-OVERLAP = 0.3
-MOVED = 0.7
-GROWN = 1.6
-# Seconds of video: after a longer absence a face begins a new track; a face that no detector sees is followed
-# by its pattern for at most this long; frames further apart than this are each searched as a whole; and so is
-# one frame in this time, since people enter. A place that held no face is not looked at again for this long.
+# A detection continues a track if their IoU is at least this, or, after a longer pause, if its centre has
+# moved by at most this fraction of its side and its size has changed by at most this factor.
+MIN_IOU = 0.3
+MAX_SHIFT = 0.7
+MAX_SIZE_RATIO = 1.6
+# Seconds of video. After a longer absence a face begins a new track; a face without a detection is tracked by
+# correlation for at most MAX_BRIDGE; frames further apart than MAX_FRAME_SPACING are each searched as a
+# whole, and so is one frame per FULL_SEARCH_INTERVAL, because new people may appear. A rejected detection is
+# not checked again for REJECTION_LIFETIME.
 MAX_GAP = 2.0
-BRIDGE = 1.0
-APART = 0.5
-REFRESH = 1.0
-NO_FACE = 3.0
-# Correlation of two frames' thumbnails under which the scene has changed.
-CUT = 0.6
-# Peak to side-lobe ratio (Bolme et al., "Visual Object Tracking using Adaptive Correlation Filters", CVPR
-# 2010, section 3.5: under about 7 a target is hidden or lost).
-FOLLOWED = 8.0
+MAX_BRIDGE = 1.0
+MAX_FRAME_SPACING = 0.5
+FULL_SEARCH_INTERVAL = 1.0
+REJECTION_LIFETIME = 3.0
+# The scene has changed if the correlation of the thumbnails of two frames is under this.
+SCENE_CORRELATION = 0.6
+# Peak-to-sidelobe ratio (Bolme et al., "Visual Object Tracking using Adaptive Correlation Filters", CVPR
+# 2010, section 3.5: under about 7 a target is occluded or lost).
+MIN_PSR = 8.0
 _WINDOW = HogDetector.window
-_COARSE = 2_000_000
-_FINE = 8_400_000
+_COARSE_PIXELS = 2_000_000
+_FINE_PIXELS = 8_400_000
 _GRID = 48  # px at the scale of the search
 
 
 @dataclass(frozen=True)
-class Found:
-    """One face in one frame. ``bridged``: followed by its pattern, no detector saw it there."""
+class TrackedDetection:
+    """One face in one frame. ``bridged``: tracked by correlation, because the detector did not find it."""
 
     box: Box
     confidence: float | None
@@ -85,85 +97,95 @@ class Found:
 class _Track:
     number: int
     box: Box
-    seen: float  # seconds, by a detector
-    updated: float  # seconds, by a detector or followed
+    last_detection: float  # seconds
+    last_update: float  # seconds, by detection or correlation
 
 
-class FaceFinder:
-    """Finds the faces of a video's frames, given in order.
+class FaceTracker:
+    """Detects and tracks the faces of a video; called with its frames in order.
 
     Parameters
     ----------
     detector
         ``"hog"`` searches coarse to fine, near the last boxes first. Any other name or callable, see
-        :func:`redeepfake_nb.find_faces`, is asked for every whole frame.
+        :func:`redeepfake_nb.find_faces`, searches every frame as a whole.
     refresh
         Seconds of video after which a frame is searched as a whole even if all known faces were found.
+
+    Attributes
+    ----------
+    counts : dict
+        Number of searches of whole frames, of searches near a known face, of fine searches, and of faces
+        tracked by correlation.
     """
 
     def __init__(
-        self, detector: str | Callable[[np.ndarray], Iterable] = "hog", *, refresh: float = REFRESH
+        self,
+        detector: str | Callable[[np.ndarray], Iterable] = "hog",
+        *,
+        refresh: float = FULL_SEARCH_INTERVAL,
     ) -> None:
-        self.near = detector == "hog" or isinstance(detector, HogDetector)
-        ours = detector == "hog"
-        if ours:
-            # What it is not sure of is looked at again only where no face is known to be.
-            self._search = HogDetector((_COARSE,), confirm=False)
+        self._local_search = detector == "hog" or isinstance(detector, HogDetector)
+        self._detector: Callable[[np.ndarray], Iterable[Any]]
+        default = detector == "hog"
+        if default:
+            # Detections of low confidence are checked below, and only where no face is known.
+            self._detector = HogDetector((_COARSE_PIXELS,), confirm=False)
         else:
-            self._search = get_detector(detector) if isinstance(detector, str) else detector
-        self._fine = HogDetector((_FINE,)) if ours else None
+            self._detector = get_detector(detector) if isinstance(detector, str) else detector
+        self._fine_detector = HogDetector((_FINE_PIXELS,)) if default else None
         self.refresh = refresh
         self.counts = {"whole": 0, "near": 0, "fine": 0, "followed": 0}
         self._tracks: list[_Track] = []
-        self._made = 0
-        self._previous: np.ndarray | None = None
-        self._thumbnail: np.ndarray | None = None
-        self._time = -np.inf
-        self._searched = -np.inf
-        self._fine_at = -np.inf
-        self._fine_pause = APART
+        self._next_track = 0
+        self._last_image: np.ndarray | None = None
+        self._last_thumbnail: np.ndarray | None = None
+        self._last_time = -np.inf
+        self._last_full_search = -np.inf
+        self._last_fine_search = -np.inf
+        self._fine_interval = MAX_FRAME_SPACING
         self._planned = (-np.inf, -np.inf)
-        self._no_face: list[tuple[float, Detection]] = []
+        self._rejected: list[tuple[float, Detection]] = []
 
-    def due(self, timestamp: float) -> bool:
-        """Whether the frame shown at ``timestamp`` will be searched as a whole whatever is seen until then.
+    def needs_full_search(self, timestamp: float) -> bool:
+        """Tell in advance whether the frame at ``timestamp`` will certainly be searched as a whole.
 
-        To be asked once for every frame, in order. The answer depends on the times alone, so a search that is
-        begun early on its account changes no result.
+        Must be called once for each frame, in order. The answer depends on the timestamps alone, so that
+        starting the search early does not change the result.
         """
         searched, previous = self._planned
-        whole = timestamp - searched >= self.refresh or timestamp - previous > APART
+        whole = timestamp - searched >= self.refresh or timestamp - previous > MAX_FRAME_SPACING
         self._planned = (timestamp if whole else searched, timestamp)
-        return self.near and whole
+        return self._local_search and whole
 
     def search(self, image: np.ndarray) -> list[Detection]:
-        """The search of a whole frame, for :meth:`__call__`. May run in any thread, several at a time."""
-        name = getattr(self._search, "name", "detector")
-        return checked_detections(self._search(image), image.shape[1], image.shape[0], name)
+        """Search a whole frame, for use by :meth:`__call__`. Thread-safe."""
+        name = getattr(self._detector, "name", "detector")
+        return validate_detections(self._detector(image), image.shape[1], image.shape[0], name)
 
     def __call__(
         self, image: np.ndarray, timestamp: float, searched: list[Detection] | None = None
-    ) -> list[Found]:
-        """The faces of the next frame.
+    ) -> list[TrackedDetection]:
+        """Detect and track the faces of the next frame.
 
         Parameters
         ----------
         image
             (H, W, 3) uint8 RGB.
         timestamp
-            Seconds at which it is shown.
+            Time of the frame in seconds.
         searched
-            What :meth:`search` found in it, where that was asked already.
+            Result of :meth:`search` for this frame, if it was called already.
         """
         thumbnail = _thumbnail(image)
-        cut = self._thumbnail is not None and scene_changed(self._thumbnail, thumbnail)
-        if cut or (self._previous is not None and self._previous.shape != image.shape):
-            self._tracks, self._no_face, self._fine_pause = [], [], APART
-            self._previous = None
-        known = [t for t in self._tracks if timestamp - t.updated <= MAX_GAP]
+        cut = self._last_thumbnail is not None and scene_changed(self._last_thumbnail, thumbnail)
+        if cut or (self._last_image is not None and self._last_image.shape != image.shape):
+            self._tracks, self._rejected, self._fine_interval = [], [], MAX_FRAME_SPACING
+            self._last_image = None
+        known = [t for t in self._tracks if timestamp - t.last_update <= MAX_GAP]
         detections = self._detect(image, timestamp, known, searched)
-        found = self._assign(image, timestamp, known, detections)
-        self._previous, self._thumbnail, self._time = image, thumbnail, timestamp
+        found = self._update_tracks(image, timestamp, known, detections)
+        self._last_image, self._last_thumbnail, self._last_time = image, thumbnail, timestamp
         return found
 
     # -- detection
@@ -173,55 +195,62 @@ class FaceFinder:
     ) -> list[Detection]:
         height, width = image.shape[:2]
         whole = (
-            not self.near
+            not self._local_search
             or searched is not None
             or not known
-            or timestamp - self._searched >= self.refresh
-            or timestamp - self._time > APART
+            or timestamp - self._last_full_search >= self.refresh
+            or timestamp - self._last_time > MAX_FRAME_SPACING
         )
         found: list[Detection] = []
-        if self.near:
-            nearby = [self._look_near(image, t.box) for t in known] if not whole else []
+        if self._local_search:
+            nearby = [self._search_near(image, t.box) for t in known] if not whole else []
             whole = whole or any(n is None for n in nearby)
             found = [n for n in nearby if n is not None]
         if whole:
             self.counts["whole"] += 1
-            self._searched = timestamp
+            self._last_full_search = timestamp
             seen = self.search(image) if searched is None else searched
-            found = merge(found + self._confirmed(image, timestamp, known, seen))
-            if self.near:
-                lost = [t for t in known if _best(t.box, found, timestamp - t.updated) is None]
-                again = [self._look_near(image, t.box) for t in lost]
-                found = merge(found + [n for n in again if n is not None])
-        if not found and self._fine is not None and timestamp - self._fine_at >= self._fine_pause:
-            # A search four times as fine costs as much as all else together. Where it finds nothing
-            # it is tried ever more rarely.
+            found = non_maximum_suppression(found + self._confirmed(image, timestamp, known, seen))
+            if self._local_search:
+                lost = [t for t in known if _continuation(t.box, found, timestamp - t.last_update) is None]
+                again = [self._search_near(image, t.box) for t in lost]
+                found = non_maximum_suppression(found + [n for n in again if n is not None])
+        if (
+            not found
+            and self._fine_detector is not None
+            and timestamp - self._last_fine_search >= self._fine_interval
+        ):
+            # This search of four times as many pixels costs as much as all else together. The interval
+            # doubles each time it finds nothing.
             self.counts["fine"] += 1
-            self._fine_at = timestamp
-            found = self._fine(image)
-            self._fine_pause = APART if found else min(2 * self._fine_pause, 32 * APART)
-        return checked_detections(found, width, height, "hog") if found else []
+            self._last_fine_search = timestamp
+            found = self._fine_detector(image)
+            self._fine_interval = (
+                MAX_FRAME_SPACING if found else min(2 * self._fine_interval, 32 * MAX_FRAME_SPACING)
+            )
+        return validate_detections(found, width, height, "hog") if found else []
 
     def _confirmed(
         self, image: np.ndarray, timestamp: float, known: list[_Track], seen: list[Detection]
     ) -> list[Detection]:
-        """Without what looks like a face to HOG alone. A place is not looked at twice within a short time."""
-        if self._fine is None:
+        """Drop detections that the CNN detector rejects; a position is not checked again too soon."""
+        if self._fine_detector is None:
             return seen
-        self._no_face = [(time, d) for time, d in self._no_face if timestamp - time < NO_FACE]
-        answers = [(Detection(t.box), True) for t in known] + [(d, False) for _, d in self._no_face]
+        self._rejected = [(time, d) for time, d in self._rejected if timestamp - time < REJECTION_LIFETIME]
+        answers = [(Detection(t.box), True) for t in known] + [(d, False) for _, d in self._rejected]
         before = len(answers)
-        confirmed = self._fine.confirmed(image, seen, answers)
-        self._no_face += [(timestamp, d) for d, agreed in answers[before:] if not agreed]
+        confirmed = self._fine_detector.confirm_detections(image, seen, answers)
+        self._rejected += [(timestamp, d) for d, agreed in answers[before:] if not agreed]
         return confirmed
 
-    def _look_near(self, image: np.ndarray, box: Box) -> Detection | None:
-        """The face at or beside ``box``, searched for on the part of the frame around it."""
+    def _search_near(self, image: np.ndarray, box: Box) -> Detection | None:
+        """Search the part of the frame around ``box`` for the face that continues it."""
         self.counts["near"] += 1
         side = max(box[2] - box[0], box[3] - box[1])
-        # Begin two steps of the pyramid finer than the face was: it may have shrunk.
+        # Two pyramid levels finer than the last size of the face, because it may have become smaller.
         scale = min(2.0, _WINDOW * 1.2**2 / side)
-        # HOG sees the picture in cells; on a fixed grid of starts a face at rest gets the same box again.
+        # HOG divides the image into cells; with origins on a fixed grid a static face gets the same box
+        # again.
         grid = max(round(_GRID / scale), 1)
         low = [max(round(v - side), 0) // grid * grid for v in box[:2]]
         limits = (image.shape[1], image.shape[0])
@@ -230,70 +259,75 @@ class FaceFinder:
         near = HogDetector((part.shape[0] * part.shape[1] * scale**2 * 1.001,), confirm=False)
         offset = np.array([*low, *low])
         candidates = [Detection(tuple(np.add(d.box, offset)), d.confidence) for d in near(part)]
-        return _best(box, candidates, APART)
+        return _continuation(box, candidates, MAX_FRAME_SPACING)
 
-    # -- tracks
+    # -- association
 
-    def _assign(
+    def _update_tracks(
         self, image: np.ndarray, timestamp: float, known: list[_Track], detections: list[Detection]
-    ) -> list[Found]:
+    ) -> list[TrackedDetection]:
         found, kept = [], []
-        pairs = match(
-            [t.box for t in known], [d.box for d in detections], [timestamp - t.updated for t in known]
+        pairs = match_boxes(
+            [t.box for t in known], [d.box for d in detections], [timestamp - t.last_update for t in known]
         )
         taken = set(pairs.values())
         for i, track in enumerate(known):
             if i in pairs:
                 d = detections[pairs[i]]
-                track.box, track.seen, track.updated = tuple(d.box), timestamp, timestamp
-                found.append(Found(track.box, d.confidence, track.number))
+                track.box, track.last_detection, track.last_update = pixel_box(d), timestamp, timestamp
+                found.append(TrackedDetection(track.box, d.confidence, track.number))
                 kept.append(track)
                 continue
-            box = self._follow(image, timestamp, track)
-            # What is followed onto a face that another track has is that other face.
+            box = self._bridge(image, timestamp, track)
+            # A correlation result on a face of another track is that other face.
             boxes = [d.box for d in detections]
-            if box is not None and not (boxes and box_iou([box], boxes).max() >= OVERLAP):
+            if box is not None and not (boxes and box_iou([box], boxes).max() >= MIN_IOU):
                 self.counts["followed"] += 1
-                track.box, track.updated = box, timestamp
-                found.append(Found(box, None, track.number, bridged=True))
+                track.box, track.last_update = box, timestamp
+                found.append(TrackedDetection(box, None, track.number, bridged=True))
             kept.append(track)
         for j, d in enumerate(detections):
             if j not in taken:
-                track = _Track(self._made, tuple(d.box), timestamp, timestamp)
-                self._made += 1
+                track = _Track(self._next_track, pixel_box(d), timestamp, timestamp)
+                self._next_track += 1
                 kept.append(track)
-                found.append(Found(track.box, d.confidence, track.number))
+                found.append(TrackedDetection(track.box, d.confidence, track.number))
         self._tracks = kept
         return found
 
-    def _follow(self, image: np.ndarray, timestamp: float, track: _Track) -> Box | None:
-        if self._previous is None or track.updated != self._time:
+    def _bridge(self, image: np.ndarray, timestamp: float, track: _Track) -> Box | None:
+        if self._last_image is None or track.last_update != self._last_time:
             return None
-        if timestamp - track.seen > BRIDGE or timestamp - self._time > APART / 2:
+        if (
+            timestamp - track.last_detection > MAX_BRIDGE
+            or timestamp - self._last_time > MAX_FRAME_SPACING / 2
+        ):
             return None
-        box, strength = follow(self._previous, image, track.box)
-        if strength < FOLLOWED:
+        box, psr = track_patch(self._last_image, image, track.box)
+        if psr < MIN_PSR:
             return None
-        (checked,) = checked_detections([box], image.shape[1], image.shape[0], "follow") or (None,)
-        return None if checked is None else checked.box
+        inside = validate_detections([box], image.shape[1], image.shape[0], "correlation tracker")
+        return pixel_box(inside[0]) if inside else None
 
-    def split(self, number: int) -> int:
-        """Say that a track has jumped to another person: from now on it goes by the number returned."""
+    def start_new_track(self, number: int) -> int:
+        """Give a track that has switched to another person a new number, which is returned."""
         track = next(t for t in self._tracks if t.number == number)
-        track.number, self._made = self._made, self._made + 1
+        track.number, self._next_track = self._next_track, self._next_track + 1
         return track.number
 
 
-def match(old: Sequence[Box], new: Sequence[Box], pauses: Sequence[float]) -> dict[int, int]:
-    """Which new box continues which old one, each at most once: the pairing with the most overlap.
+def match_boxes(
+    old: Sequence[Sequence[float]], new: Sequence[Sequence[float]], pauses: Sequence[float]
+) -> dict[int, int]:
+    """Match boxes of two frames one to one so that the total IoU is largest.
 
     Parameters
     ----------
     old, new
         (left, top, right, bottom) in pixels.
     pauses
-        Seconds since each old box was seen. After more than 0.1 s a face may have moved off its place, and
-        nearness and like size count too.
+        Seconds since each old box was updated. After more than 0.1 s a face may have left its position, so
+        that a small distance and a similar size suffice too.
 
     Returns
     -------
@@ -304,90 +338,91 @@ def match(old: Sequence[Box], new: Sequence[Box], pauses: Sequence[float]) -> di
 
     if not len(old) or not len(new):
         return {}
-    worth = box_iou(old, new)
-    worth[worth < OVERLAP] = 0
+    scores = box_iou(old, new)
+    scores[scores < MIN_IOU] = 0
     for i, pause in enumerate(pauses):
         if pause > 0.1:
             for j, box in enumerate(new):
-                if worth[i, j] == 0 and _is_near(old[i], box):
-                    worth[i, j] = 1e-3
-    rows, columns = linear_sum_assignment(-worth)
-    return {int(i): int(j) for i, j in zip(rows, columns, strict=True) if worth[i, j] > 0}
+                if scores[i, j] == 0 and _could_be_same(old[i], box):
+                    scores[i, j] = 1e-3
+    rows, columns = linear_sum_assignment(-scores)
+    return {int(i): int(j) for i, j in zip(rows, columns, strict=True) if scores[i, j] > 0}
 
 
-def _is_near(a: Box, b: Box) -> bool:
+def _could_be_same(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Tell whether two boxes are close and of similar size."""
     sides = [max(box[2] - box[0], box[3] - box[1]) for box in (a, b)]
     centres = [((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) for box in (a, b)]
     distance = np.hypot(centres[0][0] - centres[1][0], centres[0][1] - centres[1][1])
-    return max(sides) <= GROWN * min(sides) and distance <= MOVED * max(sides)
+    return max(sides) <= MAX_SIZE_RATIO * min(sides) and distance <= MAX_SHIFT * max(sides)
 
 
-def _best(box: Box, detections: Sequence[Detection], pause: float) -> Detection | None:
-    """The detection that continues ``box``, if one does."""
-    pairs = match([box], [d.box for d in detections], [pause])
+def _continuation(box: Box, detections: Sequence[Detection], pause: float) -> Detection | None:
+    """Find the detection that continues ``box``, if there is one."""
+    pairs = match_boxes([box], [d.box for d in detections], [pause])
     return detections[pairs[0]] if pairs else None
 
 
 def _thumbnail(image: np.ndarray) -> np.ndarray:
-    """(18, 32) float32 luma."""
+    """Reduce a frame to (18, 32) float32 luma."""
     small = cv2.resize(image, (32, 18), interpolation=cv2.INTER_AREA)
     return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
 
 
 def scene_changed(before: np.ndarray, after: np.ndarray) -> bool:
-    """Whether two thumbnails show different scenes: their correlation is under 0.6.
+    """Tell whether two thumbnails show different scenes, that is, whether their correlation is under 0.6.
 
-    A fade to one flat grey has no correlation; it counts as a change where the brightness jumps.
+    For uniform thumbnails, which have no correlation, a jump in brightness counts as a change.
     """
     a, b = before - before.mean(), after - after.mean()
     spread = np.sqrt((a * a).mean() * (b * b).mean())
     if spread < 1.0:
         return bool(abs(before.mean() - after.mean()) > 30)
-    return bool((a * b).mean() / spread < CUT)
+    return bool((a * b).mean() / spread < SCENE_CORRELATION)
 
 
-# Distance of two faces' 128 numbers under which face_recognition calls them one person. It was chosen for
-# single pictures; means over a track lie closer, and wrongly joined people do more harm than one person
-# counted twice, since a fake one would be averaged with a real one.
-SAME_PERSON = 0.5
+# Largest distance between face embeddings of one person. It is lower than that of face_recognition, which was
+# chosen for single images: means over a track lie closer together, and joining two people does more harm than
+# counting one twice, because a fake face would be averaged with a real one.
+MAX_PERSON_DISTANCE = 0.5
 
 
-# Put between tracks that must not be joined; any mean over pairs that holds it is above every threshold.
+# Distance between tracks that must not be joined; any mean that contains it is above every threshold.
 _NEVER = 1e9
 
 
 def group_tracks(
     embeddings: Mapping[int, Sequence[np.ndarray]],
-    together: Sequence[Sequence[int]],
+    co_occurring: Sequence[Sequence[int]],
     *,
-    distance: float = SAME_PERSON,
+    distance: float = MAX_PERSON_DISTANCE,
 ) -> dict[int, int]:
-    """Which person each track shows.
+    """Group tracks by person.
 
-    Average linkage over the mean distances between tracks' embeddings, cut at ``distance``. Two faces in
-    one frame are two people, whatever they look like.
+    Average-linkage clustering of the mean distances between the embeddings of tracks, cut at ``distance``.
+    Two faces in one frame always belong to two people.
 
     Parameters
     ----------
     embeddings
-        Track -> its face embeddings, each (128,). A track without any is a person of its own.
-    together
-        For each frame, the tracks seen in it.
+        Maps a track to its face embeddings, each (128,). A track without embeddings is a person of its own.
+    co_occurring
+        For each frame, the tracks in it.
     distance
         Largest mean Euclidean distance within a person.
 
     Returns
     -------
     dict
-        Track -> person, numbered from 0 in the order of the persons' first tracks.
+        Maps a track to its person, numbered from 0 in the order of the persons' first tracks.
     """
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 
-    tracks = sorted({t for frame in together for t in frame} | set(embeddings))
+    tracks = sorted({t for frame in co_occurring for t in frame} | set(embeddings))
     if len(tracks) < 2:
         return dict.fromkeys(tracks, 0)
-    place = {t: i for i, t in enumerate(tracks)}
+    row_of = {t: i for i, t in enumerate(tracks)}
     points = [np.asarray(embeddings.get(t, ()), np.float64).reshape(-1, 128) for t in tracks]
     between = np.full((len(tracks), len(tracks)), _NEVER)
     np.fill_diagonal(between, 0)
@@ -395,8 +430,8 @@ def group_tracks(
         for j, b in enumerate(points[:i]):
             if len(a) and len(b):
                 between[i, j] = between[j, i] = np.linalg.norm(a[:, None] - b[None], axis=2).mean()
-    for frame in together:
-        rows = [place[t] for t in frame]
+    for frame in co_occurring:
+        rows = [row_of[t] for t in frame]
         for i in rows:
             for j in rows:
                 if i != j:

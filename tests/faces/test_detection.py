@@ -14,10 +14,10 @@ from redeepfake_nb.faces.detection import (
     Detector,
     HogDetector,
     box_iou,
-    checked_detections,
     detector_names,
     get_detector,
-    merge,
+    non_maximum_suppression,
+    validate_detections,
 )
 from redeepfake_nb.faces.face import find_faces
 
@@ -59,7 +59,7 @@ def test_box_iou_is_a_table_of_all_pairs():
 )
 def test_merge_keeps_the_surest_of_each_face(boxes, kept):
     detections = [Detection(*b) for b in boxes]
-    assert merge(detections) == [detections[i] for i in kept]
+    assert non_maximum_suppression(detections) == [detections[i] for i in kept]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_first_level_is_the_finest_step_of_the_pyramid_within_the_budget(pix
 
 def test_what_only_looks_like_a_face_is_dropped_after_a_second_look():
     image = astronaut()
-    weak = [d for d in HogDetector(confirm=False)(image) if d.confidence < HogDetector.weak]
+    weak = [d for d in HogDetector(confirm=False)(image) if d.confidence < HogDetector.confirm_below]
     assert weak
     assert not any(d in weak for d in HogDetector()(image))
 
@@ -89,15 +89,15 @@ def test_weak_detections_of_a_face_survive_the_second_look():
         assert left < x < right
         assert top < y < bottom
         confidences.append(found.confidence)
-    assert min(confidences) < HogDetector.weak
+    assert min(confidences) < HogDetector.confirm_below
 
 
 def test_the_second_look_needs_something_to_look_at():
     head = astronaut()[20:220, 120:320]
-    assert detection._cnn_agrees(head, (55, 56, 145, 146))
-    assert not detection._cnn_agrees(np.zeros_like(head), (55, 56, 145, 146))
-    assert not detection._cnn_agrees(head, (190, 0, 300, 90))  # almost nothing of it is in the picture
-    assert not detection._cnn_agrees(head, (300, 0, 390, 90))  # nothing at all
+    assert detection._cnn_confirms(head, (55, 56, 145, 146))
+    assert not detection._cnn_confirms(np.zeros_like(head), (55, 56, 145, 146))
+    assert not detection._cnn_confirms(head, (190, 0, 300, 90))  # almost nothing of it is in the picture
+    assert not detection._cnn_confirms(head, (300, 0, 390, 90))  # nothing at all
 
 
 VIEWS = {
@@ -146,7 +146,7 @@ def test_dlib_is_given_contiguous_arrays_only(view, monkeypatch):
     for levels in ((4 * image.size,), (image.size / 3, image.size)):  # doubled; shrunk, then enlarged
         HogDetector(levels)(image)
     CnnDetector()(image)
-    detection._cnn_agrees(image, (100, 100, 200, 200))
+    detection._cnn_confirms(image, (100, 100, 200, 200))
     detection.find_landmarks(image, [(100, 100, 200, 200)])
     assert len(given) == 7
     assert all(array.flags.c_contiguous for array in given)
@@ -179,11 +179,11 @@ def test_small_pictures_are_enlarged_for_the_cnn_and_large_ones_shrunk(monkeypat
 )
 def test_a_detector_that_talks_nonsense_is_named(output):
     with pytest.raises(ValueError, match="'mine'"):
-        checked_detections(output, 10, 10, "mine")
+        validate_detections(output, 10, 10, "mine")
 
 
 def test_huge_numbers_are_clipped_before_they_become_whole():
-    (found,) = checked_detections([(-1e300, 0, 1e300, 5)], 10, 10, "mine")
+    (found,) = validate_detections([(-1e300, 0, 1e300, 5)], 10, 10, "mine")
     assert found.box == (0, 0, 10, 5)
 
 

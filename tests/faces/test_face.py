@@ -193,8 +193,10 @@ def test_large_and_small_faces_of_one_picture_are_found(shape, sizes):
 
 def test_a_large_face_ends_the_search_at_the_first_level(monkeypatch):
     scales = []
-    at = HogDetector._at
-    monkeypatch.setattr(HogDetector, "_at", lambda self, i, s: scales.append(s) or at(self, i, s))
+    at = HogDetector._detect_at_scale
+    monkeypatch.setattr(
+        HogDetector, "_detect_at_scale", lambda self, i, s: scales.append(s) or at(self, i, s)
+    )
     find_faces(scene(1500, 2000, (600, 100, 50)))
     assert len(scales) == 1
     assert scales[0] ** 2 * 1500 * 2000 <= 2_000_000
@@ -304,6 +306,7 @@ def test_without_the_model_files_the_message_says_what_to_do(monkeypatch):
         find_faces(astronaut())
 
 
+@pytest.mark.slow
 def test_threads_share_one_predictor_and_have_detectors_of_their_own(monkeypatch):
     image = scene(300, 400, (90, 20, 20))
     expected = [f.box for f in find_faces(image)]

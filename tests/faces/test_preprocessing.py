@@ -19,8 +19,8 @@ from redeepfake_nb.faces.preprocessing import (
     is_aligned,
     prepare_crop,
     preprocess,
-    similarity,
-    square_pixels,
+    resize_to_square,
+    similarity_transform,
 )
 from redeepfake_nb.media.frames import Frame
 
@@ -132,34 +132,43 @@ def test_every_grey_level_reaches_the_model_unchanged():
 def test_shrinking_averages_and_enlarging_interpolates():
     fine = np.zeros((16, 16, 3), dtype=np.uint8)
     fine[::2, ::2] = 200  # one of four pixels
-    assert (square_pixels(fine, 8) == 50).all()
+    assert (resize_to_square(fine, 8) == 50).all()
     coarse = np.zeros((8, 8, 3), dtype=np.uint8)
     coarse[:, 4:] = 100
-    row = square_pixels(coarse, 16)[0, :, 0]
+    row = resize_to_square(coarse, 16)[0, :, 0]
     assert row.tolist() == [0] * 7 + [25, 75] + [100] * 7
 
 
 @pytest.mark.parametrize("height", [10, 12])
 def test_a_nearly_square_crop_is_resized_as_it_is(height):
     crop = numbered(height, 10).image
-    assert np.array_equal(square_pixels(crop, 8), cv2.resize(crop, (8, 8), interpolation=cv2.INTER_AREA))
+    assert np.array_equal(resize_to_square(crop, 8), cv2.resize(crop, (8, 8), interpolation=cv2.INTER_AREA))
 
 
 def test_a_long_crop_is_padded_with_its_border_and_keeps_its_proportions():
     crop = np.zeros((8, 4, 3), dtype=np.uint8)
     crop[:, 0], crop[:, 1:3], crop[:, 3] = 10, 100, 20
-    assert square_pixels(crop, 8)[5, :, 1].tolist() == [10, 10, 10, 100, 100, 20, 20, 20]
-    assert square_pixels(crop.transpose(1, 0, 2), 8)[:, 5, 1].tolist() == [10, 10, 10, 100, 100, 20, 20, 20]
+    assert resize_to_square(crop, 8)[5, :, 1].tolist() == [10, 10, 10, 100, 100, 20, 20, 20]
+    assert resize_to_square(crop.transpose(1, 0, 2), 8)[:, 5, 1].tolist() == [
+        10,
+        10,
+        10,
+        100,
+        100,
+        20,
+        20,
+        20,
+    ]
 
 
 def test_the_smallest_crop_fills_the_input():
-    assert (square_pixels(np.full((1, 1, 3), 7, dtype=np.uint8), 8) == 7).all()
-    assert square_pixels(np.zeros((1, 500, 3), dtype=np.uint8), 8).shape == (8, 8, 3)
+    assert (resize_to_square(np.full((1, 1, 3), 7, dtype=np.uint8), 8) == 7).all()
+    assert resize_to_square(np.zeros((1, 500, 3), dtype=np.uint8), 8).shape == (8, 8, 3)
 
 
 def test_a_crop_of_the_right_size_is_copied_not_shared():
     crop = np.zeros((8, 8, 3), dtype=np.uint8)
-    square_pixels(crop, 8)[:] = 9
+    resize_to_square(crop, 8)[:] = 9
     prepare_crop(crop, Preprocessing(8))[:] = 9
     assert not crop.any()
 
@@ -169,7 +178,7 @@ def test_how_a_crop_lies_in_memory_makes_no_difference(rng):
     view = np.ascontiguousarray(crop[:, ::-1, ::-1])[:, ::-1, ::-1]
     assert not view.flags.c_contiguous
     for size in (8, 30):
-        assert np.array_equal(square_pixels(view, size), square_pixels(crop, size))
+        assert np.array_equal(resize_to_square(view, size), resize_to_square(crop, size))
 
 
 @pytest.mark.parametrize(
@@ -212,7 +221,7 @@ def test_a_batch_is_what_prepare_crop_makes_of_the_crop(rng):
     face = Face(frame, (20, 20, 80, 78))
     p = Preprocessing(40, "BGR", (-1, 1), margin=0.2)
     assert np.array_equal(preprocess(face, p)[0], prepare_crop(face.crop(0.2), p))
-    assert np.array_equal(face_pixels(face, p), square_pixels(face.crop(0.2), 40))
+    assert np.array_equal(face_pixels(face, p), resize_to_square(face.crop(0.2), 40))
     assert face_pixels(face, p).dtype == np.uint8
 
 
@@ -255,32 +264,40 @@ def test_frame_to_input_says_where_pixels_go(box, margin):
 # --- alignment ---------------------------------------------------------------------------------------
 
 
-def test_similarity_undoes_a_known_turn():
+def test_similarity_transform_inverts_a_rotation():
     points = np.array([[0, 0], [4, 0], [1, 3], [2, 2]], dtype=float)
-    matrix = similarity(turned(points, 37, 2.5, (11, -7)), points)
+    matrix = similarity_transform(turned(points, 37, 2.5, (11, -7)), points)
     assert np.abs(turned(points, 37, 2.5, (11, -7)) @ matrix[:, :2].T + matrix[:, 2] - points).max() < 1e-9
     assert np.sqrt(np.linalg.det(matrix[:, :2])) == pytest.approx(1 / 2.5)
 
 
-def test_similarity_by_hand_and_never_a_mirror():
-    assert similarity([[0, 0], [1, 0]], [[5, 5], [5, 7]]) == pytest.approx(np.array([[0, -2, 5], [2, 0, 5]]))
+def test_similarity_transform_by_hand_and_without_reflection():
+    assert similarity_transform([[0, 0], [1, 0]], [[5, 5], [5, 7]]) == pytest.approx(
+        np.array([[0, -2, 5], [2, 0, 5]])
+    )
     square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=float)
-    assert np.linalg.det(similarity(square, square * (-1, 1))[:, :2]) >= 0
+    assert np.linalg.det(similarity_transform(square, square * (-1, 1))[:, :2]) >= 0
 
 
-def test_similarity_agrees_with_scikit_image(rng):
-    from skimage.transform import SimilarityTransform
+def test_similarity_transform_is_that_of_umeyama(rng):
+    """Equations 38 to 43 of the paper, for points in general position."""
+    for _ in range(20):
+        source, target = rng.normal(size=(2, 5, 2)) * 100
+        centred, wanted = source - source.mean(axis=0), target - target.mean(axis=0)
+        u, singular, vt = np.linalg.svd(wanted.T @ centred / 5)
+        sign = np.array([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
+        rotation = u @ np.diag(sign) @ vt
+        scale = (singular * sign).sum() / ((centred**2).sum() / 5)
+        shift = target.mean(axis=0) - scale * rotation @ source.mean(axis=0)
+        expected = np.column_stack([scale * rotation, shift])
+        assert similarity_transform(source, target) == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
-    source, target = rng.normal(size=(5, 2)), rng.normal(size=(5, 2))
-    reference = SimilarityTransform.from_estimate(source, target)
-    assert similarity(source, target) == pytest.approx(reference.params[:2])
 
-
-def test_similarity_refuses_what_has_no_answer():
-    with pytest.raises(ValueError, match="one place"):
-        similarity(np.ones((5, 2)), TEMPLATE)
-    with pytest.raises(ValueError, match="point sets"):
-        similarity(np.ones((5, 2)), TEMPLATE[:4])
+def test_similarity_transform_of_degenerate_points():
+    with pytest.raises(ValueError, match="coincide"):
+        similarity_transform(np.ones((5, 2)), TEMPLATE)
+    with pytest.raises(ValueError, match="equal length"):
+        similarity_transform(np.ones((5, 2)), TEMPLATE[:4])
     with pytest.raises(ValueError, match=r"\(68, 2\)"):
         five_points(np.zeros((5, 2)))
 

@@ -8,7 +8,7 @@ import pytest
 from redeepfake_nb.datasets.samples import sample_image
 from redeepfake_nb.faces import detection
 from redeepfake_nb.faces.detection import Detection
-from redeepfake_nb.faces.tracking import FaceFinder, Found, match, scene_changed
+from redeepfake_nb.faces.tracking import FaceTracker, TrackedDetection, match_boxes, scene_changed
 
 SCENE = np.random.default_rng(1).integers(0, 256, (9, 16, 3)).astype(np.uint8).repeat(20, 0).repeat(20, 1)
 OTHER = np.random.default_rng(2).integers(0, 256, (9, 16, 3)).astype(np.uint8).repeat(20, 0).repeat(20, 1)
@@ -26,13 +26,13 @@ class Script:
         return [Detection(box, 1.0) for box in self.frames.pop(0)]
 
 
-def run(*frames: list[tuple], step: float = 0.04, scenes: list | None = None) -> list[list[Found]]:
-    finder = FaceFinder(Script(*frames))
+def run(*frames: list[tuple], step: float = 0.04, scenes: list | None = None) -> list[list[TrackedDetection]]:
+    tracker = FaceTracker(Script(*frames))
     scenes = scenes or [SCENE] * len(frames)
-    return [finder(scene, step * i) for i, scene in enumerate(scenes)]
+    return [tracker(scene, step * i) for i, scene in enumerate(scenes)]
 
 
-def tracks(found: list[list[Found]]) -> list[list[int]]:
+def tracks(found: list[list[TrackedDetection]]) -> list[list[int]]:
     return [sorted(f.track for f in frame if not f.bridged) for frame in found]
 
 
@@ -88,10 +88,10 @@ def test_bridging_ends_after_a_second() -> None:
 
 
 def test_split_gives_a_new_number() -> None:
-    finder = FaceFinder(Script([A], [A]))
-    assert finder(SCENE, 0.0)[0].track == 0
-    assert finder.split(0) == 1
-    assert finder(SCENE, 0.04)[0].track == 1
+    tracker = FaceTracker(Script([A], [A]))
+    assert tracker(SCENE, 0.0)[0].track == 0
+    assert tracker.start_new_track(0) == 1
+    assert tracker(SCENE, 0.04)[0].track == 1
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_split_gives_a_new_number() -> None:
     ],
 )
 def test_match(old: list, new: list, pauses: list, expected: dict) -> None:
-    assert match(old, new, pauses) == expected
+    assert match_boxes(old, new, pauses) == expected
 
 
 def test_scenes() -> None:
@@ -118,13 +118,13 @@ def test_scenes() -> None:
 
 def test_a_real_face_is_found_beside_its_last_place() -> None:
     picture = sample_image().image
-    finder = FaceFinder()
-    first = finder(picture, 0.0)
+    tracker = FaceTracker()
+    first = tracker(picture, 0.0)
     shifted = np.ascontiguousarray(np.roll(picture, 12, axis=1))
-    second = finder(shifted, 0.04)
-    third = finder(shifted, 0.08)
+    second = tracker(shifted, 0.04)
+    third = tracker(shifted, 0.08)
     assert [f.track for f in first] == [f.track for f in second] == [0]
-    assert finder.counts == {"whole": 1, "near": 2, "fine": 0, "followed": 0}
+    assert tracker.counts == {"whole": 1, "near": 2, "fine": 0, "followed": 0}
     centre = [(f[0].box[0] + f[0].box[2]) / 2 for f in (first, second, third)]
     assert centre[1] - centre[0] == pytest.approx(12, abs=12)
     # The part searched moves with the face, and HOG's cells with it, so boxes may differ by a few pixels.
@@ -136,29 +136,31 @@ def test_searching_ahead_changes_nothing() -> None:
     picture = sample_image().image
     frames = [(0.04 * i, np.ascontiguousarray(np.roll(picture, i, axis=1))) for i in range(30)]
     frames += [(3.0, frames[-1][1]), (3.04, frames[-1][1])]
-    plain, ahead = FaceFinder(), FaceFinder()
-    due = [ahead.due(time) for time, _ in frames]
+    plain, ahead = FaceTracker(), FaceTracker()
+    due = [ahead.needs_full_search(time) for time, _ in frames]
     assert [i for i, d in enumerate(due) if d] == [0, 25, 30]
     for (time, image), whole in zip(frames, due, strict=True):
         assert plain(image, time) == ahead(image, time, ahead.search(image) if whole else None)
     assert plain.counts == ahead.counts
     assert plain.counts["whole"] == 3
-    assert not FaceFinder(Script()).due(0.0)  # strangers' detectors may not be safe in two threads
+    assert not FaceTracker(Script()).needs_full_search(
+        0.0
+    )  # strangers' detectors may not be safe in two threads
 
 
 def test_a_place_without_a_face_is_not_looked_at_closely_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    finder, looked = FaceFinder(), []
+    tracker, looked = FaceTracker(), []
     weak = [Detection((20, 20, 90, 90), 0.1)]
-    monkeypatch.setattr(finder, "search", lambda image: weak)
-    monkeypatch.setattr(finder._fine, "_at", lambda image, scale: [])
-    monkeypatch.setattr(detection, "_cnn_agrees", lambda image, box: looked.append(box) or False)
+    monkeypatch.setattr(tracker, "search", lambda image: weak)
+    monkeypatch.setattr(tracker._fine_detector, "_detect_at_scale", lambda image, scale: [])
+    monkeypatch.setattr(detection, "_cnn_confirms", lambda image, box: looked.append(box) or False)
     for i in range(8):
-        assert finder(SCENE, 0.6 * i) == []
+        assert tracker(SCENE, 0.6 * i) == []
     assert len(looked) == 2  # at 0 s and again after 3 s
 
 
 def test_empty_scenes_are_searched_finely_ever_more_rarely() -> None:
-    finder = FaceFinder()
+    tracker = FaceTracker()
     for i in range(40):
-        finder(SCENE, 0.5 * i)
-    assert finder.counts["fine"] <= 6
+        tracker(SCENE, 0.5 * i)
+    assert tracker.counts["fine"] <= 6

@@ -345,7 +345,12 @@ def test_no_container_opens_another_file(monkeypatch, tmp_path):
 
     (tmp_path / "secret.ts").write_bytes(clip(range(3), container="mpegts"))
     opened = []
-    monkeypatch.setattr(streams, "refuse_external_file", lambda url, *a: opened.append(url) or guard.refuse_external_file(url))
+
+    def refuse(url: str, *_: object) -> None:
+        opened.append(url)
+        guard.refuse_external_file(url)
+
+    monkeypatch.setattr(streams, "refuse_external_file", refuse)
     monkeypatch.setitem(streams.DEMUXERS, "HLS", "hls")
     monkeypatch.setattr(video, "video_format", lambda head: "HLS")
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{tmp_path}/secret.ts\n#EXT-X-ENDLIST\n"
