@@ -105,8 +105,8 @@ def section(classifier: Classifier) -> Iterator[str]:
         "How far heatmaps change with the limits of the two slow methods, on the manipulated sample:",
     )
     for words, name, method, values in (
-        ("Score-CAM, maps tried", "MAPS_TRIED", "scorecam", (512, 256, 128, 64, 32)),
-        ("SmoothGrad, noisy copies", "NOISY_COPIES", "saliency", (64, 32, 16, 8)),
+        ("Score-CAM, maps tried", "SCORECAM_MAPS", "scorecam", (512, 256, 128, 64, 32)),
+        ("SmoothGrad, noisy copies", "SMOOTHGRAD_SAMPLES", "saliency", (64, 32, 16, 8)),
     ):
         yield from ("", f"| {words} | rank correlation with {values[0]} |", "|---|---|")
         yield from (f"| {v} | {r:.2f} |" for v, r in limits(classifier, name, method, values)[1:])

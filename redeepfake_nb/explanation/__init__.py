@@ -1,4 +1,4 @@
-"""Heatmaps of what speaks for a label, evidence by part of the face, and tests of the heatmaps themselves.
+"""Heatmaps of the evidence for a label, evidence by part of the face, and checks of the heatmaps themselves.
 
 Every method explains the logit; :func:`faithfulness` measures how far a heatmap can be relied on.
 """

@@ -6,6 +6,6 @@ from .heatmaps import compare_explanations as compare_explanations
 from .heatmaps import explain as explain
 from .methods import METHODS as METHODS
 from .regions import Regions as Regions
-from .sanity_checks import patch_classifier as patch_classifier
-from .sanity_checks import random_classifier as random_classifier
-from .sanity_checks import with_patch as with_patch
+from .toy_models import patch_classifier as patch_classifier
+from .toy_models import random_classifier as random_classifier
+from .toy_models import with_patch as with_patch

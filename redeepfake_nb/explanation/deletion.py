@@ -1,12 +1,12 @@
-"""What a score does while a face is taken away place by place, in the order of a heatmap.
+"""Deletion and insertion curves: a face's score while its hottest places are removed, or put back.
 
-Deletion and insertion after Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box
-Models", BMVC 2018. Deletion replaces the hottest places first and ends at a neutral picture; insertion
-starts there and puts the hottest places back first. If a heatmap names the places that count, the score falls
-at once in the one and rises at once in the other.
+After Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box Models", BMVC 2018.
+Deletion replaces the hottest places first and ends at a baseline image without features; insertion starts
+from the baseline and restores the hottest places first. If a heatmap marks the places that matter, the score
+falls at once in the former and rises at once in the latter.
 
-Places are the cells of a grid on the model's input, at most 16 a side: coarse enough that a picture is taken
-away in a few steps, and finer than the maps that heatmaps come from.
+Places are the cells of a grid on the model's input, at most 16 x 16: coarse enough for few steps, and finer
+than the feature maps that heatmaps come from.
 """
 
 from __future__ import annotations
@@ -20,17 +20,24 @@ from ..faces.preprocessing import Preprocessing, frame_to_input, prepare_crop
 from ..models.classifier import Classifier
 from .heatmaps import Explanation
 
-CELLS = 16
-# Faces per call of the network: more of them take longer each, on a processor with a cache of common size.
+# Cells per side of the grid.
+GRID = 16
+# Images per forward pass: larger batches take longer per image on a CPU with a cache of common size.
 _BATCH = 8
 
 
-def heat_on_input(explanation: Explanation, preprocessing: Preprocessing) -> np.ndarray:
-    """The heatmap on the pixels of the model's input, (S, S) float32."""
+def heatmap_on_input(explanation: Explanation, preprocessing: Preprocessing) -> np.ndarray:
+    """Warp a heatmap from the pixels of the crop to those of the model's input.
+
+    Returns
+    -------
+    numpy.ndarray
+        (S, S) float32, 0..1.
+    """
     size = preprocessing.input_size
     face = explanation.prediction.face
     left, top, _, _ = face.crop_box(explanation.margin)
-    # Frame pixel -> input pixel is known; a heatmap lies on the frame shifted by the crop's corner.
+    # Crop pixel -> frame pixel -> input pixel.
     shift = np.array([[1, 0, left], [0, 1, top], [0, 0, 1]], np.float64)
     return cv2.warpAffine(
         np.ascontiguousarray(explanation.heatmap, np.float32),
@@ -41,14 +48,14 @@ def heat_on_input(explanation: Explanation, preprocessing: Preprocessing) -> np.
     )
 
 
-def on_cells(heat: np.ndarray) -> np.ndarray:
-    """(S, S) -> (n, n) float32 means over cells, n being S or :data:`CELLS`, whichever is less."""
-    side = min(CELLS, len(heat))
-    return cv2.resize(heat, (side, side), interpolation=cv2.INTER_AREA)
+def to_grid(heatmap: np.ndarray) -> np.ndarray:
+    """Average a heatmap (S, S) over the cells of the grid: (n, n) float32, n = min(S, :data:`GRID`)."""
+    side = min(GRID, len(heatmap))
+    return cv2.resize(heatmap, (side, side), interpolation=cv2.INTER_AREA)
 
 
-def neutral_pictures(pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """What removed places are replaced by: the same face blurred, its mean colour, black, and white.
+def baseline_images(pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the images that can replace removed places: the face blurred, its mean colour, black, and white.
 
     Parameters
     ----------
@@ -58,8 +65,8 @@ def neutral_pictures(pixels: np.ndarray) -> dict[str, np.ndarray]:
     Returns
     -------
     dict
-        Words -> (S, S, 3) uint8 RGB. The blur is Gaussian with a sigma of an eighth of the side, which
-        leaves the light and no feature.
+        Name in words -> (S, S, 3) uint8 RGB. The blur is Gaussian with a sigma of an eighth of the side,
+        which keeps the lighting and no facial feature.
     """
     mean = np.rint(pixels.reshape(-1, 3).mean(axis=0)).astype(np.uint8)
     return {
@@ -70,99 +77,115 @@ def neutral_pictures(pixels: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def random_field(heat: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random map as rough or as smooth as a heatmap, (n, n) float64.
+def random_heatmap(heatmap: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw a random map with the power spectrum of a heatmap, (n, n) float64.
 
-    The amplitude of every spatial frequency is the heatmap's own and its phase is drawn (Theiler et al.,
-    "Testing for nonlinearity in time series: the method of surrogate data", Physica D 58, 1992), on the
-    heatmap mirrored at its edges so that no edge is taken for a feature. The negative of such a map is as
-    likely as itself.
+    The amplitude of every spatial frequency is that of the heatmap, the phase is random (Theiler et al.,
+    "Testing for nonlinearity in time series: the method of surrogate data", Physica D 58, 1992). The heatmap
+    is mirrored at its edges first, so that no edge counts as a feature. The negative of such a map is equally
+    likely.
     """
-    centred = heat - heat.mean()
-    twice = np.block([[centred, centred[:, ::-1]], [centred[::-1], centred[::-1, ::-1]]])
-    phase = np.angle(np.fft.fft2(rng.standard_normal(twice.shape)))
-    field = np.fft.ifft2(np.abs(np.fft.fft2(twice)) * np.exp(1j * phase)).real
-    return field[: len(heat), : len(heat)]
+    centred = heatmap - heatmap.mean()
+    mirrored = np.block([[centred, centred[:, ::-1]], [centred[::-1], centred[::-1, ::-1]]])
+    phase = np.angle(np.fft.fft2(rng.standard_normal(mirrored.shape)))
+    surrogate = np.fft.ifft2(np.abs(np.fft.fft2(mirrored)) * np.exp(1j * phase)).real
+    return surrogate[: len(heatmap), : len(heatmap)]
 
 
-def ranking(heat: np.ndarray, ties: np.ndarray) -> np.ndarray:
-    """(n * n,) indices of cells from hot to cold; among equals the larger of ``ties`` comes first.
+def rank_cells(heatmap: np.ndarray, ties: np.ndarray) -> np.ndarray:
+    """Order cells from hot to cold, (n * n,) int; among equals the one with the larger ``ties`` comes first.
 
-    Where a heatmap is 0 over half of the face, the order there is to be neither that of reading nor salt and
-    pepper, which hurts a score more than taking away whole places: a random field settles it.
+    Where a heatmap is 0 over half of the face, neither reading order nor white noise should decide the order
+    there: scattered cells hurt a score more than contiguous regions do. Pass a smooth random map as ``ties``.
     """
-    return np.lexsort((-ties.ravel(), -heat.ravel()))
+    return np.lexsort((-ties.ravel(), -heatmap.ravel()))
 
 
-def removed(order: np.ndarray, share: float) -> np.ndarray:
-    """(n, n) bool: the first ``share`` of the cells in an order."""
+def mask_of_top(order: np.ndarray, share: float) -> np.ndarray:
+    """Mask the first ``share`` (0..1) of the cells of an order, (n, n) bool."""
     mask = np.zeros(len(order), bool)
     mask[order[: round(share * len(order))]] = True
     side = round(len(order) ** 0.5)
     return mask.reshape(side, side)
 
 
-def area(scores: np.ndarray) -> np.ndarray:
-    """Area under curves over 0..1 in even steps by the trapezoid rule; (..., steps + 1) -> (...)."""
+def area_under_curve(scores: np.ndarray) -> np.ndarray:
+    """Integrate curves over 0..1 in even steps by the trapezoidal rule: (..., steps + 1) -> (...)."""
     scores = np.asarray(scores, np.float64)
     return (scores[..., 1:] + scores[..., :-1]).sum(axis=-1) / 2 / (scores.shape[-1] - 1)
 
 
-class Eraser:
-    """Scores one face with parts of it replaced.
+class PerturbationScorer:
+    """Score one face with parts of it replaced by a baseline image.
 
     Parameters
     ----------
     classifier
-        Whose score.
+        The classifier that scores.
     pixels
-        (S, S, 3) uint8 RGB, what the model judges.
+        (S, S, 3) uint8 RGB: the face as cut out for the model.
     sign
-        1 where a high score is of interest, -1 for a low one.
-    tick
-        Called after each batch; may raise, to stop.
+        1 to score the target fake, -1 for real.
+    on_batch
+        Called after each forward pass; may raise to stop.
+
+    Attributes
+    ----------
+    baseline
+        (S, S, 3) uint8 RGB, what replaces removed places.
     """
 
     def __init__(
-        self, classifier: Classifier, pixels: np.ndarray, sign: int, tick: Callable[[], None]
+        self, classifier: Classifier, pixels: np.ndarray, sign: int, on_batch: Callable[[], None]
     ) -> None:
-        self._classifier, self.pixels, self._sign, self._tick = classifier, pixels, sign, tick
-        self.neutral = pixels
+        self._classifier, self.pixels, self._sign, self._on_batch = classifier, pixels, sign, on_batch
+        self.baseline = pixels
 
     @staticmethod
-    def batches(pictures: int) -> int:
-        """How often ``tick`` is called for so many pictures."""
-        return -(-pictures // _BATCH)
+    def batch_count(images: int) -> int:
+        """Return how many forward passes a number of images takes."""
+        return -(-images // _BATCH)
 
-    def scores(self, pictures: list[np.ndarray]) -> np.ndarray:
-        """(N,) float64 log-odds of the target, each for one (S, S, 3) uint8 picture."""
-        found = []
-        settings = self._classifier.preprocessing
-        for start in range(0, len(pictures), _BATCH):
-            batch = np.stack([prepare_crop(p, settings) for p in pictures[start : start + _BATCH]])
-            found.append(self._classifier.logits(batch))
-            self._tick()
-        logits = np.concatenate(found).astype(np.float64)
-        return self._sign * logits / (self._classifier.temperature or 1.0)
+    def scores(self, images: list[np.ndarray]) -> np.ndarray:
+        """Return the target's log-odds for (S, S, 3) uint8 images, (N,) float64, temperature included."""
+        logits = []
+        preprocessing = self._classifier.preprocessing
+        for start in range(0, len(images), _BATCH):
+            batch = np.stack([prepare_crop(i, preprocessing) for i in images[start : start + _BATCH]])
+            logits.append(self._classifier.logits(batch))
+            self._on_batch()
+        joined = np.concatenate(logits).astype(np.float64)
+        return self._sign * joined / (self._classifier.temperature or 1.0)
 
-    def without(self, places: np.ndarray) -> np.ndarray:
-        """The picture with these places, (n, n) in 0..1, wholly or partly replaced by the neutral picture."""
+    def replace(self, weights: np.ndarray) -> np.ndarray:
+        """Blend the baseline into the face, with the weights (n, n) of the grid's cells, bool or 0..1."""
         size = len(self.pixels)
-        share = cv2.resize(places.astype(np.float32), (size, size), interpolation=cv2.INTER_NEAREST)
-        mixed = self.pixels * (1 - share[..., None]) + self.neutral * share[..., None]
+        share = cv2.resize(weights.astype(np.float32), (size, size), interpolation=cv2.INTER_NEAREST)
+        mixed = self.pixels * (1 - share[..., None]) + self.baseline * share[..., None]
         return np.rint(mixed).astype(np.uint8)
 
     def curves(
         self, order: np.ndarray, steps: int, ends: tuple[float, float]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Log-odds of the target while cells are deleted and while they are inserted, (steps + 1,) each.
+        """Compute the deletion and the insertion curve for an order of cells.
 
-        ``ends`` are those of the whole face and of the neutral picture, which every order shares.
+        Parameters
+        ----------
+        order
+            From :func:`rank_cells`.
+        steps
+            Each removes or restores an equal share of the cells.
+        ends
+            Log-odds of the whole face and of the baseline, which all orders share.
+
+        Returns
+        -------
+        deletion, insertion : (steps + 1,) float64
+            Log-odds of the target.
         """
-        shares = np.arange(1, steps) / steps
-        masks = [removed(order, share) for share in shares]
-        found = self.scores([self.without(m) for m in masks] + [self.without(~m) for m in masks])
-        whole, none = ends
-        deletion = np.concatenate([[whole], found[: steps - 1], [none]])
-        insertion = np.concatenate([[none], found[steps - 1 :], [whole]])
+        masks = [mask_of_top(order, share) for share in np.arange(1, steps) / steps]
+        found = self.scores([self.replace(m) for m in masks] + [self.replace(~m) for m in masks])
+        whole, empty = ends
+        deletion = np.concatenate([[whole], found[: steps - 1], [empty]])
+        insertion = np.concatenate([[empty], found[steps - 1 :], [whole]])
         return deletion, insertion

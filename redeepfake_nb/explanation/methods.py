@@ -1,16 +1,17 @@
-"""How evidence is read off a network that is split at a layer: one raw map per face, method and target.
+"""CAM and saliency methods on a network that is split at a layer: one raw map per face, method and target.
 
-Gradients are those of tf-keras-vis. Its Scorecam is not used: it weighs maps by a softmax over the outputs,
-which is 1 for every map where there is a single logit, and with a limit on the number of maps it takes
-those of all faces in a batch together, so that a face's heatmap would hang on its neighbours. Its
-SmoothGrad is not used either, as it draws new noise at each call; its gradients are.
+Gradients come from tf-keras-vis. Its Scorecam is not used: it weights feature maps by a softmax over the
+outputs, which is 1 for every map if there is a single logit, and with a limited number of maps it selects
+them over the whole batch, so that a face's heatmap would depend on the other faces. Its SmoothGrad is not
+used either, because it draws new noise at each call.
 """
 
 from __future__ import annotations
 
 import difflib
+import importlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
@@ -18,7 +19,7 @@ import numpy as np
 
 from ..errors import UnknownChoice
 from ..models.graph import is_cut
-from ..utils.keras_backend import standard_error_held_back
+from ..utils.keras_backend import buffered_stderr
 
 if TYPE_CHECKING:
     import keras
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ..models.classifier import Classifier
 
 Target = Literal["fake", "real"]
-# Name -> what it is called in the literature.
+# Name -> name in the literature.
 METHODS = {
     "gradcam": "Grad-CAM",
     "gradcam++": "Grad-CAM++",
@@ -34,18 +35,19 @@ METHODS = {
     "scorecam": "Score-CAM",
     "saliency": "SmoothGrad saliency",
 }
-# Score-CAM tries this many maps, those that vary most over the face ("Faster Score-CAM", T. Tabayashi), each
-# with forward passes of its own; docs/performance.md has what more of them change and cost.
-MAPS_TRIED = 128
-# SmoothGrad: Smilkov et al. 2017 recommend 10 to 20 % noise; docs/performance.md has the number of copies.
-NOISY_COPIES = 16
-NOISE = 0.1
-# Cells a side that finer saliency maps are averaged to; else a few single pixels hold the peak.
-SALIENCY_CELLS = 32
-# Pictures in one pass of the network; bounds memory, changes no result.
-_FORWARD_AT_ONCE = 32
-_BACKWARD_AT_ONCE = 8
-# Class of tf-keras-vis for each method that is its own as it stands.
+# Score-CAM uses this many feature maps, those with the largest standard deviation ("Faster Score-CAM",
+# T. Tabayashi), with one forward pass each; docs/performance.md measures the effect and cost of more.
+SCORECAM_MAPS = 128
+# SmoothGrad: Smilkov et al. 2017 recommend 10 to 20 % noise; docs/performance.md measures the effect of more
+# samples.
+SMOOTHGRAD_SAMPLES = 16
+SMOOTHGRAD_NOISE = 0.1
+# Finer saliency maps are averaged to this many cells per side; otherwise a few single pixels hold the peak.
+SALIENCY_GRID = 32
+# Images per pass of the network: limits memory, does not change results.
+_FORWARD_BATCH = 32
+_BACKWARD_BATCH = 8
+# Module and class of tf-keras-vis for the methods that are used as they are.
 _CAMS = {
     "gradcam": ("tf_keras_vis.gradcam", "Gradcam"),
     "gradcam++": ("tf_keras_vis.gradcam_plus_plus", "GradcamPlusPlus"),
@@ -54,8 +56,8 @@ _CAMS = {
 _SALIENCY = ("tf_keras_vis.saliency", "Saliency")
 
 
-def checked_choice(what: str, given: object, known: object) -> None:
-    """Raise :class:`UnknownChoice` unless ``given`` is one of ``known``, and say which there are."""
+def check_choice(what: str, given: object, known: Iterable[object]) -> None:
+    """Raise :class:`UnknownChoice`, which lists the choices, unless ``given`` is one of ``known``."""
     names = [str(name) for name in known]
     if given in names:
         return
@@ -67,12 +69,12 @@ def checked_choice(what: str, given: object, known: object) -> None:
 
 
 def default_layer(classifier: Classifier, method: str) -> str:
-    """Where a method looks if nobody says: saliency at the picture itself, all others at the last common map.
+    """Return a method's default layer: the input for saliency, for all others ``classifier.explain_layer``.
 
     Raises
     ------
     UnsuitableModel
-        The model has no map that all of the evidence crosses.
+        The model has no feature map that every path from input to output crosses.
     """
     if method == "saliency":
         return _input_layer(classifier.keras_model)
@@ -80,23 +82,23 @@ def default_layer(classifier: Classifier, method: str) -> str:
 
 
 class SplitNetwork:
-    """The two halves of a classifier's network at one layer, and the methods on the second.
+    """A classifier's network split in two at one layer, and the explanation methods on the second part.
 
-    tf-keras-vis makes a new Keras model at each call and runs it layer by layer. Given the whole network
-    that is slow and leaks; given a model of three layers, whose last is the compiled rest of the
+    tf-keras-vis builds a new Keras model at each call and runs it layer by layer. With the whole network this
+    is slow and leaks memory; with a model of three layers, the last of which is the compiled rest of the
     network, it costs next to nothing.
 
     Parameters
     ----------
     classifier
-        Not kept, so that whoever caches this by classifier keeps none alive.
+        No reference is kept, so that a cache keyed by classifier does not keep it alive.
     layer
-        A layer whose output is a map (N, h, w, channels); the input layer is one.
+        A layer whose output is a feature map (N, h, w, channels); the input layer counts.
 
     Raises
     ------
     UnknownChoice
-        There is no such layer, or it has no map.
+        There is no such layer, or its output is not a feature map.
     """
 
     def __init__(self, classifier: Classifier, layer: str) -> None:
@@ -107,22 +109,22 @@ class SplitNetwork:
         features = _map_of(model, layer)
         self.layer = layer
         self._mirror = classifier.card.mirror
-        # Black, in the numbers that this model eats.
+        # Black, in the model's value range.
         self._black = np.float32(classifier.preprocessing.value_range[0])
-        self._on_picture = layer == _input_layer(model)
+        self._at_input = layer == _input_layer(model)
         self._size = size = classifier.preprocessing.input_size
         image = tf.TensorSpec((None, size, size, 3), tf.float32)
         trunk = keras.Model(model.inputs, features)
         self._trunk = tf.function(
             lambda x: tf.cast(trunk(x, training=False), tf.float32), input_signature=[image], autograph=False
         )
-        # Where paths lead around the layer, the rest of the network still needs the picture.
+        # If paths bypass the layer, the second part of the network needs the image, too.
         self._needs_image = not is_cut(model, layer)
         self._rest, self._head = _compiled_rest(model, features, self._needs_image, image)
-        self._visualisations: dict[str, Any] = {}
+        self._visualizers: dict[str, Any] = {}
 
     def maps(self, batch: np.ndarray, method: str, target: Target) -> np.ndarray:
-        """Raw maps of a batch of model inputs.
+        """Compute raw maps for a batch of model inputs.
 
         Parameters
         ----------
@@ -134,44 +136,44 @@ class SplitNetwork:
         Returns
         -------
         numpy.ndarray
-            (N, h, w) float32 in the method's own units, not negative.
+            (N, h, w) float32, not negative, in units of the method.
         """
         sign = 1.0 if target == "fake" else -1.0
-        if method == "saliency" and _SALIENCY[1] not in self._visualisations:
-            # Its first run has TensorFlow write a line about the processor, which looks like a failure.
-            with standard_error_held_back():
+        if method == "saliency" and _SALIENCY[1] not in self._visualizers:
+            # On the first run TensorFlow prints a line about the CPU that looks like an error.
+            with buffered_stderr():
                 self.prepare(method)
-        read: Callable[[np.ndarray, float], np.ndarray] = {
+        compute: Callable[[np.ndarray, float], np.ndarray] = {
             "scorecam": self._score_cam,
             "saliency": self._saliency,
         }.get(method) or (lambda pixels, sign: self._cam(pixels, sign, method))
-        found = read(batch, sign)
+        signed = compute(batch, sign)
         if self._mirror:
-            # The score is the mean over both sides, and so is its explanation; only then is it cut at 0.
-            found = (found + read(np.ascontiguousarray(batch[:, :, ::-1]), sign)[:, :, ::-1]) / 2
-        return np.maximum(found, 0)
+            # The score is the mean over the face and its mirror image, and so is the map; clipped only then.
+            signed = (signed + compute(np.ascontiguousarray(batch[:, :, ::-1]), sign)[:, :, ::-1]) / 2
+        return np.maximum(signed, 0)
 
     def prepare(self, method: str) -> None:
-        """Have everything compiled that a method needs, on one black picture."""
+        """Compile everything that a method needs, by running it on one black image."""
         black = np.full((1, self._size, self._size, 3), self._black, np.float32)
         if method == "saliency":
-            self._slopes(np.asarray(self._trunk(black)), black, 1.0)
+            self._gradients(np.asarray(self._trunk(black)), black, 1.0)
         elif method == "scorecam":
             self._logits(black)
         else:
             self._cam(black, 1.0, method)
 
     def _cam(self, pixels: np.ndarray, sign: float, method: str) -> np.ndarray:
-        """Grad-CAM, Grad-CAM++ and Layer-CAM: maps weighed by their gradients, (N, h, w), signed."""
+        """Grad-CAM, Grad-CAM++ and Layer-CAM: feature maps weighted by gradients, (N, h, w), signed."""
         import tensorflow as tf
 
         options: dict[str, Any] = {"activation_modifier": None}
         if method == "gradcam++":
-            # Their weight is 0 in any case, but their denominator can be, too, and 0 * inf is not a number.
+            # Negative gradients have weight 0 anyway, but their denominator can be 0, and 0 * inf is NaN.
             options["gradient_modifier"] = tf.nn.relu
-        found = self._visualisation(*_CAMS[method])(
+        found = self._visualizer(*_CAMS[method])(
             _score(sign),
-            self._seed(self._trunk(tf.constant(pixels)), pixels),
+            self._head_inputs(self._trunk(tf.constant(pixels)), pixels),
             penultimate_layer="explained",
             seek_penultimate_conv_layer=False,
             expand_cam=False,
@@ -181,90 +183,92 @@ class SplitNetwork:
         return np.asarray(found, np.float32)
 
     def _score_cam(self, pixels: np.ndarray, sign: float) -> np.ndarray:
-        """Maps weighed by what the picture seen through them adds to the logit of a black one, signed."""
+        """Score-CAM: maps weighted by the logit of the image they mask, minus that of black, signed."""
         maps = np.asarray(self._trunk(pixels))
         black = float(self._logits(np.full_like(pixels[:1], self._black))[0])
-        return np.stack([self._score_cam_of(p, m, sign, black) for p, m in zip(pixels, maps, strict=True)])
+        return np.stack([self._score_cam_one(p, m, sign, black) for p, m in zip(pixels, maps, strict=True)])
 
-    def _score_cam_of(self, pixels: np.ndarray, maps: np.ndarray, sign: float, black: float) -> np.ndarray:
+    def _score_cam_one(self, pixels: np.ndarray, maps: np.ndarray, sign: float, black: float) -> np.ndarray:
         spread = maps.std(axis=(0, 1))
-        chosen = np.argsort(-spread, kind="stable")[:MAPS_TRIED]
+        chosen = np.argsort(-spread, kind="stable")[:SCORECAM_MAPS]
         found = np.zeros(maps.shape[:2], np.float32)
-        for start in range(0, len(chosen), _FORWARD_AT_ONCE):
-            some = np.ascontiguousarray(maps[..., chosen[start : start + _FORWARD_AT_ONCE]])
+        for start in range(0, len(chosen), _FORWARD_BATCH):
+            some = np.ascontiguousarray(maps[..., chosen[start : start + _FORWARD_BATCH]])
             masks = cv2.resize(some, pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
             masks = masks.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)[..., None]
             low, high = (f(axis=(1, 2), keepdims=True) for f in (masks.min, masks.max))
-            # An even map, but for rounding, hides no place more than another.
-            uneven = high - low > 1e-6 * np.maximum(np.abs(high), np.abs(low))
-            masks = np.divide(masks - low, high - low, out=np.ones_like(masks), where=uneven)
-            seen = self._black + masks * (pixels - self._black)
-            found += some @ (sign * (self._logits(seen.astype(np.float32)) - black))
+            # A map that is constant up to rounding masks nothing.
+            varies = high - low > 1e-6 * np.maximum(np.abs(high), np.abs(low))
+            masks = np.divide(masks - low, high - low, out=np.ones_like(masks), where=varies)
+            masked = self._black + masks * (pixels - self._black)
+            found += some @ (sign * (self._logits(masked.astype(np.float32)) - black))
         return found
 
     def _saliency(self, pixels: np.ndarray, sign: float) -> np.ndarray:
-        """Gradients averaged over noisy copies, times what they are gradients of, signed."""
+        """SmoothGrad: mean gradients over noisy samples, times the values themselves, (N, h, w), signed."""
         features = np.asarray(self._trunk(pixels))
         found = []
         for one, values in zip(pixels, features, strict=True):
-            # The same noise for every face, so that a face has the same heatmap alone and among others.
+            # The same noise for every face, so that a face's heatmap does not depend on the batch.
             rng = np.random.default_rng(0)
             total = np.zeros_like(values)
-            for start in range(0, NOISY_COPIES, _BACKWARD_AT_ONCE):
-                count = min(_BACKWARD_AT_ONCE, NOISY_COPIES - start)
+            for start in range(0, SMOOTHGRAD_SAMPLES, _BACKWARD_BATCH):
+                count = min(_BACKWARD_BATCH, SMOOTHGRAD_SAMPLES - start)
                 noise = rng.standard_normal((count, *values.shape), np.float32)
-                noisy = values + NOISE * np.ptp(values) * noise
-                total += self._slopes(noisy, np.repeat(one[None], count, axis=0), sign).sum(axis=0)
-            above_zero = values - self._black if self._on_picture else values
-            parts = (total / NOISY_COPIES * above_zero).sum(axis=-1)
-            # Single pixels are all noise. What they account for adds up, so that cells lose nothing by it.
-            size = (min(parts.shape[1], SALIENCY_CELLS), min(parts.shape[0], SALIENCY_CELLS))
+                noisy = values + SMOOTHGRAD_NOISE * np.ptp(values) * noise
+                total += self._gradients(noisy, np.repeat(one[None], count, axis=0), sign).sum(axis=0)
+            above_zero = values - self._black if self._at_input else values
+            parts = (total / SMOOTHGRAD_SAMPLES * above_zero).sum(axis=-1)
+            # Single pixels are dominated by noise; contributions add up, so averaging over cells loses
+            # nothing.
+            size = (min(parts.shape[1], SALIENCY_GRID), min(parts.shape[0], SALIENCY_GRID))
             found.append(cv2.resize(parts, size, interpolation=cv2.INTER_AREA))
         return np.stack(found).astype(np.float32)
 
-    def _slopes(self, features: np.ndarray, pixels: np.ndarray, sign: float) -> np.ndarray:
-        """(N, h, w, channels) gradients of the logit, or of its opposite."""
+    def _gradients(self, features: np.ndarray, pixels: np.ndarray, sign: float) -> np.ndarray:
+        """Return the gradients of ``sign`` times the logit, (N, h, w, channels)."""
         import tensorflow as tf
 
-        found = self._visualisation(*_SALIENCY)(
+        found = self._visualizer(*_SALIENCY)(
             _score(sign),
-            self._seed(tf.constant(features), pixels),
+            self._head_inputs(tf.constant(features), pixels),
             keepdims=True,
             gradient_modifier=None,
             normalize_map=False,
         )
         return np.asarray(found[0] if self._needs_image else found)
 
-    def _seed(self, features, pixels: np.ndarray):
+    def _head_inputs(self, features: Any, pixels: np.ndarray) -> Any:
+        """Inputs of the second part: the feature map (a tensor), with the image where it is needed."""
         import tensorflow as tf
 
         return [features, tf.constant(pixels)] if self._needs_image else features
 
     def _logits(self, pixels: np.ndarray) -> np.ndarray:
-        """(N,) float32 of the network as it is, without its mirror image."""
+        """Return the network's logits, (N,) float32, without mirroring."""
         import tensorflow as tf
 
-        pixels = tf.constant(pixels)
-        features = self._trunk(pixels)
-        found = self._rest(features, pixels) if self._needs_image else self._rest(features)
-        return np.asarray(found, np.float32)[:, 0]
+        image = tf.constant(pixels)
+        features = self._trunk(image)
+        logits = self._rest(features, image) if self._needs_image else self._rest(features)
+        return np.asarray(logits, np.float32)[:, 0]
 
-    def _visualisation(self, module: str, name: str) -> Any:
-        if name not in self._visualisations:
+    def _visualizer(self, module: str, name: str) -> Any:
+        if name not in self._visualizers:
             with warnings.catch_warnings():
-                # tf-keras-vis 0.8.7 imports from a namespace that SciPy has marked as deprecated.
+                # tf-keras-vis 0.8.7 imports from a SciPy namespace that is deprecated.
                 warnings.simplefilter("ignore", DeprecationWarning)
-                kind = getattr(__import__(module, fromlist=[name]), name)
-            self._visualisations[name] = kind(self._head, clone=False)
-        return self._visualisations[name]
+                kind = getattr(importlib.import_module(module), name)
+            self._visualizers[name] = kind(self._head, clone=False)
+        return self._visualizers[name]
 
 
-def _score(sign: float) -> Callable:
+def _score(sign: float) -> Callable[[Any], Any]:
     import tensorflow as tf
 
-    def score(logit):
-        # Grad-CAM++ multiplies by exp(score), which is infinite from 89 on and cancels in the heatmap. As
-        # only the gradient counts otherwise, the score may be 0.
+    def score(logit: Any) -> Any:
+        # Grad-CAM++ multiplies by exp(score), which overflows from 89 on and cancels in the heatmap.
+        # Everything else depends on the gradient alone, so the score's value may be 0.
         return sign * (logit[:, 0] - tf.stop_gradient(logit[:, 0]))
 
     return score
@@ -274,38 +278,43 @@ def _input_layer(model: keras.Model) -> str:
     return model.inputs[0]._keras_history.operation.name
 
 
-def _map_of(model: keras.Model, layer: str):
-    """The layer's output, (N, h, w, channels)."""
+def _map_of(model: keras.Model, layer: str) -> Any:
+    """Return the layer's symbolic output, (N, h, w, channels)."""
     maps = [item.name for item in model.layers if len(getattr(item.output, "shape", ())) == 4]
     if layer not in maps:
         known = layer in [item.name for item in model.layers]
         close = difflib.get_close_matches(str(layer), maps, 3) or maps[-6:]
         raise UnknownChoice(
-            f"layer {layer!r} has no map of height, width and channels"
+            f"the output of layer {layer!r} is not a feature map (height, width, channels)"
             if known
             else f"there is no layer {layer!r}",
             subject=model.name,
-            next_step=f"Leave the layer out, or take one with a map, such as {', '.join(close)}.",
+            next_step=f"Leave the layer out, or choose one with a feature map, such as {', '.join(close)}.",
         )
     return model.get_layer(layer).output
 
 
-def _compiled_rest(model: keras.Model, features, needs_image: bool, image) -> tuple[Callable, keras.Model]:
-    """The network behind a layer: compiled, and as Keras model of it behind a layer ``explained``."""
+def _compiled_rest(
+    model: keras.Model, features: Any, needs_image: bool, image: Any
+) -> tuple[Callable[..., Any], keras.Model]:
+    """Compile the network behind a layer, and wrap it in a Keras model behind a layer called ``explained``.
+
+    ``features`` is the layer's symbolic output, ``image`` the ``tf.TensorSpec`` of the input.
+    """
     import keras
     import tensorflow as tf
 
     inputs = [features, *model.inputs] if needs_image else [features]
     rest = keras.Model(inputs, model.outputs[0])
     specs = [tf.TensorSpec(features.shape, tf.float32)] + ([image] if needs_image else [])
-    run: Callable = tf.function(
+    run: Callable[..., Any] = tf.function(
         lambda *tensors: rest(list(tensors) if needs_image else tensors[0], training=False),
         input_signature=specs,
         autograph=False,
     )
 
     class Rest(keras.layers.Layer):
-        def call(self, *tensors):
+        def call(self, *tensors: Any) -> Any:
             return run(*tensors)
 
     heads = [keras.Input(t.shape[1:], dtype="float32") for t in inputs]

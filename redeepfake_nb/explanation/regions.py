@@ -1,7 +1,7 @@
-"""Where on the face evidence lies: 68 landmarks -> parts of the face -> shares of evidence and of area.
+"""Segment a face into parts by its 68 landmarks, and sum a heatmap over each part.
 
-The parts cover every pixel of the crop, and each pixel belongs to one part: where outlines overlap, the part
-that stands earlier in :data:`REGIONS` has it. Landmarks are those of iBUG 300-W (Sagonas et al., "300 Faces
+The parts cover every pixel of the crop without overlap: where outlines intersect, the pixel belongs to the
+part that comes first in :data:`REGIONS`. Landmarks are those of iBUG 300-W (Sagonas et al., "300 Faces
 in-the-Wild Challenge", ICCVW 2013), counted from 0.
 """
 
@@ -16,7 +16,7 @@ import pandas as pd
 
 from ..faces.face import Face
 
-# In the order in which they take pixels.
+# In order of priority where they overlap.
 REGIONS = (
     "eyes",
     "brows",
@@ -35,19 +35,21 @@ _NOSE = slice(27, 36)
 _NOSE_BASE = 33
 _EYES = (slice(36, 42), slice(42, 48))
 _MOUTH = slice(48, 60)
-# How far a part reaches beyond its points, in distances between the eyes.
+# How far a part extends beyond its landmarks, in interocular distances.
 _REACH = {"eyes": 0.12, "brows": 0.08, "mouth": 0.08, "nose": 0.05, "boundary": 0.13}
-# The points end at the brows. Brow to nose base and hair to brow are each about a third of a face; these
-# shares of the former are taken as forehead over the outer ends and the middle, which leaves most hair out.
+# The landmarks end at the brows. Brows to nose base and hairline to brows are each about a third of the face.
+# The forehead's height is set to these shares of the former, at the outer ends and in the middle, to leave
+# out most hair.
 _FOREHEAD = (0.4, 0.7)
-# Sides of fixed-point coordinates in OpenCV's drawing: 1/16 of a pixel.
+# Fractional bits of the fixed-point coordinates in OpenCV's drawing: 1/16 of a pixel.
 _SHIFT = 4
-# Evidence counts as even where less than this share of it would have to move to follow the area.
-EVEN = 0.1
-# A part is said to hold most of it where no part has more and it has at least this share.
+# Evidence counts as uniform if its total variation distance from the distribution of the area is less than
+# this.
+UNIFORM = 0.1
+# A part is said to hold most of the evidence if no part has more and it has at least this share.
 MOST = 0.4
 
-_PLACES = {
+_PHRASES = {
     "eyes": "around the eyes",
     "brows": "on the brows",
     "mouth": "around the mouth",
@@ -66,16 +68,16 @@ class Regions:
     Parameters
     ----------
     labels
-        (h, w) uint8, index into :data:`REGIONS` of each pixel of the crop; None without landmarks.
+        Index into :data:`REGIONS` of each pixel of the crop, (h, w) uint8; None without landmarks.
     evidence
-        (8,) float64, share of the heatmap's sum that lies on each part, 0..1; all 0 where it is empty, None
-        without landmarks.
+        Share of the heatmap's sum on each part, (8,) float64, 0..1; all 0 for an empty heatmap, None without
+        landmarks.
     area
-        (8,) float64, share of the crop's pixels, 0..1; None without landmarks.
+        Share of the crop's pixels, (8,) float64, 0..1; None without landmarks.
     target
-        For whom the evidence speaks.
+        The label that the evidence is for.
     reason
-        Why there is no table, as a sentence; None where there is one.
+        Why there are no parts, as a sentence; None if there are.
     """
 
     labels: np.ndarray | None = field(repr=False)
@@ -88,11 +90,11 @@ class Regions:
     def table(self) -> pd.DataFrame:
         """Columns ``region``, ``evidence`` and ``area`` (shares, 0..1) and ``ratio``, most evidence first.
 
-        A ratio above 1 means more evidence than the part's area alone would have; it is NaN for a part
-        of no area. There are no rows without landmarks: :attr:`reason` says why.
+        A ratio above 1 means more evidence than the part's area alone would suggest; it is NaN for a part
+        without pixels. Without landmarks there are no rows; :attr:`reason` says why.
         """
         columns = ["region", "evidence", "area", "ratio"]
-        if self.reason is not None:
+        if self.evidence is None or self.area is None:
             return pd.DataFrame(columns=columns)
         ratio = np.divide(self.evidence, self.area, out=np.full(len(REGIONS), np.nan), where=self.area > 0)
         table = pd.DataFrame(
@@ -102,31 +104,31 @@ class Regions:
 
     @property
     def strongest(self) -> str | None:
-        """The part that holds most evidence beyond its share of the area; None where none stands out."""
-        if self.reason is not None or not self.evidence.any():
+        """The part whose share of the evidence exceeds that of the area most; None if none stands out."""
+        if self.evidence is None or self.area is None or not self.evidence.any():
             return None
-        beyond = self.evidence - self.area
-        # Half the distance between two distributions is what would have to move from one to the other.
-        return None if np.abs(beyond).sum() / 2 < EVEN else REGIONS[int(beyond.argmax())]
+        excess = self.evidence - self.area
+        # Total variation distance: the share that would have to move to turn one distribution into the other.
+        return None if np.abs(excess).sum() / 2 < UNIFORM else REGIONS[int(excess.argmax())]
 
     @property
     def sentence(self) -> str:
-        """One modest sentence."""
-        if self.reason is not None:
-            return self.reason
+        """Where the evidence lies, or why that is unknown, in one sentence."""
+        if self.evidence is None or self.area is None:
+            return self.reason or ""
         if not self.evidence.any():
             where = f"No place in this crop was found to speak for {self.target}"
             return f"{where}: there is no positive evidence."
         evidence = "positive evidence" if self.target == "fake" else f"evidence for {self.target}"
         name = self.strongest
         if name is None:
-            return f"The {evidence} is spread about evenly over the crop; no part of the face stands out."
+            return f"The {evidence} is spread almost evenly over the crop; no part of the face stands out."
         share, area = (float(values[REGIONS.index(name)]) for values in (self.evidence, self.area))
         numbers = f"({share:.0%} on {_percent(area)} of the area)".replace("%", " %")
         most = share >= max(MOST, float(self.evidence.max()))
         start = f"Most {evidence} lies" if most else f"The {evidence} stands out most"
-        end = ", so it says little of the face itself." if name == "background" else "."
-        return f"{start} {_PLACES[name]} {numbers}{end}"
+        end = ", so it says little about the face itself." if name == "background" else "."
+        return f"{start} {_PHRASES[name]} {numbers}{end}"
 
 
 def sum_regions(heatmap: np.ndarray, face: Face, margin: float, target: str = "fake") -> Regions:
@@ -137,16 +139,16 @@ def sum_regions(heatmap: np.ndarray, face: Face, margin: float, target: str = "f
     heatmap
         (h, w) float, not negative, on the pixels of ``face.crop(margin)``.
     face
-        Its landmarks say where the parts lie.
+        The face, with landmarks that define the parts.
     margin
-        Of the crop that the heatmap lies on.
+        Margin of the crop that the heatmap lies on.
     target
-        For whom the evidence speaks, for the sentence.
+        The label that the evidence is for.
 
     Raises
     ------
     ValueError
-        The heatmap has another shape, or values that are negative or not finite.
+        The heatmap does not have the crop's shape, or has negative values or values that are not finite.
     """
     left, top, right, bottom = face.crop_box(margin)
     heatmap = np.asarray(heatmap)
@@ -154,11 +156,11 @@ def sum_regions(heatmap: np.ndarray, face: Face, margin: float, target: str = "f
         raise ValueError(f"the crop has {bottom - top} x {right - left} px, the heatmap {heatmap.shape}")
     # NaN fails this comparison too.
     if not np.all((heatmap >= 0) & (heatmap < np.inf)):
-        raise ValueError("a heatmap holds no negative values and none that are not finite")
+        raise ValueError("a heatmap must have no negative values and none that are not finite")
     reason = _why_no_parts(face)
-    if reason is not None:
+    if face.landmarks is None or reason is not None:
         return Regions(None, None, None, target, reason)
-    labels = label_regions(face.landmarks - np.float32([left, top]), *heatmap.shape)
+    labels = label_regions(face.landmarks - np.array([left, top], np.float32), *heatmap.shape)
     count = len(REGIONS)
     area = np.bincount(labels.ravel(), minlength=count) / labels.size
     evidence = np.bincount(labels.ravel(), heatmap.ravel().astype(np.float64), count)
@@ -167,19 +169,19 @@ def sum_regions(heatmap: np.ndarray, face: Face, margin: float, target: str = "f
 
 
 def label_regions(landmarks: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Which part of the face each pixel belongs to.
+    """Label each pixel with the part of the face that it belongs to.
 
-    Eyes, brows, mouth and nose are their points' outlines, widened a little. The face's outline runs along
-    the jaw and over the forehead, whose height is estimated from the distance between nose base and brows; a
-    band along it, where a foreign face would have been blended in, is the boundary. The rest inside is
-    forehead above the line of the brows, cheeks and chin below it (upper lip and temples among them).
+    Eyes, brows, mouth and nose are the outlines of their landmarks, slightly dilated. The face's outline runs
+    along the jaw and over the forehead, whose height is estimated from the distance between nose base and
+    brows; a band along it, where a swapped face would have been blended in, is the boundary. Inside, the rest
+    is forehead above the line of the brows, and cheeks and chin (with upper lip and temples) below it.
 
     Parameters
     ----------
     landmarks
-        (68, 2) x, y in the crop's pixels; whole numbers are pixel centres. They may lie outside it.
+        (68, 2) x, y in the crop's pixels; integers are pixel centres. They may lie outside the crop.
     height, width
-        Of the crop.
+        Size of the crop in pixels.
 
     Returns
     -------
@@ -189,20 +191,20 @@ def label_regions(landmarks: np.ndarray, height: int, width: int) -> np.ndarray:
     Raises
     ------
     ValueError
-        Another shape, points that are not finite, or that all but coincide.
+        Wrong shape, or landmarks that are not finite or nearly coincide.
     """
     points = np.asarray(landmarks, np.float64)
     if points.shape != (68, 2) or not np.isfinite(points).all():
-        raise ValueError(f"landmarks are 68 finite points (68, 2), not an array of {points.shape}")
-    unit = _eye_distance(points)
+        raise ValueError(f"landmarks must be 68 finite points (68, 2), not an array of {points.shape}")
+    unit = _interocular_distance(points)
     if unit < 1:
-        raise ValueError("the landmarks all but coincide")
-    # Further out there is no picture, and far coordinates overflow inside OpenCV.
+        raise ValueError("the landmarks nearly coincide")
+    # Points further out cannot affect the crop, and far coordinates overflow inside OpenCV.
     limit = 4.0 * max(height, width)
     points = points.clip(-limit, limit)
 
     def mask(outlines: Sequence[np.ndarray], reach: float, fill: bool = True) -> np.ndarray:
-        return _painted(outlines, 2 * reach * unit, fill, height, width)
+        return _draw(outlines, 2 * reach * unit, fill, height, width)
 
     brows = np.concatenate([points[part] for part in _BROWS])
     ends, middle = _FOREHEAD
@@ -216,11 +218,11 @@ def label_regions(landmarks: np.ndarray, height: int, width: int) -> np.ndarray:
         "mouth": mask([_hull(points[_MOUTH])], _REACH["mouth"]),
         "nose": mask([_hull(points[_NOSE])], _REACH["nose"]),
         "jaw line and boundary": mask([np.vstack([outline, outline[:1]])], _REACH["boundary"], fill=False),
-        "forehead": inside & _above(brows, points, height, width),
+        "forehead": inside & _above_brows(brows, points, height, width),
         "cheeks and chin": inside,
     }
     labels = np.full((height, width), BACKGROUND, np.uint8)
-    # Backwards, so that what comes first is painted last.
+    # In reverse, so that parts of higher priority are drawn over the others.
     for name in reversed(list(parts)):
         labels[parts[name]] = REGIONS.index(name)
     return labels
@@ -228,18 +230,18 @@ def label_regions(landmarks: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _why_no_parts(face: Face) -> str | None:
     if face.landmarks is None and face.detector == "whole":
-        return "The picture was taken as one face, without landmarks, so its parts cannot be told apart."
+        return "The whole picture was taken as one face, without landmarks, so its parts are not known."
     if face.landmarks is None:
-        return "No landmarks were found on this face, so its parts cannot be told apart."
-    if _eye_distance(face.landmarks.astype(np.float64)) < 1:
-        return "The landmarks of this face all but coincide, so its parts cannot be told apart."
+        return "No landmarks were found on this face, so its parts are not known."
+    if _interocular_distance(face.landmarks.astype(np.float64)) < 1:
+        return "The landmarks of this face nearly coincide, so its parts are not known."
     return None
 
 
-def _eye_distance(points: np.ndarray) -> float:
-    """Pixels between the eyes, or what they would be in front view where the face is turned away."""
+def _interocular_distance(points: np.ndarray) -> float:
+    """Return the distance between the eyes in pixels, corrected for faces turned sideways."""
     left, right = (points[eye].mean(axis=0) for eye in _EYES)
-    # From nose root to chin it is about 1.7 times as far.
+    # In front view, nose root to chin is about 1.7 times as far.
     return float(max(np.linalg.norm(right - left), np.linalg.norm(points[8] - points[27]) / 1.7))
 
 
@@ -247,28 +249,28 @@ def _hull(points: np.ndarray) -> np.ndarray:
     return cv2.convexHull(points.astype(np.float32)).reshape(-1, 2).astype(np.float64)
 
 
-def _painted(
+def _draw(
     outlines: Sequence[np.ndarray], thickness: float, fill: bool, height: int, width: int
 ) -> np.ndarray:
-    """(height, width) bool: outlines filled, or lines, with a rim of half the thickness around them."""
+    """Draw outlines, filled or as lines of the given thickness in pixels, as a mask (height, width) bool."""
     canvas = np.zeros((height, width), np.uint8)
     for outline in outlines:
         fixed = np.rint(outline * 2**_SHIFT).astype(np.int32)
         if fill:
             cv2.fillPoly(canvas, [fixed], 1, shift=_SHIFT)
         if thickness > 0:
-            # OpenCV draws a pixel more than it is asked for.
+            # OpenCV draws lines one pixel thicker than asked for.
             cv2.polylines(canvas, [fixed], fill, 1, max(round(thickness) - 1, 1), shift=_SHIFT)
     return canvas.astype(bool)
 
 
-def _above(brows: np.ndarray, points: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(height, width) bool: on the hair's side of the line along the brows, in the face's own upright."""
+def _above_brows(brows: np.ndarray, points: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Mask the pixels above the line of the brows, in the face's own orientation, (height, width) bool."""
     left, right = (points[eye].mean(axis=0) for eye in _EYES)
     across = right - left
     across = across / np.linalg.norm(across) if np.linalg.norm(across) > 0 else np.array([1.0, 0.0])
     down = np.array([-across[1], across[0]])
-    # A mirrored face's eyes run the other way; down is where the chin is.
+    # In a mirrored face the eyes are swapped; down is where the chin is.
     down = down if down @ (points[8] - points[27]) >= 0 else -down
     along, depth = brows @ across, brows @ down
     order = along.argsort()

@@ -1,7 +1,7 @@
-"""A copy of a classifier whose weights may be spoilt: what becomes of a heatmap when nothing is learned.
+"""Copy of a classifier whose weights can be randomised layer by layer, for sanity checks of heatmaps.
 
-After Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018: weights are randomised layer by layer
-from the output down. A heatmap that stays as it was does not show what the network has learned.
+After Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018: weights are randomised from the output
+layer down. A heatmap that stays the same does not show what the network has learned.
 """
 
 from __future__ import annotations
@@ -13,41 +13,41 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
-from ..faces.face import Face
-from ..faces.preprocessing import Preprocessing
-from ..media.frames import Frame
-from ..models.card import Card
 from ..models.classifier import Classifier
-from ..utils.keras_backend import import_keras
 
 if TYPE_CHECKING:
     import keras
 
 
-class StandIn:
-    """One copy per classifier, made once: Keras and TensorFlow keep memory for every model made.
+class RandomizedCopy:
+    """A copy of a classifier for cascading randomisation; the original is only read.
 
-    The classifier it was copied from is only ever read.
+    There is one per classifier, because Keras and TensorFlow never free all memory of a model.
+
+    Attributes
+    ----------
+    classifier
+        The copy.
+    lock
+        Held while somebody uses the copy.
     """
 
     def __init__(self, original: Classifier) -> None:
-        # A classifier copies the layers it is given. Its own model already gives a logit that means fake.
-        card = replace(original.card, output="logit", positive_class="fake")
-        self.classifier = Classifier(original.keras_model, card)
+        self.classifier = copy_classifier(original)
         self.lock = threading.Lock()
 
     def restore(self, original: Classifier) -> None:
-        """Give it the original's weights as they are now."""
+        """Set the copy's weights to the original's current ones."""
         self.classifier.keras_model.set_weights(original.keras_model.get_weights())
 
     def cascade(self, seed: int, stages: int) -> Iterator[float]:
-        """Randomise the layers that have weights from the output down.
+        """Randomise the layers that have weights, from the output down.
 
-        First the last layer alone, then as many more each time, so that after ``stages`` stages nothing is
-        left.
+        The first stage randomises the last layer alone, each further one equally many more layers, until
+        after
+        ``stages`` stages none is left. Small networks have fewer stages.
 
         Yields
         ------
@@ -62,110 +62,52 @@ class StandIn:
             if until == done:
                 continue
             for layer in layers[done:until]:
-                randomise(layer, rng)
+                randomize_weights(layer, rng)
             done = until
             yield done / len(layers)
 
 
-def randomise(layer: keras.layers.Layer, rng: np.random.Generator) -> None:
-    """Take from a layer what it has learned and leave the size of its numbers.
+def copy_classifier(original: Classifier) -> Classifier:
+    """Copy a classifier with its own weights, so that they can be changed without changing the original's."""
+    # Classifier clones the layers it is given. This model's output is already a logit whose high values mean
+    # fake.
+    return Classifier(original.keras_model, replace(original.card, output="logit", positive_class="fake"))
 
-    Kernels are drawn anew from a normal distribution around 0 with their own root mean square: a network of
-    many layers would else over- or underflow. Biases, and all that belongs to normalisation, change places
-    between channels, by the same permutation for one layer.
+
+def randomize_weights(layer: keras.layers.Layer, rng: np.random.Generator) -> None:
+    """Randomise a layer's weights in place, and keep their scale.
+
+    Kernels are drawn from a normal distribution with mean 0 and the root mean square of the old kernel,
+    because a network of many layers would otherwise over- or underflow. Biases and all weights of
+    normalisation layers are permuted between channels, by one permutation per layer.
     """
-    weights = layer.get_weights()
-    vectors = "Normalization" in type(layer).__name__
-    places: dict[int, np.ndarray] = {}
-    spoilt = []
-    for values in weights:
-        values = np.asarray(values)
+    is_normalization = "Normalization" in type(layer).__name__
+    permutations: dict[int, np.ndarray] = {}
+    randomized = []
+    for weights in layer.get_weights():
+        values = np.asarray(weights)
         if values.ndim == 0 or not np.issubdtype(values.dtype, np.floating):
-            spoilt.append(values)
-        elif vectors or values.ndim == 1:
+            randomized.append(values)
+        elif is_normalization or values.ndim == 1:
             count = values.shape[-1]
-            spoilt.append(values[..., places.setdefault(count, rng.permutation(count))])
+            randomized.append(values[..., permutations.setdefault(count, rng.permutation(count))])
         else:
-            size = np.float32(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
-            spoilt.append(size * rng.standard_normal(values.shape, np.float32))
-    layer.set_weights(spoilt)
+            scale = np.float32(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+            randomized.append(scale * rng.standard_normal(values.shape, np.float32))
+    layer.set_weights(randomized)
 
 
-_stand_ins: weakref.WeakKeyDictionary[Classifier, StandIn] = weakref.WeakKeyDictionary()
-_making = threading.Lock()
+_copies: weakref.WeakKeyDictionary[Classifier, RandomizedCopy] = weakref.WeakKeyDictionary()
+_copying = threading.Lock()
 
 
 @contextmanager
-def stand_in(original: Classifier) -> Iterator[StandIn]:
-    """The copy of a classifier, with its weights, for one user at a time."""
-    with _making:
-        if original not in _stand_ins:
-            _stand_ins[original] = StandIn(original)
-        copy = _stand_ins[original]
+def randomized_copy(original: Classifier) -> Iterator[RandomizedCopy]:
+    """Lend the copy of a classifier, with the original's weights, to one user at a time."""
+    with _copying:
+        if original not in _copies:
+            _copies[original] = RandomizedCopy(original)
+        copy = _copies[original]
     with copy.lock:
         copy.restore(original)
         yield copy
-
-
-SIZE = 64
-# Rows and columns of the patch that counts, in the model's input: the cheek on the picture's right.
-PATCH = (slice(34, 48), slice(40, 54))
-
-
-def patch_classifier(size: int = SIZE, patch: tuple[slice, slice] = PATCH, **card: object) -> Classifier:
-    """A classifier that looks at one patch of its input and nowhere else.
-
-    The logit is 16 times the mean red (0 to 1) of the patch, less 6.
-
-    Parameters
-    ----------
-    size
-        Side of the input in pixels.
-    patch
-        Rows and columns of the patch.
-    card
-        Further fields of its :class:`redeepfake_nb.Card`.
-    """
-    import_keras()
-    import keras
-
-    layers = keras.layers
-    rows, columns = patch
-    image = keras.Input((size, size, 3))
-    x = layers.Rescaling(1 / 255)(image)
-    # Weighed before the map that heatmaps come from, so that this is 0 elsewhere.
-    edges = (rows.start, size - rows.stop), (columns.start, size - columns.stop)
-    x = layers.ZeroPadding2D(edges)(layers.Cropping2D(edges)(x))
-    conv = layers.Conv2D(2, 1, use_bias=False, name="conv")
-    dense = layers.Dense(1, name="logit")
-    model = keras.Model(image, dense(layers.GlobalAveragePooling2D()(conv(x))))
-    conv.set_weights([np.float32([[1, 0], [0, 1], [0, 0]])[None, None]])
-    cells = (rows.stop - rows.start) * (columns.stop - columns.start)
-    dense.set_weights([np.float32([[16 * size * size / cells], [0]]), np.float32([-6])])
-    return Classifier(model, Card(preprocessing=Preprocessing(input_size=size), temperature=1.0, **card))
-
-
-def with_patch(face: Face, size: int = SIZE, patch: tuple[slice, slice] = PATCH) -> Face:
-    """The face with red paint where :func:`patch_classifier` looks, and its other colours muted."""
-    rows, columns = patch
-    left, top, right, bottom = face.box
-    image = np.rint(face.frame.image * 0.4).astype(np.uint8)
-    scale = np.array([(right - left) / size, (bottom - top) / size])
-    low = np.rint(np.array([columns.start, rows.start]) * scale + (left, top)).astype(int)
-    high = np.rint(np.array([columns.stop, rows.stop]) * scale + (left, top)).astype(int)
-    cv2.rectangle(image, low.tolist(), (high - 1).tolist(), (235, 40, 40), thickness=-1)
-    return replace(face, frame=Frame(image))
-
-
-def random_classifier(classifier: Classifier, seed: int = 0) -> Classifier:
-    """A copy of a classifier that has unlearned everything: all of its layers have random weights.
-
-    Kernels keep the size of their numbers, see Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS
-    2018. The original stays as it is.
-    """
-    copy = Classifier(classifier.keras_model, replace(classifier.card, output="logit", positive_class="fake"))
-    rng = np.random.default_rng(seed)
-    for layer in copy.keras_model.layers:
-        if layer.weights:
-            randomise(layer, rng)
-    return copy

@@ -1,4 +1,4 @@
-"""Methods side by side: what the table says, and rank correlations worked out by hand."""
+"""Comparing methods: the table, and rank correlations by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from redeepfake_nb import Face, Frame, UnknownChoice, compare_explanations, explain, predict
-from redeepfake_nb.explanation.heatmaps import CELLS, peak_place, rank_correlations
+from redeepfake_nb.explanation.heatmaps import COMPARISON_GRID, peak_position, rank_correlations
 from redeepfake_nb.explanation.methods import METHODS
 
 
@@ -23,7 +23,7 @@ def comparison(classifier, prediction):
     return compare_explanations(classifier, prediction)
 
 
-def test_every_method_is_that_of_explain(classifier, prediction, comparison) -> None:
+def test_every_explanation_equals_explain(classifier, prediction, comparison) -> None:
     assert comparison.methods == tuple(METHODS)
     assert comparison.prediction is prediction
     assert comparison.target == "fake"
@@ -47,8 +47,8 @@ def test_table(comparison) -> None:
     assert table.loc["gradcam", "agreement"] == pytest.approx(off_diagonal.mean())
 
 
-def test_evidence_for_nobody_agrees_with_nothing(classifier, prediction) -> None:
-    """Brightness speaks for fake alone."""
+def test_empty_heatmaps_have_no_agreement(classifier, prediction) -> None:
+    """Brightness is evidence for fake only."""
     found = compare_explanations(classifier, prediction, ["gradcam", "layercam"], "real", "conv")
     assert [e.empty for e in found.explanations] == [True, True]
     assert np.isnan(found.agreement).all()
@@ -56,13 +56,13 @@ def test_evidence_for_nobody_agrees_with_nothing(classifier, prediction) -> None
     assert list(found.table["layer"]) == ["conv", "conv"]
 
 
-def test_one_method_has_nothing_to_agree_with(classifier, prediction) -> None:
+def test_a_single_method_has_no_agreement(classifier, prediction) -> None:
     found = compare_explanations(classifier, prediction, "gradcam")
     assert found.methods == ("gradcam",)
     assert np.isnan(found.table.loc[0, "agreement"])
 
 
-def test_what_else_was_measured_joins_the_table(classifier, prediction) -> None:
+def test_measurements_are_added_to_the_table(classifier, prediction) -> None:
     seen = []
 
     def measure(explanation) -> dict[str, float]:
@@ -81,7 +81,7 @@ def test_what_else_was_measured_joins_the_table(classifier, prediction) -> None:
 
 
 @pytest.mark.parametrize("methods", [[], ["gradcam", "gradcam"]])
-def test_methods_are_some_and_different(classifier, prediction, methods) -> None:
+def test_methods_must_be_distinct(classifier, prediction, methods) -> None:
     with pytest.raises(ValueError, match="different names"):
         compare_explanations(classifier, prediction, methods)
 
@@ -105,14 +105,14 @@ def test_rank_correlation_by_hand() -> None:
     assert np.isnan(found[4]).all()
 
 
-def test_fine_grain_is_averaged_away(rng: np.random.Generator) -> None:
-    ramp = np.repeat(np.linspace(0, 1, CELLS), 8) * np.ones((CELLS * 8, 1))
+def test_fine_grain_is_averaged_out(rng: np.random.Generator) -> None:
+    ramp = np.repeat(np.linspace(0, 1, COMPARISON_GRID), 8) * np.ones((COMPARISON_GRID * 8, 1))
     grainy = np.clip(ramp + rng.normal(0, 0.05, ramp.shape), 0, 1)
     assert rank_correlations([ramp, grainy])[0, 1] > 0.98
 
 
-def test_peak_place_is_a_pixel_of_the_plateau(classifier, prediction) -> None:
+def test_peak_position_is_a_hottest_pixel(classifier, prediction) -> None:
     found = explain(classifier, prediction)
-    x, y = peak_place(found)
+    x, y = peak_position(found)
     height, width = found.heatmap.shape
     assert found.heatmap[int(y * height), int(x * width)] == found.heatmap.max()

@@ -1,4 +1,4 @@
-"""The rules of the badge, number by number, on records made by hand."""
+"""The numbers and the badge of a faithfulness check, on records made by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from redeepfake_nb import Face, Faithfulness, Frame, Prediction
-from redeepfake_nb.explanation.fidelity import Stage, judge_heatmap
+from redeepfake_nb.explanation.fidelity import RandomizationStage, assign_badge
 from redeepfake_nb.explanation.heatmaps import Explanation
 
 LOW, HIGH = -2.0, 2.0
@@ -35,7 +35,7 @@ def record(*, lead: float = 2.0, beaten: int = 10, **changes: object) -> Faithfu
         "random_insertion": np.array([line[::-1]] * 10),
         "average_drop": 0.25,
         "reproduced": 1.0,
-        "stages": (Stage(0.5, (0.8, 0.6)), Stage(1.0, (0.3, -0.1))),
+        "stages": (RandomizationStage(0.5, (0.8, 0.6)), RandomizationStage(1.0, (0.3, -0.1))),
     }
     return Faithfulness(explanation, "not supported", (), **{**values, **changes})
 
@@ -56,7 +56,7 @@ def test_numbers_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "badge", "words"),
+    ("changes", "badge", "reason"),
     [
         ({}, "supported", "more than 10 of 10 random maps"),
         ({"beaten": 9}, "supported", "9 of 10"),
@@ -67,40 +67,52 @@ def test_numbers_by_hand() -> None:
         ({"lead": 0.3}, "weak", "gain of 0.45"),
         ({"lead": 0.1}, "not supported", "hardly any place on this face matters"),
         ({"reproduced": 0.85}, "not supported", "gives another heatmap"),
-        ({"reproduced": float("nan")}, "not supported", "cannot be made again"),
-        ({"stages": (Stage(1.0, (0.95, 0.97)),), "lead": 0.5}, "not supported", "stays the same whatever"),
-        ({"stages": (Stage(1.0, (0.95, 0.97)),), **HINGE}, "supported", "which the network's build explains"),
+        ({"reproduced": float("nan")}, "not supported", "cannot be reproduced"),
+        (
+            {"stages": (RandomizationStage(1.0, (0.95, 0.97)),), "lead": 0.5},
+            "not supported",
+            "stays the same whatever",
+        ),
+        (
+            {"stages": (RandomizationStage(1.0, (0.95, 0.97)),), **HINGE},
+            "supported",
+            "which the architecture explains",
+        ),
         ({"random_network_gaps": (0.1, 0.3), **HINGE}, "supported", "up to 0.30"),
-        ({"random_network_gaps": (0.1, 0.3), **HINGE}, "supported", "which the network's build explains"),
-        ({"random_network_gaps": (0.1, 0.3), "lead": 0.5}, "not supported", "has learned nothing may"),
+        ({"random_network_gaps": (0.1, 0.3), **HINGE}, "supported", "which the architecture explains"),
+        (
+            {"random_network_gaps": (0.1, 0.3), "lead": 0.5},
+            "not supported",
+            "set it apart from a network that has learned nothing",
+        ),
         ({"random_network_gaps": (0.05, -0.3), "lead": 0.5}, "supported", "up to 0.05"),
-        ({"stages": (Stage(1.0, (0.95, 0.65)),), "lead": 0.5}, "supported", "is 0.80"),
+        ({"stages": (RandomizationStage(1.0, (0.95, 0.65)),), "lead": 0.5}, "supported", "is 0.80"),
     ],
 )
-def test_rules(changes: dict, badge: str, words: str) -> None:
-    found, reasons = judge_heatmap(record(**changes), "no such method")
+def test_badge(changes: dict, badge: str, reason: str) -> None:
+    found, reasons = assign_badge(record(**changes), "no such method")
     assert found == badge
-    assert any(words in reason for reason in reasons)
+    assert any(reason in text for text in reasons)
 
 
-def test_a_sure_score_that_stays_sure_is_no_evidence() -> None:
+def test_a_gain_in_log_odds_alone_is_not_enough() -> None:
     """Log-odds of 40 that fall to 36 are a gain in log-odds and none in probability."""
     base = record()
     sure = record(**{n: getattr(base, n) + 40 for n in ("deletion", "insertion", "random_insertion")})
     assert sure.gain == pytest.approx(3)
     assert sure.gap == pytest.approx(0, abs=1e-6)
-    assert judge_heatmap(sure)[0] == "not supported"
+    assert assign_badge(sure)[0] == "not supported"
 
 
-def test_hanging_on_a_third_alone_needs_an_effect() -> None:
+def test_a_localized_score_needs_an_effect() -> None:
     gone = np.array([2.0, -2, -2, -2, -2])
-    assert record(deletion=gone, insertion=-gone).alone
-    assert not record(lead=0.5).alone
+    assert record(deletion=gone, insertion=-gone).localized
+    assert not record(lead=0.5).localized
     # An effect of 0.4 in log-odds is none; and places that speak the other way count too.
-    assert not record(deletion=gone / 10, insertion=-gone / 10).alone
+    assert not record(deletion=gone / 10, insertion=-gone / 10).localized
     beyond = np.array([2.0, -2, -3, -2, -2])
-    assert not record(deletion=beyond, insertion=-gone).alone
-    assert not record(deletion=gone, insertion=-beyond).alone
+    assert not record(deletion=beyond, insertion=-gone).localized
+    assert not record(deletion=gone, insertion=-beyond).localized
 
 
 def test_to_dict_is_plain_json() -> None:
@@ -121,11 +133,11 @@ def test_to_frame_is_in_probability() -> None:
     assert (table["insertion_low"] <= table["insertion_high"]).all()
 
 
-def test_an_empty_record_is_honest() -> None:
+def test_empty_record_has_no_numbers() -> None:
     empty = Faithfulness(record().explanation, "not supported", ("nothing speaks for fake",))
     for name in ("gain", "gap", "beaten", "p_value", "deletion_area", "randomised"):
         assert np.isnan(getattr(empty, name))
-    assert not empty.alone
+    assert not empty.localized
     assert len(empty.to_frame()) == 0
     assert empty.headline == "not supported: nothing speaks for fake"
     json.dumps(empty.to_dict(), allow_nan=False)
@@ -136,5 +148,5 @@ def test_headline_has_the_badge_and_its_numbers() -> None:
     assert found.headline.startswith(
         "supported: beats 10 of 10 random maps, gain 3.00 log-odds, P(fake) areas"
     )
-    assert "with random weights it correlates 0.10" in found.headline
-    assert "made again, it correlates 0.20" in replace(found, reproduced=0.2).headline
+    assert "correlation 0.10 with random weights" in found.headline
+    assert "correlation 0.20 when reproduced" in replace(found, reproduced=0.2).headline

@@ -1,4 +1,4 @@
-"""Heatmaps equal arithmetic done by hand, lie where the evidence was planted, and cost no memory."""
+"""Heatmaps by hand arithmetic, on evidence with a known place, and without retracing or leaks."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def patch_face(row: int, column: int, size: int = SIZE) -> Face:
 
 
 def two_channel_model(weights: tuple[float, float], size: int = SIZE) -> keras.Model:
-    """Channel 0 is the picture's red, channel 1 its green; the logit weighs their means."""
+    """Channel 0 is red, channel 1 green; the logit is a weighted sum of their means."""
     image = keras.Input((size, size, 3))
     x = keras.layers.Rescaling(1 / 255)(image)
     conv = keras.layers.Conv2D(2, 1, use_bias=False, name="conv")
@@ -56,7 +56,7 @@ def small(model: keras.Model, size: int = SIZE, **card: object) -> Classifier:
 
 @pytest.fixture(scope="module")
 def red_fake() -> Classifier:
-    """Red speaks for fake, green for real."""
+    """Red is evidence for fake, green for real."""
     return small(two_channel_model((2.0, -3.0)))
 
 
@@ -65,7 +65,7 @@ def explained(classifier: Classifier, face: Face, **options: object):
 
 
 def with_landmarks(found: Explanation) -> Prediction:
-    """The same prediction for a face with landmarks, wherever they lie."""
+    """The same prediction for a face with random landmarks."""
     points = np.random.default_rng(0).uniform(0, SIZE, (68, 2))
     return replace(found.prediction, face=replace(found.prediction.face, landmarks=points))
 
@@ -100,8 +100,8 @@ def test_layercam_equals_hand_arithmetic(red_fake: Classifier, rng: np.random.Ge
     np.testing.assert_allclose(found.heatmap * found.peak, expected, atol=1e-6)
 
 
-def test_what_an_average_loses_is_said(rng: np.random.Generator) -> None:
-    """One place speaks for fake, all others a little against it: their mean gradient is negative."""
+def test_missed_evidence_is_reported(rng: np.random.Generator) -> None:
+    """One place is evidence for fake, all others weakly against it: the mean gradient is negative."""
     image = keras.Input((SIZE, SIZE, 3))
     x = keras.layers.Rescaling(1 / 255, name="map")(image)
     dense = keras.layers.Dense(1)
@@ -120,7 +120,7 @@ def test_what_an_average_loses_is_said(rng: np.random.Generator) -> None:
     other = explained(classifier, face_of(picture), method="layercam")
     assert not other.missed
     assert np.unravel_index(other.heatmap.argmax(), (SIZE, SIZE)) == (2, 3)
-    # Nothing speaks for real here, and the score does not say so either.
+    # There is no evidence for real, and the score agrees.
     assert not explained(classifier, face_of(picture), target="real").missed
 
 
@@ -144,7 +144,7 @@ def test_gradcam_plus_plus_equals_hand_arithmetic(rng: np.random.Generator) -> N
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("place", [(0, 0), (2, 5), (7, 7)])
-def test_planted_evidence_is_found(red_fake: Classifier, method: str, place: tuple[int, int]) -> None:
+def test_known_evidence_is_found(red_fake: Classifier, method: str, place: tuple[int, int]) -> None:
     image = np.zeros((SIZE, SIZE, 3), np.uint8)
     image[(*place, 0)] = 255
     heatmap = explained(red_fake, face_of(image), method=method).heatmap
@@ -156,7 +156,7 @@ def test_planted_evidence_is_found(red_fake: Classifier, method: str, place: tup
 @pytest.mark.parametrize("mirror", [False, True])
 @pytest.mark.parametrize("method", METHODS)
 class TestContract:
-    """What every method promises, with and without a model that also scores the mirror image."""
+    """Properties that every method must have, with and without a model that also scores the mirror image."""
 
     @pytest.fixture
     def model(self, mirror: bool) -> Classifier:
@@ -175,7 +175,7 @@ class TestContract:
         assert (found.method, found.target, found.layer) == (method, "fake", default_layer(model, method))
         np.testing.assert_array_equal(face.frame.image, image)
 
-    def test_no_positive_evidence_is_said(self, model: Classifier, method: str) -> None:
+    def test_no_positive_evidence_is_reported(self, model: Classifier, method: str) -> None:
         green = np.zeros((SIZE, SIZE, 3), np.uint8)
         green[..., 1] = np.arange(100, 164).reshape(SIZE, SIZE)
         found = explained(model, face_of(green), method=method)
@@ -186,14 +186,14 @@ class TestContract:
         assert "no positive evidence" in replace(found, prediction=with_landmarks(found)).regions.sentence
         assert not explained(model, face_of(green), method=method, target="real").empty
 
-    def test_a_model_that_says_nothing(self, method: str, mirror: bool, rng: np.random.Generator) -> None:
+    def test_a_constant_model(self, method: str, mirror: bool, rng: np.random.Generator) -> None:
         dumb = small(two_channel_model((0.0, 0.0)), mirror=mirror)
         assert all(
             explained(dumb, face_of(coloured(rng)), method=method, target=t).empty for t in ("fake", "real")
         )
 
     @pytest.mark.parametrize("level", [0, 255])
-    def test_even_picture(self, model: Classifier, method: str, level: int) -> None:
+    def test_uniform_image(self, model: Classifier, method: str, level: int) -> None:
         """With all red at 255 the red channel adds exactly 2, where Grad-CAM++ has a pole for real."""
         image = np.zeros((SIZE, SIZE, 3), np.uint8)
         image[..., 0] = level
@@ -215,7 +215,7 @@ class TestContract:
             assert a.peak == pytest.approx(b.peak, rel=1e-5)
             np.testing.assert_allclose(a.heatmap, b.heatmap, atol=1e-5)
 
-    def test_several_faces_equal_each_alone(
+    def test_a_batch_equals_single_faces(
         self, model: Classifier, method: str, rng: np.random.Generator
     ) -> None:
         predictions = predict(model, [face_of(coloured(rng)) for _ in range(3)])
@@ -227,16 +227,12 @@ class TestContract:
             assert found.peak == pytest.approx(alone.peak, rel=1e-5)
         assert explain(model, [], method) == []
 
-    def test_the_same_face_has_the_same_heatmap(
-        self, model: Classifier, method: str, rng: np.random.Generator
-    ) -> None:
+    def test_deterministic(self, model: Classifier, method: str, rng: np.random.Generator) -> None:
         face = face_of(coloured(rng))
         one, other = (explained(model, face, method=method).heatmap for _ in range(2))
         np.testing.assert_array_equal(one, other)
 
-    def test_a_named_layer_is_the_one_shown(
-        self, model: Classifier, method: str, rng: np.random.Generator
-    ) -> None:
+    def test_a_named_layer_is_used(self, model: Classifier, method: str, rng: np.random.Generator) -> None:
         picture = model.keras_model.inputs[0]._keras_history.operation.name
         for layer in ("conv", picture):
             found = explained(model, face_of(reddish(rng)), method=method, layer=layer)
@@ -265,6 +261,7 @@ def test_heatmap_lies_on_the_crop_with_its_margin() -> None:
     assert 10 <= left + column < 14
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_sequential_nested_and_flat_models_have_the_same_heatmap(
     method: str, rng: np.random.Generator
@@ -294,8 +291,8 @@ def test_sequential_nested_and_flat_models_have_the_same_heatmap(
             np.testing.assert_allclose(other.heatmap, flat.heatmap, atol=1e-4)
 
 
-def test_a_layer_that_paths_lead_around(rng: np.random.Generator) -> None:
-    """A residual branch: the skip still reaches the logit, and the branch's map counts only what it adds."""
+def test_a_layer_that_paths_bypass(rng: np.random.Generator) -> None:
+    """A residual branch: the skip connection still reaches the logit; the map shows what the branch adds."""
     image = keras.Input((SIZE, SIZE, 3))
     x = keras.layers.Rescaling(1 / 255)(image)
     branch = keras.layers.Conv2D(3, 1, use_bias=False, name="branch")
@@ -327,7 +324,7 @@ def test_a_mirrored_score_has_a_mirrored_explanation(rng: np.random.Generator) -
     np.testing.assert_allclose(found.heatmap * found.peak, expected, rtol=1e-4)
 
 
-def test_layers_one_after_another_do_not_disturb_each_other(rng: np.random.Generator) -> None:
+def test_order_of_explained_layers_does_not_matter(rng: np.random.Generator) -> None:
     image = keras.Input((SIZE, SIZE, 3))
     x = keras.layers.Conv2D(3, 3, activation="relu", padding="same", name="a")(image)
     x = keras.layers.Add(name="b")([x, keras.layers.Conv2D(3, 3, padding="same", name="c")(x)])
@@ -348,8 +345,8 @@ def test_a_model_trained_in_mixed_precision(rng: np.random.Generator) -> None:
         assert explained(small(model), face_of(coloured(rng)), target=target).layer == "map"
 
 
-def test_both_sides_are_added_before_they_are_cut(rng: np.random.Generator) -> None:
-    """An edge filter says the opposite of the mirror image, so that both together say nothing."""
+def test_mirrored_maps_are_averaged_before_clipping(rng: np.random.Generator) -> None:
+    """An edge filter has the opposite response on the mirror image, so that the mean is zero."""
     image = keras.Input((SIZE, SIZE, 3))
     edges = keras.layers.Conv2D(1, 3, padding="same", use_bias=False, name="edges")
     dense = keras.layers.Dense(1, use_bias=False)
@@ -365,16 +362,16 @@ def test_both_sides_are_added_before_they_are_cut(rng: np.random.Generator) -> N
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_logit_is_explained_not_the_probability(method: str) -> None:
-    """A sure model's sigmoid is flat; its heatmap must neither fade nor overflow."""
+    """The sigmoid of a confident model is flat; its heatmap must neither vanish nor overflow."""
     face = patch_face(3, 3)
-    mild, sure = (
+    moderate, confident = (
         explained(small(two_channel_model((weight, 0.0))), face, method=method) for weight in (1.0, 10_000.0)
     )
-    np.testing.assert_allclose(mild.heatmap, sure.heatmap, atol=1e-5)
-    assert sure.heatmap.argmax() == 3 * SIZE + 3
+    np.testing.assert_allclose(moderate.heatmap, confident.heatmap, atol=1e-5)
+    assert confident.heatmap.argmax() == 3 * SIZE + 3
 
 
-def test_maps_that_are_not_finite_are_refused(red_fake: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_non_finite_maps_are_rejected(red_fake: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     prediction = predict(red_fake, [patch_face(0, 0)])[0]
     raw = np.full((1, SIZE, SIZE), np.nan, np.float32)
     monkeypatch.setattr(split_network(red_fake, "conv"), "maps", lambda *_: raw)
@@ -413,7 +410,7 @@ def test_network_is_split_once_and_never_retraces(
     assert split_network(red_fake, default_layer(red_fake, method)) is network
 
 
-def test_network_goes_with_its_classifier() -> None:
+def test_network_is_freed_with_its_classifier() -> None:
     classifier = small(two_channel_model((1.0, 0.0)))
     explained(classifier, patch_face(1, 1))
     network = weakref.ref(split_network(classifier, "conv"))
@@ -429,7 +426,7 @@ def test_network_goes_with_its_classifier() -> None:
         ({"method": "gradcm"}, "Did you mean 'gradcam'"),
         ({"target": "both"}, "unknown target 'both'; there are fake, real"),
         ({"layer": "nowhere"}, "no layer 'nowhere'"),
-        ({"layer": "logit"}, "no map .* such as .*conv"),
+        ({"layer": "logit"}, "not a feature map .* such as .*conv"),
     ],
 )
 def test_bad_arguments(red_fake: Classifier, options: dict, message: str) -> None:

@@ -1,4 +1,4 @@
-"""The maps themselves, against arithmetic done by hand and against tf-keras-vis."""
+"""Raw maps of all methods, by hand arithmetic and compared with tf-keras-vis."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from redeepfake_nb.explanation import methods as m
 SIDE = 5
 
 
-def by_place(slope: np.ndarray, pool: int = 2) -> keras.Model:
-    """A 5 x 5 map, means of 2 x 2 pixels of a picture of 10, each place of which has a weight of its own."""
+def weight_per_place(slope: np.ndarray, pool: int = 2) -> keras.Model:
+    """A 10 x 10 image is averaged to a 5 x 5 map; the logit has one weight per place and channel."""
     size = SIDE * pool
     image = keras.Input((size, size, 3))
     x = keras.layers.Rescaling(1 / 255)(image)
@@ -27,13 +27,13 @@ def by_place(slope: np.ndarray, pool: int = 2) -> keras.Model:
     return model
 
 
-def classifier_of(model: keras.Model, **habits: object) -> Classifier:
-    return Classifier(model, Card(preprocessing=Preprocessing(input_size=model.inputs[0].shape[1], **habits)))
+def classifier_of(model: keras.Model, **card: object) -> Classifier:
+    return Classifier(model, Card(preprocessing=Preprocessing(input_size=model.inputs[0].shape[1], **card)))
 
 
-def network(model: keras.Model, layer: str | None, **habits: object) -> m.SplitNetwork:
+def network(model: keras.Model, layer: str | None, **card: object) -> m.SplitNetwork:
     """Split at a layer, or at the picture."""
-    classifier = classifier_of(model, **habits)
+    classifier = classifier_of(model, **card)
     return m.SplitNetwork(classifier, layer or m.default_layer(classifier, "saliency"))
 
 
@@ -74,7 +74,7 @@ def test_five_by_five_by_hand(method: str, target: str, rng: np.random.Generator
             mask = enlarged(channel)
             mask = (mask - mask.min()) / (mask.max() - mask.min())
             expected += (pooled(picture * mask[..., None]) * signed).sum() * channel
-    found = network(by_place(slope), "map").maps(picture[None], method, target)
+    found = network(weight_per_place(slope), "map").maps(picture[None], method, target)
     assert found.shape == (1, SIDE, SIDE)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found[0], np.maximum(expected, 0), rtol=1e-3, atol=1e-5)
@@ -84,7 +84,7 @@ def test_saliency_of_the_picture_by_hand(rng: np.random.Generator) -> None:
     """Each pixel has a quarter of its cell's weight; noise changes no gradient of a linear model."""
     slope = rng.normal(0, 0.3, (SIDE, SIDE, 3)).astype(np.float32)
     picture = rng.integers(0, 256, (10, 10, 3)).astype(np.float32)
-    found = network(by_place(slope), None).maps(picture[None], "saliency", "fake")
+    found = network(weight_per_place(slope), None).maps(picture[None], "saliency", "fake")
     each = np.repeat(np.repeat(slope, 2, axis=0), 2, axis=1) / 4 * picture / 255
     np.testing.assert_allclose(found[0], np.maximum(each.sum(axis=-1), 0), rtol=1e-4, atol=1e-6)
 
@@ -101,7 +101,7 @@ def test_saliency_is_averaged_over_noise() -> None:
     picture[:, :, 4:] = 255
     found = network(model, None).maps(picture, "saliency", "fake")[0]
     # Three colours, 2 * 1 each, over 64 pixels.
-    spread = 3 * 2 * m.NOISE / np.sqrt(3 * m.NOISY_COPIES) / 64
+    spread = 3 * 2 * m.SMOOTHGRAD_NOISE / np.sqrt(3 * m.SMOOTHGRAD_SAMPLES) / 64
     right = found[:, 4:]
     np.testing.assert_allclose(found[:, :4], 0, atol=1e-7)
     assert right.mean() == pytest.approx(6 / 64, abs=4 * spread / np.sqrt(32))
@@ -109,7 +109,7 @@ def test_saliency_is_averaged_over_noise() -> None:
 
 
 def test_fine_saliency_is_averaged_to_cells(rng: np.random.Generator) -> None:
-    size = 2 * m.SALIENCY_CELLS
+    size = 2 * m.SALIENCY_GRID
     image = keras.Input((size, size, 3))
     x = keras.layers.Rescaling(1 / 255)(image)
     dense = keras.layers.Dense(1, use_bias=False)
@@ -123,7 +123,7 @@ def test_fine_saliency_is_averaged_to_cells(rng: np.random.Generator) -> None:
 
 
 def test_score_cam_equals_that_of_tf_keras_vis(rng: np.random.Generator) -> None:
-    """Theirs sees a softmax of two outputs; the logit comes back as its log odds, less those of black."""
+    """Theirs sees a softmax of two outputs; the logit is recovered as log-odds, minus those of black."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from tf_keras_vis.scorecam import Scorecam
@@ -153,25 +153,25 @@ def test_score_cam_equals_that_of_tf_keras_vis(rng: np.random.Generator) -> None
     np.testing.assert_allclose(ours, np.maximum(theirs, 0), rtol=1e-3, atol=1e-4)
 
 
-def test_score_cam_takes_the_maps_that_vary_most(
+def test_score_cam_uses_the_maps_that_vary_most(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The map that is even comes last; its mask hides nothing, so that its weight is all of the logit."""
+    """The constant map comes last; its mask hides nothing, so that its weight is the whole logit."""
     slope = rng.uniform(0, 0.3, (SIDE, SIDE, 3)).astype(np.float32)
     picture = rng.integers(0, 256, (1, 10, 10, 3)).astype(np.float32)
     picture[..., 1] = 102
-    split = network(by_place(slope), "map")
+    split = network(weight_per_place(slope), "map")
     every = split.maps(picture, "scorecam", "fake")
-    monkeypatch.setattr(m, "_FORWARD_AT_ONCE", 2)
+    monkeypatch.setattr(m, "_FORWARD_BATCH", 2)
     np.testing.assert_allclose(split.maps(picture, "scorecam", "fake"), every, rtol=1e-5)
-    monkeypatch.setattr(m, "MAPS_TRIED", 2)
+    monkeypatch.setattr(m, "SCORECAM_MAPS", 2)
     fewer = split.maps(picture, "scorecam", "fake")
     np.testing.assert_allclose(every - fewer, 0.4 * (pooled(picture[0]) * slope).sum(), rtol=1e-3)
 
 
 @pytest.mark.parametrize("method", m.METHODS)
-def test_numbers_a_model_eats_do_not_matter(method: str, rng: np.random.Generator) -> None:
-    """0..255 or -1..1: the same network over the same pictures has the same maps."""
+def test_value_range_does_not_matter(method: str, rng: np.random.Generator) -> None:
+    """0..255 or -1..1: the same network on the same images has the same maps."""
     positive = keras.initializers.RandomUniform(0, 1, seed=0)
     conv = keras.layers.Conv2D(3, 3, kernel_initializer=positive, padding="same", name="map")
     dense = keras.layers.Dense(1, kernel_initializer=positive)
@@ -190,13 +190,13 @@ def test_numbers_a_model_eats_do_not_matter(method: str, rng: np.random.Generato
 
 
 def test_default_layers(rng: np.random.Generator) -> None:
-    classifier = classifier_of(by_place(rng.normal(0, 1, (SIDE, SIDE, 3))))
+    classifier = classifier_of(weight_per_place(rng.normal(0, 1, (SIDE, SIDE, 3))))
     picture = classifier.keras_model.inputs[0].name
     for method in m.METHODS:
         assert m.default_layer(classifier, method) == (picture if method == "saliency" else "map")
 
 
-def test_a_model_without_a_common_map_asks_for_a_layer() -> None:
+def test_a_model_without_a_common_feature_map() -> None:
     image = keras.Input((8, 8, 3), name="picture")
     classifier = classifier_of(keras.Model(image, keras.layers.Dense(1)(keras.layers.Flatten()(image))))
     assert m.default_layer(classifier, "saliency") == "picture"

@@ -1,4 +1,4 @@
-"""Parts of a face from hand-made landmarks, evidence planted on them, and the sentences about it."""
+"""Parts of the face from hand-made landmarks, heatmaps with known sums, and the sentences about them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from redeepfake_nb.explanation.regions import REGIONS, label_regions, sum_region
 from redeepfake_nb.faces.face import Face, find_faces
 from redeepfake_nb.media.frames import Frame
 
-# One pixel (x, y) that anybody would put there.
+# Pixels (x, y) that unambiguously belong to a part.
 INSIDE = {
     "eyes": [(72, 86), (128, 86)],
     "brows": [(70, 66), (130, 66)],
@@ -31,14 +31,14 @@ def face_with(landmarks: np.ndarray | None, margin: float = 0.0) -> Face:
     return Face(frame, (0, 0, SIZE, SIZE), landmarks, margin=margin)
 
 
-def planted(name: str, share: float) -> np.ndarray:
-    """A heatmap with this share of its sum spread over a part, and the rest over all other pixels."""
+def heatmap_on(name: str, share: float) -> np.ndarray:
+    """A heatmap with this share of its sum spread over one part, and the rest over all other pixels."""
     on = label_regions(hand_made(), SIZE, SIZE) == REGIONS.index(name)
     return np.where(on, share / on.sum(), (1 - share) / (~on).sum())
 
 
 @pytest.mark.parametrize("name", REGIONS)
-def test_pixels_belong_where_anybody_would_put_them(name: str) -> None:
+def test_unambiguous_pixels(name: str) -> None:
     labels = label_regions(hand_made(), SIZE, SIZE)
     assert [REGIONS[labels[y, x]] for x, y in INSIDE[name]] == [name] * len(INSIDE[name])
 
@@ -53,8 +53,8 @@ def test_parts_cover_every_pixel_once_and_are_symmetric() -> None:
     assert (labels[:, 1:] != mirrored).mean() < 0.01
 
 
-def test_the_earlier_part_has_what_two_claim() -> None:
-    """An eye moved onto the mouth is still an eye."""
+def test_overlapping_pixels_belong_to_the_earlier_part() -> None:
+    """An eye moved onto the mouth counts as eye."""
     points = hand_made()
     points[36:42] += [28, 56]
     labels = label_regions(points, SIZE, SIZE)
@@ -62,16 +62,16 @@ def test_the_earlier_part_has_what_two_claim() -> None:
 
 
 @pytest.mark.parametrize("angle", [-40, 25, 180])
-def test_parts_turn_with_the_face(angle: float) -> None:
+def test_parts_rotate_with_the_face(angle: float) -> None:
     turn = np.deg2rad(angle)
     matrix = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
 
-    def turned(points: np.ndarray) -> np.ndarray:
+    def rotated(points: np.ndarray) -> np.ndarray:
         return (np.asarray(points, float) - 100) @ matrix.T + 100
 
-    labels = label_regions(turned(hand_made()), SIZE, SIZE)
+    labels = label_regions(rotated(hand_made()), SIZE, SIZE)
     for name in ("eyes", "mouth", "nose", "forehead", "cheeks and chin"):
-        for x, y in np.rint(turned(INSIDE[name])).astype(int):
+        for x, y in np.rint(rotated(INSIDE[name])).astype(int):
             assert REGIONS[labels[y, x]] == name
 
 
@@ -82,7 +82,7 @@ def test_a_mirrored_face_has_its_forehead_above(rng: np.random.Generator) -> Non
     assert REGIONS[labels[162, 100]] == "cheeks and chin"
 
 
-def test_larger_pictures_have_the_same_shares() -> None:
+def test_shares_do_not_depend_on_resolution() -> None:
     small, large = (
         np.bincount(label_regions(hand_made() * k, SIZE * k, SIZE * k).ravel(), minlength=8) / (SIZE * k) ** 2
         for k in (1, 4)
@@ -101,7 +101,7 @@ def test_landmarks_may_lie_outside(shift: float) -> None:
     [
         (np.zeros((5, 2)), "68 finite points"),
         (np.full((68, 2), np.nan), "68 finite points"),
-        (np.full((68, 2), 7.0), "all but coincide"),
+        (np.full((68, 2), 7.0), "nearly coincide"),
     ],
 )
 def test_landmarks_are_checked(points: np.ndarray, message: str) -> None:
@@ -110,8 +110,8 @@ def test_landmarks_are_checked(points: np.ndarray, message: str) -> None:
 
 
 @pytest.mark.parametrize("name", REGIONS)
-def test_planted_evidence_is_summed_where_it_lies(name: str) -> None:
-    found = sum_regions(planted(name, 0.7), face_with(hand_made()), 0.0)
+def test_evidence_is_summed_by_part(name: str) -> None:
+    found = sum_regions(heatmap_on(name, 0.7), face_with(hand_made()), 0.0)
     table = found.table.set_index("region")
     area = (found.labels == REGIONS.index(name)).mean()
     assert table.loc[name, "evidence"] == pytest.approx(0.7)
@@ -123,9 +123,9 @@ def test_planted_evidence_is_summed_where_it_lies(name: str) -> None:
     assert found.strongest == name
 
 
-def test_the_sentence_names_the_place() -> None:
+def test_sentence_names_the_part() -> None:
     area = (label_regions(hand_made(), SIZE, SIZE) == REGIONS.index("mouth")).mean()
-    heat, face = planted("mouth", 0.46), face_with(hand_made())
+    heat, face = heatmap_on("mouth", 0.46), face_with(hand_made())
     assert (
         sum_regions(heat, face, 0.0).sentence
         == f"Most positive evidence lies around the mouth (46 % on {area * 100:.0f} % of the area)."
@@ -135,36 +135,38 @@ def test_the_sentence_names_the_place() -> None:
     )
 
 
-def test_what_stands_out_need_not_be_most() -> None:
+def test_standing_out_is_not_holding_most() -> None:
     """A quarter of the evidence on a small part, more of it on a large one."""
-    sentence = sum_regions(planted("nose", 0.25), face_with(hand_made()), 0.0).sentence
+    sentence = sum_regions(heatmap_on("nose", 0.25), face_with(hand_made()), 0.0).sentence
     assert sentence.startswith("The positive evidence stands out most on the nose (25 % on ")
 
 
-def test_evidence_outside_the_face_is_said_to_say_little() -> None:
-    sentence = sum_regions(planted("background", 0.95), face_with(hand_made()), 0.0).sentence
+def test_sentence_about_evidence_outside_the_face() -> None:
+    sentence = sum_regions(heatmap_on("background", 0.95), face_with(hand_made()), 0.0).sentence
     assert sentence.startswith("Most positive evidence lies outside the face (95 % on ")
-    assert sentence.endswith("so it says little of the face itself.")
+    assert sentence.endswith("so it says little about the face itself.")
 
 
-def test_most_is_two_fifths_or_more() -> None:
+def test_most_means_two_fifths_or_more() -> None:
     face = face_with(hand_made())
-    sentences = [sum_regions(planted("background", share), face, 0.0).sentence for share in (0.80, 0.95)]
+    sentences = [sum_regions(heatmap_on("background", share), face, 0.0).sentence for share in (0.80, 0.95)]
     assert [s.startswith("Most") for s in sentences] == [True, True]
-    thirds = sum((planted(name, 1 / 3 + extra) for name, extra in zip(REGIONS[:3], (0, 0, 0.1), strict=True)))
+    thirds = sum(
+        (heatmap_on(name, 1 / 3 + extra) for name, extra in zip(REGIONS[:3], (0, 0, 0.1), strict=True))
+    )
     found = sum_regions(thirds, face, 0.0)
     assert found.evidence.max() < 0.4
     assert found.sentence.startswith("The positive evidence stands out most around the mouth")
 
 
-def test_even_evidence_names_no_place() -> None:
+def test_uniform_evidence_names_no_part() -> None:
     found = sum_regions(np.ones((SIZE, SIZE)), face_with(hand_made()), 0.0)
     assert found.strongest is None
-    assert "spread about evenly" in found.sentence
+    assert "spread almost evenly" in found.sentence
     np.testing.assert_allclose(found.table["ratio"], 1)
 
 
-def test_an_empty_heatmap_names_no_place() -> None:
+def test_an_empty_heatmap_names_no_part() -> None:
     found = sum_regions(np.zeros((SIZE, SIZE)), face_with(hand_made()), 0.0)
     assert (
         found.sentence == "No place in this crop was found to speak for fake: there is no positive evidence."
@@ -186,7 +188,7 @@ def test_a_part_outside_the_crop_has_no_ratio() -> None:
     [
         (Face.whole(np.zeros((SIZE, SIZE, 3), np.uint8)), "taken as one face, without landmarks"),
         (face_with(None), "No landmarks were found"),
-        (face_with(np.full((68, 2), 50.0)), "all but coincide"),
+        (face_with(np.full((68, 2), 50.0)), "nearly coincide"),
     ],
 )
 def test_without_landmarks_there_is_a_reason_and_no_table(face: Face, reason: str) -> None:
@@ -207,8 +209,8 @@ def test_heatmaps_are_checked(heatmap: np.ndarray) -> None:
         sum_regions(heatmap, face_with(hand_made()), 0.0)
 
 
-def test_parts_move_with_the_crop() -> None:
-    """The same face in a larger frame, and a margin around its box: landmarks are in frame pixels."""
+def test_parts_follow_the_crop() -> None:
+    """The same face in a larger frame, with a margin around its box; landmarks are in frame pixels."""
     frame = Frame(np.full((300, 320, 3), 128, np.uint8))
     face = Face(frame, (60, 50, 260, 250), hand_made() + np.array([60, 50]))
     without, around = (sum_regions(np.ones(face.crop(m).shape[:2]), face, m).labels for m in (0.0, 0.2))

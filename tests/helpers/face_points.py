@@ -1,4 +1,4 @@
-"""68 landmarks laid out like a face."""
+"""Synthetic iBUG 300-W landmarks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def face_points(centre: tuple[float, float] = (112, 112), scale: float = 80.0) -> np.ndarray:
-    """68 points laid out like a face, (68, 2); ``scale`` is half its width."""
+    """Return landmarks laid out like a face, (68, 2); ``scale`` is half its width in pixels."""
     t = np.linspace(0, np.pi, 17)
     jaw = np.stack([-np.cos(t), np.sin(t)], 1)
     brows = np.stack([np.linspace(-0.8, 0.8, 10), np.full(10, -0.45)], 1)

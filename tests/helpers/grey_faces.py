@@ -1,4 +1,4 @@
-"""Labelled "faces" of one grey each, for which the classifier of ``conftest`` scores by hand arithmetic."""
+"""Labelled "faces" of uniform grey, whose score by ``conftest``'s classifier is known in closed form."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 
 # (label, grey level, identity, native width); the classifier gives P(fake) = sigmoid(8 * grey / 255 - 4) and
-# calls fake from 0.6, which is at grey 140.4: it misses one fake, and there is one false alarm.
+# predicts fake from 0.6, which is at grey 140.4: one false negative and one false positive.
 ROWS = [
     ("REAL", 20, 0, 90),
     ("REAL", 60, 0, 120),

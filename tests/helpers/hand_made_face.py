@@ -1,4 +1,4 @@
-"""Landmarks of a face that nobody has, for tests that need to know where its parts lie."""
+"""Hand-made landmarks, for tests that need to know where the parts of the face lie."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ SIZE = 200
 
 
 def hand_made() -> np.ndarray:
-    """(68, 2) points of a plain upright face, symmetric about x = 100, on a crop of 200 px."""
+    """Return landmarks of an upright face, symmetric about x = 100, on a crop of 200 px, (68, 2)."""
     points = np.zeros((68, 2))
     angle = np.linspace(np.pi, 0, 17)
     points[:17] = np.stack([100 + 60 * np.cos(angle), 90 + 85 * np.sin(angle)], axis=1)

@@ -1,4 +1,4 @@
-"""Models that look at one known patch, and faces with the evidence there."""
+"""Toy classifiers with known evidence, and faces that contain it, at a size that is quick to test with."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import keras
 import numpy as np
 
 from redeepfake_nb import Card, Classifier, Face, Frame, Preprocessing
-from redeepfake_nb.explanation import sanity_checks as planted
+from redeepfake_nb.explanation import toy_models
 
 SIZE = 32
-# Rows and columns of the patch that counts.
+# Rows and columns of the patch.
 PATCH = (slice(4, 12), slice(18, 26))
 
 
 def patch_classifier(size: int = SIZE, patch: tuple[slice, slice] = PATCH, **card: object) -> Classifier:
-    """The package's own, of the size that is quick to test with."""
-    return planted.patch_classifier(size, patch, **card)
+    """The package's patch classifier at a small input size."""
+    return toy_models.patch_classifier(size, patch, **card)
 
 
 def colour_classifier(size: int = SIZE) -> Classifier:
-    """Counts red beyond what a face has, anywhere, by weights alone: red less green less 0.4, rectified."""
+    """A classifier of strong red anywhere in the image, relu(red - green - 0.4), by its weights alone."""
     layers = keras.layers
     image = keras.Input((size, size, 3))
     conv = layers.Conv2D(4, 3, padding="same", activation="relu", name="conv")
@@ -37,14 +37,14 @@ def colour_classifier(size: int = SIZE) -> Classifier:
 def planted_face(
     rng: np.random.Generator, size: int = SIZE, patch: tuple[slice, slice] = PATCH, red: int = 230
 ) -> Face:
-    """Grey noise with a red patch."""
+    """A face of grey noise with a red patch."""
     image = rng.integers(40, 90, (size, size, 1), dtype=np.uint8).repeat(3, axis=2)
     image[patch] = (red, 30, 30)
     return Face.whole(Frame(image))
 
 
 def random_classifier(seed: int, size: int = SIZE) -> Classifier:
-    """A small network as it starts out, without training."""
+    """A small untrained network."""
     layers = keras.layers
     keras.utils.set_random_seed(seed)
     image = keras.Input((size, size, 3))
