@@ -89,7 +89,7 @@ def speaking_files() -> list[Path]:
     folders = ("redeepfake_nb", "tests", "benchmarks", "docs", "notebooks", "models", ".github", ".ci")
     kinds = {".py", ".pyi", ".md", ".ipynb", ".toml", ".yml", ".j2", ".css", ""}
     found = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in kinds]
-    found += [*ROOT.glob("*.md"), *ROOT.glob("*.toml"), *ROOT.glob("*.yml"), *ROOT.glob("*.cff")]
+    found += [*ROOT.glob("*.md"), *ROOT.glob("*.toml"), *ROOT.glob("*.cff")]
     found += [
         ROOT / name for name in ("Makefile", "constraints.txt", ".pre-commit-config.yaml", ".gitignore")
     ]

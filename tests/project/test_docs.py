@@ -120,6 +120,19 @@ def test_architecture_names_every_subpackage(root: Path) -> None:
     assert sorted(set(rows) - {"errors", "doctor"}) == sorted(SUBPACKAGES)
 
 
+def test_places_to_add_things_are_in_the_files_named(root: Path) -> None:
+    """Constants, classes and private functions that the table speaks of stand in the file beside them."""
+    page = (root / "docs" / "architecture.md").read_text()
+    table = page[page.index("| to add | touch |") : page.index("Tests mirror the folders")]
+    rows = [line.split(" | ") for line in table.splitlines()[2:] if line.startswith("| a")]
+    assert len(rows) >= 9
+    for what, place, how in rows:
+        file = root / re.search(r"`(redeepfake_nb/[\w/.]+)`", place)[1]
+        source = file.read_text() if file.is_file() else "".join(p.read_text() for p in file.glob("*.py"))
+        for name in re.findall(r"`(_?[A-Z]\w+|_\w+)`", how):
+            assert re.search(rf"\b{name}\b", source), f"{what}: {name} is not in {file.name}"
+
+
 def test_readme_links_every_notebook(root: Path) -> None:
     linked = set(links(root / "README.md"))
     assert {f"notebooks/{path.name}" for path in (root / "notebooks").glob("*.ipynb")} <= linked
