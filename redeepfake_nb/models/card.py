@@ -1,4 +1,4 @@
-"""What is known about a model besides its weights, and the sidecar that holds it."""
+"""The model card: preprocessing, calibration and metrics of a model, stored in a JSON sidecar file."""
 
 from __future__ import annotations
 
@@ -6,21 +6,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, get_args
 
 from ..errors import ModelIncomplete
 from ..faces.preprocessing import Preprocessing
 from ..utils.numeric import check_threshold
 from .tested_kinds import KindResult
 
-if TYPE_CHECKING:
-    pass
-
 Output = Literal["logit", "probability", "softmax"]
 PositiveClass = Literal["fake", "real"]
 
-
-_KINDS: dict[str, Any] = {
+# Fields whose type is not checked elsewhere.
+_FIELD_TYPES: dict[str, Any] = {
     **dict.fromkeys(("name", "version", "architecture", "licence", "training_data"), str),
     **dict.fromkeys(("sha256", "explain_layer", "converted_from"), (str, type(None))),
     **dict.fromkeys(("temperature", "min_face", "min_sharpness"), (int, float, type(None))),
@@ -34,42 +31,49 @@ _KINDS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Card:
-    """What is known about a model besides its weights; the JSON sidecar holds it.
+    """What is known about a model besides its weights.
 
     Parameters
     ----------
-    positive_class
-        What a high output means.
+    sha256
+        SHA-256 of the model file, hexadecimal.
+    preprocessing
+        How a face becomes the model's input.
     output
-        What the last layer gives: a ``logit``, a sigmoid ``probability``, or a two-way ``softmax`` whose
-        second column is the positive class.
+        What the model file's last layer returns: a ``logit``, a sigmoid ``probability``, or a two-column
+        ``softmax`` whose second column is the positive class.
+    positive_class
+        The class that a high output means.
     temperature
-        Logits are divided by it before the sigmoid (Guo et al. 2017, "On Calibration of Modern Neural
-        Networks"). ``None``: never calibrated.
+        Divisor of the logit before the sigmoid (Guo et al. 2017, "On Calibration of Modern Neural
+        Networks"); ``None`` where the model was never calibrated.
     shift
-        Added to logits, before they are divided (Platt 1999, "Probabilistic Outputs for Support Vector
-        Machines"); in units of the logit.
+        Added to the logit before it is divided (Platt 1999, "Probabilistic Outputs for Support Vector
+        Machines").
     threshold
-        Cut on P(fake).
+        P(fake) from which a face is predicted fake, between 0 and 1 (both excluded).
+    explain_layer
+        Layer that heatmaps are computed at; ``None`` for the deepest feature map that the whole score passes
+        through.
     mirror
-        Whether a face's logit is the mean of its own and its mirror image's.
+        Whether a face's logit is the mean of the logits of its crop and of the crop flipped horizontally.
     min_face
-        Shorter side in pixels below which faces were rare in training.
+        Shorter side of the face in pixels below which faces were rare in training.
     min_sharpness
         Sharpness below which faces were rare in training; see ``Face.sharpness``.
     metrics
-        Measured figures, each with its split and interval, as plain JSON.
+        Measured metrics, each with its split and confidence interval, as plain JSON.
     tested_on
         How well the model separates each kind of fakes it was tested on from real faces; empty where nothing
         is known. Verdicts name the kinds that it does not detect.
     converted_from
-        SHA-256 of the file this one was made of, where it was converted.
+        SHA-256 of the file that this one was converted from.
     trusted
-        What in the file is beyond the lists in :mod:`redeepfake_nb.models.serialization.allowlist` and was loaded on a person's
-        word. ``load_model`` writes it anew, whatever a sidecar says.
+        Classes in the file that are not on the lists of :mod:`redeepfake_nb.models.serialization.allowlist`
+        and were loaded with ``trust=True``. ``load_model`` sets it, whatever a sidecar says.
     unresponsive
-        Whether it gave all trial pictures the same score, as a network does that has lost its weights.
-        ``Classifier`` writes it anew; no verdict rests on such a model.
+        Whether the model gave all probe images the same score, as a network does that has lost its weights.
+        ``Classifier`` sets it; every verdict of such a model is inconclusive.
     """
 
     name: str = "unnamed"
@@ -95,13 +99,12 @@ class Card:
     unresponsive: bool = False
 
     def __post_init__(self) -> None:
-        for key, kinds in _KINDS.items():
-            if not isinstance(getattr(self, key), kinds):
+        for key, types in _FIELD_TYPES.items():
+            if not isinstance(getattr(self, key), types):
                 raise ValueError(f"{key} cannot be {getattr(self, key)!r}")
-        if self.output not in ("logit", "probability", "softmax"):
-            raise ValueError(f"output must be logit, probability or softmax, not {self.output!r}")
-        if self.positive_class not in ("fake", "real"):
-            raise ValueError(f"positive_class must be fake or real, not {self.positive_class!r}")
+        for key, choices in (("output", get_args(Output)), ("positive_class", get_args(PositiveClass))):
+            if getattr(self, key) not in choices:
+                raise ValueError(f"{key} must be one of {', '.join(choices)}, not {getattr(self, key)!r}")
         if self.temperature is not None and not 0 < self.temperature < float("inf"):
             raise ValueError(f"temperature must be positive, not {self.temperature}")
         if not abs(self.shift) < float("inf"):
@@ -110,7 +113,7 @@ class Card:
         object.__setattr__(self, "trusted", tuple(str(name) for name in self.trusted))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """Return the card as plain JSON."""
         values = asdict(self)
         values["preprocessing"] = self.preprocessing.to_dict()
         values["metrics"] = dict(self.metrics)
@@ -120,7 +123,7 @@ class Card:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Card:
-        """Inverse of :meth:`to_dict`.
+        """Make a card from what :meth:`to_dict` returned.
 
         Raises
         ------
@@ -146,24 +149,24 @@ MAX_SIDECAR_BYTES = 4 * 2**20
 
 
 def sidecar_of(path: Path) -> Path:
-    """Where a model's sidecar lies: beside it, ending in ``.json``."""
+    """Return the path of a model's sidecar: the same name, ending in ``.json``."""
     return path.with_suffix(".json")
 
 
 def read_sidecar(path: Path) -> Card | None:
-    """The card beside a model file, or None where there is none.
+    """Read the card from the sidecar of a model file; ``None`` where there is none.
 
     Raises
     ------
     ModelIncomplete
-        There is one, and it cannot be read or leaves out what a score depends on.
+        The sidecar cannot be read, or lacks a field that a score depends on.
     """
     sidecar = sidecar_of(path)
     if not sidecar.is_file():
         return None
     try:
         if sidecar.stat().st_size > MAX_SIDECAR_BYTES:
-            raise ValueError("it is larger than any real one")
+            raise ValueError(f"it is larger than {MAX_SIDECAR_BYTES >> 20} MiB")
         values = json.loads(sidecar.read_text(encoding="utf-8"))
         card = Card.from_dict(values)
         missing = [key for key in ("preprocessing", "output", "positive_class") if key not in values]
@@ -177,7 +180,7 @@ def read_sidecar(path: Path) -> Card | None:
 
 
 def model_to_dict(card: Card) -> dict[str, Any]:
-    """What a report says of the model: plain JSON."""
+    """Return what a report says about the model, as plain JSON."""
     return {
         "name": card.name,
         "version": card.version,

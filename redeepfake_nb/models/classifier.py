@@ -1,88 +1,156 @@
-"""Model files and the habits beside them <-> :class:`Classifier`, one logit that means fake."""
+"""Run a binary Keras model as a face classifier that returns one logit per face, positive for fake."""
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import RedeepfakeError, UnsuitableModel, in_one_line
+from ..errors import RedeepfakeError, UnsuitableModel, one_line_message
 from ..faces.preprocessing import Preprocessing
 from ..utils.keras_backend import import_keras
 from .card import Card
-from .graph import as_logit_model, check_cost, spatial_cut_layer
+from .cost_limits import check_cost
+from .graph import as_logit_model, spatial_cut_layer
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
 
 class Classifier:
     """A face classifier: a flat Keras model with one logit, and the card that belongs to it.
 
+    The card is the only place where preprocessing, calibration and threshold are kept; the properties of the
+    same names read it. It does not change: :meth:`with_card` returns another classifier.
+
     Parameters
     ----------
     model
-        Any binary Keras 3 model over one image input; it is laid flat and given one logit per face.
+        Any binary Keras 3 model over one image input. It is copied: flattened, and reduced to one logit per
+        face.
     card
-        Its habits. ``card.output`` and ``card.positive_class`` say how to read the model's own output.
+        How to feed the model. ``card.output`` and ``card.positive_class`` say how to read its own output.
 
     Attributes
     ----------
+    keras_model : keras.Model
+        (N, S, S, 3) float32 -> (N, 1) float32 logit, without ``mirror`` and ``shift`` of the card.
     device : str
-        What the last batch was scored on: ``"CPU:0"``, ``"GPU:0"``; empty before the first.
+        Device on which the last batch was scored: ``"CPU:0"``, ``"GPU:0"``; empty before the first.
 
     Raises
     ------
     UnsuitableModel
-        More than one input, another output shape, weights that are not finite, or a probe that is not.
+        The model has more than one input or another output shape, costs too much, has weights that are not
+        finite, or fails on the probe images.
     """
 
     def __init__(self, model: keras.Model, card: Card | None = None) -> None:
         import_keras()
-        import tensorflow as tf
-
-        self.card = card or Card()
-        self.preprocessing = self.card.preprocessing
-        self.threshold = self.card.threshold
-        self.temperature = self.card.temperature
-        self.sha256 = self.card.sha256
+        self._card = card or Card()
         self.device = ""
-        size = self.preprocessing.input_size
-        self.keras_model = self._laid_flat(model)
+        self.keras_model = self._flatten(model)
         self._check_input()
         check_cost(self.keras_model, self.name)
+        self._prepare()
+
+    def with_card(self, card: Card) -> Classifier:
+        """Return a classifier with another card that shares this one's network.
+
+        Parameters
+        ----------
+        card
+            Usually ``dataclasses.replace(classifier.card, ...)``. Its ``output`` and ``positive_class`` are
+            either unchanged or ``"logit"`` and ``"fake"``, which is what ``keras_model`` returns.
+
+        Raises
+        ------
+        ValueError
+            Another ``output`` or ``positive_class``.
+        UnsuitableModel
+            The network does not take the card's input size.
+        """
+        before = self._card
+        if (card.output, card.positive_class) not in (
+            (before.output, before.positive_class),
+            ("logit", "fake"),
+        ):
+            raise ValueError(
+                "output and positive_class describe the network, so with_card cannot change them; "
+                "build another Classifier"
+            )
+        other = copy.copy(self)
+        other._card = replace(card, unresponsive=before.unresponsive)
+        other.device = ""
+        if (card.preprocessing, card.mirror) != (before.preprocessing, before.mirror):
+            other._check_input()
+            other._prepare()
+        return other
+
+    def _prepare(self) -> None:
+        """Compile the scoring function, check weights and scores, and note whether the scores differ."""
+        import tensorflow as tf
+
+        size = self.preprocessing.input_size
         # One signature with an open batch axis: one trace for every batch size.
         self._score = tf.function(
             self._forward,
             input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32)],
-            autograph=False,  # there is no Python control flow in it to translate
+            autograph=False,  # it has no Python control flow to translate
         )
         self._check_scores()
 
-    def _forward(self, batch):
+    def _forward(self, batch: tf.Tensor) -> tf.Tensor:
         logits = self.keras_model(batch, training=False)
         if self.card.mirror:
             logits = (logits + self.keras_model(batch[:, :, ::-1], training=False)) / 2
         return logits[:, 0]
 
     @property
+    def card(self) -> Card:
+        """What is known about the model besides its weights."""
+        return self._card
+
+    @property
     def name(self) -> str:
         """The model's name and version, for titles and reports."""
-        return f"{self.card.name} {self.card.version}"
+        return f"{self._card.name} {self._card.version}"
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a face becomes the network's input."""
+        return self._card.preprocessing
+
+    @property
+    def threshold(self) -> float:
+        """The P(fake) from which a face is predicted fake."""
+        return self._card.threshold
+
+    @property
+    def temperature(self) -> float | None:
+        """Divisor of the logit before the sigmoid; ``None`` where the model was never calibrated."""
+        return self._card.temperature
+
+    @property
+    def sha256(self) -> str | None:
+        """SHA-256 of the file that the model was loaded from."""
+        return self._card.sha256
 
     @property
     def calibrated(self) -> bool:
-        """Whether a probability was fitted to be one."""
+        """Whether a calibration was fitted, so that P(fake) can be read as a probability."""
         return self.temperature is not None
 
     @property
     def explain_layer(self) -> str:
-        """The layer heatmaps are taken from: the card's, else the deepest map all evidence passes through."""
-        return self.card.explain_layer or spatial_cut_layer(self.keras_model)
+        """The layer that heatmaps are computed at: the card's, else :func:`~.graph.spatial_cut_layer`."""
+        return self._card.explain_layer or spatial_cut_layer(self.keras_model)
 
     def logits(self, batch: np.ndarray) -> np.ndarray:
-        """Score a batch.
+        """Score a batch of preprocessed faces.
 
         Parameters
         ----------
@@ -92,7 +160,7 @@ class Classifier:
         Returns
         -------
         numpy.ndarray
-            (N,) float32 logits, positive meaning fake.
+            (N,) float32 logits, positive for fake, with the card's ``mirror`` and ``shift`` applied.
 
         Raises
         ------
@@ -106,30 +174,30 @@ class Classifier:
         if batch.ndim != 4 or batch.shape[1:] != (size, size, 3):
             raise ValueError(f"a batch has the shape (N, {size}, {size}, 3), not {batch.shape}")
         if not np.isfinite(batch).all():
-            # A rectifier may turn NaN into 0, and a score would come back as if nothing were wrong.
+            # A ReLU may turn NaN into 0, and the score would look valid.
             raise ValueError("a batch holds values that are not finite")
         if len(batch) == 0:
             return np.zeros(0, np.float32)
         scored = self._score(batch)
         self.device = scored.device.rpartition("device:")[2]
-        scores = np.asarray(scored, np.float32) + np.float32(self.card.shift)
+        scores = np.asarray(scored, np.float32) + np.float32(self._card.shift)
         if not np.isfinite(scores).all():
             raise UnsuitableModel(
                 f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not finite",
                 subject=self.name,
-                next_step="Check its weights and the value range it is fed.",
+                next_step="Check its weights and the value range of its input.",
             )
         return scores
 
-    def _laid_flat(self, model: keras.Model) -> keras.Model:
-        card = self.card
+    def _flatten(self, model: keras.Model) -> keras.Model:
+        card = self._card
         try:
             return as_logit_model(model, card.output, card.positive_class, card.preprocessing.input_size)
         except (RedeepfakeError, MemoryError):
             raise
         except Exception as error:  # Keras raises whatever its layers raise
             raise UnsuitableModel(
-                f"its layers cannot be laid out as one graph ({in_one_line(error)})",
+                f"its layers cannot be flattened into one graph ({one_line_message(error)})",
                 subject=self.name,
                 next_step="Build it from plain Keras layers, and save it again.",
             ) from error
@@ -141,7 +209,7 @@ class Classifier:
             raise UnsuitableModel(
                 f"its input has the shape {tuple(shape)}, not (batch, height, width, 3)",
                 subject=self.name,
-                next_step="Use a model over RGB or BGR pictures.",
+                next_step="Use a model over RGB or BGR images.",
             )
         if any(side not in (None, size) for side in shape[1:3]):
             raise UnsuitableModel(
@@ -156,27 +224,42 @@ class Classifier:
                 raise UnsuitableModel(
                     f"the weight {weight.path} holds values that are not finite",
                     subject=self.name,
-                    next_step="Train it again, or take another file.",
+                    next_step="Train it again, or use another file.",
                 )
         try:
-            scores = self.logits(_trial_pictures(self.preprocessing))
+            scores = self.logits(probe_images(self.preprocessing))
         except (UnsuitableModel, MemoryError):
             raise
         except Exception as error:  # the backend raises whatever its operations raise
             raise UnsuitableModel(
-                f"it cannot be run on a trial picture ({in_one_line(error)})",
+                f"it cannot be run on a probe image ({one_line_message(error)})",
                 subject=self.name,
                 next_step="Check its input and its data format; channels must come last.",
             ) from error
-        self.card = replace(self.card, unresponsive=bool(np.ptp(scores) == 0))
+        self._card = replace(self._card, unresponsive=bool(np.ptp(scores) == 0))
 
 
-def _trial_pictures(preprocessing: Preprocessing) -> np.ndarray:
-    """(4, S, S, 3) float32: noise, patches of strong colours, darkness and light."""
+def probe_images(preprocessing: Preprocessing) -> np.ndarray:
+    """Make the images that a model is checked with when it is loaded or converted.
+
+    Returns
+    -------
+    numpy.ndarray
+        (6, S, S, 3) float32 in the model's value range: noise, saturated colour patches, black, white, a
+        vertical and a horizontal gradient.
+    """
     size, (low, high) = preprocessing.input_size, preprocessing.value_range
     rng = np.random.default_rng(0)
     side = -(-size // 8)
     patches = rng.integers(0, 2, (8, 8, 3)).repeat(side, 0).repeat(side, 1)
-    dark = np.zeros((size, size, 3))
-    pictures = [rng.random((size, size, 3)), patches[:size, :size], dark, dark + 1]
-    return (low + np.stack(pictures) * (high - low)).astype(np.float32)
+    black = np.zeros((size, size, 3))
+    gradient = black + np.linspace(0, 1, size)[:, None, None]
+    images = [
+        rng.random((size, size, 3)),
+        patches[:size, :size],
+        black,
+        black + 1,
+        gradient,
+        gradient.swapaxes(0, 1),
+    ]
+    return (low + np.stack(images) * (high - low)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""A stranger's model file -> one of ours, with the check that it still scores as it did."""
+"""Convert a third-party model file to Keras 3 with a sidecar, and verify that its scores are unchanged."""
 
 from __future__ import annotations
 
@@ -8,30 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .classifier import Classifier
-from .loading import load_model, save_model, sha256_of
+from ..utils.hashing import sha256_of
+from .classifier import probe_images
+from .loading import load_model, save_model
 
 if TYPE_CHECKING:
     from .card import Card
 
-PROBES = 8
-
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was written, and how far its scores are from those before.
+    """The file that was written, and how far its scores are from those of the original.
 
     Parameters
     ----------
     path
         The new file; its sidecar lies beside it.
     card
-        Its habits.
+        The card in that sidecar.
     difference
-        Largest difference of a logit on the probe pictures, between the model as it was read and the new file
-        as it is read again.
+        Largest absolute difference of a logit on the probe images, between the original and the new file
+        after it was read again.
     logits
-        (N,) of the new file on the probe pictures.
+        (N,) float32, of the new file on the probe images.
     """
 
     path: Path
@@ -40,45 +39,29 @@ class Conversion:
     logits: np.ndarray
 
 
-def convert_model(source: str | Path, destination: str | Path, **habits: Any) -> Conversion:
-    """Write a model as a ``.keras`` file of Keras 3 with a sidecar, and read it again to compare.
+def convert_model(source: str | Path, destination: str | Path, **options: Any) -> Conversion:
+    """Write a model as a Keras 3 file with a sidecar, read it again, and compare the scores.
 
     Parameters
     ----------
     source
-        Whatever :func:`redeepfake_nb.load_model` takes.
+        A file or name that :func:`redeepfake_nb.load_model` takes.
     destination
-        Ends in ``.keras``.
-    habits
-        Passed on to :func:`redeepfake_nb.load_model`.
+        Path that ends in ``.keras``.
+    options
+        Keywords of :func:`redeepfake_nb.load_model` for ``source``, such as ``preprocessing``.
 
     Raises
     ------
     ModelError, OutputError
         As :func:`redeepfake_nb.load_model` and :func:`redeepfake_nb.save_model`.
     """
-    before = load_model(source, **habits)
+    before = load_model(source, **options)
     card = before.card
-    before.card = replace(card, converted_from=card.converted_from or card.sha256)
+    before = before.with_card(replace(card, converted_from=card.converted_from or card.sha256))
     path = save_model(before, destination)
-    trusted = {"trust": True, "sha256": sha256_of(path)} if card.trusted else {}
-    after = load_model(path, **trusted)
-    x = probe(before)
-    logits = after.logits(x)
-    return Conversion(path, after.card, float(np.abs(logits - before.logits(x)).max()), logits)
-
-
-def probe(classifier: Classifier) -> np.ndarray:
-    """(8, S, S, 3) float32: flat, noisy and smooth pictures in the model's value range."""
-    low, high = classifier.preprocessing.value_range
-    size = classifier.preprocessing.input_size
-    rng = np.random.default_rng(0)
-    ramp = np.linspace(0, 1, size)
-    pictures = [np.full((size, size, 3), level) for level in (0.0, 0.5, 1.0)]
-    pictures += [
-        np.broadcast_to(ramp[:, None, None], (size, size, 3)),
-        np.repeat(ramp[None, :, None], size, 0),
-    ]
-    pictures += [rng.random((size, size, 3)) for _ in range(PROBES - len(pictures))]
-    batch = np.stack([np.broadcast_to(picture, (size, size, 3)) for picture in pictures])
-    return (low + (high - low) * batch).astype(np.float32)
+    trust = bool(card.trusted)
+    after = load_model(path, trust=trust, sha256=sha256_of(path) if trust else None)
+    images = probe_images(before.preprocessing)
+    logits = after.logits(images)
+    return Conversion(path, after.card, float(np.abs(logits - before.logits(images)).max()), logits)

@@ -1,10 +1,11 @@
-"""Faces -> 128 numbers that lie close together for one person, by dlib's face recognition network."""
+"""Compute 128-dimensional face embeddings, close together for one person, with dlib's recognition network."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,26 +13,29 @@ from ..faces.dlib_backend import LOCK, load_dlib
 from ..utils.keras_backend import dtype_policy
 from .architectures.face_resnet import face_embedding_model, read_face_network
 
-# What the network was made for: a face turned upright, with a quarter of its size on each side.
-_CHIP = 150
+if TYPE_CHECKING:
+    import keras
+
+# What the network was trained on: an aligned face with a margin of a quarter of its size on each side.
+_CHIP_SIZE = 150
 _PADDING = 0.25
-_RUNNING = threading.Lock()
+_PREDICTING = threading.Lock()
 
 
 def embed_faces(image: np.ndarray, landmarks: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The embeddings of faces whose landmarks are known.
+    """Compute the embeddings of faces from their landmarks.
 
     King 2017, "High Quality Face Recognition with Deep Metric Learning": faces of one person are mostly
-    closer than 0.6 (Euclidean), those of two people mostly not. dlib turns and cuts the face; its network
-    runs in Keras, equal to 1e-6, which takes a tenth of the time (6 instead of 65 ms a face on two cores) and
-    lets other threads run meanwhile.
+    closer than 0.6 (Euclidean), those of two people mostly not. dlib aligns and crops the face; its network
+    runs in Keras, equal to 1e-6, which takes a tenth of the time (6 instead of 65 ms per face on two cores)
+    and releases the interpreter lock meanwhile.
 
     Parameters
     ----------
     image
         (H, W, 3) uint8 RGB.
     landmarks
-        Per face (68, 2), x and y in pixels, see :func:`redeepfake_nb.faces.detection.find_landmarks`.
+        Per face (68, 2), x and y in pixels; see :func:`redeepfake_nb.faces.detection.find_landmarks`.
 
     Returns
     -------
@@ -41,28 +45,28 @@ def embed_faces(image: np.ndarray, landmarks: Sequence[np.ndarray]) -> list[np.n
     Raises
     ------
     RedeepfakeError
-        dlib or its model files are absent.
+        dlib or its model files are not installed.
     """
     if not len(landmarks):
         return []
     image = np.ascontiguousarray(image)
     with LOCK:
-        chips = np.stack([_chip(image, points) for points in landmarks])
-    with _RUNNING:
+        chips = np.stack([_aligned_crop(image, points) for points in landmarks])
+    with _PREDICTING:
         return list(_network().predict_on_batch(chips.astype(np.float32)).astype(np.float64))
 
 
-def _chip(image: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """(150, 150, 3) uint8: the face upright, as dlib cuts it out for its network."""
+def _aligned_crop(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return the face rotated upright, as dlib crops it for its network: (150, 150, 3) uint8."""
     library = load_dlib()
-    places = [library.point(round(float(x)), round(float(y))) for x, y in points]
+    landmarks = [library.point(round(float(x)), round(float(y))) for x, y in points]
     low, high = np.min(points, axis=0), np.max(points, axis=0)
-    frame = library.rectangle(*(round(float(v)) for v in (*low, *high)))
-    return library.get_face_chip(image, library.full_object_detection(frame, places), _CHIP, _PADDING)
+    box = library.rectangle(*(round(float(v)) for v in (*low, *high)))
+    return library.get_face_chip(image, library.full_object_detection(box, landmarks), _CHIP_SIZE, _PADDING)
 
 
 @cache
-def _network():
-    # Whatever precision the process trains in: distances between people need float32.
+def _network() -> keras.Model:
+    # Distances between people need float32, whatever precision the process trains in.
     with dtype_policy("float32"):
-        return face_embedding_model(read_face_network(), _CHIP)
+        return face_embedding_model(read_face_network(), _CHIP_SIZE)

@@ -1,8 +1,8 @@
-"""Two trained networks of ours as one: side by side, one map of evidence, one linear logit.
+"""Merge several trained networks of this package into one model whose logit is the mean of theirs.
 
-Networks that start from different knowledge make different mistakes, and the mean of their logits is better
-than either. As each of ours is linear after its map of evidence, the mean of several is again such a network:
-Grad-CAM on the joint map accounts for all of the score, and one forward pass runs both.
+Networks that start from different pretrained weights make different mistakes, and the mean of their logits is
+better than either. As each network is linear after its evidence map, the mean is such a network again:
+Grad-CAM at the joint map accounts for the whole score, and one forward pass runs all of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def backbone_of(model: keras.Model) -> str:
-    """Which of our own networks a model is, by its name.
+    """Return which network of this package a model is, judged by its name.
 
     Raises
     ------
@@ -37,30 +37,31 @@ def backbone_of(model: keras.Model) -> str:
     return names[model.name]
 
 
-def at_size(classifier: Classifier, input_size: int) -> Classifier:
-    """One of our own networks with the same weights and another input size, not calibrated.
+def resized(classifier: Classifier, input_size: int) -> Classifier:
+    """Return a network of this package with the same weights and another input size, uncalibrated.
 
     Raises
     ------
     ValueError
-        Not one of ours; see :func:`backbone_of`.
+        Another network; see :func:`backbone_of`.
     """
     model = build_model(backbone_of(classifier.keras_model), input_size=input_size)
     model.set_weights(classifier.keras_model.get_weights())
-    habits = replace(classifier.preprocessing, input_size=input_size)
-    return Classifier(model, replace(classifier.card, preprocessing=habits, temperature=None))
+    preprocessing = replace(classifier.preprocessing, input_size=input_size)
+    return Classifier(model, replace(classifier.card, preprocessing=preprocessing, temperature=None))
 
 
-def join(classifiers: Sequence[Classifier], input_size: int) -> tuple[keras.Model, str]:
-    """The mean of several classifiers' calibrated logits as one flat model.
+def ensemble(classifiers: Sequence[Classifier], input_size: int) -> tuple[keras.Model, str]:
+    """Build one flat model that returns the mean of several classifiers' calibrated logits.
 
     Parameters
     ----------
     classifiers
-        Different ones of our own networks, with linear heads, fed alike but for their size. The first gives
-        the grid of the joint map, which must be the finest: EfficientNet-Lite before FaceResNet.
+        Different networks of this package with linear heads and the same preprocessing except for the size.
+        The first gives the grid of the joint evidence map, which must be the finest: EfficientNet-Lite before
+        FaceResNet.
     input_size
-        Side of the joint model's input in pixels; each network runs at this size.
+        Side of the model's input in pixels; each network runs at this size.
 
     Returns
     -------
@@ -72,17 +73,17 @@ def join(classifiers: Sequence[Classifier], input_size: int) -> tuple[keras.Mode
     Raises
     ------
     ValueError
-        Fewer than two, the same network twice, another head, or habits that differ.
+        Fewer than two, the same network twice, another head, or different preprocessing.
     """
     if len(classifiers) < 2:
-        raise ValueError("joining takes at least two classifiers")
+        raise ValueError("an ensemble needs at least two classifiers")
     parts = [backbone_of(c.keras_model) for c in classifiers]
-    habits = {
+    inputs = {
         (c.preprocessing.color_order, c.preprocessing.value_range, c.preprocessing.margin)
         for c in classifiers
     }
-    if len(habits) > 1 or len(set(parts)) < len(parts):
-        raise ValueError("joined networks must be different ones that are fed alike")
+    if len(inputs) > 1 or len(set(parts)) < len(parts):
+        raise ValueError("an ensemble needs different networks with the same preprocessing")
     backbone = "+".join(parts)
     joint = build_model(backbone, input_size=input_size)
     sources = [c.keras_model for c in classifiers]
@@ -95,9 +96,9 @@ def join(classifiers: Sequence[Classifier], input_size: int) -> tuple[keras.Mode
     for part, source, classifier in zip(parts, sources, classifiers, strict=True):
         kernel, own_bias = source.get_layer(LOGIT_LAYER).get_weights()
         cells = build_model(part, input_size=input_size).get_layer(EVIDENCE_LAYER).output.shape[1]
-        share = 1 / (len(classifiers) * (classifier.temperature or 1.0))
-        # Cells that a network lacks count as zeros in the mean.
-        kernels.append(kernel * share * (grid / cells) ** 2)
-        bias += own_bias * share
+        weight = 1 / (len(classifiers) * (classifier.temperature or 1.0))
+        # Cells that a network lacks count as zeros in the mean over the grid.
+        kernels.append(kernel * weight * (grid / cells) ** 2)
+        bias += own_bias * weight
     joint.get_layer(LOGIT_LAYER).set_weights([np.concatenate(kernels), bias])
     return joint, backbone

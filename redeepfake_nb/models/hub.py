@@ -1,13 +1,11 @@
-"""Models known by name: found on this machine or downloaded once, checked, converted once, kept.
+"""Download models by name, verify them, convert them to Keras 3, and cache the result.
 
-The result lies in a cache folder: ``REDEEPFAKE_NB_CACHE`` if it is set, else the platform's usual place.
-What is downloaded is checked by size and SHA-256 before anything looks into it, and nothing of it stays
-after a failure.
+The cache folder is ``REDEEPFAKE_NB_CACHE`` if that is set, else the platform's cache folder. A download is
+checked by size and SHA-256 before it is opened, and is deleted after a failure.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,45 +14,50 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import HashMismatch, ModelIncomplete, NotAModel, OutputError
 from ..faces.preprocessing import Preprocessing
+from ..utils.hashing import sha256_of
 from .card import Card, sidecar_of
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 CACHE_VARIABLE = "REDEEPFAKE_NB_CACHE"
 KAGGLE = Path("/kaggle/input")
-TIMEOUT = 30
-_LARGEST_TREE = 200_000
-_CHUNK = 2**18
+TIMEOUT = 30  # seconds
+_MAX_FILES_SEARCHED = 200_000
+_CHUNK_BYTES = 2**18
 
 
 @dataclass(frozen=True)
-class Named:
-    """A published model.
+class HubModel:
+    """A published model that can be downloaded.
 
     Parameters
     ----------
     name
-        What ``load_model`` is given.
+        The name that ``load_model`` takes.
     urls
-        Where the file can be had, tried in this order.
+        Addresses of the file, tried in this order.
     size, sha256
-        Of that file; bytes, and hexadecimal.
-    ending
-        Of that file.
+        The file's size in bytes and its SHA-256, hexadecimal.
+    suffix
+        The file's suffix, such as ``".h5"``.
     card
-        The habits it was trained with, as its authors state them.
+        Preprocessing and output as its authors state them.
     """
 
     name: str
     urls: tuple[str, ...]
     size: int
     sha256: str
-    ending: str
+    suffix: str
     card: Card
 
 
-_REDEEPFAKE = Named(
+_REDEEPFAKE = HubModel(
     name="redeepfake-v1.3",
     urls=(
         "https://media.githubusercontent.com/media/silvermete0r/redeepfake-demo-app/main/.models/model.h5",
@@ -62,12 +65,12 @@ _REDEEPFAKE = Named(
     ),
     size=142_659_864,
     sha256="fb4e1fa685eb428a175ef758cb6b80cb73632d1f8112b94404b73840ecac5ad1",
-    ending=".h5",
+    suffix=".h5",
     card=Card(
         name="ReDeepFake",
         version="1.3",
         architecture="EfficientNetB4",
-        # Its app feeds OpenCV crops, boxes of dlib's HOG detector without margin.
+        # Its app passes OpenCV crops: boxes of dlib's HOG detector without margin.
         preprocessing=Preprocessing(input_size=224, color_order="BGR", value_range=(0, 255), margin=0),
         output="probability",
         positive_class="fake",
@@ -75,174 +78,172 @@ _REDEEPFAKE = Named(
         training_data="its authors state accuracy 0.9022 on a random split of DFDC faces",
     ),
 )
-NAMED = {_REDEEPFAKE.name: _REDEEPFAKE}
+HUB_MODELS = {_REDEEPFAKE.name: _REDEEPFAKE}
 
 
 def cache_folder() -> Path:
-    """Where named models are kept; not made here."""
+    """Return the folder for converted models; it need not exist."""
     import pooch
 
     return Path(os.environ.get(CACHE_VARIABLE) or pooch.os_cache("redeepfake_nb")).expanduser()
 
 
-def converted(named: Named, convert: Callable[[Path, Card, Path], None]) -> Path:
-    """The converted model in the cache folder; it is made if it is not there yet.
+def cached_model(model: HubModel, convert: Callable[[Path, Card, Path], None]) -> Path:
+    """Return the path of the converted model in the cache folder; download and convert it if it is not there.
 
-    Processes that ask at the same time wait for the first, so there is one download.
+    Processes that call this at the same time wait for the first, so there is one download.
 
     Parameters
     ----------
     convert
-        Given the checked original, the card, and where to write the model with its sidecar.
+        Function of the verified original, its card, and the path to write the model with its sidecar to.
 
     Raises
     ------
     ModelIncomplete
-        It is not on this machine and cannot be downloaded.
-    HashMismatch
-        What was downloaded is another file.
+        The model is not on this machine and cannot be downloaded.
+    HashMismatch, NotAModel
+        The download is another file.
     OutputError
         The cache folder cannot be written.
     """
     from filelock import FileLock
 
     folder = cache_folder()
-    path = folder / f"{named.name}.keras"
-    if _made_of(path, named):
+    path = folder / f"{model.name}.keras"
+    if _is_converted_from(path, model):
         return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{named.name}.lock"):
-            if not _made_of(path, named):
-                for left in folder.glob(f".{named.name}-*"):  # of a process that was killed
-                    shutil.rmtree(left, ignore_errors=True)
-                with _original(named, folder) as original:
-                    convert(original, named.card, path)
+        with FileLock(folder / f".{model.name}.lock"):
+            if not _is_converted_from(path, model):
+                for leftover in folder.glob(f".{model.name}-*"):  # of a process that was killed
+                    shutil.rmtree(leftover, ignore_errors=True)
+                with _original_file(model, folder) as original:
+                    convert(original, model.card, path)
     except OSError as error:
         raise OutputError(
-            f"the folder for models cannot be written ({error.strerror or error})",
+            f"the cache folder for models cannot be written ({error.strerror or error})",
             subject=folder,
             next_step=f"Set the environment variable {CACHE_VARIABLE} to a folder of yours.",
         ) from error
     return path
 
 
-def _made_of(path: Path, named: Named) -> bool:
-    """Whether a model with its sidecar was converted from this very file."""
+def _is_converted_from(path: Path, model: HubModel) -> bool:
+    """Tell whether a model file and its sidecar exist and were converted from this very original."""
     try:
         values = json.loads(sidecar_of(path).read_text(encoding="utf-8"))
-        return path.is_file() and values.get("converted_from") == named.sha256
+        return path.is_file() and values.get("converted_from") == model.sha256
     except (OSError, ValueError, AttributeError):
         return False
 
 
 @contextmanager
-def _original(named: Named, folder: Path) -> Iterator[Path]:
-    """The file as its authors published it: on this machine, or downloaded for as long as it is needed."""
-    found = find_local(named, (folder, KAGGLE))
+def _original_file(model: HubModel, folder: Path) -> Iterator[Path]:
+    """Yield the file as its authors published it: one on this machine, or a temporary download."""
+    found = find_local_copy(model, (folder, KAGGLE))
     if found is not None:
         yield found
         return
-    with tempfile.TemporaryDirectory(dir=folder, prefix=f".{named.name}-") as temporary:
-        path = Path(temporary) / f"model{named.ending}"
-        _download(named, path)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=f".{model.name}-") as temporary:
+        path = Path(temporary) / f"model{model.suffix}"
+        _download(model, path)
         yield path
 
 
-def find_local(named: Named, folders: tuple[Path, ...]) -> Path | None:
-    """A file below these folders that is the wanted one by size and SHA-256, whatever its name."""
+def find_local_copy(model: HubModel, folders: tuple[Path, ...]) -> Path | None:
+    """Search these folders recursively for the file by size and SHA-256, whatever its name.
+
+    A folder is given up after ``_MAX_FILES_SEARCHED`` files.
+    """
     for folder in folders:
-        seen = 0
+        searched = 0
         for place, _, names in os.walk(folder):
             for name in sorted(names):
-                seen += 1
+                searched += 1
                 path = Path(place) / name
-                if path.suffix == named.ending and _is(path, named):
+                if path.suffix == model.suffix and _is_original(path, model):
                     return path
-            if seen > _LARGEST_TREE:
+            if searched > _MAX_FILES_SEARCHED:
                 break
     return None
 
 
-def _is(path: Path, named: Named) -> bool:
+def _is_original(path: Path, model: HubModel) -> bool:
     try:
-        return path.is_file() and path.stat().st_size == named.size and _sha256(path) == named.sha256
+        return path.is_file() and path.stat().st_size == model.size and sha256_of(path) == model.sha256
     except OSError:
         return False
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _download(named: Named, path: Path) -> None:
-    """Fetch from the first address that answers with the right file."""
+def _download(model: HubModel, path: Path) -> None:
+    """Download from the first address that answers with the right file."""
     failures = []
-    wrong = None
-    for url in named.urls:
+    wrong_file: HashMismatch | NotAModel | None = None
+    for url in model.urls:
         try:
-            _fetch(url, path, named)
+            _fetch(url, path, model)
             return
         except (HashMismatch, NotAModel) as error:
-            wrong = error
+            wrong_file = error
             failures.append(f"{url}: {error.cause}")
-        except _failures() as error:
+        except _network_errors() as error:
             failures.append(f"{url}: {type(error).__name__}: {str(error)[:120]}")
         path.unlink(missing_ok=True)
-    if wrong is not None:
-        raise wrong
+    if wrong_file is not None:
+        raise wrong_file
     raise ModelIncomplete(
         f"it is not on this machine and could not be downloaded ({'; '.join(failures)})",
-        subject=named.name,
+        subject=model.name,
         next_step=(
-            f"Go online, or get the file of {named.size:,} bytes in another way and put it into "
-            f"{cache_folder()} under any name that ends in {named.ending}."
+            f"Go online, or get the file of {model.size:,} bytes in another way and put it into "
+            f"{cache_folder()} under any name that ends in {model.suffix}."
         ),
     )
 
 
-def _fetch(url: str, path: Path, named: Named) -> None:
+def _fetch(url: str, path: Path, model: HubModel) -> None:
     import pooch
     from tqdm.auto import tqdm
 
-    with tqdm(desc=named.name, unit="B", unit_scale=True, disable=None) as bar, open(path, "wb") as file:
-        limited = _Limited(file, named)
-        pooch.HTTPDownloader(progressbar=_Progress(bar), chunk_size=_CHUNK, timeout=TIMEOUT)(
+    with tqdm(desc=model.name, unit="B", unit_scale=True, disable=None) as bar, open(path, "wb") as file:
+        limited = _LimitedFile(file, model)
+        pooch.HTTPDownloader(progressbar=_ProgressBar(bar), chunk_size=_CHUNK_BYTES, timeout=TIMEOUT)(
             url, limited, None
         )
     size = path.stat().st_size
-    if size != named.size:
-        raise _wrong_size(f"{size:,} bytes", named, path.read_bytes()[:64])
-    digest = _sha256(path)
-    if digest != named.sha256:
+    if size != model.size:
+        raise _wrong_size(f"{size:,} bytes", model, path.read_bytes()[:64])
+    digest = sha256_of(path)
+    if digest != model.sha256:
         raise HashMismatch(
-            f"what was downloaded has the SHA-256 {digest[:12]}…, not {named.sha256[:12]}…",
-            subject=named.name,
-            next_step="Its authors may have changed the file; use it by path if you trust it.",
+            f"the download has the SHA-256 {digest[:12]}…, not {model.sha256[:12]}…",
+            subject=model.name,
+            next_step="Its authors may have changed the file; load it by path if you trust it.",
         )
 
 
-class _Limited:
-    """A file that takes no more bytes than the model has."""
+class _LimitedFile:
+    """A file that accepts no more bytes than the model has."""
 
-    def __init__(self, file, named: Named) -> None:
-        self._file, self._named, self._written = file, named, 0
+    def __init__(self, file: BinaryIO, model: HubModel) -> None:
+        self._file, self._model, self._written = file, model, 0
 
     def write(self, data: bytes) -> int:
         self._written += len(data)
-        if self._written > self._named.size:
-            raise _wrong_size(f"more than {self._named.size:,} bytes", self._named, b"")
+        if self._written > self._model.size:
+            raise _wrong_size(f"more than {self._model.size:,} bytes", self._model, b"")
         return self._file.write(data)
 
     def flush(self) -> None:
         self._file.flush()
 
 
-class _Progress:
-    """What pooch moves forward, on a bar of tqdm."""
+class _ProgressBar:
+    """The progress bar interface that pooch calls, drawn by tqdm."""
 
-    def __init__(self, bar) -> None:
+    def __init__(self, bar: tqdm) -> None:
         self._bar = bar
         self.total: float = 0
 
@@ -251,26 +252,27 @@ class _Progress:
         self._bar.update(amount)
 
     def reset(self) -> None:
-        # pooch resets a finished bar and fills it once more; this one is full.
+        # pooch resets a finished bar and fills it once more; this one stays full.
         self.update = lambda amount: None  # type: ignore[method-assign]
 
     def close(self) -> None:
         self._bar.close()
 
 
-def _failures() -> tuple[type[BaseException], ...]:
+def _network_errors() -> tuple[type[BaseException], ...]:
     import requests
 
     return (requests.RequestException, ConnectionError, TimeoutError, ValueError)
 
 
-def _wrong_size(what: str, named: Named, head: bytes) -> NotAModel:
+def _wrong_size(what: str, model: HubModel, head: bytes) -> NotAModel:
+    """Make the error for a download of another size; ``head`` are its first bytes."""
     if head.startswith(b"version https://git-lfs"):
         what = "a Git LFS pointer"
     elif head.lstrip()[:1] == b"<":
         what = "a web page"
     return NotAModel(
-        f"what was downloaded is {what}, not the {named.size:,} bytes of the model",
-        subject=named.name,
-        next_step="Try again later, or get the file in another way and name its path.",
+        f"the download is {what}, not the {model.size:,} bytes of the model",
+        subject=model.name,
+        next_step="Try again later, or get the file in another way and load it by path.",
     )

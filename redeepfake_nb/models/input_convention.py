@@ -1,8 +1,7 @@
-"""What a model without a sidecar was probably fed, read from its configuration: for a question, never for a
-score.
+"""Infer the likely preprocessing of a model without a sidecar, to suggest it in an error message.
 
-The file states its input's size, whether it rescales pixels itself, and its last activation. It does not
-state the colour order, nor which class a high output means.
+A model file states its input size, whether it rescales pixels, and its last activation. It states neither the
+colour order nor which class a high output means, so nothing inferred here is ever used for a score.
 """
 
 from __future__ import annotations
@@ -12,73 +11,96 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelIncomplete
-from .named_architectures import KNOWN_HABITS
-from .serialization.allowlist import objects
+from .card import Output
+from .named_architectures import PUBLISHED_CONVENTIONS
+from .serialization.allowlist import serialized_objects
 
-_OUTPUTS = {"sigmoid": "probability", "softmax": "softmax"}
+_OUTPUTS: dict[str, Output] = {"sigmoid": "probability", "softmax": "softmax"}
 _SCALING_FUNCTIONS = ("math.truediv", "math.divide", "nn.bias_add")
 
 
 @dataclass(frozen=True)
-class Likely:
-    """The likely answers, as they would stand in a call, and the reasons for them."""
+class InferredConvention:
+    """The likely arguments of ``load_model``, and the reasons for them.
+
+    Parameters
+    ----------
+    size
+        Side of the input in pixels; ``None`` where it is not fixed.
+    value_range
+        Pixel values of black and white.
+    output
+        Kind of output.
+    reasons
+        One clause for each.
+    """
 
     size: int | None
     value_range: tuple[float, float]
-    output: str
+    output: Output
     reasons: tuple[str, ...]
 
 
-def likely_habits(config: dict[str, Any]) -> Likely:
-    """Read the likely habits from a configuration of Keras 2 or 3."""
+def infer_convention(config: dict[str, Any]) -> InferredConvention:
+    """Infer the likely preprocessing and output from a Keras 2 or 3 configuration."""
     size, reasons = _input_size(config), []
     reasons.append(f"its input is {size} x {size} px" if size else "its input has no fixed size")
-    scaling = _scaling(config)
+    scaling = _find_scaling(config)
     if scaling:
         reasons.append(f"it has {scaling} for pixels from 0 to 255")
     else:
-        reasons.append("it does not rescale pixels, so they were probably divided by 255 before")
+        reasons.append("it does not rescale pixels, so they were probably divided by 255 beforehand")
     activation = _last_activation(config)
     output = _OUTPUTS.get(str(activation), "logit")
     reasons.append(f"it ends in {activation}" if activation else "it ends without an activation")
-    return Likely(size, (0, 255) if scaling else (0, 1), output, tuple(reasons))
+    return InferredConvention(size, (0, 255) if scaling else (0, 1), output, tuple(reasons))
 
 
-def ask(path: Path, config: dict[str, Any] | None, architecture: object) -> ModelIncomplete:
-    """The question to put where habits or architecture are not known, with the likely answer."""
+def missing_convention_error(
+    path: Path, config: dict[str, Any] | None, architecture: object
+) -> ModelIncomplete:
+    """Make the error for a model whose preprocessing or architecture is not known, with the likely answer.
+
+    Parameters
+    ----------
+    config
+        The model's configuration; ``None`` for a weights-only file.
+    architecture
+        What the caller or the sidecar gave.
+    """
     given = "" if architecture is None else f', architecture="{architecture}"'
     if config is None and (architecture is None or architecture == "unknown"):
         return ModelIncomplete(
             "it holds weights without an architecture, and no sidecar names one",
             subject=path,
-            next_step='Say what it is: load_model(path, architecture="EfficientNetB4", preprocessing=..., '
+            next_step='Name it: load_model(path, architecture="EfficientNetB4", preprocessing=..., '
             'positive_class=...), with a name that build_model knows or "Meso4", or with a Keras model.',
         )
-    known = KNOWN_HABITS.get(str(architecture))
+    published = PUBLISHED_CONVENTIONS.get(str(architecture))
     if config is not None:
-        likely = likely_habits(config)
-    elif known:
-        likely = Likely(*known, ("this network was published so",))
+        likely = infer_convention(config)
+    elif published:
+        likely = InferredConvention(*published, ("this network was published with these values",))
     else:
-        likely = Likely(None, (0, 255), "logit", ("networks of build_model are fed so",))
+        likely = InferredConvention(None, (0, 255), "logit", ("networks of build_model take these values",))
     low, high = likely.value_range
     return ModelIncomplete(
         "it has no sidecar, so its colour order, value range and the meaning of its output are unknown",
         subject=path,
         next_step=(
-            f"Say them; likely is: load_model(path{given}, preprocessing=Preprocessing("
+            f"Give them; probably: load_model(path{given}, preprocessing=Preprocessing("
             f'input_size={likely.size or "..."}, color_order="RGB", value_range=({low:g}, {high:g})), '
             f'output="{likely.output}", positive_class="fake" or "real"), since {"; ".join(likely.reasons)}. '
-            "Not in the file, so ask its author: "
-            'the colour order ("BGR" is usual where OpenCV read the pictures) '
+            "Two things are not in the file, so ask its author: "
+            'the colour order ("BGR" is usual where OpenCV read the images) '
             "and which class a high output means."
         ),
     )
 
 
 def _input_size(config: Any) -> int | None:
-    """The side of the first input that a configuration states."""
-    for node in _in_order(config):
+    """Return the side in pixels of the first input that a configuration states."""
+    for node in _objects_in_order(config):
         inner = node.get("config")
         if not isinstance(inner, dict):
             continue
@@ -88,9 +110,9 @@ def _input_size(config: Any) -> int | None:
     return None
 
 
-def _scaling(config: Any) -> str | None:
-    """A layer that brings pixels of 0 to 255 into a network's range."""
-    for node in objects(config):
+def _find_scaling(config: Any) -> str | None:
+    """Describe the layer that maps pixels of 0 to 255 into the network's range; ``None`` if there is none."""
+    for node in serialized_objects(config):
         inner = node.get("config")
         if node["class_name"] in ("Rescaling", "Normalization"):
             scale = inner.get("scale", 0) if isinstance(inner, dict) else 0
@@ -102,16 +124,17 @@ def _scaling(config: Any) -> str | None:
 
 
 def _last_activation(config: Any) -> str | None:
-    """Name of the activation of the layer a model ends in."""
+    """Return the name of the activation of a model's last layer."""
     while isinstance(config, dict):
         inner = config.get("config")
-        layers = inner.get("layers") if isinstance(inner, dict) else None
-        if not layers:
+        if not isinstance(inner, dict) or not inner.get("layers"):
             break
-        ends = inner.get("output_layers")
-        while isinstance(ends, list) and ends and isinstance(ends[0], list):
-            ends = ends[0]
-        named = [node for node in layers if isinstance(node, dict) and ends and node.get("name") == ends[0]]
+        layers, outputs = inner["layers"], inner.get("output_layers")
+        while isinstance(outputs, list) and outputs and isinstance(outputs[0], list):
+            outputs = outputs[0]
+        named = [
+            node for node in layers if isinstance(node, dict) and outputs and node.get("name") == outputs[0]
+        ]
         config = (named or layers)[-1]
     if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
         return None
@@ -123,8 +146,8 @@ def _last_activation(config: Any) -> str | None:
     return activation if isinstance(activation, str) else None
 
 
-def _in_order(node: Any) -> list[dict[str, Any]]:
-    """Serialised objects in the order they are written."""
+def _objects_in_order(node: Any) -> list[dict[str, Any]]:
+    """Return all serialised objects of a configuration in the order in which they are written."""
     found, waiting = [], [node]
     while waiting:
         node = waiting.pop()

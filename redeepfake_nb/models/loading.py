@@ -1,8 +1,7 @@
-"""Model files <-> classifiers: load, save, and the model that ships."""
+"""Load classifiers from model files, save them, and find the model that ships with the package."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from dataclasses import replace
@@ -12,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import HashMismatch, ModelIncomplete, OutputError, UnsafeModel
 from ..faces.preprocessing import Preprocessing
+from ..utils.hashing import sha256_of
 from .card import Card, Output, PositiveClass, read_sidecar, sidecar_of
 from .classifier import Classifier
-from .graph import output_of
-from .hub import NAMED, converted
-from .input_convention import ask
-from .named_architectures import build_named
-from .serialization.archive import deflate, describe, replace_both
-from .serialization.build import Read, fill_weights, read_model
+from .graph import infer_output
+from .hub import HUB_MODELS, cached_model
+from .input_convention import missing_convention_error
+from .named_architectures import build_for_weights
+from .serialization.archive import compress, describe, replace_both
+from .serialization.build import LoadedModel, fill_weights, read_model
 
 if TYPE_CHECKING:
     import keras
@@ -28,16 +28,13 @@ if TYPE_CHECKING:
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-# ------------------------------------------------------------------ files
-
-
 def default_model_path() -> Path:
-    """The model that ships: inside an installed package, or in ``models/`` of a checkout.
+    """Return the path of the model that ships: in an installed package, or in ``models/`` of a checkout.
 
     Raises
     ------
     ModelIncomplete
-        Neither is there.
+        It is in neither.
     """
     for folder in (_PACKAGE / "_models", _PACKAGE.parent / "models"):
         if (folder / "default.keras").is_file():
@@ -47,12 +44,6 @@ def default_model_path() -> Path:
         subject="default.keras",
         next_step="Install redeepfake_nb again, or give load_model a path.",
     )
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_model(
@@ -65,7 +56,7 @@ def load_model(
     trust: bool = False,
     sha256: str | None = None,
 ) -> Classifier:
-    """Load a model with its habits.
+    """Load a classifier: a model file, and the preprocessing that its sidecar states.
 
     Parameters
     ----------
@@ -74,36 +65,37 @@ def load_model(
         downloaded once (:mod:`redeepfake_nb.models.hub`); ``None`` for the model that ships. The sidecar is
         the file with the same name that ends in ``.json``.
     preprocessing, positive_class
-        Override the sidecar; must be given where there is none.
+        Override the sidecar; required where there is none.
     output
-        Overrides the sidecar. Where neither says it, it is read from the model's last activation.
+        Overrides the sidecar; where neither states it, it is inferred from the model's last activation.
     architecture
-        For files that hold weights alone: a name that :func:`redeepfake_nb.build_model` knows, ``"Meso4"``,
-        or a Keras 3 model to be filled. A sidecar's ``architecture`` serves as well.
+        For weights-only files: a name that :func:`redeepfake_nb.build_model` knows, ``"Meso4"``, or a Keras 3
+        model to be filled. By default the sidecar's ``architecture``.
     trust
-        Load what is beyond the lists in :mod:`redeepfake_nb.models.serialization.allowlist` too: code in the file (Lambda) then
-        RUNS, with all your rights. Needs ``sha256``; stands in every report.
+        Also load classes that are not on the lists of
+        :mod:`redeepfake_nb.models.serialization.allowlist`: code in the file (Lambda layers) then RUNS, with
+        all your rights. Requires ``sha256``; every report mentions it.
     sha256
-        What the file must hash to.
+        The SHA-256 that the file must have, hexadecimal.
 
     Raises
     ------
     ModelIncomplete
-        No such file, or the model's habits or architecture are not known; the message says what to give.
+        No such file, or preprocessing or architecture are not known; the message says what to give.
     NotAModel
-        Something else under that name, or a damaged file.
+        Another kind of file, or a damaged one.
     UnsafeModel
-        It asks for code, other files, or more memory than a model needs.
+        The file asks for code, other files, or more memory than a model needs.
     HashMismatch
-        The file is not the one the sidecar or ``sha256`` speaks of.
+        The file does not have the SHA-256 of the sidecar or of ``sha256``.
     UnsuitableModel
         It loads, but is no binary face classifier.
     """
-    if isinstance(name_or_path, str) and name_or_path in NAMED:
-        _check_hash(NAMED[name_or_path].sha256, sha256, name_or_path, "the call")
+    if isinstance(name_or_path, str) and name_or_path in HUB_MODELS:
+        _check_hash(HUB_MODELS[name_or_path].sha256, sha256, name_or_path, "the call")
         sha256 = None
     path = model_path(name_or_path)
-    described = describe(path)
+    description = describe(path)
     digest = sha256_of(path)
     card = read_sidecar(path)
     _check_hash(digest, sha256, path, "the call")
@@ -114,45 +106,44 @@ def load_model(
             subject=path,
             next_step="Get it from the model's author and give it: load_model(..., trust=True, sha256=...).",
         )
-    if isinstance(architecture, str) or (architecture is None and described.config is None and card):
-        # A card says more than the name: "EfficientNetB4, 17,000,000 weights".
-        architecture = (architecture or card.architecture).split(",")[0].strip()
+    if architecture is None and description.config is None and card is not None:
+        architecture = card.architecture
+    if isinstance(architecture, str):
+        # A card may say more than the name: "EfficientNetB4, 17,000,000 weights".
+        architecture = architecture.split(",")[0].strip()
+    output_known = output is not None or card is not None
     if card is None:
         if preprocessing is None or positive_class is None:
-            raise ask(path, described.config, architecture)
-        card = Card(name=path.stem, preprocessing=preprocessing, positive_class=positive_class)
-        said = output is not None
-    else:
-        said = True
-    changes: dict[str, Any] = {"sha256": digest}
-    for key, value in (
-        ("preprocessing", preprocessing), ("positive_class", positive_class), ("output", output)
-    ):  # fmt: skip
-        if value is not None:
-            changes[key] = value
-    card = replace(card, **changes)
-    if described.config is not None:
+            raise missing_convention_error(path, description.config, architecture)
+        card = Card(name=path.stem)
+    given: dict[str, Any] = {
+        "preprocessing": preprocessing,
+        "positive_class": positive_class,
+        "output": output,
+    }
+    card = replace(card, sha256=digest, **{key: value for key, value in given.items() if value is not None})
+    if description.config is not None:
         if architecture is not None:
             raise ValueError(f"{path.name} has an architecture of its own; leave architecture out")
-        read = read_model(path, described, trust)
+        loaded = read_model(path, description, trust)
     else:
-        read = _filled(path, architecture, card.preprocessing.input_size)
+        loaded = _load_weights(path, architecture, card.preprocessing.input_size)
         if isinstance(architecture, str):
             card = replace(card, architecture=architecture)
-    if not said:
-        card = replace(card, output=output_of(read.model))
-    return Classifier(read.model, replace(card, trusted=read.trusted))
+    if not output_known:
+        card = replace(card, output=infer_output(loaded.model))
+    return Classifier(loaded.model, replace(card, trusted=loaded.trusted))
 
 
-def _filled(path: Path, architecture: str | keras.Model | None, input_size: int) -> Read:
-    """A network of that name, or the given one, with the weights of a file."""
+def _load_weights(path: Path, architecture: str | keras.Model | None, input_size: int) -> LoadedModel:
+    """Fill the network of that name, or the given one, with the weights of a file."""
     if architecture is None or architecture == "unknown":
-        raise ask(path, None, None)
+        raise missing_convention_error(path, None, None)
     model = architecture
     if isinstance(architecture, str):
-        model = build_named(architecture, path, input_size)
+        model = build_for_weights(architecture, path, input_size)
     fill_weights(model, path)
-    return Read(model)
+    return LoadedModel(model)
 
 
 def _check_hash(digest: str, expected: str | None, subject: object, source: str) -> None:
@@ -160,70 +151,78 @@ def _check_hash(digest: str, expected: str | None, subject: object, source: str)
         raise HashMismatch(
             f"its SHA-256 is {digest[:12]}…, but {source} says {expected[:12]}…",
             subject=subject,
-            next_step="Copy the file and its sidecar again from where they came.",
+            next_step="Copy the file and its sidecar again from their source.",
         )
 
 
 def _convert(original: Path, card: Card, destination: Path) -> None:
-    """A file that needs translating -> one of ours, so that translating is done once."""
-    read = read_model(original, describe(original))
-    save_model(Classifier(read.model, replace(card, converted_from=sha256_of(original))), destination)
+    """Write a downloaded file as a Keras 3 file with a sidecar, so that it is translated only once."""
+    loaded = read_model(original, describe(original))
+    save_model(Classifier(loaded.model, replace(card, converted_from=sha256_of(original))), destination)
 
 
 def read_card(name_or_path: str | Path | None = None) -> Card:
-    """The card of a model with its file's SHA-256; the model itself is not loaded.
+    """Read a model's card and add its file's SHA-256, without loading the model.
 
-    ``name_or_path`` and the errors are those of :func:`load_model`, as far as they can be told from outside.
+    Parameters
+    ----------
+    name_or_path
+        As for :func:`load_model`.
+
+    Raises
+    ------
+    ModelIncomplete, NotAModel, UnsafeModel, HashMismatch
+        As :func:`load_model`, as far as the configuration and the sidecar show it.
     """
     path = model_path(name_or_path)
-    described = describe(path)
+    description = describe(path)
     digest = sha256_of(path)
     card = read_sidecar(path)
     if card is None:
-        raise ask(path, described.config, None)
+        raise missing_convention_error(path, description.config, None)
     _check_hash(digest, card.sha256, path, "its sidecar")
     return replace(card, sha256=digest)
 
 
 def model_path(name_or_path: str | Path | None) -> Path:
-    """The file of a path, of a name of :mod:`redeepfake_nb.models.hub`, or of the model that ships."""
-    if isinstance(name_or_path, str) and name_or_path in NAMED:
-        return converted(NAMED[name_or_path], _convert)
+    """Return the file of a path, of a name of :mod:`redeepfake_nb.models.hub`, or of the model that ships."""
+    if isinstance(name_or_path, str) and name_or_path in HUB_MODELS:
+        return cached_model(HUB_MODELS[name_or_path], _convert)
     return default_model_path() if name_or_path is None else Path(name_or_path)
 
 
 @lru_cache(maxsize=1)
 def default_classifier() -> Classifier:
-    """The model that ships, loaded once per process."""
+    """Load the model that ships, once per process."""
     return load_model()
 
 
 def save_model(classifier: Classifier, path: str | Path) -> Path:
-    """Write a model and its sidecar; both are complete or neither is there.
+    """Write a model and its sidecar; after a failure neither is there.
 
     Parameters
     ----------
     path
-        Ends in ``.keras``. The sidecar lies beside it and holds the file's SHA-256.
+        Path that ends in ``.keras``. The sidecar lies beside it and holds the file's SHA-256.
 
     Raises
     ------
     OutputError
-        It cannot be written.
+        The files cannot be written.
     ValueError
-        Another ending.
+        Another suffix.
     """
     path = Path(path)
     if path.suffix != ".keras":
-        raise ValueError(f"models are saved as .keras files, not {path.suffix or 'without ending'}")
-    # as_logit_model has already turned the output into a logit that means fake.
+        raise ValueError(f"models are saved as .keras files, not {path.suffix or 'without a suffix'}")
+    # The classifier's network returns a logit that means fake, whatever the original file returned.
     card = replace(classifier.card, output="logit", positive_class="fake")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
             weights = Path(folder) / path.name
             classifier.keras_model.save(weights)
-            deflate(weights)
+            compress(weights)
             card = replace(card, sha256=sha256_of(weights))
             sidecar = Path(folder) / sidecar_of(path).name
             sidecar.write_text(json.dumps(card.to_dict(), indent=2) + "\n", encoding="utf-8")

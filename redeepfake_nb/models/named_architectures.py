@@ -1,9 +1,9 @@
-"""Networks that files of weights alone may be for, built by name: those of ``build_model``, and Meso4."""
+"""Build the network that a weights-only file belongs to, by name: those of ``build_model``, and Meso4."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import ModelIncomplete
 from ..utils.keras_backend import import_keras
@@ -13,27 +13,38 @@ from .serialization.hdf5 import open_store
 if TYPE_CHECKING:
     import keras
 
+    from .card import Output
 
 MESO4 = "Meso4"
-# Name -> (input size, value range, output), as published; a high output of Meso4 means real.
-KNOWN_HABITS = {MESO4: (256, (0, 1), "probability")}
 
 
-def build_named(name: str, path: Path, input_size: int) -> keras.Model:
-    """An empty network for the weights in ``path``.
+class Convention(NamedTuple):
+    """Input size in pixels, value range and kind of output with which a network was published."""
 
-    The head's widths are read from the file, since the name does not tell them.
+    size: int
+    value_range: tuple[float, float]
+    output: Output
+
+
+# A high output of Meso4 means real.
+PUBLISHED_CONVENTIONS = {MESO4: Convention(256, (0, 1), "probability")}
+
+
+def build_for_weights(name: str, path: Path, input_size: int) -> keras.Model:
+    """Build the network of that name, uninitialized, for the weights in ``path``.
+
+    The widths of the head are read from the file, because the name does not tell them.
 
     Raises
     ------
     ModelIncomplete
-        No network of that name is known, or it does not take this size.
+        No network of that name is known, or it does not take this input size.
     """
     try:
         if name == MESO4:
             return meso4(input_size)
         if name in BACKBONES:
-            return build_model(name, head=_head(path), input_size=input_size)
+            return build_model(name, head=_read_head(path), input_size=input_size)
         if all(part in OWN for part in name.split("+")):
             return build_model(name, input_size=input_size)
     except ValueError as error:
@@ -46,8 +57,10 @@ def build_named(name: str, path: Path, input_size: int) -> keras.Model:
 
 
 def meso4(input_size: int = 256) -> keras.Model:
-    """Meso4, after D. Afchar, V. Nozick, J. Yamagishi, I. Echizen, "MesoNet: a Compact Facial Video Forgery
-    Detection Network", WIFS 2018. (N, S, S, 3) RGB 0..1 -> (N, 1) probability that a face is *real*.
+    """Build Meso4: (N, S, S, 3) RGB 0..1 -> (N, 1) probability that a face is *real*.
+
+    D. Afchar, V. Nozick, J. Yamagishi, I. Echizen, "MesoNet: a Compact Facial Video Forgery Detection
+    Network", WIFS 2018.
     """
     import_keras()
     import keras
@@ -63,8 +76,8 @@ def meso4(input_size: int = 256) -> keras.Model:
     return keras.Model(image, layers.Dense(1, activation="sigmoid")(layers.Dropout(0.5)(x)), name="meso4")
 
 
-def _head(path: Path) -> Head:
-    """The head that ``build_model`` put on a backbone: its dense layers are the only ones without a bias."""
+def _read_head(path: Path) -> Head:
+    """Read the widths of ``build_model``'s head: its dense layers are the only ones without a bias."""
     with open_store(path) as store:
         shapes = store.shapes
     if any(name.startswith("layers/") for name in shapes):

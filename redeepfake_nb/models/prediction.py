@@ -1,4 +1,4 @@
-"""Faces and a classifier -> scores."""
+"""Score faces with a classifier: logits, P(fake) and labels."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Prediction:
     Parameters
     ----------
     face
-        What was scored, with its frame.
+        The face that was scored, with its frame.
     logit
         The model's output before the sigmoid; positive means fake.
     temperature
-        The logit is divided by it before the sigmoid; ``None`` where the model was never calibrated.
+        Divisor of the logit before the sigmoid; ``None`` where the model was never calibrated.
     threshold
-        The model's cut on P(fake).
+        The model's threshold on P(fake).
     """
 
     face: Face
@@ -44,17 +44,17 @@ class Prediction:
 
     @property
     def probability(self) -> float:
-        """P(fake), 0..1; a calibrated probability only where ``temperature`` is known."""
+        """P(fake), 0..1; a calibrated probability only where ``temperature`` is not ``None``."""
         return probability(self.logit, self.temperature)
 
     def label(self, threshold: float | None = None) -> Label:
-        """``"fake"`` where P(fake) reaches the threshold (default: the model's own), else ``"real"``."""
-        cut = self.threshold if threshold is None else threshold
-        return "fake" if self.probability >= cut else "real"
+        """Return ``"fake"`` if P(fake) reaches the threshold (default: the model's own), else ``"real"``."""
+        threshold = self.threshold if threshold is None else threshold
+        return "fake" if self.probability >= threshold else "real"
 
 
 def predict(classifier: Classifier, faces: Sequence[Face], *, batch_size: int = 32) -> list[Prediction]:
-    """Score faces.
+    """Score faces with a classifier.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def predict(classifier: Classifier, faces: Sequence[Face], *, batch_size: int = 
     faces
         From :func:`redeepfake_nb.find_faces` or ``Face.whole(frame)``; may be empty.
     batch_size
-        Faces per call of the network; bounds memory, does not change scores.
+        Faces per forward pass; bounds memory, does not change scores.
 
     Returns
     -------

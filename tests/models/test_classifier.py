@@ -1,4 +1,4 @@
-"""Models keep their habits, and nothing but a plain Keras classifier is loaded."""
+"""Classifiers, their cards, and their files: nothing but a plain Keras classifier is loaded."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ import pytest
 from redeepfake_nb import (
     Card,
     Classifier,
+    Face,
+    Frame,
     HashMismatch,
     ModelIncomplete,
     NotAModel,
@@ -26,13 +28,14 @@ from redeepfake_nb import (
     UnsafeModel,
     UnsuitableModel,
     load_model,
+    predict,
     save_model,
 )
-from redeepfake_nb.models import classifier as classifier_module
 from redeepfake_nb.models import loading
+from redeepfake_nb.models.classifier import probe_images
 from redeepfake_nb.models.graph import is_cut
 
-HABITS = {"preprocessing": Preprocessing(input_size=8), "positive_class": "fake"}
+INPUT = {"preprocessing": Preprocessing(input_size=8), "positive_class": "fake"}
 
 
 def tiny(activation: str | None = None) -> keras.Model:
@@ -156,11 +159,55 @@ def test_a_model_that_gives_everything_the_same_score(lost: bool, tmp_path: Path
 
 
 @pytest.mark.parametrize("size", [8, 13])
-def test_trial_pictures_differ_and_lie_in_range(size: int) -> None:
-    pictures = classifier_module._trial_pictures(Preprocessing(input_size=size, value_range=(-1, 1)))
-    assert pictures.shape == (4, size, size, 3)
-    assert (pictures.min(), pictures.max()) == (-1, 1)
-    assert len({picture.tobytes() for picture in pictures}) == 4
+def test_probe_images_differ_and_lie_in_range(size: int) -> None:
+    images = probe_images(Preprocessing(input_size=size, value_range=(-1, 1)))
+    assert images.shape == (6, size, size, 3)
+    assert (images.min(), images.max()) == (-1, 1)
+    assert len({image.tobytes() for image in images}) == 6
+
+
+def test_the_card_is_the_only_truth(classifier: Classifier, batch: np.ndarray) -> None:
+    card = replace(classifier.card, name="other", threshold=0.9, temperature=2.0, sha256="0" * 64, shift=1.0)
+    other = classifier.with_card(card)
+    assert other.card == card
+    assert (other.name, other.threshold, other.temperature) == ("other 1", 0.9, 2.0)
+    assert other.sha256 == "0" * 64
+    assert other.keras_model is classifier.keras_model
+    np.testing.assert_array_equal(other.logits(batch), classifier.logits(batch) + np.float32(1))
+    assert (classifier.name, classifier.threshold, classifier.card.shift) == ("brightness 1", 0.6, 0.0)
+    (prediction,) = predict(other, [Face.whole(Frame(np.zeros((40, 40, 3), np.uint8)))])
+    assert (prediction.threshold, prediction.temperature) == (0.9, 2.0)
+
+
+@pytest.mark.parametrize("name", ["card", "name", "preprocessing", "threshold", "temperature", "sha256"])
+def test_properties_of_the_card_cannot_be_assigned(classifier: Classifier, name: str) -> None:
+    with pytest.raises(AttributeError):
+        setattr(classifier, name, getattr(classifier, name))
+
+
+def test_another_card_with_mirror_scores_both_sides() -> None:
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(1)])
+    plain = Classifier(model, Card(preprocessing=Preprocessing(input_size=8)))
+    mirrored = plain.with_card(replace(plain.card, mirror=True))
+    x = np.random.default_rng(0).random((3, 8, 8, 3)).astype(np.float32)
+    expected = (plain.logits(x) + plain.logits(x[:, :, ::-1])) / 2
+    np.testing.assert_allclose(mirrored.logits(x), expected, rtol=1e-5)
+
+
+def test_another_card_must_fit_the_network(classifier: Classifier) -> None:
+    with pytest.raises(UnsuitableModel, match="its preprocessing says 16"):
+        classifier.with_card(replace(classifier.card, preprocessing=Preprocessing(input_size=16)))
+    for change in ({"output": "probability"}, {"positive_class": "real"}):
+        with pytest.raises(ValueError, match="output and positive_class"):
+            classifier.with_card(replace(classifier.card, **change))
+
+
+def test_a_card_may_state_what_the_network_returns(batch: np.ndarray) -> None:
+    card = Card(preprocessing=Preprocessing(input_size=8), output="probability", positive_class="real")
+    classifier = Classifier(tiny("sigmoid"), card)
+    other = classifier.with_card(replace(card, output="logit", positive_class="fake"))
+    x = batch[:2, :8, :8]
+    np.testing.assert_array_equal(other.logits(x), classifier.logits(x))
 
 
 def test_an_input_of_another_size_is_named() -> None:
@@ -209,10 +256,10 @@ def test_output_and_class_are_turned_when_saved(tmp_path: Path) -> None:
     np.testing.assert_allclose(loaded.logits(x), classifier.logits(x), atol=1e-6)
 
 
-def test_hdf5_with_habits_from_the_call(tmp_path: Path) -> None:
+def test_hdf5_with_preprocessing_from_the_call(tmp_path: Path) -> None:
     model, path = tiny("sigmoid"), tmp_path / "model.h5"
     save_quietly(model, path)
-    loaded = load_model(path, output="probability", **HABITS)
+    loaded = load_model(path, output="probability", **INPUT)
     x = np.ones((1, 8, 8, 3), np.float32)
     p = float(np.asarray(model(x))[0, 0])
     assert loaded.logits(x)[0] == pytest.approx(np.log(p / (1 - p)), abs=1e-5)
@@ -261,7 +308,7 @@ def test_what_is_no_model_is_named(tmp_path: Path, data: bytes, message: str) ->
     path = tmp_path / ("model.h5" if b"HDF" in data else "model.keras")
     path.write_bytes(data)
     with pytest.raises(NotAModel, match=message):
-        load_model(path, **HABITS)
+        load_model(path, **INPUT)
 
 
 def test_folders_and_nothing(tmp_path: Path) -> None:
@@ -276,21 +323,21 @@ def test_an_archive_of_something_else(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
     with pytest.raises(NotAModel, match="without a Keras configuration"):
-        load_model(path, **HABITS)
+        load_model(path, **INPUT)
 
 
 def test_a_cut_file(saved: Path) -> None:
     saved.with_suffix(".json").unlink()
     saved.write_bytes(saved.read_bytes()[:-200])
     with pytest.raises(NotAModel, match="damaged or cut short"):
-        load_model(saved, **HABITS)
+        load_model(saved, **INPUT)
 
 
 def test_weights_alone(tmp_path: Path) -> None:
     path = tmp_path / "model.weights.h5"
     tiny().save_weights(path)
     with pytest.raises(ModelIncomplete, match="without an architecture"):
-        load_model(path, **HABITS)
+        load_model(path, **INPUT)
 
 
 @pytest.mark.parametrize("ending", [".keras", ".h5"])
@@ -308,7 +355,7 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path: Path, ending: str) -> N
     save_quietly(model, path)
     marker.unlink(missing_ok=True)
     with pytest.raises(UnsafeModel, match="Lambda"):
-        load_model(path, **HABITS)
+        load_model(path, **INPUT)
     assert not marker.exists()
 
 
@@ -334,7 +381,7 @@ def test_names_from_elsewhere_are_refused(tmp_path: Path, change: dict, message:
                 data = json.dumps(config).encode()
             new.writestr(name, data)
     with pytest.raises(UnsafeModel, match=message):
-        load_model(path, **HABITS)
+        load_model(path, **INPUT)
 
 
 @pytest.mark.parametrize(("on", "reads"), [(False, True), (None, True), (True, False)])
@@ -355,11 +402,11 @@ def test_options_of_a_later_keras(tmp_path: Path, on: bool | None, reads: bool) 
     if reads:
         batch = np.ones((2, 8, 8, 3), np.float32)
         np.testing.assert_array_equal(
-            load_model(path, **HABITS).logits(batch), load_model(source, **HABITS).logits(batch)
+            load_model(path, **INPUT).logits(batch), load_model(source, **INPUT).logits(batch)
         )
     else:
         with pytest.raises(NotAModel, match="tilted"):
-            load_model(path, **HABITS)
+            load_model(path, **INPUT)
 
 
 def test_hdf5_that_names_code_is_refused(tmp_path: Path) -> None:
@@ -370,7 +417,7 @@ def test_hdf5_that_names_code_is_refused(tmp_path: Path) -> None:
         config["config"]["layers"][1]["module"] = "subprocess"
         file.attrs["model_config"] = json.dumps(config)
     with pytest.raises(UnsafeModel, match="subprocess"):
-        load_model(path, **HABITS)
+        load_model(path, **INPUT)
 
 
 def test_nothing_half_written(
@@ -423,6 +470,7 @@ def test_models_are_saved_as_keras_files(classifier: Classifier, tmp_path: Path)
 # ------------------------------------------------------------------ the model that ships
 
 
+@pytest.mark.slow
 def test_the_model_that_ships_loads_and_is_small() -> None:
     path = loading.default_model_path()
     assert path.stat().st_size < 40 * 2**20

@@ -1,4 +1,4 @@
-"""Other people's models become ours, checked on probe pictures; weights alone, trust, questions."""
+"""Third-party models: missing preprocessing, weights-only files, trusted code, limits, conversion."""
 
 from __future__ import annotations
 
@@ -29,14 +29,20 @@ from redeepfake_nb.cli import main
 from redeepfake_nb.datasets.samples import sample_clip, sample_image
 from redeepfake_nb.models import loading
 from redeepfake_nb.models.card import Card, read_sidecar
-from redeepfake_nb.models.conversion import convert_model, probe
-from redeepfake_nb.models.graph import check_cost, flatten
+from redeepfake_nb.models.classifier import Classifier, probe_images
+from redeepfake_nb.models.conversion import convert_model
+from redeepfake_nb.models.cost_limits import check_cost
+from redeepfake_nb.models.graph import flatten
 from redeepfake_nb.models.named_architectures import meso4
 from redeepfake_nb.models.serialization.allowlist import check_config
 from redeepfake_nb.models.serialization.archive import describe
 from redeepfake_nb.models.serialization.build import read_model
 
-HABITS = {"preprocessing": Preprocessing(input_size=8), "positive_class": "fake"}
+INPUT = {"preprocessing": Preprocessing(input_size=8), "positive_class": "fake"}
+
+
+def probe(classifier: Classifier) -> np.ndarray:
+    return probe_images(classifier.preprocessing)
 
 
 # ------------------------------------------------------------------ questions
@@ -86,12 +92,13 @@ def test_the_output_is_read_from_the_end(tmp_path: Path) -> None:
         ]
         path = tmp_path / f"{output}.keras"
         keras.Sequential(parts).save(path)
-        assert load_model(path, **HABITS).card.output == output
+        assert load_model(path, **INPUT).card.output == output
 
 
 # ------------------------------------------------------------------ weights alone
 
 
+@pytest.mark.slow
 def test_weights_of_a_backbone_by_name(tmp_path: Path) -> None:
     path = tmp_path / "mine.weights.h5"
     model = build_model("MobileNetV2", head=Head(units=(24, 12)), input_size=64)
@@ -117,7 +124,7 @@ def test_weights_of_a_model_that_is_at_hand(tmp_path: Path) -> None:
         for _ in "ab"
     )
     model.save_weights(path)
-    loaded = load_model(path, architecture=empty, **HABITS)
+    loaded = load_model(path, architecture=empty, **INPUT)
     x = probe(loaded)
     np.testing.assert_allclose(loaded.logits(x), np.asarray(model(x))[:, 0], rtol=1e-5)
 
@@ -131,8 +138,8 @@ def test_mesonet_says_real(tmp_path: Path) -> None:
         ModelIncomplete, match=re.escape('input_size=256, color_order="RGB", value_range=(0, 1)')
     ):
         load_model(path, architecture="Meso4")
-    habits = {"preprocessing": Preprocessing(64, "RGB", (0, 1)), "positive_class": "real"}
-    loaded = load_model(path, architecture="Meso4", **habits)
+    meso_input = {"preprocessing": Preprocessing(64, "RGB", (0, 1)), "positive_class": "real"}
+    loaded = load_model(path, architecture="Meso4", **meso_input)
     x = probe(loaded)
     p = np.asarray(model(x, training=False))[:, 0].astype(np.float64)
     np.testing.assert_allclose(loaded.logits(x), np.log((1 - p) / p), atol=1e-5)
@@ -159,7 +166,7 @@ def test_weights_of_something_else(
 
 def test_a_whole_model_has_its_own_architecture(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="of its own"):
-        load_model(good_archive(tmp_path), architecture="Meso4", **HABITS)
+        load_model(good_archive(tmp_path), architecture="Meso4", **INPUT)
 
 
 # ------------------------------------------------------------------ trust
@@ -177,17 +184,18 @@ def with_lambda(folder: Path) -> Path:
 def test_trust_needs_the_hash(tmp_path: Path) -> None:
     path = with_lambda(tmp_path)
     with pytest.raises(UnsafeModel, match="Lambda"):
-        load_model(path, **HABITS)
+        load_model(path, **INPUT)
     with pytest.raises(UnsafeModel, match="needs the SHA-256"):
-        load_model(path, trust=True, **HABITS)
+        load_model(path, trust=True, **INPUT)
     with pytest.raises(HashMismatch):
-        load_model(path, trust=True, sha256="0" * 64, **HABITS)
+        load_model(path, trust=True, sha256="0" * 64, **INPUT)
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow
 def test_trust_stands_in_every_report(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = with_lambda(tmp_path)
-    loaded = load_model(path, trust=True, sha256=loading.sha256_of(path), **HABITS)
+    loaded = load_model(path, trust=True, sha256=loading.sha256_of(path), **INPUT)
     assert (tmp_path / "ran").exists()
     assert loaded.card.trusted == ("__lambda__", "keras.layers.Lambda")
     assert loaded.logits(np.full((1, 8, 8, 3), 1 / 192, np.float32))[0] == pytest.approx(1, abs=1e-5)
@@ -199,7 +207,7 @@ def test_trust_stands_in_every_report(tmp_path: Path, capsys: pytest.CaptureFixt
     clip, nobody = sample_clip(), lambda pixels: []
     assert said in analyze_video(clip, loaded, frames=2, explain_top=0).verdict.reasons
     assert said in analyze_video(clip, loaded, frames=2, detector=nobody, explain_top=0).verdict.reasons
-    assert load_model(good_archive(tmp_path), **HABITS).card.trusted == ()
+    assert load_model(good_archive(tmp_path), **INPUT).card.trusted == ()
 
 
 def test_a_sidecar_cannot_speak_for_trust(tmp_path: Path) -> None:
@@ -260,10 +268,11 @@ def test_work_without_end_is_refused(layers: list) -> None:
     for layer in layers:
         x = layer([x, x]) if isinstance(layer, keras.layers.Dot) else layer(x)
     x = keras.ops.mean(keras.ops.reshape(x, (-1, 1, int(np.prod(x.shape[1:])))), axis=2)
-    with pytest.raises(UnsuitableModel, match=r"map of|multiplications"):
+    with pytest.raises(UnsuitableModel, match=r"feature map of|multiplications"):
         check_cost(keras.Model(image, x), "m")
 
 
+@pytest.mark.slow
 def test_real_networks_are_far_from_the_limits() -> None:
     check_cost(flatten(build_model("EfficientNetB4", input_size=380)), "m")
 
@@ -290,9 +299,9 @@ def test_channels_first_runs_or_is_said(tmp_path: Path) -> None:
     }  # fmt: skip
     path = old_file(tmp_path, "m", config, **arrays)
     try:
-        loaded = load_model(path, **HABITS)
+        loaded = load_model(path, **INPUT)
     except UnsuitableModel as error:
-        assert "trial picture" in str(error)  # noqa: PT017
+        assert "probe image" in str(error)  # noqa: PT017
     else:
         # Rows stand where channels would: each of 2 x (6 x 1) outputs is a sum over 3 x 3 of all 8 rows.
         assert loaded.logits(np.ones((1, 8, 8, 3), np.float32)) == pytest.approx(12 * 72)
@@ -307,13 +316,14 @@ def test_a_card_of_wrong_types(change: dict) -> None:
 # ------------------------------------------------------------------ convert
 
 
+@pytest.mark.slow
 def test_converted_and_checked(tmp_path: Path) -> None:
     source = good_hdf5(tmp_path)
-    done = convert_model(source, tmp_path / "new.keras", **HABITS)
+    done = convert_model(source, tmp_path / "new.keras", **INPUT)
     assert done.difference <= 1e-5
     assert done.card.converted_from == loading.sha256_of(source)
     x = probe(load_model(done.path))
-    expected = load_model(source, **HABITS).logits(x)
+    expected = load_model(source, **INPUT).logits(x)
     np.testing.assert_allclose(load_model(done.path).logits(x), expected, atol=1e-5)
     assert np.ptp(expected) > 0
     assert save_model(load_model(done.path), tmp_path / "again.keras").exists()
@@ -325,7 +335,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["convert", source, str(out)]) == 1
     assert "input_size=8" in capsys.readouterr().err
     assert not out.exists()
-    habits = [
+    options = [
         "--input-size",
         "8",
         "--color-order",
@@ -336,9 +346,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         "--positive-class",
         "real",
     ]
-    assert main(["convert", source, str(out), *habits[:2]]) == 2
-    assert "belong together" in capsys.readouterr().err
-    assert main(["convert", source, str(out), *habits]) == 0
+    assert main(["convert", source, str(out), *options[:2]]) == 2
+    assert "must be given together" in capsys.readouterr().err
+    assert main(["convert", source, str(out), *options]) == 0
     printed = capsys.readouterr().out
     assert f"model: {out}" in printed
     assert "differ by at most" in printed
@@ -346,7 +356,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
 
 
 def test_the_command_with_weights_and_trust(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    habits = [
+    options = [
         "--input-size",
         "64",
         "--color-order",
@@ -359,9 +369,9 @@ def test_the_command_with_weights_and_trust(tmp_path: Path, capsys: pytest.Captu
     ]
     weights = tmp_path / "m.weights.h5"
     meso4(64).save_weights(weights)
-    assert main(["convert", str(weights), str(tmp_path / "m.keras"), "--backbone", "Meso4", *habits]) == 0
+    assert main(["convert", str(weights), str(tmp_path / "m.keras"), "--backbone", "Meso4", *options]) == 0
     code = with_lambda(tmp_path)
-    habits[1] = "8"
+    options[1] = "8"
     trust = ["--trust", "--sha256", loading.sha256_of(code)]
-    assert main(["convert", str(code), str(tmp_path / "c.keras"), *habits, *trust]) == 0
-    assert "trusted beyond the lists: __lambda__" in capsys.readouterr().out
+    assert main(["convert", str(code), str(tmp_path / "c.keras"), *options, *trust]) == 0
+    assert "trusted beyond the allowlist: __lambda__" in capsys.readouterr().out

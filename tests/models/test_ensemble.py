@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from redeepfake_nb import Card, Classifier, Head, Preprocessing, build_model
-from redeepfake_nb.models.ensemble import at_size, join
+from redeepfake_nb.models.ensemble import ensemble, resized
 from redeepfake_nb.models.graph import spatial_cut_layer
 
 SIZE = 96
@@ -19,9 +19,10 @@ def make(backbone: str, temperature: float, rng: np.random.Generator, **options)
     return Classifier(model, Card(preprocessing=Preprocessing(input_size=SIZE), temperature=temperature))
 
 
+@pytest.mark.slow
 def test_the_mean_of_calibrated_logits(rng: np.random.Generator) -> None:
     parts = [make("EfficientNetLite0", 2.0, rng), make("FaceResNet", 0.5, rng)]
-    model, backbone = join(parts, SIZE)
+    model, backbone = ensemble(parts, SIZE)
     assert backbone == "EfficientNetLite0+FaceResNet"
     assert spatial_cut_layer(model) == "evidence"
     x = rng.uniform(0, 255, (3, SIZE, SIZE, 3)).astype(np.float32)
@@ -29,22 +30,24 @@ def test_the_mean_of_calibrated_logits(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(model.predict_on_batch(x)[:, 0], expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_another_size_keeps_the_weights(rng: np.random.Generator) -> None:
     small = make("FaceResNet", 2.0, rng)
-    large = at_size(small, 131)
+    large = resized(small, 131)
     assert large.preprocessing.input_size == 131
     assert not large.calibrated
     for old, new in zip(small.keras_model.get_weights(), large.keras_model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_joined(rng: np.random.Generator, classifier: Classifier) -> None:
     lite = make("EfficientNetLite0", 1.0, rng)
     with pytest.raises(ValueError, match="at least two"):
-        join([lite], SIZE)
-    with pytest.raises(ValueError, match="different ones"):
-        join([lite, lite], SIZE)
+        ensemble([lite], SIZE)
+    with pytest.raises(ValueError, match="different networks"):
+        ensemble([lite, lite], SIZE)
     with pytest.raises(ValueError, match="is not one of"):
-        join([lite, classifier], SIZE)
+        ensemble([lite, classifier], SIZE)
     with pytest.raises(ValueError, match="not linear"):
-        join([lite, make("FaceResNet", 1.0, rng, head=Head(units=(8,), dropout=0.0))], SIZE)
+        ensemble([lite, make("FaceResNet", 1.0, rng, head=Head(units=(8,), dropout=0.0))], SIZE)

@@ -1,4 +1,4 @@
-"""Models laid flat compute what they did before, and end in one logit that means fake."""
+"""Flattened models compute what they did before, and end in one logit that means fake."""
 
 from __future__ import annotations
 
@@ -219,12 +219,12 @@ def test_a_layer_used_twice_is_no_cut() -> None:
     """All evidence crosses it, but in two maps, of which a heatmap would show one."""
     flat = flatten(shared_twice())
     assert not is_cut(flat, "norm")
-    with pytest.raises(UnsuitableModel, match="no layer with a map"):
+    with pytest.raises(UnsuitableModel, match="no spatial feature map"):
         spatial_cut_layer(flat)
 
 
 def test_without_a_map_there_is_no_cut() -> None:
-    with pytest.raises(UnsuitableModel, match="no layer with a map"):
+    with pytest.raises(UnsuitableModel, match="no spatial feature map"):
         spatial_cut_layer(ending_in(layers.Dense(1)))
 
 

@@ -27,8 +27,8 @@ from redeepfake_nb import (
     Preprocessing,
     load_model,
 )
-from redeepfake_nb.models import hub as named_models
-from redeepfake_nb.models.hub import CACHE_VARIABLE, NAMED, Named
+from redeepfake_nb.models import hub
+from redeepfake_nb.models.hub import CACHE_VARIABLE, HUB_MODELS, HubModel
 
 CARD = Card(
     name="Tiny",
@@ -109,13 +109,13 @@ def original(tmp_path: Path) -> bytes:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv(CACHE_VARIABLE, str(folder))
-    monkeypatch.setattr(named_models, "KAGGLE", tmp_path / "kaggle")
+    monkeypatch.setattr(hub, "KAGGLE", tmp_path / "kaggle")
     return folder
 
 
 @pytest.fixture
-def known(original: bytes, server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Named:
-    named = Named(
+def known(original: bytes, server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> HubModel:
+    named = HubModel(
         "tiny-v1",
         (server.url("/first"), server.url("/second")),
         len(original),
@@ -123,7 +123,7 @@ def known(original: bytes, server: Server, cache: Path, monkeypatch: pytest.Monk
         ".h5",
         CARD,
     )
-    monkeypatch.setitem(NAMED, named.name, named)
+    monkeypatch.setitem(HUB_MODELS, named.name, named)
     server.answers = {"/first": whole(original), "/second": error(404)}
     return named
 
@@ -136,7 +136,7 @@ def names(folder: Path) -> list[str]:
 KEPT = ["tiny-v1.json", "tiny-v1.keras"]
 
 
-def test_downloaded_once(known: Named, server: Server, cache: Path) -> None:
+def test_downloaded_once(known: HubModel, server: Server, cache: Path) -> None:
     first = load_model("tiny-v1")
     x = np.full((1, 8, 8, 3), 1 / 96, np.float32)
     assert first.logits(x)[0] == pytest.approx(2 - 3, abs=1e-4)
@@ -149,7 +149,7 @@ def test_downloaded_once(known: Named, server: Server, cache: Path) -> None:
     assert server.asked == ["/first"]
 
 
-def test_the_second_address_helps(known: Named, server: Server, original: bytes, cache: Path) -> None:
+def test_the_second_address_helps(known: HubModel, server: Server, original: bytes, cache: Path) -> None:
     server.answers = {"/first": error(503), "/second": moved("/third"), "/third": whole(original)}
     assert load_model("tiny-v1").name == "Tiny 1"
     assert server.asked == ["/first", "/second", "/third"]
@@ -159,6 +159,7 @@ def cut(data: bytes) -> Callable:
     return whole(data[: len(data) // 2], announced=len(data))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "kind", "message"),
     [
@@ -174,7 +175,7 @@ def cut(data: bytes) -> Callable:
     ids=["absent", "interrupted", "short", "long", "another", "pointer", "page", "circle"],
 )
 def test_nothing_is_left_of_a_failure(
-    known: Named, server: Server, original: bytes, cache: Path, answer: Callable, kind: type, message: str
+    known: HubModel, server: Server, original: bytes, cache: Path, answer: Callable, kind: type, message: str
 ) -> None:
     server.answers["/first"] = answer(original)
     with pytest.raises(kind, match=message) as caught:
@@ -186,20 +187,20 @@ def test_nothing_is_left_of_a_failure(
 
 
 def test_a_server_that_does_not_answer(
-    known: Named, server: Server, original: bytes, cache: Path, monkeypatch: pytest.MonkeyPatch
+    known: HubModel, server: Server, original: bytes, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(named_models, "TIMEOUT", 0.2)
+    monkeypatch.setattr(hub, "TIMEOUT", 0.2)
     server.answers["/first"] = lambda handler: time.sleep(1)
     with pytest.raises(ModelIncomplete, match="Timeout"):
         load_model("tiny-v1")
     assert names(cache) == []
 
 
-def test_interrupted_by_hand(known: Named, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_by_hand(known: HubModel, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(named_models._Progress, "update", stop)
+    monkeypatch.setattr(hub._ProgressBar, "update", stop)
     with pytest.raises(KeyboardInterrupt):
         load_model("tiny-v1")
     assert names(cache) == []
@@ -207,7 +208,7 @@ def test_interrupted_by_hand(known: Named, cache: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("place", ["cache", "kaggle"])
 def test_a_file_that_is_already_there(
-    known: Named, server: Server, original: bytes, cache: Path, place: str
+    known: HubModel, server: Server, original: bytes, cache: Path, place: str
 ) -> None:
     """Under any name; a pointer file of the right name beside it does not matter."""
     folder = cache.parent / place / "some" / "data set"
@@ -220,7 +221,7 @@ def test_a_file_that_is_already_there(
     assert (folder / "weights (1).h5").read_bytes() == original
 
 
-def test_a_converted_model_of_another_file_is_replaced(known: Named, server: Server, cache: Path) -> None:
+def test_a_converted_model_of_another_file_is_replaced(known: HubModel, server: Server, cache: Path) -> None:
     load_model("tiny-v1")
     sidecar = cache / "tiny-v1.json"
     sidecar.write_text(sidecar.read_text().replace(known.sha256, "0" * 64))
@@ -228,7 +229,7 @@ def test_a_converted_model_of_another_file_is_replaced(known: Named, server: Ser
     assert server.asked == ["/first", "/first"]
 
 
-def test_what_a_killed_process_left_is_cleared(known: Named, cache: Path) -> None:
+def test_what_a_killed_process_left_is_cleared(known: HubModel, cache: Path) -> None:
     left = cache / ".tiny-v1-abc"
     left.mkdir(parents=True)
     (left / "model.h5").write_bytes(b"half")
@@ -236,19 +237,19 @@ def test_what_a_killed_process_left_is_cleared(known: Named, cache: Path) -> Non
     assert names(cache) == KEPT
 
 
-def test_another_hash_than_the_names(known: Named, server: Server) -> None:
+def test_another_hash_than_the_names(known: HubModel, server: Server) -> None:
     with pytest.raises(HashMismatch, match="the call says"):
         load_model("tiny-v1", sha256="0" * 64)
     assert server.asked == []
 
 
-def test_a_folder_that_cannot_be_made(known: Named, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_made(known: HubModel, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.write_text("a file where the folder should be")
     with pytest.raises(OutputError, match=CACHE_VARIABLE):
         load_model("tiny-v1")
 
 
-def test_a_path_is_no_name(known: Named) -> None:
+def test_a_path_is_no_name(known: HubModel) -> None:
     with pytest.raises(ModelIncomplete, match="no such file"):
         load_model(Path("tiny-v1"))
 
@@ -257,22 +258,22 @@ def test_the_platforms_folder_is_the_default(monkeypatch: pytest.MonkeyPatch) ->
     import pooch
 
     monkeypatch.delenv(CACHE_VARIABLE, raising=False)
-    assert named_models.cache_folder() == Path(pooch.os_cache("redeepfake_nb"))
+    assert hub.cache_folder() == Path(pooch.os_cache("redeepfake_nb"))
 
 
-def test_two_processes_at_once(known: Named, server: Server, original: bytes, cache: Path) -> None:
+def test_two_processes_at_once(known: HubModel, server: Server, original: bytes, cache: Path) -> None:
     """They download once, the second waits for the first."""
     server.answers["/first"] = whole(original, pause=0.05)
     code = f"""
         from pathlib import Path
-        from redeepfake_nb import named_models
+        from redeepfake_nb.models import hub
         from redeepfake_nb.models.card import Card
         url, size, digest = {known.urls[0]!r}, {known.size}, {known.sha256!r}
-        named = named_models.Named("tiny-v1", (url,), size, digest, ".h5", Card())
+        named = hub.HubModel("tiny-v1", (url,), size, digest, ".h5", Card())
         def convert(original, card, path):
             path.write_bytes(original.read_bytes())
             path.with_suffix(".json").write_text('{{"converted_from": "{known.sha256}"}}')
-        print(named_models.converted(named, convert))
+        print(hub.cached_model(named, convert))
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -282,7 +283,7 @@ def test_two_processes_at_once(known: Named, server: Server, original: bytes, ca
 
 
 def test_what_is_known_of_redeepfake() -> None:
-    named = NAMED["redeepfake-v1.3"]
+    named = HUB_MODELS["redeepfake-v1.3"]
     assert named.size == 142659864
     assert named.sha256 == "fb4e1fa685eb428a175ef758cb6b80cb73632d1f8112b94404b73840ecac5ad1"
     assert named.card.preprocessing == Preprocessing(224, "BGR", (0, 255), 0)

@@ -1,1 +1,1 @@
-"""Networks to build: backbones, a head with one logit, and readers of the start weights that packages carry."""
+"""Build networks with one logit per face, and read pretrained weights from installed packages."""

@@ -1,8 +1,7 @@
-"""Networks: a Keras backbone with a custom head, or compact networks that two CPU cores can train.
+"""Build face classifiers: a Keras backbone with a custom head, or a network that two CPU cores can train.
 
-Every network built here is flat (no model inside a model), takes RGB faces as float32 0..255 with
-shape (N, input_size, input_size, 3), does its own scaling, and returns one logit per face, (N, 1)
-float32, positive meaning fake.
+Every network is flat (no nested models), takes RGB faces as float32 0..255 with shape (N, input_size,
+input_size, 3), scales them itself, and returns one logit per face, (N, 1) float32, positive for fake.
 """
 
 from __future__ import annotations
@@ -11,21 +10,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...utils.keras_backend import import_keras
-from . import efficientnet_lite as lite_network
-from . import face_resnet as face_network
-from .evidence_map import on_grid, pool
+from . import efficientnet_lite, face_resnet
+from .evidence_map import pad_to_grid, pool
 
 if TYPE_CHECKING:
     import keras
 
 LOGIT_LAYER = "logit"
 COMPACT = "FaceResNet"
-LITE = tuple(lite_network.KINDS)
+LITE = tuple(efficientnet_lite.VARIANTS)
 # Networks of this package; all others come from keras.applications.
 OWN = (COMPACT, *LITE)
 
-# What each backbone of keras.applications wants to be fed, as (scale, offset) on 0..255. None: it scales by
-# itself. Those that want BGR minus a mean are left out on purpose: one convention is enough.
+# (scale, offset) that maps 0..255 to the input range of each backbone of keras.applications; None: the
+# backbone scales by itself. Those that take BGR minus a mean are left out on purpose: one convention is
+# enough.
 _TO_UNIT = (1 / 127.5, -1.0)
 BACKBONES: dict[str, tuple[float, float] | None] = {
     **{f"EfficientNetB{i}": None for i in range(8)},
@@ -44,14 +43,14 @@ BACKBONES: dict[str, tuple[float, float] | None] = {
 
 @dataclass(frozen=True)
 class Head:
-    """What stands on the pooled features: dense layers with batch normalisation and dropout, then one logit.
+    """Layers after the pooled features: dense layers with batch normalisation and dropout, then one logit.
 
     Parameters
     ----------
     units
         Widths of the dense layers; empty for a linear head.
     dropout
-        Share of features dropped before each dense layer and before the logit, 0 to under 1.
+        Share of features dropped before each dense layer and before the logit, 0 <= dropout < 1.
     """
 
     units: tuple[int, ...] = (256,)
@@ -78,18 +77,21 @@ def build_model(
     ----------
     backbone
         ``"EfficientNetB4"`` as in ReDeepFake, or any other name in :data:`BACKBONES`, from
-        ``keras.applications``. Or one of our own, :data:`OWN`: ``"FaceResNet"`` and ``"EfficientNetLite0"``
-        to ``2``, whose stages meet in one map (:mod:`redeepfake_nb.models.architectures.evidence_map`); or several of these side
-        by side, ``"EfficientNetLite0+FaceResNet"``.
+        ``keras.applications``. Or a network of this package, :data:`OWN`: ``"FaceResNet"`` and
+        ``"EfficientNetLite0"`` to ``2``, whose stages are combined in one map
+        (:mod:`redeepfake_nb.models.architectures.evidence_map`); or several of these in parallel,
+        ``"EfficientNetLite0+FaceResNet"``.
     head
-        The custom head. Default: one dense layer of 256 for a backbone, a linear one for our own networks.
+        The head. By default one dense layer of 256 units for a backbone, a linear head for networks of this
+        package.
     input_size
         Side of the square input in pixels.
     weights
         ``None`` for random weights. ``"imagenet"`` for a backbone (Keras downloads the file) and for
-        EfficientNet-Lite (a package carries it, see :mod:`redeepfake_nb.models.architectures.efficientnet_lite`).
-        ``"face_recognition"`` for FaceResNet: the public-domain network in ``face_recognition_models``.
-        ``"pretrained"`` for any of our own: each from its own start.
+        EfficientNet-Lite (from an installed package, see
+        :mod:`redeepfake_nb.models.architectures.efficientnet_lite`). ``"face_recognition"`` for FaceResNet:
+        the public-domain network in ``face_recognition_models``. ``"pretrained"`` for any network of this
+        package: whichever of the two it has.
 
     Returns
     -------
@@ -99,9 +101,9 @@ def build_model(
     Raises
     ------
     ValueError
-        Unknown backbone or weights, or a size that does not fit.
+        Unknown backbone or weights, or an input size that the backbone does not take.
     ModelIncomplete
-        The package that carries the start weights is not installed.
+        The package with the pretrained weights is not installed.
     """
     import_keras()
     import keras
@@ -110,50 +112,49 @@ def build_model(
     inputs = keras.Input((input_size, input_size, 3), name="face")
     parts = backbone.split("+")
     if all(part in OWN for part in parts):
-        features = pool(_maps(inputs, parts, weights))
+        features = pool(_evidence_maps(inputs, parts, weights))
         head = head or Head(units=(), dropout=0.2)
     elif backbone in BACKBONES:
         if weights not in (None, "imagenet"):
             raise ValueError(f'{backbone} starts from None or "imagenet", not {weights!r}')
-        features = _application(inputs, backbone, weights)
+        features = _backbone_features(inputs, backbone, weights)
         head = head or Head()
     else:
-        raise ValueError(f"unknown backbone {backbone!r}; there are {', '.join([*OWN, *BACKBONES])}")
-    return keras.Model(inputs, _logit(features, head), name=backbone.lower().replace("+", "_"))
+        raise ValueError(f"unknown backbone {backbone!r}; known are {', '.join([*OWN, *BACKBONES])}")
+    return keras.Model(inputs, _apply_head(features, head), name=backbone.lower().replace("+", "_"))
 
 
 def _check_size(backbone: str, input_size: int) -> None:
-    smallest = face_network.SMALLEST if COMPACT in backbone else 48
+    smallest = face_resnet.MIN_INPUT_SIZE if COMPACT in backbone else 48
     if input_size < smallest:
         raise ValueError(f"input_size must be at least {smallest} px for {backbone}, not {input_size}")
-    if any(name in backbone for name in LITE) and input_size % lite_network.STEP:
-        raise ValueError(
-            f"input_size must be a multiple of {lite_network.STEP} for {backbone}, not {input_size}"
-        )
+    step = efficientnet_lite.INPUT_SIZE_STEP
+    if any(name in backbone for name in LITE) and input_size % step:
+        raise ValueError(f"input_size must be a multiple of {step} for {backbone}, not {input_size}")
 
 
-def _maps(inputs, parts: list[str], weights: str | None) -> list:
-    """The evidence of one of our own networks, or of several side by side on the first one's grid."""
-    maps: list = []
+def _evidence_maps(
+    inputs: keras.KerasTensor, parts: list[str], weights: str | None
+) -> list[keras.KerasTensor]:
+    """Return the evidence maps of one network, or of several in parallel on the first one's grid."""
+    maps: list[keras.KerasTensor] = []
     for part in parts:
-        # Networks side by side each start from what they know.
         known = "face_recognition" if part == COMPACT else "imagenet"
         if weights not in (None, known, "pretrained"):
             raise ValueError(f'{part} starts from None or "{known}", not {weights!r}')
         if part == COMPACT:
-            found = face_network.feature_maps(inputs, weights)
+            found = face_resnet.feature_maps(inputs, weights)
         else:
-            found = lite_network.feature_maps(inputs, part, weights)
-        maps += (
-            [on_grid(m, maps[0], f"{part.lower()}_{i}_on_grid") for i, m in enumerate(found)]
-            if maps
-            else found
-        )
+            found = efficientnet_lite.feature_maps(inputs, part, weights)
+        if maps:
+            grid = maps[0]
+            found = [pad_to_grid(m, grid, f"{part.lower()}_{i}_on_grid") for i, m in enumerate(found)]
+        maps += found
     return maps
 
 
-def _application(inputs, backbone: str, weights: str | None):
-    """A backbone of keras.applications laid flat onto ``inputs``, with its features averaged."""
+def _backbone_features(inputs: keras.KerasTensor, backbone: str, weights: str | None) -> keras.KerasTensor:
+    """Apply a backbone of keras.applications to ``inputs`` and average its features over the face."""
     import keras
 
     layers = keras.layers
@@ -164,7 +165,7 @@ def _application(inputs, backbone: str, weights: str | None):
     return layers.GlobalAveragePooling2D(name="mean_features")(trunk.output)
 
 
-def _logit(features, head: Head):
+def _apply_head(features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
     import keras
 
     layers = keras.layers
@@ -177,5 +178,5 @@ def _logit(features, head: Head):
         x = layers.Activation("relu", name=f"head_relu_{i}")(x)
     if head.dropout:
         x = layers.Dropout(head.dropout, name="head_dropout")(x)
-    # float32 also under mixed precision: a logit rounded to eight bits cannot be calibrated.
+    # float32 also in mixed precision: a logit rounded to eight bits cannot be calibrated.
     return layers.Dense(1, dtype="float32", name=LOGIT_LAYER)(x)

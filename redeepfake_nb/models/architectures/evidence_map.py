@@ -1,35 +1,42 @@
-"""Features of several stages of a network, met in one map that all of the score passes through.
+"""Combine feature maps of several stages of a network into one evidence map that the whole score depends on.
 
 Manipulation leaves traces at every scale: broken texture in the early stages, wrong geometry and lighting in
-the late ones. What tells them best is how strong each feature is on average and how much it varies over the
-face. With d = x - mean(x), mean(d) is 0, so the mean absolute deviation is 2 mean(relu(d)): plain layers, no
-code of ours inside a saved file.
+the late ones. The most informative statistics are the mean of each feature and its variation over the face.
+With d = x - mean(x), mean(d) is 0, so the mean absolute deviation is 2 mean(relu(d)), which standard layers
+compute: a saved file contains no custom code.
 
-Both x and relu(d) of every stage are brought onto one grid and joined into the layer ``evidence``. A linear
-head that sees nothing but the average of that map makes Grad-CAM on it account for all of the score.
+Both x and relu(d) of every stage are resampled to one grid and concatenated in the layer ``evidence``. As a
+linear head sees only the average of that map, Grad-CAM at this layer accounts for the whole score.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
 
 EVIDENCE_LAYER = "evidence"
 
 
-def statistics(stages: Sequence, grid: int, window: int, prefix: str = "") -> list:
-    """Maps of each stage's features and of what exceeds their mean, averaged or repeated onto one grid.
+def statistics(
+    stages: Sequence[keras.KerasTensor], grid: int, window: int, prefix: str = ""
+) -> list[keras.KerasTensor]:
+    """Concatenate each stage's features with their excess over the mean, and resample them to one grid.
 
     Parameters
     ----------
     stages
-        Tensors (N, h, w, c), each of half the size of the one before.
+        Feature maps (N, h, w, c), each of half the height and width of the one before.
     grid
-        Index of the stage that gives the cells; stages before it are averaged, stages after it repeated.
+        Index of the stage that gives the grid; stages before it are average-pooled, stages after it
+        upsampled.
     window
-        Side of the averaging window at each halving, in cells: 3 beside valid strided convolutions, 2 beside
-        padded ones, so that cells line up.
+        Side of the pooling window at each halving, in cells: 3 for networks with unpadded strided
+        convolutions, 2 for padded ones, so that cells are aligned.
     prefix
-        Put before the layers' names.
+        Prefix of the layers' names.
 
     Returns
     -------
@@ -53,8 +60,8 @@ def statistics(stages: Sequence, grid: int, window: int, prefix: str = "") -> li
     return maps
 
 
-def pad_to(x, reference, name: str):
-    """``x`` with zero rows and columns added below and right, up to the reference's size."""
+def pad_to(x: keras.KerasTensor, reference: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Pad ``x`` with zero rows and columns below and to the right, up to the reference's size."""
     import keras
 
     rows = reference.shape[1] - x.shape[1]
@@ -64,18 +71,23 @@ def pad_to(x, reference, name: str):
     return keras.layers.ZeroPadding2D(((0, rows), (0, columns)), name=name)(x)
 
 
-def on_grid(x, reference, name: str):
-    """Another network's map on the cells of ``reference``, which has at most a few cells more a side.
+def pad_to_grid(x: keras.KerasTensor, reference: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Pad another network's map with zeros to the grid of ``reference``, which is a few cells larger.
 
-    The missing cells are zeros, more of them above and to the left: a network of valid convolutions starts
-    half a receptive field inside the picture. They lower the map's mean by
-    their share, which a head has to make up for.
+    If their number is odd, one more is added above and to the left: the first cell of a network of unpadded
+    convolutions lies half a receptive field inside the image. The zeros lower the map's mean by their share,
+    which a head has to compensate for.
+
+    Raises
+    ------
+    ValueError
+        The map is larger than the grid.
     """
     import keras
 
     missing = reference.shape[1] - x.shape[1]
     if missing < 0:
-        raise ValueError(f"a map of {x.shape[1]} cells a side does not fit a grid of {reference.shape[1]}")
+        raise ValueError(f"a map of {x.shape[1]} cells per side does not fit a grid of {reference.shape[1]}")
     if missing == 0:
         return x
     before = (missing + 1) // 2
@@ -83,11 +95,11 @@ def on_grid(x, reference, name: str):
     return keras.layers.ZeroPadding2D((edge, edge), name=name)(x)
 
 
-def pool(maps: Sequence):
-    """Join maps of one size into the layer ``evidence`` and average it over the face, (N, channels)."""
+def pool(maps: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
+    """Concatenate maps of one size in the layer ``evidence`` and average it over the face: (N, channels)."""
     import keras
 
     evidence = keras.layers.Concatenate(name=EVIDENCE_LAYER)(list(maps))
-    # Not normalised: dividing by the deviation of nearly constant channels would let their noise rule the
-    # gradient (0.64 instead of 0.68 val AUC after 240 steps of FaceResNet).
+    # Not normalised: divided by their small deviation, nearly constant channels would dominate the gradient
+    # with noise (0.64 instead of 0.68 validation AUC after 240 steps of FaceResNet).
     return keras.layers.GlobalAveragePooling2D(name="pooled")(evidence)

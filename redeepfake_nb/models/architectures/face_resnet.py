@@ -1,6 +1,7 @@
-"""FaceResNet: dlib's face recognition network, residual blocks of plain convolutions, as a trunk.
+"""FaceResNet: build dlib's face recognition network in Keras as a backbone, and read its weights.
 
-King 2017, "High Quality Face Recognition with Deep Metric Learning"; dlib's ``anet_type``.
+A network of residual blocks of plain convolutions. King 2017, "High Quality Face Recognition with Deep Metric
+Learning"; dlib's ``anet_type``.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ FILE_NAME = "dlib_face_recognition_resnet_model_v1.dat"
 
 @dataclass(frozen=True, eq=False)
 class Convolution:
-    """One convolution with the affine layer behind it.
+    """One convolution and the affine layer after it: ``scale * (kernel * x + bias) + shift``.
 
-    ``kernel`` is (height, width, in, out) float32, ready for Keras; ``bias``, ``scale`` and ``shift`` are
-    (out,) float32; the layer computes ``scale * (kernel * x + bias) + shift``.
+    ``kernel`` is (height, width, in, out) float32, as Keras stores it; ``bias``, ``scale`` and ``shift`` are
+    (out,) float32.
     """
 
     kernel: np.ndarray
@@ -41,7 +42,7 @@ class Convolution:
 
 @dataclass(frozen=True, eq=False)
 class FaceNetwork:
-    """The whole file: ``mean`` (3,) RGB float32, convolutions in forward order, ``embedding`` (256, 128)."""
+    """Weights of the file: ``mean`` (3,) RGB float32, convolutions in order, ``embedding`` (256, 128)."""
 
     mean: np.ndarray
     convolutions: tuple[Convolution, ...]
@@ -49,7 +50,7 @@ class FaceNetwork:
 
 
 class _Stream:
-    """A cursor over dlib's serialisation."""
+    """Reads values one after another from dlib's serialisation format."""
 
     def __init__(self, data: bytes, position: int = 0) -> None:
         self.data = data
@@ -63,7 +64,7 @@ class _Stream:
         return chunk
 
     def integer(self) -> int:
-        """Control byte (low four bits: how many bytes follow; top bit: sign), then little-endian bytes."""
+        """Read a control byte (low four bits: number of bytes, top bit: sign) and a little-endian integer."""
         control = self.take(1)[0]
         magnitude = int.from_bytes(self.take(control & 0x0F), "little")
         return -magnitude if control & 0x80 else magnitude
@@ -72,14 +73,14 @@ class _Stream:
         return self.take(self.integer()).decode("latin-1")
 
     def real(self) -> float:
-        """Mantissa and binary exponent as two packed integers."""
+        """Read a mantissa and a binary exponent, two packed integers."""
         mantissa, exponent = self.integer(), self.integer()
         if exponent >= 32000:
             raise ValueError("a constant is not finite")
         return float(mantissa) * 2.0**exponent
 
     def shape(self) -> list[int]:
-        """The four extents of an alias tensor (samples, channels, rows, columns)."""
+        """Read the shape of an alias tensor (samples, channels, rows, columns)."""
         if self.integer() != 1:
             raise ValueError("unknown alias tensor version")
         return [self.integer() for _ in range(4)]
@@ -93,7 +94,7 @@ class _Stream:
 
 
 def _offsets(data: bytes, record: str) -> list[int]:
-    """Where the records that begin with this version string stand."""
+    """Return the offsets of all records that begin with this version string."""
     token = bytes([1, len(record)]) + record.encode()
     found, at = [], data.find(token)
     while at >= 0:
@@ -115,7 +116,7 @@ def _convolution(stream: _Stream) -> tuple[np.ndarray, np.ndarray, int, int]:
 
 
 def read_face_network(path: str | Path | None = None) -> FaceNetwork:
-    """Read the network from ``path``, by default from the installed ``face_recognition_models``.
+    """Read the network's weights from ``path``, by default from the installed ``face_recognition_models``.
 
     Raises
     ------
@@ -131,7 +132,7 @@ def read_face_network(path: str | Path | None = None) -> FaceNetwork:
         raise ModelIncomplete(
             f"the file cannot be read ({error.strerror})",
             subject=path,
-            next_step="Install face_recognition_models again, or name the .dat file.",
+            next_step="Install face_recognition_models again, or give the .dat file.",
         ) from error
     try:
         return _parse(data)
@@ -146,7 +147,7 @@ def read_face_network(path: str | Path | None = None) -> FaceNetwork:
 def _parse(data: bytes) -> FaceNetwork:
     start = _offsets(data, "input_rgb_image_sized")
     if not start:
-        raise ValueError("no RGB input layer in it")
+        raise ValueError("it has no RGB input layer")
     stream = _Stream(data, start[0])
     stream.string()
     mean = np.array([stream.real() for _ in range(3)], np.float32)
@@ -176,13 +177,13 @@ def _parse(data: bytes) -> FaceNetwork:
             outputs, inputs = stream.integer(), stream.integer()
             embedding = stream.tensor().reshape(inputs, outputs)
     if len(convolutions) != CONVOLUTIONS or embedding is None:
-        raise ValueError(f"{len(convolutions)} of {CONVOLUTIONS} convolutions are in it")
+        raise ValueError(f"it has {len(convolutions)} of {CONVOLUTIONS} convolutions")
     return FaceNetwork(mean, tuple(convolutions), embedding)
 
 
-SMALLEST = 67
-# (filters, halves the size) of the residual blocks in forward order. The last block, which leaves 2 x 2
-# cells, only serves the embedding.
+MIN_INPUT_SIZE = 67  # px
+# (filters, whether the size is halved) of the residual blocks in forward order. The last block, whose map has
+# 2 x 2 cells, is used for the embedding only.
 _STAGES: tuple[tuple[tuple[int, bool], ...], ...] = (
     ((32, False),) * 3,
     ((64, True),) + ((64, False),) * 3,
@@ -192,17 +193,19 @@ _STAGES: tuple[tuple[tuple[int, bool], ...], ...] = (
 _EMBEDDING_BLOCK = (256, True)
 _EPSILON = 1e-3
 _GRID_STAGE = 2
-# dlib subtracts this mean and divides by 256; it is fixed by the format, so a random start uses it too.
+# dlib subtracts this mean and divides by 256; a network with random weights does so too.
 _MEAN = (122.782, 117.001, 104.298)
 
 
-class _Trunk:
-    """Lays dlib's face recognition network onto a tensor, with layers numbered as in its file."""
+class _Backbone:
+    """Applies the layers of dlib's face recognition network, numbered as in its file, to a tensor."""
 
     def __init__(self) -> None:
         self.count = 0
 
-    def convolve(self, x, filters: int, size: int, stride: int, padding: str, relu: bool = True):
+    def convolve(
+        self, x: keras.KerasTensor, filters: int, size: int, stride: int, padding: str, relu: bool = True
+    ) -> keras.KerasTensor:
         import keras
 
         layers = keras.layers
@@ -216,11 +219,11 @@ class _Trunk:
             kernel_initializer="he_normal",
             name=f"conv_{index}",
         )(x)
-        # A short memory, since runs on two cores are short.
+        # A low momentum, because trainings on two cores have few steps.
         x = layers.BatchNormalization(momentum=0.97, epsilon=_EPSILON, name=f"norm_{index}")(x)
         return layers.Activation("relu", name=f"relu_{index}")(x) if relu else x
 
-    def stem(self, inputs):
+    def stem(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         import keras
 
         layers = keras.layers
@@ -229,8 +232,8 @@ class _Trunk:
         x = self.convolve(x, 32, 7, 2, "valid")
         return layers.MaxPooling2D(3, 2, name="stem")(x)
 
-    def block(self, x, filters: int, halve: bool, name: str):
-        """Residual block. Where sizes differ dlib fills the missing rows, columns and channels with zeros."""
+    def block(self, x: keras.KerasTensor, filters: int, halve: bool, name: str) -> keras.KerasTensor:
+        """Apply a residual block; as in dlib, missing rows, columns and channels are filled with zeros."""
         import keras
 
         layers = keras.layers
@@ -239,56 +242,56 @@ class _Trunk:
         shortcut = layers.AveragePooling2D(2, 2, name=f"{name}_halved")(x) if halve else x
         y = pad_to(y, shortcut, f"{name}_pad")
         if shortcut.shape[-1] != filters:
-            # Set by _start() to "copy these channels, zeros for the rest": equal to dlib's filling at the
-            # start, trainable afterwards, and made of layers that any Keras 3 can load.
+            # _set_weights() makes this "copy these channels, zeros for the rest": initially equal to dlib's
+            # zero filling, then trainable, and made of layers that any Keras 3 can load.
             shortcut = layers.Conv2D(filters, 1, use_bias=False, name=f"{name}_project")(shortcut)
         total = layers.Add(name=f"{name}_add")([y, shortcut])
         return layers.Activation("relu", name=name)(total)
 
 
-def feature_maps(inputs, weights: str | None) -> list:
-    """Statistics of all four stages on the third one's grid: 11 x 11 cells and 960 channels for 198 px."""
+def feature_maps(inputs: keras.KerasTensor, weights: str | None) -> list[keras.KerasTensor]:
+    """Return statistics of all stages on the grid of the third: 11 x 11 cells and 960 channels for 198 px."""
     import keras
 
-    trunk = _Trunk()
-    x = trunk.stem(inputs)
+    backbone = _Backbone()
+    x = backbone.stem(inputs)
     outputs = []
     for s, blocks in enumerate(_STAGES):
         for b, (filters, halve) in enumerate(blocks):
-            x = trunk.block(x, filters, halve, f"stage_{s}_{b}")
+            x = backbone.block(x, filters, halve, f"stage_{s}_{b}")
         outputs.append(x)
-    _start(keras.Model(inputs, x), read_face_network() if weights else None)
+    _set_weights(keras.Model(inputs, x), read_face_network() if weights else None)
     return statistics(outputs, grid=_GRID_STAGE, window=3)
 
 
 def face_embedding_model(network: FaceNetwork, input_size: int = 150) -> keras.Model:
-    """dlib's face recognition network in Keras: (N, size, size, 3) RGB 0..255 -> (N, 128) float32.
+    """Build dlib's face recognition network in Keras: (N, size, size, 3) RGB 0..255 -> (N, 128) float32.
 
-    Equal to ``dlib.face_recognition_model_v1`` to about 1e-6 at 150 px, which is the proof that the
-    start weights of FaceResNet are read and laid out correctly.
+    Equal to ``dlib.face_recognition_model_v1`` to about 1e-6 at 150 px, which proves that the pretrained
+    weights of FaceResNet are read correctly.
     """
     import keras
 
     layers = keras.layers
     inputs = keras.Input((input_size, input_size, 3), name="face")
-    trunk = _Trunk()
-    x = trunk.stem(inputs)
+    backbone = _Backbone()
+    x = backbone.stem(inputs)
     for s, blocks in enumerate((*_STAGES, (_EMBEDDING_BLOCK,))):
         for b, (filters, halve) in enumerate(blocks):
-            x = trunk.block(x, filters, halve, f"stage_{s}_{b}")
+            x = backbone.block(x, filters, halve, f"stage_{s}_{b}")
     x = layers.GlobalAveragePooling2D(name="mean_features")(x)
     x = layers.Dense(network.embedding.shape[1], use_bias=False, name="embedding")(x)
     model = keras.Model(inputs, x, name="face_embedding")
-    _start(model, network)
+    _set_weights(model, network)
     model.get_layer("embedding").set_weights([network.embedding])
     return model
 
 
-def _start(model: keras.Model, network: FaceNetwork | None) -> None:
-    """Set the projections of a :class:`_Trunk`, and put dlib's weights into its layers where given.
+def _set_weights(model: keras.Model, network: FaceNetwork | None) -> None:
+    """Initialize the projections of a :class:`_Backbone`, and set dlib's weights if ``network`` is given.
 
-    dlib's affine layer becomes a batch normalisation whose moving statistics are neutral (mean 0,
-    variance 1 - epsilon), so that inference computes the same function.
+    dlib's affine layer becomes a batch normalisation whose moving statistics are neutral (mean 0, variance
+    1 - epsilon), so that inference computes the same function.
     """
     names = {layer.name for layer in model.layers}
     for name in names:

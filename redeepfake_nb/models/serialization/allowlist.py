@@ -1,7 +1,7 @@
-"""What a model's configuration may name: Keras's own layers, operations and settings that only compute.
+"""Allow a model's configuration to name only Keras layers, operations and settings that compute.
 
-Loading a configuration looks classes up by name and calls them. The lists here say which; everything else is
-refused with its name, or, where a person vouches for the file, let through and written down.
+Loading a configuration looks up classes by name and calls them. Whatever is not on the lists of this module
+is refused by name, or, if the caller trusts the file, allowed and reported.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _OPERATIONS = """
     FFT FFT2 IFFT2 RFFT IRFFT Real Imag Angle
 """
 ALLOWED = frozenset(f"{_LAYERS} {_MODELS} {_SETTINGS} {_OPERATIONS}".split())
-FUNCTIONS = frozenset(
+ALLOWED_FUNCTIONS = frozenset(
     [
         "linear",
         "relu",
@@ -89,7 +89,7 @@ FUNCTIONS = frozenset(
         "sparsemax",
     ]
 )
-# What else than classes Keras writes: places in the graph and plain values.
+# Serialised objects that are not classes: references to tensors in the graph, and plain values.
 _VALUES = {
     "__keras_tensor__",
     "__tensor__",
@@ -99,7 +99,7 @@ _VALUES = {
     "__ellipsis__",
     "__bytes__",
 }
-# Run other programs or read other files; a person's word for this file does not cover those.
+# These run other programs or read other files; trust in this file does not cover those.
 _NEVER = {
     "FlaxLayer",
     "IndexLookup",
@@ -110,10 +110,10 @@ _NEVER = {
     "TextVectorization",
     "TorchModuleWrapper",
 }
-# Code that stands in the file itself.
+# Code in the file itself.
 _CODE = {"Lambda", "__lambda__"}
 _CLASS_NAME = re.compile(r"[A-Z]\w*")
-# A dot would reach into a module that is not on the list: keras + config.set_floatx.
+# Without a dot, which would reach into a module that is not on the list: keras + config.set_floatx.
 _MODULES = re.compile(
     r"keras|keras\.(src\.)?("
     r"layers|models|initializers|regularizers|constraints|activations|dtype_policies|"
@@ -123,40 +123,40 @@ _FUNCTION_MODULES = ("keras.activations", "keras.ops")
 
 
 def check_config(config: Any, subject: object, trust: bool = False) -> tuple[str, ...]:
-    """Refuse a configuration that names anything but what is on the lists.
+    """Check that a configuration names only what is on the lists of this module.
 
     Parameters
     ----------
     config
-        Of a Keras 3 model, as plain JSON; one of Keras 2 is translated first.
+        Of a Keras 3 model, as plain JSON; that of a Keras 2 model has to be translated first.
     trust
-        Let code in the file (Lambda), Keras's other layers, and classes that are registered in this process
-        through. What reads other files or runs other programs is refused all the same.
+        Allow code in the file (Lambda), Keras's other layers, and classes that are registered in this
+        process. Layers that read other files or run other programs are refused nevertheless.
 
     Returns
     -------
     tuple of str
-        What was let through, sorted; empty without ``trust``.
+        The classes that only ``trust`` allowed, sorted; empty without it.
 
     Raises
     ------
     UnsafeModel
-        With the first offending class named.
+        Names the first class or function that is not allowed.
     """
     found: set[str] = set()
-    for node in objects(config):
-        objection = _objection(node)
+    for node in serialized_objects(config):
+        objection = _violation(node)
         if objection is None:
             continue
         name, why = objection
-        if not (trust and _may_be_trusted(node)):
-            raise refusal(name, why, subject, trust)
+        if not (trust and _can_be_trusted(node)):
+            raise not_allowed(name, why, subject, trust)
         found.add(name)
     return tuple(sorted(found))
 
 
-def refusal(name: str, why: str, subject: object, trust: bool = False) -> UnsafeModel:
-    """The error for a class or function that is not on the lists."""
+def not_allowed(name: str, why: str, subject: object, trust: bool = False) -> UnsafeModel:
+    """Make the error for a class or function that is not on the lists."""
     return UnsafeModel(
         f"it contains {displayable(name)}, which {why}"
         + (", and trust=True does not cover that" if trust else ""),
@@ -165,8 +165,8 @@ def refusal(name: str, why: str, subject: object, trust: bool = False) -> Unsafe
     )
 
 
-def objects(node: Any) -> Iterator[dict[str, Any]]:
-    """Every serialised object (a dict with ``class_name``) in a configuration."""
+def serialized_objects(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield every serialised object (a dict with ``class_name``) in a configuration."""
     waiting = [node]
     while waiting:
         node = waiting.pop()
@@ -178,12 +178,12 @@ def objects(node: Any) -> Iterator[dict[str, Any]]:
             waiting.extend(node)
 
 
-def _objection(node: dict[str, Any]) -> tuple[str, str] | None:
-    """Name of what is not on the lists and why not, or None."""
+def _violation(node: dict[str, Any]) -> tuple[str, str] | None:
+    """Return the name of an object that is not on the lists and the reason; ``None`` if it is allowed."""
     name, module, registered = (node.get(key) for key in ("class_name", "module", "registered_name"))
     shown = str(name) if module is None else f"{module}.{name}"
     if not isinstance(name, str):
-        return shown, "is no name"
+        return shown, "is not a class name"
     if name in _CODE | _NEVER:
         return shown, "can run code or read files"
     if name in _VALUES:
@@ -191,17 +191,17 @@ def _objection(node: dict[str, Any]) -> tuple[str, str] | None:
     if name == "function":
         function = str(node.get("config"))
         shown = f"the function {module}.{function}"
-        known = module in _FUNCTION_MODULES and function in FUNCTIONS
-        names = (None, name, function)
+        known = module in _FUNCTION_MODULES and function in ALLOWED_FUNCTIONS
+        registered_names = {None, name, function}
     else:
         known = name in ALLOWED and (module is None or _MODULES.fullmatch(str(module)) is not None)
-        names = (None, name)
-    if registered not in names:
-        return str(registered), "is its author's own class"
-    return None if known else (shown, "is not a part of Keras that a model is made of")
+        registered_names = {None, name}
+    if not isinstance(registered, (str, type(None))) or registered not in registered_names:
+        return str(registered), "is a custom class"
+    return None if known else (shown, "is not a Keras class that a model may consist of")
 
 
-def _may_be_trusted(node: dict[str, Any]) -> bool:
+def _can_be_trusted(node: dict[str, Any]) -> bool:
     name, module, registered = (node.get(key) for key in ("class_name", "module", "registered_name"))
     if not isinstance(name, str) or name in _NEVER:
         return False
@@ -210,7 +210,7 @@ def _may_be_trusted(node: dict[str, Any]) -> bool:
     if registered not in (None, name):
         import keras
 
-        # Only what the person has made known to Keras: a module's name in a file imports nothing here.
+        # Only what the caller has registered with Keras: no module is imported because a file names it.
         return registered in keras.saving.get_custom_objects()
     plain = _CLASS_NAME.fullmatch(name) is not None and "layers" in str(module)
     return plain and _MODULES.fullmatch(str(module)) is not None

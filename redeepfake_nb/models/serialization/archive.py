@@ -1,9 +1,6 @@
-"""What a model file is, before Keras sees it.
+"""Recognise a model file by its first bytes and read its configuration as plain JSON, before Keras sees it.
 
-The file is recognised by its first bytes and its configuration is read as plain JSON; :mod:`.allowlist`
-judges what that names, :mod:`.hdf5_store` looks through the arrays.
-
-The last step of saving is here as well: packing the file, and moving it and its sidecar to their places.
+The last step of saving is here as well: compressing the file, and moving it and its sidecar into place.
 """
 
 from __future__ import annotations
@@ -22,30 +19,29 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...errors import ModelIncomplete, NotAModel, UnsafeModel
-from .hdf5 import MAX_TEXT, open_store, read_text, too_long
+from .hdf5 import MAX_CONFIG_BYTES, config_too_large, open_store, read_text_attribute
 
-MAX_CONFIG_BYTES = MAX_TEXT
 MAX_UNPACKED_BYTES = 2 * 2**30
 MAX_NESTING = 200
 WEIGHTS = "model.weights.h5"
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-_ENDINGS = {"keras": (".keras",), "hdf5": (".h5", ".hdf5")}
+_SUFFIXES = {"keras": (".keras",), "hdf5": (".h5", ".hdf5")}
 
 Format = Literal["keras", "hdf5"]
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a file says of its model.
+    """What a model file states about itself.
 
     Parameters
     ----------
     config
-        The graph as plain JSON, without losses, metrics and optimizers; None for weights alone.
+        The graph as plain JSON, without losses, metrics and optimizers; ``None`` for a weights-only file.
     format
         ``"keras"`` (a zip archive) or ``"hdf5"``.
     keras_version
-        As the file states it; empty where it does not.
+        Version of Keras that wrote the file; empty where the file does not state it.
     """
 
     config: dict[str, Any] | None
@@ -54,7 +50,7 @@ class Description:
 
     @property
     def legacy(self) -> bool:
-        """Whether Keras before 3 has written it."""
+        """Whether a Keras before version 3 wrote the file."""
         if re.fullmatch(r"\d+\..*", self.keras_version):
             return int(self.keras_version.split(".")[0]) < 3
         text = json.dumps(self.config)
@@ -62,16 +58,16 @@ class Description:
 
 
 def model_format(path: Path) -> Format:
-    """``"keras"`` (a zip archive) or ``"hdf5"``, from the file's first bytes.
+    """Recognise ``"keras"`` (a zip archive) or ``"hdf5"`` by the file's first bytes.
 
     Raises
     ------
     ModelIncomplete
         There is no such file.
     NotAModel
-        It is something else, which the message names, or its ending belongs to the other format.
+        Another format, which the message names, or a suffix that belongs to the other format.
     """
-    size = _regular_size(path)
+    size = _file_size(path)
     try:
         with open(path, "rb") as file:
             head = file.read(512)
@@ -82,13 +78,13 @@ def model_format(path: Path) -> Format:
     formats: tuple[tuple[Format, bytes], ...] = (("keras", b"PK\x03\x04"), ("hdf5", _HDF5_MAGIC))
     for found, magic in formats:
         if head.startswith(magic):
-            # Keras goes by the ending. A file can be both formats at once, and the half that was checked
-            # must be the half that is loaded.
-            if path.suffix not in _ENDINGS[found]:
+            # Keras chooses its reader by the suffix. A file can be valid in both formats at once, and what
+            # was checked must be what is loaded.
+            if path.suffix not in _SUFFIXES[found]:
                 raise NotAModel(
-                    f"its content is of the kind that ends in {_ENDINGS[found][0]}, its name is not",
+                    f"its content is that of a {_SUFFIXES[found][0]} file, its name is not",
                     subject=path,
-                    next_step=f"If you trust where it came from, rename it to end in {_ENDINGS[found][0]}.",
+                    next_step=f"If you trust its source, rename it to end in {_SUFFIXES[found][0]}.",
                 )
             return found
     if head.startswith(b"version https://git-lfs"):
@@ -110,8 +106,8 @@ def model_format(path: Path) -> Format:
     raise NotAModel(cause, subject=path, next_step=step)
 
 
-def _regular_size(path: Path) -> int:
-    """Bytes of a regular file; a pipe is not opened, since that would wait for its writer."""
+def _file_size(path: Path) -> int:
+    """Return the size of a regular file in bytes; a pipe is not opened, as that would wait for its writer."""
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:
@@ -127,28 +123,28 @@ def _regular_size(path: Path) -> int:
         )
     if not stat.S_ISREG(status.st_mode):
         raise NotAModel(
-            "this is a pipe or a device, not a file", subject=path, next_step="Name a .keras or .h5 file."
+            "this is a pipe or a device, not a file", subject=path, next_step="Give a .keras or .h5 file."
         )
     return status.st_size
 
 
 def describe(path: Path) -> Description:
-    """What a model file is and the graph it holds, as plain JSON; nothing is executed.
+    """Read a model file's format, Keras version and configuration; nothing is executed.
 
     Raises
     ------
     NotAModel, ModelIncomplete
-        No model, or a damaged file.
+        No model file, or a damaged one.
     UnsafeModel
-        It claims to be more than a model needs, or refers to other files.
+        The file claims more than a model needs, or refers to other files.
     """
     found = model_format(path)
     if found == "keras":
-        with opened_archive(path) as archive:
+        with open_archive(path) as archive:
             text: bytes | str = read_member(archive, "config.json", path)
             version = ""
             if "metadata.json" in archive.namelist():
-                metadata = _json(read_member(archive, "metadata.json", path), path)
+                metadata = _parse_json(read_member(archive, "metadata.json", path), path)
                 version = str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
     else:
         with open_store(path) as store:
@@ -156,21 +152,23 @@ def describe(path: Path) -> Description:
             value = store.attribute("keras_version") if "keras_version" in names else ""
             if is_weights_only(set(store.file), names):
                 return Description(None, "hdf5", _version(value))
-            text, version = read_text(store, "model_config"), _version(value)
-    config = _json(text, path)
+            text, version = read_text_attribute(store, "model_config"), _version(value)
+    config = _parse_json(text, path)
     if not isinstance(config, dict):
-        raise NotAModel("its configuration is no object", subject=path, next_step="Save the model again.")
-    # Losses, metrics and optimizers are not loaded, so they may be anything.
-    return Description(_without_compiling(config), found, version)
+        raise NotAModel("its configuration is not an object", subject=path, next_step="Save the model again.")
+    # Losses, metrics and optimizers are not loaded, so the allowlist need not know them.
+    return Description(_without_compile_config(config), found, version)
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The graph of a model file as plain JSON; see :func:`describe`.
+    """Read the configuration of a model file as plain JSON.
 
     Raises
     ------
     ModelIncomplete
-        It holds weights alone; and as :func:`describe`.
+        A weights-only file.
+    NotAModel, UnsafeModel
+        As :func:`describe`.
     """
     config = describe(path).config
     if config is None:
@@ -183,7 +181,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def is_weights_only(names: set[str], attributes: set[str]) -> bool:
-    """Whether an HDF5 file with these entries holds weights without an architecture."""
+    """Tell whether an HDF5 file with these members and attributes holds weights without an architecture."""
     if "model_config" in attributes:
         return False
     return "layer_names" in attributes or bool(names & {"layers", "_layer_checkpoint_dependencies"})
@@ -194,7 +192,7 @@ def _version(value: Any) -> str:
     return value[:40] if isinstance(value, str) else ""
 
 
-def _json(text: bytes | str, subject: object) -> Any:
+def _parse_json(text: bytes | str, subject: object) -> Any:
     try:
         value = json.loads(text)
     except (ValueError, TypeError, RecursionError) as error:
@@ -206,7 +204,7 @@ def _json(text: bytes | str, subject: object) -> Any:
         node, depth = waiting.pop()
         if depth > MAX_NESTING:
             raise UnsafeModel(
-                "its configuration is nested deeper than any real one",
+                f"its configuration is nested deeper than {MAX_NESTING} levels",
                 subject=subject,
                 next_step="Do not open it.",
             )
@@ -216,23 +214,23 @@ def _json(text: bytes | str, subject: object) -> Any:
     return value
 
 
-def _without_compiling(node: Any) -> Any:
+def _without_compile_config(node: Any) -> Any:
     if isinstance(node, dict):
         drop = {"compile_config"} if "class_name" in node else set()
-        return {key: _without_compiling(value) for key, value in node.items() if key not in drop}
-    return [_without_compiling(value) for value in node] if isinstance(node, list) else node
+        return {key: _without_compile_config(value) for key, value in node.items() if key not in drop}
+    return [_without_compile_config(value) for value in node] if isinstance(node, list) else node
 
 
 @contextmanager
-def opened_archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A .keras archive, looked through.
+def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open a ``.keras`` archive after checking its table of contents.
 
     Raises
     ------
     UnsafeModel
-        It unpacks to more than a model needs, or its members' names lead out of it.
+        It unpacks to more than a model needs, or a member's path leads out of the archive.
     NotAModel
-        It is damaged, or nothing that Keras has saved.
+        It is damaged, or was not saved by Keras.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -247,16 +245,16 @@ def opened_archive(path: Path) -> Iterator[zipfile.ZipFile]:
                 raise _unsafe("it holds two files of the same name", path)
             for info in members:
                 if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    raise NotImplementedError("a packing that Keras does not use")
+                    raise NotImplementedError("a compression that Keras does not use")
                 if info.filename.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", info.filename):
-                    raise _unsafe("a file in it has a name that leads out of it", path)
+                    raise _unsafe("a file in it has a path that leads out of it", path)
                 if stat.S_ISLNK(info.external_attr >> 16):
                     raise _unsafe("it holds a link", path)
             if "config.json" not in names:
                 raise NotAModel(
                     "this is a zip archive without a Keras configuration",
                     subject=path,
-                    next_step="Name a file that Keras has saved.",
+                    next_step="Give a file that Keras has saved.",
                 )
             yield archive
     # An encrypted member is a RuntimeError, an unknown compression a NotImplementedError.
@@ -269,27 +267,29 @@ def opened_archive(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def read_member(archive: zipfile.ZipFile, name: str, subject: object) -> bytes:
-    """A small member of an archive.
+    """Read one small member of an archive.
 
     Raises
     ------
     UnsafeModel
-        It is larger than any real one.
+        It is larger than ``MAX_CONFIG_BYTES``.
     """
     if archive.getinfo(name).file_size > MAX_CONFIG_BYTES:
-        raise too_long(subject)
+        raise config_too_large(subject)
     return archive.read(name)
 
 
 def unpack_weights(path: Path, folder: Path) -> Path:
-    """The weights of a .keras archive as a file of their own in ``folder``.
+    """Extract the HDF5 file with the weights of a ``.keras`` archive into ``folder``; return its path.
 
     Raises
     ------
     ModelIncomplete
-        There are none in it; and as :func:`opened_archive`.
+        There are no weights in it.
+    NotAModel, UnsafeModel
+        As :func:`open_archive`.
     """
-    with opened_archive(path) as archive:
+    with open_archive(path) as archive:
         if WEIGHTS not in archive.namelist():
             raise ModelIncomplete(
                 "there is an architecture in it but no weights",
@@ -306,9 +306,9 @@ def _unsafe(cause: str, subject: object) -> UnsafeModel:
 
 
 def replace_both(weights: Path, path: Path, sidecar: Path, sidecar_path: Path) -> None:
-    """Move both files to their places; if the second cannot be moved, what stood in the first comes back."""
+    """Move both files into place; if the second cannot be moved, restore what the first one replaced."""
     before = weights.with_suffix(".before")
-    # Not a folder of that name: it would go with the temporary files.
+    # Not a folder of that name: it would be deleted with the temporary files.
     if path.is_file():
         os.replace(path, before)
     try:
@@ -322,15 +322,15 @@ def replace_both(weights: Path, path: Path, sidecar: Path, sidecar_path: Path) -
         raise
 
 
-def deflate(path: Path) -> None:
-    """Compress a .keras archive, which Keras writes uncompressed and reads either way."""
+def compress(path: Path) -> None:
+    """Compress a ``.keras`` archive in place; Keras writes it uncompressed and reads both."""
     packed = path.with_suffix(".packed")
     with (
         zipfile.ZipFile(path) as old,
         zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as new,
     ):
         for member in old.infolist():
-            # Fixed dates, the archive's and Keras's own: the same weights give the same file and SHA-256.
+            # Fixed dates in archive and metadata: the same weights give the same file and SHA-256.
             info = zipfile.ZipInfo(member.filename, (1980, 1, 1, 0, 0, 0))
             info.compress_type = zipfile.ZIP_DEFLATED
             data = old.read(member)

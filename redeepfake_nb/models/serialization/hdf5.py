@@ -1,7 +1,8 @@
-"""HDF5 files of strangers, read for their arrays alone.
+"""Inspect HDF5 files from untrusted sources before reading arrays from them.
 
-HDF5 can point out of itself: links to other files, arrays kept in other files, filters loaded from plugins.
-It can also claim terabytes. A file is walked once before any array is read, and refused for such things.
+HDF5 can refer to what is outside the file: links to other files, arrays stored in other files, filters loaded
+from plugins. It can also claim terabytes. All members are visited once before an array is read, and a file
+that does any of this is refused.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
     import h5py
 
 
-# Seconds. A real file takes a fraction of one.
-LIMIT = 20.0
-# Follows nothing that points out of the file; errors are left to whoever opens it next.
-_WALK = """
+# Seconds for the walk in another process; a real file takes a fraction of one.
+WALK_SECONDS = 20.0
+# Follows no reference out of the file, and ignores errors: this process reports them when it opens the file.
+_WALK_SCRIPT = """
 import sys
 import h5py
 
@@ -55,31 +56,31 @@ while waiting and len(seen) < 50_000:
 """
 
 
-def probe(path: Path, subject: object) -> None:
-    """Let a child go through the file's groups, attributes and indexes; its arrays stay unread.
+def check_in_subprocess(path: Path, subject: object) -> None:
+    """Visit the file's groups, attributes and chunk indexes in another process; no array is read.
 
     Raises
     ------
     NotAModel
-        The library hangs on it or crashes.
+        The HDF5 library hangs or crashes on the file.
     """
     try:
-        ended = subprocess.run(
-            [sys.executable, "-I", "-c", _WALK, os.fspath(path)],
+        run = subprocess.run(
+            [sys.executable, "-I", "-c", _WALK_SCRIPT, os.fspath(path)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=LIMIT,
+            timeout=WALK_SECONDS,
         )
     except subprocess.TimeoutExpired as error:
-        raise _damaged("comes to no end with it", subject) from error
+        raise _library_fails("does not finish reading it", subject) from error
     except OSError:
         return  # no such process can be started here
-    if ended.returncode < 0:
-        raise _damaged("crashes on it", subject)
+    if run.returncode < 0:
+        raise _library_fails("crashes on it", subject)
 
 
-def _damaged(how: str, subject: object) -> NotAModel:
+def _library_fails(how: str, subject: object) -> NotAModel:
     return NotAModel(
         f"the file is damaged so that the HDF5 library {how}",
         subject=subject,
@@ -87,27 +88,27 @@ def _damaged(how: str, subject: object) -> NotAModel:
     )
 
 
-MAX_BYTES = 2 * 2**30
+MAX_ARRAY_BYTES = 2 * 2**30
 MAX_OBJECTS = 50_000
-MAX_TEXT = 32 * 2**20
+MAX_CONFIG_BYTES = 32 * 2**20
 MAX_DEPTH = 64
-# Weights hardly shrink when they are packed; what unpacks to far more than its file is no network.
-MAX_RATIO = 20
-FREE_BYTES = 16 * 2**20
+# Weights hardly compress; arrays that are far larger than their file are not those of a network.
+MAX_COMPRESSION = 20
+ALWAYS_ALLOWED_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
-class Store:
-    """An open file that was looked through.
+class Hdf5Store:
+    """An open HDF5 file that was inspected.
 
     Parameters
     ----------
     file
-        As h5py opened it, for reading.
+        Opened for reading.
     shapes
-        Full name of every dataset -> its shape.
+        Shape of each dataset, by its full name.
     subject
-        For messages.
+        What error messages name.
     """
 
     file: h5py.File
@@ -115,82 +116,82 @@ class Store:
     subject: object
 
     def below(self, folder: str) -> dict[str, tuple[int, ...]]:
-        """Datasets inside a group, by their name relative to it; all of them for an empty name."""
+        """Return the shapes of the datasets in a group, by their name relative to it; of all for ``""``."""
         if not folder:
             return self.shapes
         start = folder + "/"
         return {name[len(start) :]: s for name, s in self.shapes.items() if name.startswith(start)}
 
     def read(self, name: str) -> np.ndarray:
-        """One array.
-
-        Raises
-        ------
-        NotAModel
-            Its bytes are damaged.
-        """
-        with reading(self.subject):
-            return self.file[name][()]
-
-    def attributes(self) -> set[str]:
-        """Names of the file's own attributes.
-
-        Raises
-        ------
-        NotAModel
-            They are damaged.
-        """
-        with reading(self.subject):
-            return set(self.file.attrs)
-
-    def attribute(self, name: str) -> Any:
-        """One of them, which is known to be there.
+        """Read one array.
 
         Raises
         ------
         NotAModel
             It is damaged.
         """
-        with reading(self.subject):
+        with typed_hdf5_errors(self.subject):
+            return self.file[name][()]
+
+    def attributes(self) -> set[str]:
+        """Return the names of the attributes of the root group.
+
+        Raises
+        ------
+        NotAModel
+            They are damaged.
+        """
+        with typed_hdf5_errors(self.subject):
+            return set(self.file.attrs)
+
+    def attribute(self, name: str) -> Any:
+        """Read an attribute of the root group that is known to exist.
+
+        Raises
+        ------
+        NotAModel
+            It is damaged.
+        """
+        with typed_hdf5_errors(self.subject):
             return self.file.attrs[name]
 
     @property
     def elements(self) -> int:
-        """How many numbers it holds, the optimizer's left out."""
+        """Number of array elements in the file, without those of the optimizer."""
         return sum(math.prod(s) for n, s in self.shapes.items() if not n.startswith("optimizer"))
 
 
 @contextmanager
-def open_store(path: Path, subject: object = None) -> Iterator[Store]:
-    """Open an HDF5 file after looking through it.
+def open_store(path: Path, subject: object = None) -> Iterator[Hdf5Store]:
+    """Open an HDF5 file after inspecting it.
 
     Parameters
     ----------
     subject
-        Named in messages instead of the path.
+        What error messages name instead of the path.
 
     Raises
     ------
     UnsafeModel
-        It refers to other files, needs filters other than gzip, or claims more than it holds.
+        The file refers to other files, needs filters other than gzip, or claims more than it holds.
     NotAModel
-        It is damaged; this is also said where the HDF5 library hangs or crashes on it.
+        The file is damaged, or the HDF5 library hangs or crashes on it.
     """
     import h5py
 
     subject = path if subject is None else subject
-    probe(path, subject)
-    with reading(subject):
+    check_in_subprocess(path, subject)
+    with typed_hdf5_errors(subject):
         file = h5py.File(path, "r", locking=False)
     with file:
-        with reading(subject):
-            shapes = _walk(file, subject, path.stat().st_size)
-        yield Store(file, shapes, subject)
+        with typed_hdf5_errors(subject):
+            shapes = _list_datasets(file, subject, path.stat().st_size)
+        yield Hdf5Store(file, shapes, subject)
 
 
 @contextmanager
-def reading(subject: object) -> Iterator[None]:
-    """What h5py raises over damaged bytes, which is anything, as :func:`damaged`."""
+def typed_hdf5_errors(subject: object) -> Iterator[None]:
+    """Raise :func:`damaged` for any of the errors that h5py raises for damaged bytes."""
     try:
         yield
     except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
@@ -198,24 +199,24 @@ def reading(subject: object) -> Iterator[None]:
 
 
 def damaged(subject: object) -> NotAModel:
-    """The error for bytes that make no sense."""
+    """Make the error for a damaged file."""
     return NotAModel(
         "the HDF5 file is damaged or cut short", subject=subject, next_step="Copy or download it again."
     )
 
 
-def read_text(store: Store, name: str) -> bytes | str:
-    """An attribute of the file that holds one text.
+def read_text_attribute(store: Hdf5Store, name: str) -> bytes | str:
+    """Read an attribute of the root group that holds one string: the configuration.
 
     Raises
     ------
     ModelIncomplete
-        There is none of that name.
+        There is no such attribute.
     NotAModel, UnsafeModel
-        It is something else, or longer than any real one.
+        It is not a string, or longer than ``MAX_CONFIG_BYTES``.
     """
     subject = store.subject
-    with reading(subject):
+    with typed_hdf5_errors(subject):
         if name not in store.file.attrs:
             raise ModelIncomplete(
                 "there are weights in it but no architecture",
@@ -227,23 +228,25 @@ def read_text(store: Store, name: str) -> bytes | str:
             raise NotAModel(
                 "its configuration is damaged", subject=subject, next_step="Save the model again."
             )
-        if attribute.get_storage_size() > MAX_TEXT:
-            raise too_long(subject)
+        if attribute.get_storage_size() > MAX_CONFIG_BYTES:
+            raise config_too_large(subject)
         text = store.file.attrs[name]
-    if len(text) > MAX_TEXT:
-        raise too_long(subject)
+    if len(text) > MAX_CONFIG_BYTES:
+        raise config_too_large(subject)
     return text
 
 
-def too_long(subject: object) -> UnsafeModel:
-    """The error for a configuration beyond every model's."""
+def config_too_large(subject: object) -> UnsafeModel:
+    """Make the error for a configuration of more than ``MAX_CONFIG_BYTES``."""
     return UnsafeModel(
-        "its configuration is larger than any real one", subject=subject, next_step="Do not open it."
+        f"its configuration is larger than {MAX_CONFIG_BYTES >> 20} MiB",
+        subject=subject,
+        next_step="Do not open it.",
     )
 
 
-def _walk(file: h5py.File, subject: object, size: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of all datasets that can be reached, each group visited once."""
+def _list_datasets(file: h5py.File, subject: object, size: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all datasets by full name, visiting each group once."""
     import h5py
 
     shapes: dict[str, tuple[int, ...]] = {}
@@ -253,21 +256,21 @@ def _walk(file: h5py.File, subject: object, size: int) -> dict[str, tuple[int, .
     while waiting:
         prefix, group, depth = waiting.pop()
         if depth > MAX_DEPTH:
-            raise _refused("groups nested deeper than in any model", subject)
+            raise _unsafe(f"groups nested deeper than {MAX_DEPTH} levels", subject)
         for name in group:
             count += 1
             if count > MAX_OBJECTS:
-                raise _refused(f"more than {MAX_OBJECTS:,} entries", subject)
+                raise _unsafe(f"more than {MAX_OBJECTS:,} entries", subject)
             link = group.get(name, getlink=True)
             if isinstance(link, h5py.ExternalLink):
-                raise _refused("a link to another file", subject)
+                raise _unsafe("a link to another file", subject)
             if not isinstance(link, h5py.HardLink):
-                raise _refused("a link instead of an array", subject)
+                raise _unsafe("a link instead of an array", subject)
             member, full = group[name], f"{prefix}{name}"
             if isinstance(member, h5py.Group):
                 key = h5py.h5o.get_info(member.id).addr
                 if key in seen:
-                    raise _refused("a group that contains itself or stands in two places", subject)
+                    raise _unsafe("a group that contains itself or is linked twice", subject)
                 seen.add(key)
                 waiting.append((f"{full}/", member, depth + 1))
             elif isinstance(member, h5py.Dataset):
@@ -275,12 +278,12 @@ def _walk(file: h5py.File, subject: object, size: int) -> dict[str, tuple[int, .
                 shapes[full] = member.shape
                 claimed += math.prod(member.shape) * member.dtype.itemsize
                 stored += member.id.get_storage_size()
-    if claimed > MAX_BYTES:
-        raise _refused(f"more than {MAX_BYTES >> 30} GB of arrays", subject)
-    if claimed > MAX_RATIO * size + FREE_BYTES:
-        raise _refused(f"arrays of {claimed:,} bytes in a file of {size:,}", subject)
-    if size - stored > 8 * MAX_TEXT and size > 2 * stored:
-        raise _refused("far more than arrays and a configuration", subject)
+    if claimed > MAX_ARRAY_BYTES:
+        raise _unsafe(f"more than {MAX_ARRAY_BYTES >> 30} GB of arrays", subject)
+    if claimed > MAX_COMPRESSION * size + ALWAYS_ALLOWED_BYTES:
+        raise _unsafe(f"arrays of {claimed:,} bytes in a file of {size:,}", subject)
+    if size - stored > 8 * MAX_CONFIG_BYTES and size > 2 * stored:
+        raise _unsafe("far more bytes than its arrays and a configuration need", subject)
     return shapes
 
 
@@ -289,21 +292,21 @@ def _check_dataset(dataset: h5py.Dataset, subject: object) -> None:
 
     settings = dataset.id.get_create_plist()
     if settings.get_external_count():
-        raise _refused("an array that is kept in another file", subject)
+        raise _unsafe("an array that is stored in another file", subject)
     if dataset.is_virtual:
-        raise _refused("an array pieced together from other files", subject)
+        raise _unsafe("a virtual array of parts in other files", subject)
     known = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
     if any(settings.get_filter(i)[0] not in known for i in range(settings.get_nfilters())):
-        raise _refused("an array packed by a plugin", subject)
+        raise _unsafe("an array compressed by a plugin filter", subject)
     if dataset.dtype.kind not in "fiub":
         raise NotAModel(
-            "it holds an array that is not made of numbers",
+            "it holds an array that is not numeric",
             subject=subject,
             next_step="Save the model again.",
         )
     if dataset.shape is None:
-        raise _refused("an array without a shape", subject)
+        raise _unsafe("an array without a shape", subject)
 
 
-def _refused(what: str, subject: object) -> UnsafeModel:
+def _unsafe(what: str, subject: object) -> UnsafeModel:
     return UnsafeModel(f"it holds {what}", subject=subject, next_step="Do not open it.")

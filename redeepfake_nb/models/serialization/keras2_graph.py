@@ -1,7 +1,7 @@
-"""Keras 2 configurations -> the same graph in Keras 3, as plain JSON on both sides.
+"""Translate a Keras 2 configuration to a Keras 3 one; both are plain JSON.
 
-Only layers and operations whose Keras 3 twin computes the same are translated (:mod:`.legacy_layers`,
-:mod:`.legacy_operations`); any other is refused by name. Nothing is built or run here.
+Only layers and operations with a Keras 3 counterpart that computes the same are translated
+(:mod:`.keras2_layers`, :mod:`.keras2_operations`); any other is refused by name. Nothing is built or run.
 """
 
 from __future__ import annotations
@@ -13,62 +13,76 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import NotAModel
-from .allowlist import refusal
-from .keras2_layers import MERGING, translate_layer
-from .keras2_operations import OPERATIONS, in_keras_3, is_place, shifted, tensor, translate_operation
+from .allowlist import not_allowed
+from .keras2_layers import MERGE_LAYERS, translate_layer
+from .keras2_operations import (
+    OPERATIONS,
+    is_reference,
+    keras3_name,
+    keras3_reference,
+    keras_tensor,
+    translate_operation,
+)
 
 _MODELS = {"Functional": "Functional", "Model": "Functional", "Sequential": "Sequential"}
 _MODULE = re.compile(r"(tensorflow\.python\.)?(tf_keras|keras)(\.\w+)*")
-# Own classes that many published models carry and that do nothing but a Keras layer's work.
-_KNOWN_FOREIGN = {"FixedDropout": "Dropout"}
+# Custom classes of published models that do the same as a Keras layer.
+_KNOWN_CUSTOM = {"FixedDropout": "Dropout"}
 
 
 @dataclass
-class Translated:
-    """A Keras 3 configuration, and where Keras 2.15 keeps the weights of its layers in a ``.keras`` file.
+class Translation:
+    """A Keras 3 configuration, and where the file keeps the weights of its layers.
 
-    ``places`` maps a layer, named by the way to it through nested models, to its group of the HDF5 file.
-    ``names`` maps layers' names to those in Keras 2, which may have a slash.
+    Parameters
+    ----------
+    config
+        The Keras 3 configuration.
+    weight_groups
+        For ``.keras`` files of Keras 2.15: group of the HDF5 file, by the names of the nested models and the
+        layer.
+    keras2_names
+        Layer names in Keras 2, which may have a slash, by those in ``config``.
     """
 
     config: dict[str, Any]
-    places: dict[tuple[str, ...], str] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
+    weight_groups: dict[tuple[str, ...], str] = field(default_factory=dict)
+    keras2_names: dict[str, str] = field(default_factory=dict)
 
 
-def translate(config: dict[str, Any], subject: object, trust: bool = False) -> Translated:
-    """Write a Keras 2 model as a Keras 3 one.
+def translate(config: dict[str, Any], subject: object, trust: bool = False) -> Translation:
+    """Translate the configuration of a Keras 2 model.
 
     Parameters
     ----------
     config
         ``{"class_name": "Functional" or "Sequential", "config": {...}}``.
     subject
-        For messages.
+        What error messages name.
     trust
-        Translate Lambda layers too, whose code then stands in the result.
+        Translate Lambda layers too, with their code.
 
     Raises
     ------
     UnsafeModel
-        A class that is not on the lists, by name.
+        Names a class that cannot be translated.
     NotAModel
-        A configuration that makes no sense, or a setting without a counterpart in Keras 3.
+        An invalid configuration, or a setting without a counterpart in Keras 3.
     """
-    result = Translated({})
+    result = Translation({})
     try:
         result.config = _model(config, (), "", result, subject, trust)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise NotAModel(
             f"its Keras 2 configuration cannot be read ({type(error).__name__}: {str(error)[:120]})",
             subject=subject,
-            next_step="Save the model again, or convert it to .keras with the Keras it was made with.",
+            next_step="Save the model again, or convert it to .keras with the Keras version that made it.",
         ) from error
     return result
 
 
 def snake_case(name: str) -> str:
-    """``DepthwiseConv2D`` -> ``depthwise_conv2d``, as Keras names groups of weights."""
+    """Convert a class name as Keras names groups of weights: ``DepthwiseConv2D`` -> ``depthwise_conv2d``."""
     name = re.sub(r"\W+", "", name)
     name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
@@ -76,22 +90,24 @@ def snake_case(name: str) -> str:
 
 def _model(
     data: dict[str, Any],
-    way: tuple[str, ...],
-    place: str,
-    result: Translated,
+    path: tuple[str, ...],
+    parent_group: str,
+    result: Translation,
     subject: object,
     trust: bool,
 ) -> dict[str, Any]:
+    """Translate a model; ``path`` and ``parent_group`` say where it is nested. Fills ``result``."""
     kind = _MODELS.get(_class_name(data, subject))
     if kind is None:
-        raise refusal(str(data.get("class_name")), "is no model of Keras", subject)
+        raise not_allowed(str(data.get("class_name")), "is not a Keras model", subject)
     config = data["config"]
     if isinstance(config, list):  # Sequential before Keras 2.2.3
         config = {"name": data.get("name", "sequential"), "layers": config}
     layers = config["layers"]
     if kind == "Sequential":
         layers = _with_input(layers, config.get("build_input_shape"))
-    made, used, taken = [], Counter(), set()
+    used: Counter[str] = Counter()
+    translated, taken = [], set()
     nested = {
         _own_name(layer): _MODELS[layer["class_name"]]
         for layer in layers
@@ -99,50 +115,50 @@ def _model(
     }
     for layer in layers:
         old = _own_name(layer)
-        name = in_keras_3(old)
+        name = keras3_name(old)
         if name in taken:
             raise ValueError(f"two layers are called {name}")
         taken.add(name)
-        result.names[name] = old
+        result.keras2_names[name] = old
         class_name = _class_name(layer, subject)
         group = snake_case(class_name)
         used[group] += 1
         if used[group] > 1:
             group += f"_{used[group] - 1}"
-        here = f"{place}layers/{group}"
+        group = f"{parent_group}layers/{group}"
         if class_name in _MODELS:
-            new = _model(layer, (*way, name), f"{here}/", result, subject, trust)
+            new = _model(layer, (*path, name), f"{group}/", result, subject, trust)
         elif class_name in OPERATIONS:
             new = {"class_name": class_name, "config": layer["config"]}
         else:
             new = translate_layer(class_name, layer["config"], subject, trust)
             inside = (name,) if new["class_name"] == "Sequential" else ()
             if class_name != "InputLayer":
-                result.places[(*way, name, *inside)] = here
+                result.weight_groups[(*path, name, *inside)] = group
         if kind == "Functional":
             nodes = [_entries(node) for node in layer.get("inbound_nodes", ())]
             if class_name in OPERATIONS:
                 new = translate_operation(layer["config"], nodes, nested, subject)
             else:
-                many = class_name in MERGING
+                many = class_name in MERGE_LAYERS
                 new["inbound_nodes"] = [_call(node, many, nested, name) for node in nodes]
             new["name"] = name
         if "config" in new:
             new["config"]["name"] = name
-        made.append(new)
-    model_name = in_keras_3(str(config.get("name", "model")))
-    written: dict[str, Any] = {"name": model_name, "trainable": True, "layers": made}
+        translated.append(new)
+    model_name = keras3_name(str(config.get("name", "model")))
+    new_config: dict[str, Any] = {"name": model_name, "trainable": True, "layers": translated}
     if kind == "Functional":
         for end in ("input_layers", "output_layers"):
             ends = config[end]
-            ends = [ends] if is_place(ends) else ends
+            ends = [ends] if is_reference(ends) else ends
             # Keras 3 itself shifts these ends, and only these, for functional models.
             inner = {layer for layer, kind in nested.items() if kind == "Sequential"}
-            ends = [shifted(entry, inner) for entry in ends]
-            # A list of one would make the model ask for a list, and give one.
-            written[end] = ends[0] if len(ends) == 1 else ends
+            ends = [keras3_reference(entry, inner) for entry in ends]
+            # With a list of one, the model would take and return lists.
+            new_config[end] = ends[0] if len(ends) == 1 else ends
     module = "keras" if kind == "Sequential" else "keras.src.models.functional"
-    return {"module": module, "class_name": kind, "config": written, "registered_name": kind}
+    return {"module": module, "class_name": kind, "config": new_config, "registered_name": kind}
 
 
 def _own_name(layer: dict[str, Any]) -> str:
@@ -157,18 +173,18 @@ def _own_name(layer: dict[str, Any]) -> str:
 def _class_name(data: dict[str, Any], subject: object) -> str:
     name, module, registered = (data.get(key) for key in ("class_name", "module", "registered_name"))
     if not isinstance(name, str):
-        raise refusal(str(name), "is no name", subject)
-    if name in _KNOWN_FOREIGN:
-        return _KNOWN_FOREIGN[name]
+        raise not_allowed(str(name), "is not a class name", subject)
+    if name in _KNOWN_CUSTOM:
+        return _KNOWN_CUSTOM[name]
     if module is not None and _MODULE.fullmatch(str(module)) is None:
-        raise refusal(f"{module}.{name}", "is not a part of Keras that a model is made of", subject)
+        raise not_allowed(f"{module}.{name}", "is not a Keras class that a model may consist of", subject)
     if registered not in (None, name):
-        raise refusal(str(registered), "is its author's own class", subject)
+        raise not_allowed(str(registered), "is a custom class", subject)
     return name
 
 
 def _with_input(layers: list[dict[str, Any]], shape: Any) -> list[dict[str, Any]]:
-    """A Sequential's layers with the input as one of them; Keras 2 may keep its shape in the first layer."""
+    """Prepend an InputLayer to a Sequential's layers; Keras 2 may keep the input shape in the first layer."""
     if layers and layers[0]["class_name"] != "InputLayer":
         first = layers[0]["config"]
         shape = first.get("batch_input_shape", shape) if isinstance(first, dict) else shape
@@ -179,16 +195,16 @@ def _with_input(layers: list[dict[str, Any]], shape: Any) -> list[dict[str, Any]
 
 
 def _entries(node: list[Any]) -> list[list[Any]]:
-    """What one call was given: a list of ``[layer, call, output, options]``."""
+    """Return the inputs of one call as a list of ``[layer, call, output, options]``."""
     return [node] if node and isinstance(node[0], str) else node
 
 
 def _call(node: list[list[Any]], many: bool, nested: Container[str], name: str) -> dict[str, Any]:
-    """One call of a layer in Keras 3's words."""
-    tensors = [tensor(shifted(entry, nested)) for entry in node]
+    """Translate one call of a layer; ``many`` tells whether it takes a list of tensors."""
+    tensors = [keras_tensor(keras3_reference(entry, nested)) for entry in node]
     for entry in node:
         options = entry[3] if len(entry) > 3 else {}
-        # Scores are taken in inference, whatever a call said of training.
+        # The model runs in inference mode, whatever a call says about training.
         unknown = {key for key, value in options.items() if key not in ("training",) and value is not None}
         if unknown:
             raise ValueError(f"{name} is called with {', '.join(sorted(unknown))}")

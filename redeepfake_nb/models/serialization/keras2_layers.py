@@ -1,4 +1,4 @@
-"""Keras 2 layers -> Keras 3 layers that compute the same in inference, as plain JSON."""
+"""Translate Keras 2 layers to Keras 3 layers that compute the same in inference; both are plain JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from ...errors import NotAModel
-from .allowlist import FUNCTIONS, refusal
+from .allowlist import ALLOWED_FUNCTIONS, not_allowed
 
 _CONV = (
     "filters kernel_size strides padding data_format dilation_rate groups activation use_bias "
@@ -14,7 +14,7 @@ _CONV = (
 )
 _POOL = "pool_size strides padding data_format"
 _GLOBAL = "data_format keepdims"
-# Class -> the settings that are carried over. What is dropped everywhere stands below.
+# Class -> the settings that are kept. Those that are dropped from every class are listed below.
 _LAYERS = {
     "Activation": "activation",
     "ActivityRegularization": "l1 l2",
@@ -63,7 +63,7 @@ _LAYERS = {
     "UpSampling2D": "size data_format interpolation",
     "ZeroPadding2D": "padding data_format",
 }
-# Pass their input on in inference.
+# Layers that return their input unchanged in inference.
 _AUGMENTATION = {
     "RandomBrightness",
     "RandomContrast",
@@ -74,14 +74,14 @@ _AUGMENTATION = {
     "RandomWidth",
     "RandomZoom",
 }
-MERGING = {"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot"}
-# Say how weights start and change in training, or where a layer stands; nothing about what it computes.
+MERGE_LAYERS = {"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot"}
+# Settings of initialization, training and position in the graph, which do not change what a layer computes.
 _DROPPED = re.compile(
     r"\w*(_initializer|_regularizer|_constraint)|trainable|batch_input_shape|seed|noise_shape|name|dtype|"
     r"build_input_shape|input_dim|fused|renorm_clipping|renorm_momentum|synchronized|supports_masking|batch_size|"
     r"sparse|ragged|optional|shared_object_id|implementation|input_dtype"
 )
-# Settings that have no counterpart, with the values at which they do nothing.
+# Settings without a counterpart in Keras 3, with the values at which they have no effect.
 _NEUTRAL = {
     "renorm": (False, None),
     "virtual_batch_size": (None,),
@@ -89,19 +89,24 @@ _NEUTRAL = {
     "groups": (1, None),
 }
 _DTYPES = {"float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16"}
-# Keras 2 computes another curve under this name than Keras 3.
-_RENAMED = {"hard_sigmoid"}
+# Activations that Keras 2 and Keras 3 define differently under the same name.
+_CHANGED_ACTIVATIONS = {"hard_sigmoid"}
 
 
 def translate_layer(class_name: str, config: dict[str, Any], subject: object, trust: bool) -> dict[str, Any]:
-    """One layer of Keras 2 in Keras 3's words: ``{"module", "class_name", "config", "registered_name"}``.
+    """Translate one layer.
 
-    An activation that means something else in Keras 3 makes it a Sequential of that name with several layers.
+    A layer with an activation that Keras 3 defines differently becomes a Sequential of the same name.
+
+    Returns
+    -------
+    dict
+        ``{"module", "class_name", "config", "registered_name"}``.
 
     Raises
     ------
     UnsafeModel
-        A class or activation that is not on the list.
+        A class or activation that is not allowed.
     NotAModel
         A setting without a counterpart.
     """
@@ -112,14 +117,14 @@ def translate_layer(class_name: str, config: dict[str, Any], subject: object, tr
         return _lambda(config, subject, trust)
     if class_name not in _LAYERS:
         known = class_name in ("TFOpLambda", "TensorFlowOpLayer", "MultiHeadAttention")
-        why = "cannot be translated from Keras 2" if known else "is not a layer that is read from Keras 2"
-        raise refusal(class_name, why, subject)
+        why = "cannot be translated from Keras 2" if known else "is not a layer that can be read from Keras 2"
+        raise not_allowed(class_name, why, subject)
     wanted = _LAYERS[class_name].split()
     new: dict[str, Any] = {"name": name, "dtype": _dtype(config.get("dtype"))}
     for key, value in config.items():
         if key in wanted and not (key == "groups" and class_name in ("DepthwiseConv2D", "SeparableConv2D")):
-            new[key] = plain(value)
-        elif key in _NEUTRAL and plain(value) in _NEUTRAL[key]:
+            new[key] = unwrap(value)
+        elif key in _NEUTRAL and unwrap(value) in _NEUTRAL[key]:
             continue
         elif key == "activity_regularizer" or not _DROPPED.fullmatch(key):
             if value is None or key == "activity_regularizer":
@@ -127,15 +132,17 @@ def translate_layer(class_name: str, config: dict[str, Any], subject: object, tr
             raise NotAModel(
                 f"the setting {key} of its layer {name} ({class_name}) has no counterpart in Keras 3",
                 subject=subject,
-                next_step="Convert it to .keras with the Keras it was made with.",
+                next_step="Convert it to .keras with the Keras version that made it.",
             )
-    return _finished(class_name, new, config, subject)
+    return _with_class_rules(class_name, new, config, subject)
 
 
-def _finished(class_name: str, new: dict[str, Any], old: dict[str, Any], subject: object) -> dict[str, Any]:
-    """The rules of single classes."""
+def _with_class_rules(
+    class_name: str, new: dict[str, Any], old: dict[str, Any], subject: object
+) -> dict[str, Any]:
+    """Apply the rules of single classes to a layer's settings, and translate its activation."""
     if class_name == "InputLayer":
-        shape = old.get("batch_input_shape", old.get("batch_shape"))
+        shape = old["batch_input_shape"] if "batch_input_shape" in old else old["batch_shape"]
         new = {"name": new["name"], "dtype": new["dtype"], "batch_shape": [None, *list(shape)[1:]]}
     elif class_name == "BatchNormalization" and isinstance(new.get("axis"), list):
         (new["axis"],) = new["axis"]
@@ -155,8 +162,8 @@ def _finished(class_name: str, new: dict[str, Any], old: dict[str, Any], subject
         del new["depth_multiplier"]
     if "activation" not in new:
         return _entry(class_name, new)
-    activation = function_name(new["activation"], subject)
-    if activation not in _RENAMED:
+    activation = activation_name(new["activation"], subject)
+    if activation not in _CHANGED_ACTIVATIONS:
         return _entry(class_name, {**new, "activation": activation})
     return _sequence(
         new["name"],
@@ -175,13 +182,13 @@ def _sequence(name: str, *layers: dict[str, Any]) -> dict[str, Any]:
     return {"module": "keras", "class_name": "Sequential", "config": config, "registered_name": "Sequential"}
 
 
-def function_name(value: Any, subject: object) -> str:
-    """The activation a configuration means, if it is on the list.
+def activation_name(value: Any, subject: object) -> str:
+    """Return the name of an activation in a configuration.
 
     Raises
     ------
     UnsafeModel
-        It is not.
+        It is not on the list of allowed functions.
     """
     if value is None:
         return "linear"
@@ -190,31 +197,31 @@ def function_name(value: Any, subject: object) -> str:
         if isinstance(name, dict):  # a layer as activation: ReLU, LeakyReLU
             name = value.get("class_name")
         if module not in (None, "builtins", "keras.activations", "keras.layers"):
-            raise refusal(f"{module}.{name}", "is not an activation of Keras", subject)
+            raise not_allowed(f"{module}.{name}", "is not a Keras activation", subject)
         value = name
     name = str(value)
     name = {"FixedSwish": "swish", "Swish": "swish"}.get(name, name)
-    if name not in FUNCTIONS:
-        raise refusal(f"the activation {name}", "is not one of Keras's", subject)
+    if name not in ALLOWED_FUNCTIONS:
+        raise not_allowed(f"the activation {name}", "is not a Keras activation", subject)
     return name
 
 
-def plain(value: Any) -> Any:
-    """A setting without Keras's wrapping of tuples, arrays and tensors."""
+def unwrap(value: Any) -> Any:
+    """Convert a setting from Keras's serialised tuples, arrays and tensors to plain values."""
     if isinstance(value, dict):
-        kind, inner = value.get("class_name"), value.get("config")
+        kind = value.get("class_name")
         if kind in ("__tensor__", "__numpy__"):
-            return plain(inner["value"])
+            return unwrap(value["config"]["value"])
         if kind in ("__tuple__", "TensorShape"):
-            return plain(value.get("items", inner))
+            return unwrap(value.get("items", value.get("config")))
         if value.get("type") == "ndarray":  # before Keras 2.12
-            return plain(value["value"])
+            return unwrap(value["value"])
         return value
-    return [plain(part) for part in value] if isinstance(value, list) else value
+    return [unwrap(part) for part in value] if isinstance(value, list) else value
 
 
 def _vector(value: Any) -> Any:
-    """Constants over channels: leading axes of length one are taken off."""
+    """Remove leading axes of length one from constants per channel."""
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     return value
@@ -225,14 +232,14 @@ def _dtype(value: Any) -> str | None:
         value = value.get("config", {}).get("name")
     if value is None or value in _DTYPES:
         return value
-    if value in ("uint8", "int32", "int64"):  # of an input; pictures are fed as float
+    if value in ("uint8", "int32", "int64"):  # of an input; images are passed as float
         return "float32"
     raise ValueError(f"the precision {str(value)[:40]} is not known")
 
 
 def _lambda(config: dict[str, Any], subject: object, trust: bool) -> dict[str, Any]:
     if not trust:
-        raise refusal("Lambda", "can run code or read files", subject)
+        raise not_allowed("Lambda", "can run code or read files", subject)
     function = config.get("function")
     if isinstance(function, dict) and "config" in function:
         function = function["config"]
@@ -241,8 +248,10 @@ def _lambda(config: dict[str, Any], subject: object, trust: bool) -> dict[str, A
     elif isinstance(function, list) and len(function) == 3:
         code, defaults, closure = function
     else:
-        raise refusal("Lambda", "names a function that is not in the file", subject)
-    held = {"code": code, "defaults": defaults, "closure": closure}
-    inner = {"class_name": "__lambda__", "config": held}
-    kept = {"name": config["name"], "function": inner, "arguments": config.get("arguments") or {}}
-    return _entry("Lambda", kept)
+        raise not_allowed("Lambda", "names a function that is not in the file", subject)
+    code_object = {
+        "class_name": "__lambda__",
+        "config": {"code": code, "defaults": defaults, "closure": closure},
+    }
+    arguments = config.get("arguments") or {}
+    return _entry("Lambda", {"name": config["name"], "function": code_object, "arguments": arguments})

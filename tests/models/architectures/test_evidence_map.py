@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from redeepfake_nb.models.architectures.evidence_map import on_grid, pool, statistics
+from redeepfake_nb.models.architectures.evidence_map import pad_to_grid, pool, statistics
 
 
 def run(inputs: list, output, *values: np.ndarray) -> np.ndarray:
@@ -38,7 +38,7 @@ def test_a_cell_of_the_map_is_where_its_stage_is() -> None:
 @pytest.mark.parametrize(("cells", "rows"), [(4, slice(0, 4)), (3, slice(1, 4)), (2, slice(1, 3))])
 def test_a_smaller_map_keeps_its_cells_together(cells: int, rows: slice) -> None:
     small, grid = keras.Input((cells, cells, 1)), keras.Input((4, 4, 1))
-    found = run([small], on_grid(small, grid, "placed"), np.ones((1, cells, cells, 1), np.float32))
+    found = run([small], pad_to_grid(small, grid, "placed"), np.ones((1, cells, cells, 1), np.float32))
     expected = np.zeros((4, 4))
     expected[rows, rows] = 1
     np.testing.assert_array_equal(found[0, ..., 0], expected)
@@ -46,4 +46,4 @@ def test_a_smaller_map_keeps_its_cells_together(cells: int, rows: slice) -> None
 
 def test_a_larger_map_does_not_fit() -> None:
     with pytest.raises(ValueError, match="does not fit"):
-        on_grid(keras.Input((5, 5, 1)), keras.Input((4, 4, 1)), "placed")
+        pad_to_grid(keras.Input((5, 5, 1)), keras.Input((4, 4, 1)), "placed")

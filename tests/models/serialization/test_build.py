@@ -11,9 +11,9 @@ from helpers.hostile_models import archive, good_archive, good_model, with_setti
 from keras.src.backend.common import global_state
 
 from redeepfake_nb import NotAModel, UnsafeModel
-from redeepfake_nb.models.serialization import build as model_building
+from redeepfake_nb.models.serialization import build as build_module
 from redeepfake_nb.models.serialization.archive import describe
-from redeepfake_nb.models.serialization.build import check_size, fill_weights, read_model
+from redeepfake_nb.models.serialization.build import check_layer_count, fill_weights, read_model
 
 
 def unborn() -> list:
@@ -40,7 +40,7 @@ def test_weights_that_the_file_does_not_hold_are_never_allocated(tmp_path: Path,
 
 def test_more_weights_than_any_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = good_archive(tmp_path)
-    monkeypatch.setattr(model_building, "MAX_WEIGHTS", 132)
+    monkeypatch.setattr(build_module, "MAX_WEIGHTS", 132)
     with pytest.raises(UnsafeModel, match="it has 133 weights; the limit is 132"):
         read_model(path, describe(path))
     assert unborn() == []
@@ -52,11 +52,11 @@ def test_layers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         "config": {"name": "r", "dtype": {"class_name": "DTypePolicy", "config": {"name": "f"}}},
     }
     config = {"class_name": "Sequential", "config": {"name": "s", "layers": [layer] * 4}}
-    monkeypatch.setattr(model_building, "MAX_LAYERS", 5)
-    check_size(config, "m")
-    monkeypatch.setattr(model_building, "MAX_LAYERS", 4)
+    monkeypatch.setattr(build_module, "MAX_LAYERS", 5)
+    check_layer_count(config, "m")
+    monkeypatch.setattr(build_module, "MAX_LAYERS", 4)
     with pytest.raises(UnsafeModel, match="it has 5 layers; the limit is 4"):
-        check_size(config, "m")
+        check_layer_count(config, "m")
 
 
 def test_weights_start_at_zero_whatever_the_file_asks_for(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from redeepfake_nb import NotAModel
-from redeepfake_nb.models.serialization import hdf5 as hdf5_probe
-from redeepfake_nb.models.serialization.hdf5 import open_store, probe
+from redeepfake_nb.models.serialization import hdf5
+from redeepfake_nb.models.serialization.hdf5 import check_in_subprocess, open_store
 
 
 @pytest.fixture
@@ -27,29 +27,32 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_file_in_order_passes(file: Path) -> None:
-    probe(file, "a.h5")
+    check_in_subprocess(file, "a.h5")
 
 
 def test_what_is_no_hdf5_is_left_to_others(tmp_path: Path) -> None:
     path = tmp_path / "b.h5"
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
-    probe(path, "b.h5")
-    probe(tmp_path / "missing.h5", "missing.h5")
+    check_in_subprocess(path, "b.h5")
+    check_in_subprocess(tmp_path / "missing.h5", "missing.h5")
 
 
 @pytest.mark.parametrize(
     ("code", "words"),
-    [("while True: pass", "comes to no end"), ("import os; os.kill(os.getpid(), 11)", "crashes on it")],
+    [
+        ("while True: pass", "does not finish reading it"),
+        ("import os; os.kill(os.getpid(), 11)", "crashes on it"),
+    ],
 )
 def test_hangs_and_crashes_are_named(
     file: Path, monkeypatch: pytest.MonkeyPatch, code: str, words: str
 ) -> None:
-    monkeypatch.setattr(hdf5_probe, "_WALK", code)
-    monkeypatch.setattr(hdf5_probe, "LIMIT", 1.0)
+    monkeypatch.setattr(hdf5, "_WALK_SCRIPT", code)
+    monkeypatch.setattr(hdf5, "WALK_SECONDS", 1.0)
     with pytest.raises(NotAModel, match=f"a.h5: .*{words}"), open_store(file, "a.h5"):
         pass
 
 
 def test_where_no_process_can_be_started(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    probe(file, "a.h5")
+    check_in_subprocess(file, "a.h5")

@@ -20,11 +20,13 @@ from redeepfake_nb import ModelError, NotAModel, Preprocessing, UnsafeModel, loa
 from redeepfake_nb.models.serialization.archive import describe
 from redeepfake_nb.models.serialization.build import read_model
 from redeepfake_nb.models.serialization.keras2_graph import snake_case, translate
-from redeepfake_nb.models.serialization.keras2_layers import plain, translate_layer
+from redeepfake_nb.models.serialization.keras2_layers import translate_layer, unwrap
 from redeepfake_nb.models.serialization.keras2_operations import translate_operation
 
+pytestmark = pytest.mark.slow
 
-def habits(size: int, high: float = 255) -> dict:
+
+def input_of(size: int, high: float = 255) -> dict:
     return {
         "preprocessing": Preprocessing(input_size=size, value_range=(0, high)),
         "positive_class": "fake",
@@ -39,7 +41,7 @@ def test_a_dense_layer_by_hand(tmp_path: Path) -> None:
     config = old_config(old_layer("Flatten"), old_layer("Dense", units=1, activation="linear"))
     kernel, bias = np.full((192, 1), 2, np.float32), np.float32([-1])
     path = old_file(tmp_path, "m", config, dense__kernel=kernel, dense__bias=bias)
-    logits = load_model(path, **habits(8)).logits(np.full((1, 8, 8, 3), 0.5, np.float32))
+    logits = load_model(path, **input_of(8)).logits(np.full((1, 8, 8, 3), 0.5, np.float32))
     assert logits[0] == pytest.approx(191)
 
 
@@ -73,9 +75,9 @@ def test_hard_sigmoid_keeps_its_slope(tmp_path: Path) -> None:
 
 
 def test_arrays_among_the_settings() -> None:
-    assert plain({"class_name": "__tensor__", "config": {"dtype": "float32", "value": [1.5, 2]}}) == [1.5, 2]
-    assert plain({"class_name": "__tuple__", "items": [1, 2]}) == [1, 2]
-    assert plain([{"type": "ndarray", "value": [3]}]) == [[3]]
+    assert unwrap({"class_name": "__tensor__", "config": {"dtype": "float32", "value": [1.5, 2]}}) == [1.5, 2]
+    assert unwrap({"class_name": "__tuple__", "items": [1, 2]}) == [1, 2]
+    assert unwrap([{"type": "ndarray", "value": [3]}]) == [[3]]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_what_has_no_twin_is_refused(layer: dict, error: type[ModelError], messa
 
 @pytest.fixture(scope="session")
 def old_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Models of tests/helpers/old_models.py in every format, with their outputs, by Keras 2 in another process."""
+    """Save the models of tests/helpers/old_models.py in every format with Keras 2, in another process."""
     if importlib.util.find_spec("tf_keras") is None:
         pytest.skip("tf_keras, which makes Keras 2 files, is not installed")
     folder = tmp_path_factory.mktemp("old")
@@ -166,7 +168,7 @@ def test_outputs_are_those_of_keras_2(old_files: Path, name: str, ending: str) -
     found = np.asarray(model(x, training=False), np.float32)
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * scale)
 
-    classifier = load_model(path, **habits(x.shape[1], MODELS[name][1]))
+    classifier = load_model(path, **input_of(x.shape[1], MODELS[name][1]))
     if name == "resnet50":
         assert classifier.card.output == "logit"
         np.testing.assert_allclose(classifier.logits(x), expected[:, 0], atol=tolerance)
@@ -183,7 +185,7 @@ def test_weights_alone_of_keras_2(old_files: Path, name: str, layout: str) -> No
     high = MODELS["meso4"][1] if name == "meso4" else 255
     # So that the network's own layers are numbered otherwise than in the file.
     keras.layers.Conv2D(1, 1), keras.layers.Dense(1)
-    loaded = load_model(path, architecture=architecture, **habits(reference["x"].shape[1], high))
+    loaded = load_model(path, architecture=architecture, **input_of(reference["x"].shape[1], high))
     found = loaded.logits(reference["x"])
     if name == "meso4":
         # Compared as probabilities: near 0 and 1 a logit of a float32 has few digits left.
