@@ -14,6 +14,7 @@ import pandas as pd
 from ..datasets.labelled_faces import LabelledFaces
 from ..errors import displayable
 from ..evaluation.assessment import Assessment, assess
+from ..evaluation.metrics import CALIBRATION_METRICS, METRIC_WORDS
 from ..evaluation.robustness_sweep import robustness
 from ..evaluation.slices import format_range
 from ..models.classifier import Classifier
@@ -27,8 +28,6 @@ _OURS = re.compile(
 )
 # Decimal places of numbers in tables: no more than are meaningful and equal on every run.
 _DECIMALS = 6
-_METRICS = ("auc", "average_precision", "eer", "accuracy", "balanced_accuracy", "precision", "recall", "f1")
-_CALIBRATION_METRICS = ("log_loss", "brier", "ece")
 
 
 def save_evaluation(
@@ -116,7 +115,7 @@ def summary(assessment: Assessment, table: pd.DataFrame | None = None) -> str:
         "",
         f"Threshold on P(fake): {a.threshold:.4f}"
         + (
-            f", chosen on these very faces so that at most {a.target_false_positive_rate:.1%} of the real faces reach it."
+            f", chosen on these faces for a false positive rate up to {a.target_false_positive_rate:.1%}."
             if a.operating_point is not None
             else ", given."
         ),
@@ -126,8 +125,10 @@ def summary(assessment: Assessment, table: pd.DataFrame | None = None) -> str:
         "| metric | value | 95 % interval |",
         "|---|---|---|",
     ]
-    for name in _METRICS:
-        lines.append(f"| {name.replace('_', ' ')} | {a.metrics[name].value:.4f} | {_interval(a, name)} |")
+    for name in METRIC_WORDS:
+        if name in CALIBRATION_METRICS:
+            continue
+        lines.append(f"| {METRIC_WORDS[name]} | {a.metrics[name].value:.4f} | {_interval(a, name)} |")
     temperature = "never calibrated" if a.temperature is None else f"temperature {a.temperature:.4f}"
     lines += [
         "",
@@ -136,9 +137,9 @@ def summary(assessment: Assessment, table: pd.DataFrame | None = None) -> str:
         "| metric | before | after | 95 % interval |",
         "|---|---|---|---|",
     ]
-    for name in _CALIBRATION_METRICS:
+    for name in CALIBRATION_METRICS:
         before, after = a.uncalibrated[name].value, a.metrics[name].value
-        lines.append(f"| {name.replace('_', ' ')} | {before:.4f} | {after:.4f} | {_interval(a, name)} |")
+        lines.append(f"| {METRIC_WORDS[name]} | {before:.4f} | {after:.4f} | {_interval(a, name)} |")
     lines += ["", "## Kinds of faces", ""]
     lines += ["| kind | faces | fakes | AUC | 95 % interval |", "|---|---|---|---|---|"]
     for row in a.slices.to_dict("records"):

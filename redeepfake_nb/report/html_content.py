@@ -19,13 +19,12 @@ from ..analysis.segments import fake_segments, format_segments
 from ..analysis.verdict import Verdict, inconclusive_band
 from ..analysis.video_report import Sighting, VideoReport
 from ..errors import displayable
-from ..evaluation.metrics import Metric
+from ..evaluation.metrics import MAIN_METRICS, METRIC_WORDS, Metric
 from ..explanation.fidelity import Faithfulness
 from ..explanation.heatmaps import Explanation
 from ..media.frames import Source
 from ..models.card import Card
 from ..scanning.records import FileResult
-from ..view.palette import FIGURES
 
 # At most so many heatmaps of one image or video are shown.
 MAX_HEATMAPS = 8
@@ -149,7 +148,7 @@ def sighting_rows(
 def metric_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
     """Return the known ones among metrics, given as :class:`Metric` or as the dicts that a card holds."""
     rows = []
-    for name, words in FIGURES.items():
+    for name in MAIN_METRICS:
         found = metrics.get(name)
         if isinstance(found, Metric):
             found = {"value": found.value, "low": found.low, "high": found.high}
@@ -157,7 +156,9 @@ def metric_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
             continue
         low, high = (_number(found.get(end)) for end in ("low", "high"))
         known = low is not None and high is not None
-        rows.append(MetricRow(words, found["value"], low if known else None, high if known else None))
+        rows.append(
+            MetricRow(METRIC_WORDS[name], found["value"], low if known else None, high if known else None)
+        )
     return rows
 
 

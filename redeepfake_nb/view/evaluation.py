@@ -14,7 +14,7 @@ from ..errors import displayable
 from ..evaluation.assessment import Assessment
 from ..evaluation.metrics import resampled_rows
 from ..evaluation.robustness_sweep import UNCHANGED
-from ..evaluation.slices import FIGURES, format_range
+from ..evaluation.slices import SLICE_METRICS, format_range
 from ..scanning.review import Review
 from ..utils.numeric import sigmoid
 from .palette import BLUISH_GREEN, COLORS, LINES, REDDISH_PURPLE
@@ -170,8 +170,8 @@ def plot_slices(assessment: Assessment, ax: Canvas = None, *, metric: str = "auc
 
     ``metric`` is ``"auc"``, ``"accuracy"`` or ``"log_loss"``; any other raises ValueError.
     """
-    if metric not in FIGURES:
-        raise ValueError(f"metric must be one of {', '.join(FIGURES)}, not {metric!r}")
+    if metric not in SLICE_METRICS:
+        raise ValueError(f"metric must be one of {', '.join(SLICE_METRICS)}, not {metric!r}")
     table = assessment.slices
     ax, _ = make_axes(ax, (WIDTH * 0.85, 1.2 + 0.27 * (len(table) + 3)))
     height, ticks, words = 0.0, [], []

@@ -100,19 +100,19 @@ def plot_explanation(
     return axes
 
 
-def plot_explanations(explanations: Sequence[Explanation], *, most: int = 4, strength: float = 0.5) -> None:
+def plot_explanations(explanations: Sequence[Explanation], *, limit: int = 4, strength: float = 0.5) -> None:
     """Draw several heatmaps, a new pyplot figure for each.
 
     Parameters
     ----------
     explanations
         As in ``report.explanations``; may be empty.
-    most
-        Draw at most so many of them, the first ones.
+    limit
+        Draw at most this many, the first ones.
     strength
         0..1, see :func:`overlay`.
     """
-    for explanation in explanations[:most]:
+    for explanation in explanations[:limit]:
         plot_explanation(explanation, strength=strength)
 
 

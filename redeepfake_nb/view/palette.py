@@ -24,13 +24,3 @@ BLUISH_GREEN = "#009E73"
 REDDISH_PURPLE = "#CC79A7"
 ORANGE = "#E69F00"
 SKY_BLUE = "#56B4E9"
-
-# Of a review -> words.
-FIGURES = {
-    "auc": "AUC",
-    "accuracy": "accuracy at the threshold",
-    "precision": "precision: share of true fakes among predicted fakes",
-    "recall": "recall: share of fakes predicted fake",
-    "log_loss": "log loss",
-    "ece": "calibration error (ECE)",
-}

@@ -43,7 +43,7 @@ def plot_timeline(
     report: VideoReport,
     ax: Canvas = None,
     *,
-    moment: float | None = None,
+    time: float | None = None,
     manipulated: tuple[float, float] | None = None,
 ) -> Axes:
     """Plot P(fake) over time, one line per person.
@@ -59,8 +59,8 @@ def plot_timeline(
         From :func:`redeepfake_nb.analyze_video`.
     ax
         Axes, Figure or SubFigure to draw on, or None for a new pyplot figure.
-    moment
-        Seconds; marked by a vertical line.
+    time
+        Time in seconds to mark by a vertical line.
     manipulated
         First and last second of an interval that is known to be manipulated; hatched.
 
@@ -94,8 +94,8 @@ def plot_timeline(
         )
     if manipulated is not None:
         ax.axvspan(*manipulated, fill=False, hatch="//", edgecolor="0.8", zorder=0)
-    if moment is not None:
-        ax.axvline(moment, color="0.1", lw=1.2, alpha=0.7)
+    if time is not None:
+        ax.axvline(time, color="0.1", lw=1.2, alpha=0.7)
     ax.set_xlim(0, max(end, 1e-3))
     ax.set_ylim(-0.05, 1.05)
     ax.set_yticks(np.linspace(0, 1, 6))

@@ -65,9 +65,9 @@ def test_summary_in_words(faces: LabelledFaces, classifier: Classifier) -> None:
     assert "8 faces (4 real, 4 fake), 0 more could not be read" in text
     # One real face of four may be predicted fake: the lowest score above the second highest real, 100, is
     # 150, a fake.
-    assert "chosen on these very faces so that at most 25.0% of the real faces reach it" in text
+    assert "chosen on these faces for a false positive rate up to 25.0%." in text
     assert "At it, 25.0% of the real and 75.0% of the fake faces are predicted fake." in text
-    assert "| auc | 0.8125 | not computed |" in text
+    assert "| AUC | 0.8125 | not computed |" in text
     assert "| brightness under 60 (grey levels) | 1 | 0 | n/a: one label | |" in text
     assert "perturbed" not in text
 

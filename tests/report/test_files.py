@@ -1,4 +1,4 @@
-"""Files that reports become: nothing half-written, nothing that runs, nothing lost."""
+"""Saved reports: written atomically, complete, and safe against hostile names."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_different_names_stay_different():
     "text",
     ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\n=x", "  =1", "＝1", "＋1", "－1", "＠x"],  # noqa: RUF001
 )
-def test_formulas_are_disarmed(text):
+def test_formulas_are_escaped(text):
     assert escape_cell(text) == "'" + text
 
 
@@ -110,7 +110,7 @@ def test_json_is_the_report():
     assert json.loads(to_json(report)) == json.loads(json.dumps(report.to_dict()))
 
 
-def test_json_can_stand_in_a_page():
+def test_json_is_safe_inside_html():
     report = make_report(name="</script>" + HTML + " & \u2028 é")
     text = to_json(report)
     assert text.isascii()
@@ -146,7 +146,7 @@ def test_json_has_no_values_that_json_lacks():
     }
 
 
-def test_csv_has_a_line_per_face():
+def test_csv_has_one_row_per_face():
     rows = rows_of(to_csv(make_report([2.0, -2.0])))
     assert [r["face"] for r in rows] == ["1", "2"]
     assert [r["label"] for r in rows] == ["fake", "real"]
@@ -168,7 +168,7 @@ def test_csv_quotes_text_and_keeps_negative_numbers():
     assert ",-2.0," in line
 
 
-def test_csv_of_nothing_is_refused():
+def test_csv_needs_a_report():
     with pytest.raises(ValueError, match="at least one"):
         to_csv([])
 
@@ -198,7 +198,7 @@ def test_save_writes_everything(tmp_path):
             assert crop.info == {}
 
 
-def test_pictures_hold_no_metadata(tmp_path):
+def test_images_have_no_metadata(tmp_path):
     made = save(make_report(heat=True), tmp_path)
     for path in made.glob("*.png"):
         with Image.open(path) as picture:
@@ -232,7 +232,7 @@ def test_file_of_the_same_name_is_kept(tmp_path):
     assert (tmp_path / "photo.jpg").read_text() == "a photo"
 
 
-def test_overwrite_replaces_an_earlier_report_whole(tmp_path):
+def test_overwrite_replaces_the_whole_earlier_report(tmp_path):
     save(make_report([1.0, 1.0]), tmp_path)
     made = save(make_report([1.0]), tmp_path, overwrite=True)
     assert names_in(tmp_path) == ["photo.jpg"]
@@ -241,7 +241,7 @@ def test_overwrite_replaces_an_earlier_report_whole(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link"])
-def test_overwrite_spares_what_is_not_a_report(kind, tmp_path):
+def test_overwrite_keeps_folders_that_are_no_report(kind, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
     precious = folder / "photo.jpg"
@@ -261,7 +261,7 @@ def test_overwrite_spares_what_is_not_a_report(kind, tmp_path):
         assert names_in(precious) == ["report.json", "thesis.txt"]
 
 
-def test_overwrite_brings_the_old_report_back_after_a_failure(tmp_path, monkeypatch):
+def test_overwrite_restores_the_earlier_report_after_a_failure(tmp_path, monkeypatch):
     old = save(make_report([1.0, 1.0]), tmp_path)
     rename = Path.rename
 
@@ -286,7 +286,7 @@ def test_overwrite_brings_the_old_report_back_after_a_failure(tmp_path, monkeypa
         (OSError(errno.EIO, "input/output error"), "cannot be written: input/output error"),
     ],
 )
-def test_failure_in_the_middle_leaves_nothing(error, words, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_no_files(error, words, tmp_path, monkeypatch):
     write, count = Path.write_bytes, []
 
     def fail_third(self, data):
@@ -304,7 +304,7 @@ def test_failure_in_the_middle_leaves_nothing(error, words, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("error", [RuntimeError("bug"), ValueError("bug"), KeyboardInterrupt()])
-def test_other_failures_pass_through_and_leave_nothing(error, tmp_path, monkeypatch):
+def test_other_exceptions_propagate_and_leave_no_files(error, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise error
 
@@ -315,7 +315,7 @@ def test_other_failures_pass_through_and_leave_nothing(error, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("where", ["file", "file/below", "a\0b", "x" * 300])
-def test_impossible_folders(where, tmp_path):
+def test_invalid_folders(where, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError) as caught:
         save(make_report([]), tmp_path / where)
@@ -323,19 +323,19 @@ def test_impossible_folders(where, tmp_path):
     assert names_in(tmp_path) == ["file"]
 
 
-def test_folder_that_may_not_be_written(tmp_path, monkeypatch):
+def test_folder_without_write_permission(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError(errno.EACCES, "denied")
 
-    # Permissions do not bind the superuser, as whom tests may run.
+    # Permissions do not apply to root, as which tests may run.
     monkeypatch.setattr(writing.tempfile, "mkdtemp", refuse)
     with pytest.raises(OutputError, match="writing there is not allowed"):
         save(make_report([]), tmp_path)
 
 
-def test_name_taken_at_the_last_moment(tmp_path, monkeypatch):
+def test_name_taken_by_another_process(tmp_path, monkeypatch):
     save(make_report([]), tmp_path)
-    # Somebody else's folder of that name appears after the look and before the move.
+    # Another process creates a folder of that name between check and move.
     look = writing.os.path.lexists
     unseen = iter([False])
     monkeypatch.setattr(writing.os.path, "lexists", lambda path: next(unseen, True) and look(path))
@@ -368,7 +368,7 @@ def test_save_all_keeps_an_earlier_summary(tmp_path):
     assert names_in(tmp_path) == ["photo.jpg", "photo.jpg-2", "summary-2.csv", "summary.csv"]
 
 
-def test_save_all_goes_on_after_a_failure(tmp_path, monkeypatch):
+def test_save_all_continues_after_a_failure(tmp_path, monkeypatch):
     listed = files._files
 
     def fail_for_bad(report):
@@ -385,7 +385,7 @@ def test_save_all_goes_on_after_a_failure(tmp_path, monkeypatch):
     assert names_in(tmp_path) == ["photo.jpg", "summary.csv"]
 
 
-def test_save_all_of_nothing_is_an_empty_summary(tmp_path):
+def test_save_all_without_reports_writes_an_empty_summary(tmp_path):
     assert save_all([], tmp_path) == []
     assert rows_of((tmp_path / "summary.csv").read_text()) == []
 
@@ -401,7 +401,7 @@ def video_report(*, name="clip.mp4", kept=True, **extra):
     return video_records.report(*sightings, **{**values, **extra})
 
 
-def test_a_videos_folder(tmp_path):
+def test_save_a_video(tmp_path):
     report = video_report()
     made = save(report, tmp_path)
     assert made.name == "clip.mp4"
@@ -424,7 +424,7 @@ def test_a_videos_folder(tmp_path):
             assert picture.width > 300
 
 
-def test_a_video_without_faces_has_no_pictures_of_them(tmp_path):
+def test_a_video_without_faces_has_no_images_of_them(tmp_path):
     report = video_records.report(times=np.array([0.0, 1.0]))
     made = save(report, tmp_path)
     assert names_in(made) == ["report.json", "sightings.csv", "timeline.png"]
@@ -432,7 +432,7 @@ def test_a_video_without_faces_has_no_pictures_of_them(tmp_path):
 
 
 @pytest.mark.parametrize("name", [HTML, FORMULA, "../../up.mp4"])
-def test_a_videos_hostile_name_stays_text(name, tmp_path):
+def test_hostile_video_names_stay_text(name, tmp_path):
     made = save(video_report(name=name, kept=False), tmp_path / "out")
     assert names_in(tmp_path) == ["out"]
     assert made.name == safe_name(name)
@@ -440,7 +440,7 @@ def test_a_videos_hostile_name_stays_text(name, tmp_path):
     assert rows_of((made / "sightings.csv").read_text())[0]["file"] == escape_cell(name)
 
 
-def test_a_videos_report_replaces_an_earlier_one_with_its_annotated_copy(tmp_path):
+def test_overwrite_replaces_a_video_report_with_its_annotated_copy(tmp_path):
     first = save(video_report(), tmp_path)
     (first / "annotated.mp4").write_bytes(b"an earlier one")
     made = save(video_report(kept=False), tmp_path, overwrite=True)
@@ -448,7 +448,7 @@ def test_a_videos_report_replaces_an_earlier_one_with_its_annotated_copy(tmp_pat
     assert names_in(made) == ["persons.png", "report.json", "sightings.csv", "timeline.png"]
 
 
-def test_pictures_and_videos_in_one_summary(tmp_path):
+def test_images_and_videos_in_one_summary(tmp_path):
     save_all([make_report(), video_report()], tmp_path)
     rows = rows_of((tmp_path / "summary.csv").read_text())
     assert [(r["file"], r["faces"]) for r in rows] == [("photo.jpg", "1"), ("clip.mp4", "1")]
@@ -457,7 +457,7 @@ def test_pictures_and_videos_in_one_summary(tmp_path):
     assert rows[1]["source_sha256"] == "ab" * 32
 
 
-def test_tables_of_both_kinds_are_not_mixed():
+def test_csv_of_images_and_videos_is_refused():
     assert to_csv([video_report(), video_report()]).count("clip.mp4") == 16
     with pytest.raises(ValueError, match="different columns"):
         to_csv([make_report(), video_report()])

@@ -1,4 +1,4 @@
-"""The page that reports become: what it says, what it never does, and that it is the same every time."""
+"""The HTML page: content, isolation from network and hostile names, equal bytes for equal reports."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def page_of(reports: object, tmp_path: Path, **options: object) -> Page:
     return Page(out)
 
 
-def test_a_picture(tmp_path: Path) -> None:
+def test_an_image(tmp_path: Path) -> None:
     made = make_report((2.0, -3.0), heat=True)
     page = page_of(made, tmp_path)
     assert "Made on 2026-01-02 03:04 UTC" in page.text
@@ -79,7 +79,7 @@ def test_a_picture(tmp_path: Path) -> None:
         assert reason in page.text
     assert "ab" * 32 in page.text
     assert "The faithfulness of this heatmap was not checked." in page.text
-    # The picture, and each of two faces.
+    # The image, and a heatmap for each of two faces.
     pictures = [attrs["src"] for attrs in page.find("img")]
     assert len(pictures) == 3
     for source in pictures:
@@ -92,7 +92,7 @@ def test_a_picture(tmp_path: Path) -> None:
     assert [attrs["width"] for attrs in page.find("rect") if attrs["class"] == "rdf-fill rdf-real"] == ["4.7"]
 
 
-def test_the_model_is_told_before_the_files(tmp_path: Path) -> None:
+def test_the_model_is_described_before_the_files(tmp_path: Path) -> None:
     figure = {"value": 0.8, "low": 0.7, "high": 0.9}
     metrics = {
         "auc": figure,
@@ -167,7 +167,7 @@ def test_regions_are_a_table(tmp_path: Path) -> None:
     assert made.explanations[0].regions.sentence in text
 
 
-def test_names_from_strangers_stay_text(tmp_path: Path) -> None:
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
     card = Card(name=HOSTILE, training_data=HOSTILE, sha256=HOSTILE, metrics={"split": HOSTILE})
     pictures = [
         make_report((2.0,), name=HOSTILE, card=card),
@@ -182,7 +182,7 @@ def test_names_from_strangers_stay_text(tmp_path: Path) -> None:
     assert "<script>alert(2)</script>" in page.text
 
 
-def test_the_page_needs_and_does_nothing(tmp_path: Path) -> None:
+def test_the_page_loads_and_runs_nothing(tmp_path: Path) -> None:
     page = page_of(make_report((2.0,), heat=True), tmp_path)
     [policy] = [a["content"] for a in page.find("meta") if a.get("http-equiv") == "Content-Security-Policy"]
     style = re.search(r"<style>(.*?)</style>", page.source, re.DOTALL)[1]
@@ -209,18 +209,18 @@ def test_equal_reports_give_equal_bytes(tmp_path: Path) -> None:
     assert three.read_text().replace("2030-05-06 07:08", "2026-01-02 03:04") == one.read_text()
 
 
-def test_settings_that_differ_are_both_named(tmp_path: Path) -> None:
+def test_differing_settings_are_both_shown(tmp_path: Path) -> None:
     both = [make_report((2.0,), settings={"margin": margin, "detector": "hog"}) for margin in (0.0, 0.3)]
     assert "margin 0.0, 0.3 detector hog" in page_of(both, tmp_path).text
 
 
-def test_nothing_is_no_report(tmp_path: Path) -> None:
+def test_no_report_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no report"):
         report.html([], tmp_path / "r.html")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_keeps_the_earlier_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "r.html"
     out.write_text("before")
 
@@ -239,7 +239,7 @@ def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def scanned(classifier: Classifier, tmp_path: Path) -> ScanResult:
-    """Eight faces from dark to bright, one twice; no face in one, one empty."""
+    """Files with eight faces from dark to bright, one of them twice; one without a face, one empty."""
     files = folder(tmp_path / "files", 8)
     (files / "again.png").write_bytes((files / "07.png").read_bytes())
     write(files / "none.png", None)
@@ -253,7 +253,7 @@ def shown(page: Page) -> list[tuple[str, str]]:
 
 
 @pytest.mark.slow
-def test_of_a_scan_the_strongest_and_the_most_doubtful(
+def test_a_scan_shows_the_strongest_and_the_most_doubtful(
     scanned: ScanResult, classifier: Classifier, tmp_path: Path
 ) -> None:
     calls = []
@@ -271,7 +271,7 @@ def test_of_a_scan_the_strongest_and_the_most_doubtful(
     strongest = ["07.png", "06.png"]
     doubtful = [name for name in doubtful if name not in strongest][:2]
     found = shown(page)
-    # The one that is there twice counts once, under either name.
+    # Two files with the same content are shown once, under either name.
     assert [name.replace("again", "07") for name, _ in found] == [*strongest, *doubtful]
     assert [why for _, why in found] == ["strongest", "strongest", "doubtful", "doubtful"]
     assert calls == [(i, 4) for i in range(5)]
@@ -281,11 +281,11 @@ def test_of_a_scan_the_strongest_and_the_most_doubtful(
     assert "EmptyFile" in page.text
     assert "none.png no face" in page.text
     assert page.find("script") == []
-    # No folder of this machine is in it.
+    # The page names no folder of this machine.
     assert str(tmp_path) not in page.source
 
 
-def test_labels_stand_beside_the_score(scanned: ScanResult, classifier: Classifier, tmp_path: Path) -> None:
+def test_labels_of_people_are_shown(scanned: ScanResult, classifier: Classifier, tmp_path: Path) -> None:
     row = scanned.rows(order="strongest", limit=1)[0]
     with Journal(scanned.journal) as journal:
         journal.set_label(row.sha256, "real", row.path)
@@ -293,7 +293,7 @@ def test_labels_stand_beside_the_score(scanned: ScanResult, classifier: Classifi
     assert "Labelled real by a person." in page.text
 
 
-def test_what_is_gone_or_has_changed_is_said(
+def test_missing_and_changed_files_are_reported(
     scanned: ScanResult, classifier: Classifier, tmp_path: Path
 ) -> None:
     files = tmp_path / "files"
@@ -314,7 +314,7 @@ def test_another_model_is_refused(scanned: ScanResult, classifier: Classifier, t
         report.html(scanned, tmp_path / "r.html", classifier=other)
 
 
-def test_a_stopped_page_has_what_was_done(
+def test_a_cancelled_page_has_the_files_done_so_far(
     scanned: ScanResult, classifier: Classifier, tmp_path: Path
 ) -> None:
     done = []
@@ -330,8 +330,7 @@ def test_a_stopped_page_has_what_was_done(
     assert 2 <= len(shown(page)) <= 3
 
 
-def test_pictures_of_faces_are_pixels(tmp_path: Path) -> None:
-    """A heatmap that is empty has no table of parts."""
+def test_an_empty_heatmap_has_no_table_of_regions(tmp_path: Path) -> None:
     made = make_report((2.0,), heat=True)
     object.__setattr__(made.explanations[0], "peak", 0.0)
     object.__setattr__(made.explanations[0], "heatmap", np.zeros_like(made.explanations[0].heatmap))

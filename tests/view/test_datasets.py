@@ -1,4 +1,4 @@
-"""What the charts of a table draw is what is in the table."""
+"""Plots of a labelled data set agree with its table."""
 
 from __future__ import annotations
 
@@ -60,17 +60,17 @@ def test_balance_of_a_table_without_splits_and_with_one_label(faces: LabelledFac
     assert heights(ax) == [[8], [0]]
 
 
-def test_native_sizes(faces: LabelledFaces) -> None:
+def test_original_sizes(faces: LabelledFaces) -> None:
     ax = plot_sizes(faces)
     assert legend(ax)[:2] == ["real (8)", "fake (4)"]
     for stairs in ax.patches:
         assert stairs.get_data()[0].sum() == pytest.approx(1)
     shares, edges, _ = ax.patches[0].get_data()
-    assert edges[:-1][shares > 0].max() < 220  # reals reach to 210 px
+    assert edges[:-1][shares > 0].max() < 220  # real faces are at most 210 px wide
     assert "12 of 12 faces" in ax.get_title()
 
 
-def test_sizes_that_are_not_known(faces: LabelledFaces) -> None:
+def test_unknown_sizes(faces: LabelledFaces) -> None:
     faces.table.loc[0, "original_width"] = np.nan
     assert "11 of 12 faces" in plot_sizes(faces).get_title()
     ax = plot_sizes(LabelledFaces(faces.table.drop(columns="original_width"), faces.root))

@@ -1,4 +1,4 @@
-"""What the charts draw is what the assessment holds, and they can be put where one wants them."""
+"""Plots of an assessment agree with its numbers, and draw on given Axes and figures."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from redeepfake_nb import Classifier, view
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 from redeepfake_nb.evaluation.assessment import Assessment, assess
 from redeepfake_nb.evaluation.robustness_sweep import robustness
-from redeepfake_nb.view import evaluation as charts
+from redeepfake_nb.view import evaluation as plots
 
 SINGLE = [
-    charts.plot_roc,
-    charts.plot_precision_recall,
-    charts.plot_confusion,
-    charts.plot_reliability,
-    charts.plot_scores,
-    charts.plot_slices,
+    plots.plot_roc,
+    plots.plot_precision_recall,
+    plots.plot_confusion,
+    plots.plot_reliability,
+    plots.plot_scores,
+    plots.plot_slices,
 ]
 
 
@@ -62,7 +62,7 @@ def words(ax: Axes) -> list[str]:
 
 
 @pytest.mark.parametrize("plot", SINGLE)
-def test_on_axes_on_a_figure_and_on_none(plot, found: Assessment, figure: Figure) -> None:
+def test_on_axes_on_a_figure_and_on_a_new_figure(plot, found: Assessment, figure: Figure) -> None:
     assert plot(found, figure) is figure.axes[0]
     ax = Figure().subplots()
     assert plot(found, ax) is ax
@@ -75,7 +75,7 @@ def test_on_axes_on_a_figure_and_on_none(plot, found: Assessment, figure: Figure
 
 
 def test_roc(found: Assessment, figure: Figure) -> None:
-    ax = charts.plot_roc(found, figure)
+    ax = plots.plot_roc(found, figure)
     fpr, tpr, _ = roc_curve(found.y, found.probabilities)
     np.testing.assert_array_equal(line(ax, "AUC 0.812 ("), np.column_stack([fpr, tpr]))
     # Above grey level 140.4 lie one of four real and three of four fake faces.
@@ -86,13 +86,13 @@ def test_roc(found: Assessment, figure: Figure) -> None:
 def test_without_a_bootstrap_there_is_no_band(
     faces: LabelledFaces, classifier: Classifier, figure: Figure
 ) -> None:
-    ax = charts.plot_roc(assess(classifier, faces, resamples=0), figure)
+    ax = plots.plot_roc(assess(classifier, faces, resamples=0), figure)
     assert not ax.collections
     assert len(line(ax, "AUC 0.812")) > 2
 
 
 def test_precision_and_recall(found: Assessment, figure: Figure) -> None:
-    ax = charts.plot_precision_recall(found, figure)
+    ax = plots.plot_precision_recall(found, figure)
     np.testing.assert_array_equal(line(ax, "threshold 0.600: recall 75.0%"), [[0.75, 0.75]])
     assert "chance: 50% of the faces are fakes" in [t.get_text() for t in ax.get_legend().get_texts()]
 
@@ -100,19 +100,19 @@ def test_precision_and_recall(found: Assessment, figure: Figure) -> None:
 def test_precision_without_a_predicted_fake(
     faces: LabelledFaces, classifier: Classifier, figure: Figure
 ) -> None:
-    ax = charts.plot_precision_recall(assess(classifier, faces, threshold=0.999, resamples=0), figure)
+    ax = plots.plot_precision_recall(assess(classifier, faces, threshold=0.999, resamples=0), figure)
     assert not [one for one in ax.lines if str(one.get_label()).startswith("threshold")]
 
 
 def test_confusion(found: Assessment, figure: Figure) -> None:
-    ax = charts.plot_confusion(found, figure)
+    ax = plots.plot_confusion(found, figure)
     assert words(ax) == ["3\n75.0%", "1\n25.0%", "1\n25.0%", "3\n75.0%"]
     assert "0.600" in ax.get_xlabel()
 
 
 def test_reliability(found: Assessment, figure: Figure) -> None:
-    ax = charts.plot_reliability(found, figure, bins=2)
-    p = found.probabilities  # under 0.5: greys 20, 60, 80, 100, with one fake; over it four, with three
+    ax = plots.plot_reliability(found, figure, bins=2)
+    p = found.probabilities  # under 0.5: grey levels 20, 60, 80, 100, one fake; above: four, three fakes
     expected = [[p[[0, 1, 2, 4]].mean(), 0.25], [p[[3, 5, 6, 7]].mean(), 0.75]]
     np.testing.assert_allclose(line(ax, "after (temperature 1.00)"), expected)
     np.testing.assert_allclose(line(ax, "before calibration"), expected)
@@ -125,13 +125,13 @@ def test_reliability_of_a_model_that_was_never_calibrated(
     from dataclasses import replace
 
     plain = Classifier(classifier.keras_model, replace(classifier.card, temperature=None))
-    ax = charts.plot_reliability(assess(plain, faces, resamples=0), figure)
+    ax = plots.plot_reliability(assess(plain, faces, resamples=0), figure)
     assert len(line(ax, "never calibrated")) > 2
     assert len(ax.lines) == 2
 
 
 def test_scores(found: Assessment, figure: Figure) -> None:
-    ax = charts.plot_scores(found, figure, bins=2)
+    ax = plots.plot_scores(found, figure, bins=2)
     heights = {patch.get_label(): list(patch.get_data().values) for patch in ax.patches if patch.get_label()}
     assert heights["real (4 faces)"] == [3, 1]
     assert heights["fake (4 faces)"] == [1, 3]
@@ -139,7 +139,7 @@ def test_scores(found: Assessment, figure: Figure) -> None:
 
 
 def test_slices(found: Assessment, figure: Figure) -> None:
-    ax = charts.plot_slices(found, figure)
+    ax = plots.plot_slices(found, figure)
     labels = [tick.get_text() for tick in ax.get_yticklabels()]
     assert labels[:3] == [
         "under 108  (2 faces)",
@@ -153,13 +153,13 @@ def test_slices(found: Assessment, figure: Figure) -> None:
     assert {one.get_markerfacecolor() for one in ax.lines if one.get_marker() == "o"} == {"white"}
     assert not ax.collections
     assert "all faces, 0.812" in ax.get_title()
-    assert "log loss" in charts.plot_slices(found, Figure(), metric="log_loss").get_title()
+    assert "log loss" in plots.plot_slices(found, Figure(), metric="log_loss").get_title()
     with pytest.raises(ValueError, match="not 'f1'"):
-        charts.plot_slices(found, metric="f1")
+        plots.plot_slices(found, metric="f1")
 
 
 def test_robustness(table: pd.DataFrame, figure: Figure) -> None:
-    axes = charts.plot_robustness(table, figure)
+    axes = plots.plot_robustness(table, figure)
     assert [ax.get_title() for ax in axes] == ["blur", "brightness offset", "colours swapped"]
     expected = table.loc[table["change"] == "brightness offset", "auc"]
     np.testing.assert_array_equal(axes[1].lines[0].get_ydata(), expected)
@@ -167,15 +167,15 @@ def test_robustness(table: pd.DataFrame, figure: Figure) -> None:
     assert [t.get_text() for t in axes[2].get_xticklabels()] == ["swapped"]
     assert axes[1].get_xlabel() == "grey levels"
     assert "The same 8 faces" in figure.get_suptitle()
-    assert len(charts.plot_robustness(table, Figure(), metric="flipped")) == 3
+    assert len(plots.plot_robustness(table, Figure(), metric="flipped")) == 3
     with pytest.raises(ValueError, match="not 'f1'"):
-        charts.plot_robustness(table, metric="f1")
+        plots.plot_robustness(table, metric="f1")
     with pytest.raises(ValueError, match="several panels"):
-        charts.plot_robustness(table, Figure().subplots())
+        plots.plot_robustness(table, Figure().subplots())
 
 
 def test_face_grid(found: Assessment, figure: Figure) -> None:
-    axes = charts.plot_face_grid(found, figure, count=8)
+    axes = plots.plot_face_grid(found, figure, count=8)
     titles = [ax.get_title() for ax in axes]
     assert sum("false negative" in title for title in titles) == 1
     assert sum("false positive" in title for title in titles) == 1
@@ -183,20 +183,20 @@ def test_face_grid(found: Assessment, figure: Figure) -> None:
     assert missed.get_title() == "false negative\nfake, P(fake) 0.18"
     assert np.asarray(missed.images[0].get_array())[0, 0].tolist() == [80] * 3
     assert missed.spines["left"].get_linewidth() > 2
-    again = charts.plot_face_grid(found, Figure(), count=3)
+    again = plots.plot_face_grid(found, Figure(), count=3)
     assert [ax.get_title() for ax in again] == titles[:3]
-    other = charts.plot_face_grid(found, Figure(), count=8, seed=1)
+    other = plots.plot_face_grid(found, Figure(), count=8, seed=1)
     assert [ax.get_title() for ax in other] != titles
     with pytest.raises(ValueError, match="at least 1"):
-        charts.plot_face_grid(found, count=0)
+        plots.plot_face_grid(found, count=0)
 
 
-def test_nothing_is_left_open_in_pyplot(found: Assessment, table: pd.DataFrame) -> None:
+def test_no_figure_stays_open_in_pyplot(found: Assessment, table: pd.DataFrame) -> None:
     before = pyplot.get_fignums()
-    for axes in (charts.plot_face_grid(found, count=2), charts.plot_robustness(table)):
+    for axes in (plots.plot_face_grid(found, count=2), plots.plot_robustness(table)):
         pyplot.close(axes[0].figure)
     assert pyplot.get_fignums() == before
 
 
-def test_a_review_that_is_not_there_yet(figure: Figure) -> None:
+def test_no_review_yet(figure: Figure) -> None:
     assert "no files are labelled yet" in words(view.plot_review(None, figure))

@@ -1,4 +1,4 @@
-"""Plots of hand-made records: what is drawn, where, and what it says."""
+"""Plots of synthetic records: what is drawn, where, and which text."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_overlay_without_strength_is_an_equal_copy(rng):
     assert not np.shares_memory(got, image)
 
 
-def test_overlay_leaves_its_inputs_alone(rng):
+def test_overlay_does_not_modify_its_inputs(rng):
     image, heatmap = rng.integers(0, 256, (5, 7, 3), np.uint8), rng.random((5, 7))
     before = image.copy(), heatmap.copy()
     image.flags.writeable = heatmap.flags.writeable = False
@@ -120,19 +120,19 @@ def test_overlay_refuses(image, heatmap, strength):
         view.overlay(image, heatmap, strength)
 
 
-# Tags
+# Labels
 
 
-def test_tag_goes_above_where_there_is_room():
+def test_label_goes_above_the_box_where_there_is_room():
     form, corners = place_labels([(50, 50, 90, 90)], [["1  0.9"]], (200, 200), 10)
     assert (form, corners) == (0, [(50, 50 - label_size("1  0.9", 10)[1])])
 
 
-def test_tag_at_the_top_goes_below():
+def test_label_at_the_top_goes_below():
     assert place_labels([(50, 0, 90, 40)], [["1"]], (200, 200), 10)[1] == [(50, 40)]
 
 
-def test_tags_stay_inside_and_get_shorter_until_none_hides_another():
+def test_labels_stay_inside_and_get_shorter_until_none_overlap():
     boxes = [(x, 60, x + 30, 90) for x in range(0, 300, 30)]
     forms = [["x" * 20] * 10, ["xx"] * 10, ["x"] * 10]
     form, corners = place_labels(boxes, forms, (300, 150), 10)
@@ -143,7 +143,7 @@ def test_tags_stay_inside_and_get_shorter_until_none_hides_another():
     assert not any(overlap(a, b) > 0.01 for a in tags for b in tags if a is not b)
 
 
-def test_hopeless_crowd_keeps_the_shortest_form():
+def test_crowded_faces_get_the_shortest_label():
     form, corners = place_labels([(0, 0, 5, 5)] * 20, [["xxx"] * 20, ["x"] * 20], (20, 20), 10)
     assert (form, len(corners)) == (1, 20)
 
@@ -191,7 +191,7 @@ def test_labels_follow_the_reports_threshold(figure):
     assert boxes_of(ax)[0].get_linestyle() == LINES["real"]
 
 
-def test_no_face_is_said(figure):
+def test_no_face_is_reported(figure):
     report = make_report([])
     ax = view.plot_faces(report, figure)
     assert texts(ax) == ["no face was found"]
@@ -212,7 +212,7 @@ def test_no_face_is_said(figure):
     ],
 )
 def test_names_are_shown_as_they_are(name, shown):
-    # Drawing is what would fail or warn: formulas are read, and glyphs looked up, only then.
+    # Formulas are parsed and glyphs looked up on drawing, which would then fail or warn.
     report = make_report([3.0], name=name)
     assert view.plot_faces(report, Figure()).get_title().split("\n") == [report.verdict.headline, shown]
     view.to_png(view.plot_faces, report)
@@ -224,7 +224,7 @@ def test_long_name_is_cut(figure):
     assert max(map(len, title.split("\n"))) <= 100
 
 
-def test_axes_count_frame_pixels_however_few_are_drawn(figure):
+def test_axes_are_in_frame_pixels_whatever_is_drawn(figure):
     report = make_report([3.0], boxes=[(3000, 1000, 3900, 1900)], size=(3000, 4000))
     ax = view.plot_faces(report, figure)
     (image,) = ax.images
@@ -234,14 +234,14 @@ def test_axes_count_frame_pixels_however_few_are_drawn(figure):
     assert ax.get_aspect() == 1
 
 
-def test_heat_lies_on_the_faces_only(figure):
+def test_heatmaps_lie_on_the_faces_only(figure):
     report = make_report([3.0, -3.0], heat=True)
     cold = view.plot_faces(report, Figure()).images[0].get_array()
     ax = view.plot_faces(report, figure, strength=0.5)
     hot = ax.images[0].get_array()
     changed = (hot != cold).any(axis=2)
     assert (cold == 128).all()
-    # The ramps begin with no heat at their left edges.
+    # The ramps are zero at their left edges.
     assert changed[20:100, 60:90].all()
     assert changed[20:100, 150:180].all()
     changed[20:100, 10:90] = changed[20:100, 100:180] = False
@@ -249,7 +249,7 @@ def test_heat_lies_on_the_faces_only(figure):
     assert "gradcam for fake at last_$conv_, strength 0.50; peaks 0.25" in ax.get_title().replace("\n", " ")
 
 
-def test_heat_of_a_shrunk_picture_lies_where_the_face_is(figure):
+def test_heatmap_of_a_downscaled_image_lies_on_the_face(figure):
     report = make_report([3.0], boxes=[(2000, 400, 2400, 800)], size=(1600, 3200), heat=True)
     pixels = view.plot_faces(report, figure, strength=1).images[0].get_array()
     rows, columns = np.nonzero((pixels != 128).any(axis=2))
@@ -258,7 +258,7 @@ def test_heat_of_a_shrunk_picture_lies_where_the_face_is(figure):
     assert 1000 <= columns.min() <= 1002
 
 
-def test_face_without_evidence_gets_no_heat(figure):
+def test_face_without_evidence_gets_no_overlay(figure):
     report = make_report([3.0])
     report = report.with_explanations([make_explanation(report.predictions[0], peak=0.0)])
     ax = view.plot_faces(report, figure, strength=1)
@@ -276,7 +276,7 @@ def test_many_peaks_are_given_as_a_range(figure):
     assert "peaks 0.25 to 2, 0 for 1" in title
 
 
-def test_thirty_faces_keep_legible_tags(figure):
+def test_thirty_faces_have_legible_labels(figure):
     boxes = [
         (20 + 130 * (i % 10), 40 + 150 * (i // 10), 110 + 130 * (i % 10), 130 + 150 * (i // 10))
         for i in range(30)
@@ -304,7 +304,7 @@ def test_explanation_shows_crop_overlay_and_heatmap(figure):
     assert "share of peak" in [ax.get_ylabel() for ax in figure.axes]
 
 
-def test_empty_explanation_says_so_and_draws_no_heat(figure):
+def test_empty_explanation_has_a_message_and_no_overlay(figure):
     report = make_report([-1.0])
     axes = view.plot_explanation(make_explanation(report.predictions[0], peak=0.0), figure)
     assert [texts(ax) for ax in axes] == [[], ["no positive evidence"], ["no positive evidence"]]
@@ -359,7 +359,7 @@ def test_outlines_on_demand(landmarked, figure):
     assert (axes[1].get_xlim(), axes[1].get_ylim()) == (plain[1].get_xlim(), plain[1].get_ylim())
 
 
-def test_outlines_without_landmarks_are_a_reason(figure):
+def test_outlines_without_landmarks_give_the_reason(figure):
     axes = view.plot_explanation(make_report([1.0], heat=True).explanations[0], figure, regions=True)
     assert not any(ax.collections for ax in axes)
     assert "No landmarks were found" in figure.get_suptitle()
@@ -408,7 +408,7 @@ def comparison(landmarked):
     return MethodComparison(found, (0.012, 2.0, 0.1), agreement, {"saliency": {"deletion": 0.25}})
 
 
-def test_comparison_shows_crop_methods_and_agreement(comparison, figure):
+def test_comparison_shows_crop_methods_and_correlations(comparison, figure):
     axes = view.plot_comparison(comparison, figure, strength=0.5)
     titles = [ax.get_title().split("\n") for ax in axes]
     assert [t[0] for t in titles] == [
@@ -433,7 +433,7 @@ def test_comparison_shows_crop_methods_and_agreement(comparison, figure):
     )
 
 
-def test_comparison_on_given_axes_is_the_agreement(comparison, figure):
+def test_comparison_on_given_axes_is_the_correlations(comparison, figure):
     left, right = figure.subplots(1, 2)
     assert view.plot_comparison(comparison, right) is right
     assert not left.images
@@ -464,7 +464,7 @@ def test_probabilities(figure):
         (None, 0.9, (0.65, 1.0), "P(fake), never calibrated"),
     ],
 )
-def test_band_of_doubt(temperature, threshold, band, words, figure):
+def test_inconclusive_band(temperature, threshold, band, words, figure):
     report = make_report([1.0], card=Card(temperature=temperature), threshold=threshold)
     ax = view.plot_probabilities(report, figure)
     (shade,) = ax.patches
@@ -479,7 +479,7 @@ def test_probabilities_without_a_face(figure):
     assert not ax.get_yticks().size
 
 
-# What holds for every plot
+# Every plot
 
 
 def all_plots():
@@ -492,7 +492,7 @@ def all_plots():
 
 
 @pytest.mark.parametrize(("plot", "pick"), all_plots())
-def test_plots_draw_on_given_axes_and_nothing_else(plot, pick, figure):
+def test_plots_draw_on_given_axes_only(plot, pick, figure):
     report = make_report([1.0, -1.0], heat=True)
     other, mine = figure.subplots(1, 2)
     assert plot(pick(report), mine) is mine
@@ -513,7 +513,7 @@ def test_plots_without_axes_are_pyplots_and_change_no_setting(plot, pick):
 
 
 @pytest.mark.parametrize(("plot", "pick"), all_plots())
-def test_png_holds_no_words_and_needs_no_pyplot(plot, pick):
+def test_png_has_no_metadata_and_needs_no_pyplot(plot, pick):
     data = view.to_png(plot, pick(make_report([1.0], heat=True)))
     with Image.open(io.BytesIO(data)) as picture:
         assert picture.format == "PNG"
@@ -533,7 +533,7 @@ def test_plots_refuse_strength(plot, strength, figure):
 
 
 @pytest.mark.parametrize("size", [(20, 20), (60, 1024), (1600, 90)])
-def test_any_proportions_can_be_drawn(size):
+def test_any_aspect_ratio_can_be_drawn(size):
     report = make_report([1.0], boxes=[(0, 0, 20, 20)], size=size, heat=True)
     with Image.open(io.BytesIO(view.to_png(view.plot_faces, report, strength=0.5))) as picture:
         assert 500 <= picture.width <= 900
@@ -546,10 +546,10 @@ def test_importing_view_chooses_no_backend():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_several_heatmaps_are_a_figure_each() -> None:
+def test_each_heatmap_gets_its_own_figure() -> None:
     explanations = make_report([1.0, 2.0, 0.5], heat=True).explanations
     before = pyplot.get_fignums()
-    view.plot_explanations(explanations, most=2)
+    view.plot_explanations(explanations, limit=2)
     opened = sorted(set(pyplot.get_fignums()) - set(before))
     assert len(opened) == 2
     for number in opened:

@@ -1,4 +1,4 @@
-"""The chart of a run shows its lines."""
+"""The plot of a training run agrees with its history."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def closed():
     pyplot.close("all")
 
 
-def test_lines_are_the_history() -> None:
+def test_curves_equal_the_history() -> None:
     figure = Figure()
     losses, auc = plot_history(HISTORY, figure)
     assert losses.figure is figure
@@ -36,7 +36,7 @@ def test_lines_are_the_history() -> None:
     assert [text.get_text().strip() for text in auc.texts] == ["83 px"]
 
 
-def test_one_evaluation_is_enough_and_none_is_not() -> None:
+def test_at_least_one_evaluation_is_needed() -> None:
     assert len(plot_history(HISTORY[:1])) == 2
     with pytest.raises(ValueError, match="no evaluation"):
         plot_history([])

@@ -1,4 +1,4 @@
-"""Plots of trust and stress: what is drawn and what it says."""
+"""Plots of faithfulness checks and stress tests."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_faithfulness_has_three_panels(found) -> None:
     assert found.neutral in title
 
 
-def test_an_empty_heatmap_is_said(found) -> None:
+def test_an_empty_heatmap_is_reported(found) -> None:
     classifier = patch_classifier()
     empty = faithfulness(classifier, explain(classifier, found.explanation.prediction, target="real"))
     figure = Figure()
@@ -58,7 +58,7 @@ def test_an_empty_heatmap_is_said(found) -> None:
     assert not figure.legends
 
 
-def test_stress_has_a_panel_for_each_change(tested) -> None:
+def test_stress_has_a_panel_for_each_perturbation(tested) -> None:
     figure = Figure()
     axes = view.plot_stress(tested, figure)
     assert [ax.get_title() for ax in axes] == [c.change for c in tested.curves]
@@ -73,7 +73,7 @@ def test_stress_has_a_panel_for_each_change(tested) -> None:
 
 
 @pytest.mark.parametrize("name", ["plot_faithfulness", "plot_stress"])
-def test_panels_need_a_figure_and_become_a_picture(name: str, found, tested) -> None:
+def test_panels_need_a_figure_and_can_be_saved(name: str, found, tested) -> None:
     record = found if name == "plot_faithfulness" else tested
     plot = getattr(view, name)
     with pytest.raises(ValueError, match="several panels"):

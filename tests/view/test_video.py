@@ -1,4 +1,4 @@
-"""Plots of a video say what the report says."""
+"""Plots of a video agree with its report."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ def test_timeline_has_one_line_per_person_and_breaks_at_gaps() -> None:
     found = lines(ax)
     assert set(found) == {"person 1: 0.88", "person 2: 0.12", "no face found"}
     assert found["person 1: 0.88"][0] == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
-    # The second run of person 1 is a line of its own, without a label.
+    # The second segment of person 1 is its own line, without a label.
     assert any(list(line.get_xdata()) == list(times[times > 6]) for line in ax.lines)
     assert found["no face found"][0] == list(times[(times >= 3) & (times <= 6)])
     assert ax.get_xlabel() == "time (s)"
 
 
-def test_timeline_marks_followed_faces_and_the_moment() -> None:
+def test_timeline_marks_tracked_faces_and_the_time() -> None:
     seen = [sighting(0.0, 2.0), sighting(0.2, 2.0, bridged=True), sighting(0.4, -2.0)]
-    ax = view.plot_timeline(report(*seen), Figure(), moment=0.2)
+    ax = view.plot_timeline(report(*seen), Figure(), time=0.2)
     hollow = [line for line in ax.lines if line.get_marker() == "D" and line.get_markerfacecolor() == "white"]
     assert [list(line.get_xdata()) for line in hollow if len(line.get_xdata())] == [[0.2]]
     assert any(list(line.get_xdata()) == [0.2, 0.2] for line in ax.lines)
 
 
-def test_timeline_of_nobody_and_of_nothing() -> None:
+def test_timeline_without_faces_and_without_frames() -> None:
     ax = view.plot_timeline(report(times=np.arange(3.0)), Figure())
     assert "no face was found" in [text.get_text() for text in ax.texts]
     view.plot_timeline(report(times=np.zeros(0), duration=None), Figure())
 
 
 @pytest.mark.parametrize("people", [1, 3, 6])
-def test_gallery(people: int) -> None:
+def test_persons(people: int) -> None:
     seen = [sighting(0.1 * i, 2.0 - p, p) for i in range(6) for p in range(people)]
     made = report(*seen, portraits={p: portrait(p) for p in range(people) if p != 1})
     axes = view.plot_persons(made, Figure())
@@ -75,7 +75,7 @@ def test_suspicious_frames() -> None:
     np.testing.assert_array_equal(pixels[1], strong[1].face.crop(0.0))
 
 
-def test_nothing_to_show() -> None:
+def test_messages_without_persons_or_frames() -> None:
     nothing = report(times=np.arange(3.0))
     assert len(view.plot_persons(nothing, Figure())) == 1
     assert len(view.plot_suspicious_frames(nothing, Figure())) == 1
