@@ -1,1 +1,1 @@
-"""Timings that anyone can repeat: ``make bench`` measures, prints, and rewrites docs/performance.md."""
+"""Reproducible benchmarks: ``make bench`` runs them, prints the results, and updates docs/performance.md."""

@@ -1,4 +1,4 @@
-"""Runs every benchmark, or those named: ``python -m benchmarks [images video ...]``."""
+"""Runs all benchmarks, or those named: ``python -m benchmarks [images video ...]``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ ALL = ("images", "explanations", "trust", "video", "scan")
 
 
 def main(names: list[str]) -> None:
-    # Each in a process of its own, so that none finds what another has warmed up.
+    # Each in a process of its own, so that none benefits from the caches of another.
     for name in names or ALL:
         if name not in ALL:
-            raise SystemExit(f"no benchmark is called {name!r}; there are {', '.join(ALL)}")
+            raise SystemExit(f"there is no benchmark {name!r}; choose from {', '.join(ALL)}")
         subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)
 
 

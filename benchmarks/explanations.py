@@ -1,33 +1,32 @@
-"""Explanations: times beside a bare forward pass, memory they leave behind, what their limits change.
+"""Benchmark of heatmaps: time relative to a forward pass, memory growth, effect of the methods' limits.
 
-Run by ``python -m benchmarks.explanations``, or by ``make bench``, which writes it into docs/performance.md.
+Run by ``python -m benchmarks.explanations`` or ``make bench``.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from measure import Ratio, compared
-from page import write_section
-
 from redeepfake_nb import Classifier, explain, find_faces, load_model, predict, preprocess
 from redeepfake_nb.datasets.samples import sample_image, sample_manipulated
 from redeepfake_nb.explanation import methods
 from redeepfake_nb.explanation.heatmaps import rank_correlations
+
+from .measure import Ratio, compared, resident_mib
+from .page import write_section
 
 EXPLANATIONS = 300
 SLOW = ("scorecam", "saliency")
 
 
 def ratios(classifier: Classifier) -> Iterator[Ratio]:
-    """Every method against a bare forward pass, on one face; Grad-CAM on eight, too."""
+    """Compare every method with a forward pass, on one face; Grad-CAM also on eight."""
     face = find_faces(sample_image())[0]
     for method, count in [("gradcam", 8), *((method, 1) for method in methods.METHODS)]:
         predictions = predict(classifier, [face] * count)
@@ -43,17 +42,16 @@ def ratios(classifier: Classifier) -> Iterator[Ratio]:
 
 
 def growth(method: str, count: int = EXPLANATIONS) -> float:
-    """MB by which a process grows over ``count`` explanations of one face, after a quarter as many to warm
-    up.
+    """Return the memory growth in MiB over ``count`` explanations of one face, after a quarter as many.
 
-    Measured in a process of its own: a leak would else fit into what other methods have given back.
+    Measured in a process of its own: a leak could otherwise reuse memory that other methods have freed.
     """
     command = [sys.executable, "-m", "benchmarks.explanations", method, str(count)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def growth_here(method: str, count: int) -> float:
-    """The same in this process."""
+    """Measure the memory growth in this process."""
     classifier = load_model()
     prediction = predict(classifier, find_faces(sample_image())[:1])[0]
 
@@ -61,51 +59,41 @@ def growth_here(method: str, count: int) -> float:
         for _ in range(times):
             explain(classifier, prediction, method)
         gc.collect()
-        return resident()
+        return resident_mib()
 
     before = run(count // 4)
     return run(count) - before
 
 
-def resident() -> float:
-    """MB of memory that the process holds now, or held at most where the system does not say."""
-    try:
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * resource.getpagesize() / 2**20
-    except OSError:
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most / (2**20 if sys.platform == "darwin" else 2**10)
-
-
 def limits(classifier: Classifier, name: str, method: str, values: Sequence[int]) -> list[tuple[int, float]]:
-    """Rank correlation of a method's heatmap under each limit with that under the first."""
+    """Return the rank correlation of a method's heatmap at each limit with the heatmap at the first limit."""
     prediction = predict(classifier, find_faces(sample_manipulated())[:1])[0]
-    kept, heatmaps = getattr(methods, name), []
+    original, heatmaps = getattr(methods, name), []
     try:
         for value in values:
             setattr(methods, name, value)
             heatmaps.append(explain(classifier, prediction, method).heatmap)
     finally:
-        setattr(methods, name, kept)
+        setattr(methods, name, original)
     return list(zip(values, rank_correlations(heatmaps)[0].tolist(), strict=True))
 
 
 def section(classifier: Classifier) -> Iterator[str]:
-    """Lines of Markdown, as they are measured."""
+    """Yield lines of Markdown as they are measured."""
     yield from ("| ratio | median | range | pairs |", "|---|---|---|---|")
     for ratio in ratios(classifier):
         yield ratio.row()
     yield from ("", "| method | explanations | memory grew by |", "|---|---|---|")
     for method, words in methods.METHODS.items():
-        # Slow methods run the same compiled halves many times in each explanation.
+        # Slow methods run the same compiled functions many times per explanation.
         count = 20 if method in SLOW else EXPLANATIONS
-        yield f"| {words} | {count} | {growth(method, count):.1f} MB |"
+        yield f"| {words} | {count} | {growth(method, count):.1f} MiB |"
     yield from (
         "",
-        "How far heatmaps change with the limits of the two slow methods, on the manipulated sample:",
+        "Effect of the two slow methods' limits on their heatmaps, for the manipulated sample:",
     )
     for words, name, method, values in (
-        ("Score-CAM, maps tried", "SCORECAM_MAPS", "scorecam", (512, 256, 128, 64, 32)),
+        ("Score-CAM, activation maps", "SCORECAM_MAPS", "scorecam", (512, 256, 128, 64, 32)),
         ("SmoothGrad, noisy copies", "SMOOTHGRAD_SAMPLES", "saliency", (64, 32, 16, 8)),
     ):
         yield from ("", f"| {words} | rank correlation with {values[0]} |", "|---|---|")

@@ -1,4 +1,4 @@
-"""Pictures: from import to report."""
+"""Benchmark of images: import, analysis, face detection, heatmaps, and comparison with EfficientNet-B4."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import cv2
 import numpy as np
-from measure import Ratio, Timing, command, compared, timed
-from page import write_section
 
 from redeepfake_nb import (
     Card,
@@ -29,9 +27,12 @@ from redeepfake_nb import (
 )
 from redeepfake_nb.datasets.samples import sample_image
 
+from .measure import Ratio, Timing, command, compared, timed
+from .page import write_section
+
 
 def picture(width: int, height: int, portrait_height: int) -> np.ndarray:
-    """(height, width, 3) uint8: the sample portrait at a given height, on a textured ground."""
+    """Make a (height, width, 3) uint8 image of the sample portrait on a textured background."""
     ground = cv2.GaussianBlur(
         np.random.default_rng(0).integers(60, 190, (height, width, 3), np.uint8), (0, 0), 3
     )
@@ -44,7 +45,7 @@ def picture(width: int, height: int, portrait_height: int) -> np.ndarray:
 
 
 def times(classifier: Classifier, folder: Path) -> list[Timing]:
-    """The absolute times."""
+    """Measure durations."""
     full_hd = picture(1920, 1080, 700)
     file = folder / "full-hd.jpg"
     cv2.imwrite(str(file), full_hd[..., ::-1])
@@ -56,7 +57,7 @@ def times(classifier: Classifier, folder: Path) -> list[Timing]:
     predictions = predict(classifier, [face])
     analyze = [python, "-m", "redeepfake_nb.cli", "analyze", str(file)]
     return [
-        command("python -c pass (what any command pays)", [python, "-c", "pass"]),
+        command("python -c pass (start of Python)", [python, "-c", "pass"]),
         command("python -c 'import redeepfake_nb'", [python, "-c", "import redeepfake_nb"]),
         command("redeepfake-nb analyze, 1080p, cold", analyze),
         timed("analyze_image, 1080p JPEG, warm", lambda: analyze_image(data, classifier)),
@@ -64,7 +65,7 @@ def times(classifier: Classifier, folder: Path) -> list[Timing]:
             "analyze_image, 1080p JPEG, warm, with Grad-CAM",
             lambda: analyze_image(data, classifier, explain="gradcam"),
         ),
-        timed("  bare model, one face", lambda: classifier.logits(batch)),
+        timed("  forward pass, one face", lambda: classifier.logits(batch)),
         timed("  Grad-CAM, one face", lambda: explain(classifier, predictions)),
         timed("find_faces, 1080p, face of 12 % of the width", lambda: find_faces(Frame(full_hd))),
         timed("find_faces, 12 MP, large face", lambda: find_faces(large), runs=3),
@@ -73,7 +74,7 @@ def times(classifier: Classifier, folder: Path) -> list[Timing]:
 
 
 def ratios(classifier: Classifier) -> list[Ratio]:
-    """The comparisons."""
+    """Compare durations."""
     face = find_faces(sample_image())[0]
     one, eight = predict(classifier, [face]), predict(classifier, [face] * 8)
     batch = preprocess([face], classifier.preprocessing)
@@ -82,18 +83,18 @@ def ratios(classifier: Classifier) -> list[Ratio]:
     reference_batch = preprocess([face], reference.preprocessing)
     return [
         compared(
-            "Grad-CAM of one face / bare forward pass",
+            "Grad-CAM of one face / forward pass",
             ("Grad-CAM", lambda: explain(classifier, one)),
             ("forward", lambda: classifier.logits(batch)),
         ),
         compared(
-            "Grad-CAM of 8 faces / bare forward pass of 8",
+            "Grad-CAM of 8 faces / forward pass of 8",
             ("Grad-CAM", lambda: explain(classifier, eight)),
             ("forward", lambda: classifier.logits(batch_of_8)),
         ),
         compared(
-            "shipped model / EfficientNetB4 at 224 px, forward pass of one face",
-            ("shipped", lambda: classifier.logits(batch)),
+            "default model / EfficientNetB4 at 224 px, forward pass of one face",
+            ("default", lambda: classifier.logits(batch)),
             ("EfficientNetB4", lambda: reference.logits(reference_batch)),
         ),
     ]

@@ -1,4 +1,4 @@
-"""Whether long work leaks and whether threads agree; its figures stand in docs/reliability.md."""
+"""Load test: memory growth over many calls, and equal results in threads; reported in docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from redeepfake_nb.datasets.samples import sample_image
 
 
 class Growth(NamedTuple):
-    """Resident memory before and after so many calls, MB; a warm-up of the same calls went before."""
+    """Resident memory in MB before and after a number of calls, following a warm-up."""
 
     name: str
     calls: int
@@ -45,14 +45,14 @@ class Growth(NamedTuple):
 
 
 def resident() -> float:
-    """Memory of this process in MB, from Linux's /proc."""
+    """Return the resident memory of this process in MB (Linux only)."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def growth(name: str, call: Callable[[int], object], calls: int, warm_up: int, limit: float) -> Growth:
-    """Call ``call(0)``, ``call(1)``, ... and see what stays."""
+    """Call ``call(0)``, ``call(1)``, ... and measure the memory growth."""
     for i in range(warm_up):
         call(i)
     before, began = resident(), time.perf_counter()
@@ -63,7 +63,7 @@ def growth(name: str, call: Callable[[int], object], calls: int, warm_up: int, l
 
 
 def photos(count: int = 12, height: int = 200) -> list[bytes]:
-    """Pictures of a face in different sizes and formats, as files."""
+    """Encode images of a face in different sizes and formats."""
     portrait = Image.fromarray(sample_image().image)
     found = []
     for i in range(count):
@@ -76,21 +76,21 @@ def photos(count: int = 12, height: int = 200) -> list[bytes]:
 
 
 def images(classifier: Classifier, calls: int, warm_up: int = 50) -> Growth:
-    """Pictures analysed one after the other."""
+    """Measure the growth over analyses of images."""
     files = photos()
     return growth(
-        "pictures analysed", lambda i: analyze_image(files[i % len(files)], classifier), calls, warm_up, 50
+        "images analysed", lambda i: analyze_image(files[i % len(files)], classifier), calls, warm_up, 50
     )
 
 
 def heatmaps(classifier: Classifier, calls: int, warm_up: int = 20) -> Growth:
-    """Grad-CAMs of one, two and three faces at a time."""
+    """Measure the growth over Grad-CAMs of one, two and three faces at a time."""
     predictions = predict(classifier, find_faces(sample_image()) * 3)
     return growth("Grad-CAMs", lambda i: explain(classifier, predictions[: 1 + i % 3]), calls, warm_up, 50)
 
 
 def model_changes(path: str | None, calls: int, warm_up: int = 3) -> Growth:
-    """The model loaded anew, used and explained, and let go."""
+    """Measure the growth over loading a model, using it, and dropping it."""
     faces = find_faces(sample_image())
 
     def change(_: int) -> None:
@@ -101,10 +101,10 @@ def model_changes(path: str | None, calls: int, warm_up: int = 3) -> Growth:
 
 
 def disagreements(classifier: Classifier, threads: int, calls: int) -> int:
-    """Of ``threads`` x ``calls`` analyses with heatmaps in threads, how many differ from the serial ones.
+    """Count how many of ``threads`` x ``calls`` analyses with heatmaps in threads differ from serial ones.
 
-    Boxes and heatmaps' sizes must be equal; logits to 1e-4, as sums in another order differ in their last
-    bits.
+    Boxes must be equal, logits within 1e-4 and heatmaps within 1e-3: sums in another order differ in their
+    last bits.
     """
     files = photos(8)
 

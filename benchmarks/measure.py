@@ -1,10 +1,12 @@
-"""How things are timed: several runs after a warm-up, the two sides of a comparison in turn."""
+"""Timing and memory measurement: several runs after a warm-up; the two sides of a comparison alternate."""
 
 from __future__ import annotations
 
 import os
 import platform
+import resource
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from statistics import median
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of every counted run."""
+    """Seconds of every measured run."""
 
     name: str
     seconds: tuple[float, ...]
@@ -31,7 +33,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as long the first takes as the second, pair by pair."""
+    """Ratio of the first duration to the second, for each pair of alternating runs."""
 
     name: str
     first: Timing
@@ -52,7 +54,7 @@ def timed(name: str, call: Callable[[], object], runs: int = 7, warm_up: int = 2
 def compared(
     name: str, first: tuple[str, Callable], second: tuple[str, Callable], runs: int = 9, warm_up: int = 2
 ) -> Ratio:
-    """Time two calls in turn, so that a drift of the machine's speed meets both."""
+    """Time two calls alternately, so that a drift of the machine's speed affects both."""
     for _ in range(warm_up):
         first[1]()
         second[1]()
@@ -62,7 +64,7 @@ def compared(
 
 
 def command(name: str, arguments: list[str], runs: int = 3) -> Timing:
-    """Time a command from start to exit."""
+    """Time a command, from start to exit."""
 
     def call() -> None:
         subprocess.run(arguments, check=True, capture_output=True)
@@ -70,8 +72,18 @@ def command(name: str, arguments: list[str], runs: int = 3) -> Timing:
     return timed(name, call, runs, warm_up=1)
 
 
+def resident_mib() -> float:
+    """Return the resident memory of this process in MiB; its maximum so far where there is no /proc."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+    except OSError:
+        unit = 2**20 if sys.platform == "darwin" else 2**10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
 def machine() -> list[str]:
-    """The machine in words, a line each."""
+    """Describe the machine and the library versions, one line each."""
     model = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo") as file:

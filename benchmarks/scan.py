@@ -1,9 +1,8 @@
-"""Scans: killed at random moments, on one and two processes, on a Dask cluster; a journal of 100,000 rows.
+"""Benchmark of scans: killed at random, in one and two processes, on a Dask cluster; a large journal.
 
-Run by ``python -m benchmarks.scan [kills] [speed] [journal]``, by default all three. The kills use a network
-of a few weights, since they are about the journal; the speeds use the model that ships. Dask is measured
-where it is installed. Prints what it measured; where it did all
-three, it also writes that into ``docs/performance.md``.
+Run by ``python -m benchmarks.scan [kills] [speed] [journal]``, by default all three, which also updates
+docs/performance.md. The kills use a tiny network, since they test the journal; the speeds use the default
+model. Dask is measured where it is installed.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from statistics import median
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from page import write_section
-
 from redeepfake_nb import Card, Classifier, Journal, Preprocessing, ScanResult, open_scan, save_model, scan
-from redeepfake_nb.datasets.synthetic import write_sample_folder
+from redeepfake_nb.datasets.synthetic import make_sample_folder
 from redeepfake_nb.scanning.records import Filter
 
+from .page import write_section
+
 FILES, KILLS, RUNS, ROWS = 200, 40, 3, 100_000
-# Speeds are counted from when this share of the files is done: before, models are being loaded.
-_WARM = 0.25
+# Speeds are measured from when this share of the files is done: before, models are being loaded.
+_WARM_UP = 0.25
 
 
 def tiny_model(folder: Path) -> Path:
-    """A network of a few weights that needs next to no time."""
+    """Save a network of a few weights, whose inference takes next to no time."""
     import keras
 
     image = keras.Input((32, 32, 3))
@@ -50,56 +49,59 @@ def tiny_model(folder: Path) -> Path:
 
 
 def kills(folder: Path, count: int = KILLS, seed: int = 0) -> list[str]:
-    """Kill the whole process group at random moments, go on, and compare with a run nobody disturbed."""
-    files, model = write_sample_folder(folder / "files", FILES), tiny_model(folder)
+    """Kill the process group at random times, resume, and compare with an undisturbed run."""
+    files, model = make_sample_folder(folder / "files", FILES), tiny_model(folder)
     began = time.perf_counter()
     whole = table(scan(files, folder / "whole.sqlite", model, workers=2, frames=8))
     length = time.perf_counter() - began
-    chance, done, rounds, lost = random.Random(seed), 0, 0, 0
-    caught: list[int] = []
+    rng, done, rounds, lost = random.Random(seed), 0, 0, 0
+    files_done: list[int] = []
     journal = folder / "killed-0.sqlite"
     while done < count:
         process = _begin(files, journal, model)
         try:
-            process.wait(chance.uniform(0, length))
+            process.wait(rng.uniform(0, length))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             done += 1
-            settled = _checked(journal)
-            lost += settled < (caught[-1] if caught else 0)
-            caught.append(settled)
+            now_done = _count_done(journal)
+            lost += now_done < (files_done[-1] if files_done else 0)
+            files_done.append(now_done)
             continue
         if process.returncode not in (0, 1):
             raise AssertionError(f"a scan ended with {process.returncode}")
         _compare(whole, open_scan(journal), journal)
         rounds += 1
-        caught.append(0)
+        files_done.append(0)
         journal = folder / f"killed-{rounds}.sqlite"
     _compare(whole, scan(files, journal, model, workers=2, frames=8), journal)
     if lost:
-        raise AssertionError(f"after {lost} kills fewer files were done than before")
-    between = sum(0 < n < FILES for n in caught)
+        raise AssertionError(f"{lost} kills lost files that were done before")
+    between = sum(0 < n < FILES for n in files_done)
     return [
-        f"{FILES} mixed small files, {count} times `kill -9` of the whole process group at random moments of",
-        f"a run, {between} of them with a part of the files done. {rounds + 1} journals were brought to an",
-        "end: all tables equal that of an undisturbed run to the last bit but for times, none was damaged.",
+        f"{FILES} mixed small files, {count} times `kill -9` of the whole process group at random times,",
+        f"{between} of them with a part of the files done. {rounds + 1} journals were completed;",
+        "all tables equal that of an undisturbed run bit for bit except for times, and none was damaged.",
     ]
 
 
 def table(result: ScanResult) -> list[tuple]:
-    """All that must not differ, each file's details included."""
-    with Journal(result.journal) as book:
+    """Return everything that must not differ between runs, with each file's details."""
+    with Journal(result.journal) as opened:
         return [
-            (replace(row, seconds=None, scored_at=None), row.sha256 and book.detail(result.scan, row.sha256))
-            for row in book.page(result.scan, limit=None)
+            (
+                replace(row, seconds=None, scored_at=None),
+                row.sha256 and opened.detail(result.scan, row.sha256),
+            )
+            for row in opened.page(result.scan, limit=None)
         ]
 
 
 def _compare(whole: list[tuple], result: ScanResult, journal: Path) -> None:
     if table(result) != whole:
-        raise AssertionError(f"{journal.name}: the table differs from the undisturbed run's")
-    _checked(journal)
+        raise AssertionError(f"{journal.name}: the table differs from that of the undisturbed run")
+    _count_done(journal)
 
 
 def _begin(files: Path, journal: Path, model: Path) -> subprocess.Popen:
@@ -109,8 +111,8 @@ def _begin(files: Path, journal: Path, model: Path) -> subprocess.Popen:
     return subprocess.Popen(command, start_new_session=True, **quiet)
 
 
-def _checked(journal: Path) -> int:
-    """How many files are done in a journal that was left in whatever state; it must be whole."""
+def _count_done(journal: Path) -> int:
+    """Check that an abandoned journal is intact, and return the number of files done."""
     if not journal.exists() or not journal.stat().st_size:
         return 0
     base = sqlite3.connect(journal)
@@ -131,10 +133,10 @@ def _checked(journal: Path) -> int:
 
 
 def speed(folder: Path, runs: int = RUNS) -> list[str]:
-    """Files per second of the bare functions, one process, two, and a Dask cluster of two, in turn."""
-    files = write_sample_folder(folder / "files", FILES)
+    """Measure files per second of a plain loop, of one and two processes, and of a Dask cluster of two."""
+    files = make_sample_folder(folder / "files", FILES)
     sides: dict[str, Callable[[int], tuple[float, float]]] = {
-        "bare functions in a loop": lambda i: _bare(files),
+        "plain loop": lambda i: _plain_loop(files),
         "scan, 1 process": lambda i: _scanned(files, folder / f"one-{i}.sqlite", workers=1),
         "scan, 2 processes": lambda i: _scanned(files, folder / f"two-{i}.sqlite", workers=2),
     }
@@ -149,10 +151,10 @@ def speed(folder: Path, runs: int = RUNS) -> list[str]:
         for name, side in sides.items():
             found[name].append(side(run))
     lines = [
-        f"{FILES} mixed small files, the model that ships, one thread per process. *Warm*: from when a",
-        "quarter of the files is done. *Whole*: with starting the processes and loading the model in each.",
+        f"{FILES} mixed small files, the default model, one thread per process. *Warm*: from when a",
+        "quarter of the files is done. *Total*: including the start of the processes and loading the models.",
         "",
-        "| what | warm, files/s | range | whole | range | runs |",
+        "| what | warm, files/s | range | total | range | runs |",
         "|---|---|---|---|---|---|",
     ]
     for name, pairs in found.items():
@@ -161,7 +163,7 @@ def speed(folder: Path, runs: int = RUNS) -> list[str]:
             f"| {name} | {median(rates):.2f} | {min(rates):.2f} to {max(rates):.2f} | {median(walls):.1f} s "
             f"| {min(walls):.1f} to {max(walls):.1f} s | {runs} |"
         )
-    pairs = [("scan, 2 processes", "scan, 1 process"), ("scan, 1 process", "bare functions in a loop")]
+    pairs = [("scan, 2 processes", "scan, 1 process"), ("scan, 1 process", "plain loop")]
     pairs += [("scan, Dask cluster of 2", "scan, 2 processes")] if distributed else []
     lines += ["", "| ratio of warm speeds | median | range | pairs |", "|---|---|---|---|"]
     for first, second in pairs:
@@ -172,8 +174,8 @@ def speed(folder: Path, runs: int = RUNS) -> list[str]:
     return lines
 
 
-class _Pace:
-    """Notes when a share of the files is done."""
+class _ProgressTimes:
+    """Records when files are done."""
 
     def __init__(self) -> None:
         self.at: list[tuple[float, int]] = [(time.perf_counter(), 0)]
@@ -182,16 +184,16 @@ class _Pace:
         self.at.append((time.perf_counter(), done))
 
     def result(self) -> tuple[float, float]:
-        """Files per second once warm, and seconds in all."""
+        """Return files per second after the warm-up, and seconds in total."""
         last, done = self.at[-1]
-        first, before = next(entry for entry in self.at if entry[1] >= _WARM * done)
+        first, before = next(entry for entry in self.at if entry[1] >= _WARM_UP * done)
         return (done - before) / (last - first), last - self.at[0][0]
 
 
 def _scanned(files: Path, journal: Path, **where: object) -> tuple[float, float]:
-    pace = _Pace()
-    scan(files, journal, progress=pace, **where)
-    return pace.result()
+    times = _ProgressTimes()
+    scan(files, journal, progress=times, **where)
+    return times.result()
 
 
 def _on_dask(files: Path, journal: Path, distributed: object) -> tuple[float, float]:
@@ -202,23 +204,23 @@ def _on_dask(files: Path, journal: Path, distributed: object) -> tuple[float, fl
         return _scanned(files, journal, executor=client)
 
 
-def _bare(files: Path) -> tuple[float, float]:
-    """In a fresh process with one thread, as a person would write it."""
+def _plain_loop(files: Path) -> tuple[float, float]:
+    """Run the plain loop in a new process with one thread."""
     limits = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
-    command = [sys.executable, "-m", "benchmarks.scan", "bare", str(files)]
+    command = [sys.executable, "-m", "benchmarks.scan", "plain-loop", str(files)]
     run = subprocess.run(command, env=os.environ | limits, capture_output=True, text=True, check=True)
     warm, whole = run.stdout.split()
     return float(warm), float(whole)
 
 
-def bare(files: Path) -> tuple[float, float]:
-    """The plain functions over the same files; copies are scored as often as they occur."""
+def plain_loop(files: Path) -> tuple[float, float]:
+    """Analyse the files one by one; duplicates are scored as often as they occur."""
     import cv2
 
     from redeepfake_nb import RedeepfakeError, analyze_image, analyze_video, load_model
     from redeepfake_nb.media.file_types import is_video
 
-    pace = _Pace()
+    times = _ProgressTimes()
     cv2.setNumThreads(1)
     classifier = load_model()
     for number, path in enumerate(sorted(files.iterdir()), 1):
@@ -229,31 +231,31 @@ def bare(files: Path) -> tuple[float, float]:
                 analyze_image(path, classifier)
         except RedeepfakeError:
             pass
-        pace(number, None)
-    return pace.result()
+        times(number, None)
+    return times.result()
 
 
 # -- the journal
 
 
 def journal(folder: Path, rows: int = ROWS) -> list[str]:
-    """Opening, filtering, sorting and paging a large journal, cold connections each time."""
-    path, chance = folder / "large.sqlite", random.Random(0)
-    with Journal(path, create=True) as book:
+    """Measure opening, filtering, sorting and paging a large journal, with a new connection each time."""
+    path, rng = folder / "large.sqlite", random.Random(0)
+    with Journal(path, create=True) as opened:
         began = time.perf_counter()
         names = [f"/archive/{i // 1000:03d}/clip-{i:06d}.jpg" for i in range(rows)]
         settings = {"frames": 32, "threshold": 0.5, "detector": "hog", "margin": None}
-        made = book.begin(names, "d", settings, {"sha256": "m", "name": "m", "version": "1"}, {})
+        made = opened.start_scan(names, "d", settings, {"sha256": "m", "name": "m", "version": "1"}, {})
         entered = time.perf_counter() - began
-        with book.transaction():
-            for entry in book.entries(made):
-                book.record(made, _outcome(entry.id, chance), [(entry.id, None)])
+        with opened.transaction():
+            for entry in opened.entries(made):
+                opened.record_outcome(made, _outcome(entry.id, rng), [(entry.id, None)])
         for i in range(0, rows, 1000):
-            book.set_label(f"{i + 1:064x}", "fake")
+            opened.set_label(f"{i + 1:064x}", "fake")
     pages: dict[str, Callable[[Journal], object]] = {
         "open, first page": lambda j: j.page(j.scan(), limit=50),
         "count of all": lambda j: j.count(j.scan()),
-        "summary": lambda j: j.tally(j.scan()),
+        "summary": lambda j: j.count_outcomes(j.scan()),
         "strongest first": lambda j: j.page(j.scan(), order="strongest", limit=50),
         "most doubtful first": lambda j: j.page(j.scan(), order="doubtful", limit=50),
         "strongest, last page": lambda j: j.page(j.scan(), order="strongest", limit=50, offset=rows - 50),
@@ -279,8 +281,8 @@ def journal(folder: Path, rows: int = ROWS) -> list[str]:
         seconds = []
         for _ in range(5):
             began = time.perf_counter()
-            with Journal(path) as book:
-                read(book)
+            with Journal(path) as opened:
+                read(opened)
             seconds.append((time.perf_counter() - began) * 1000)
         lines.append(
             f"| {name} | {median(seconds):.0f} ms | {min(seconds):.0f} to {max(seconds):.0f} ms | 5 |"
@@ -292,19 +294,19 @@ def journal(folder: Path, rows: int = ROWS) -> list[str]:
 
 
 def _in_the_inspector(path: Path) -> list[str]:
-    """What a person waits for at a control, until the next 1,000 rows are on their way to the browser."""
+    """Measure the response of the inspector's controls, until the next 1,000 rows are sent to the browser."""
     from redeepfake_nb.widgets.batch import BatchInspector
 
     inspector = BatchInspector(journal=path)
     c = inspector.controls
     steps: dict[str, Callable[[], object]] = {
         "open": inspector.open,
-        "show those without a label": lambda: setattr(c.view, "value", "review"),
+        "show those without a label": lambda: setattr(c.filter, "value", "review"),
         "most doubtful first": lambda: setattr(c.order, "value", "doubtful"),
-        "next rows": c.forth.click,
+        "next rows": c.next_page.click,
         "path has": lambda: setattr(c.text, "value", "99/clip"),
-        "show failed ones": lambda: setattr(c.view, "value", "failed"),
-        "show all": lambda: setattr(c.view, "value", "all"),
+        "show failed ones": lambda: setattr(c.filter, "value", "failed"),
+        "show all": lambda: setattr(c.filter, "value", "all"),
     }
     lines = []
     for name, step in steps.items():
@@ -314,9 +316,9 @@ def _in_the_inspector(path: Path) -> list[str]:
     return lines
 
 
-def _outcome(number: int, chance: random.Random) -> dict:
-    failed = chance.random() < 0.02
-    score = None if failed else chance.betavariate(0.5, 1.0)
+def _outcome(number: int, rng: random.Random) -> dict:
+    failed = rng.random() < 0.02
+    score = None if failed else rng.betavariate(0.5, 1.0)
     return {
         **dict.fromkeys(("duration", "error", "cause", "next_step", "faces", "width", "height", "format")),
         "status": "failed" if failed else "done",
@@ -334,8 +336,8 @@ def _outcome(number: int, chance: random.Random) -> dict:
 
 
 def main(parts: list[str]) -> None:
-    if parts[:1] == ["bare"]:
-        print(*bare(Path(parts[1])))
+    if parts[:1] == ["plain-loop"]:
+        print(*plain_loop(Path(parts[1])))
         return
     lines: list[str] = []
     for name, part in (("kills", kills), ("speed", speed), ("journal", journal)):

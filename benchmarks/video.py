@@ -1,7 +1,8 @@
-"""Videos: the loop that ReDeepFake's page runs, ours with 32 frames and with every frame, and the floor.
+"""Benchmark of videos: ``analyze_video`` with 32 and with all frames, a plain loop, and a lower bound.
 
-Run by ``python -m benchmarks.video [clip ...]``; without clips, on the ``media/*.mp4`` of the development
-data where they lie beside the checkout. All sides run in one process, in turn, on the same model.
+The plain loop is the one of ReDeepFake's web page. Run by ``python -m benchmarks.video [clip ...]``; without
+clips, on the ``media/*.mp4`` of the development data beside the checkout. All sides run alternately in one
+process, on the same model.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import cv2
 import numpy as np
-from page import write_section
 
 from redeepfake_nb import Card, Classifier, Preprocessing, analyze_video, build_model, load_model, open_video
 from redeepfake_nb.faces.detection import HogDetector
+
+from .page import write_section
 
 CLIPS = Path(__file__).resolve().parents[2] / "shared" / "media"
 RUNS = 5
 
 
 def plain_loop(path: str, classifier: Classifier) -> float:
-    """Mean P(fake): every frame by OpenCV, 640 px wide, searched as a whole, one predict per face.
+    """Compute the mean P(fake) of all frames: OpenCV at 640 px width, dlib's detector, one predict per face.
 
-    Faces are searched by dlib's detector as ``face_recognition.face_locations`` calls it, without what the
-    package adds around it.
+    The detector is called as ``face_recognition.face_locations`` calls it.
     """
     import dlib
 
@@ -51,8 +52,8 @@ def plain_loop(path: str, classifier: Classifier) -> float:
     return float(np.mean(scores)) if scores else float("nan")
 
 
-def floor(path: str, classifier: Classifier, frames: int | str, faces: int) -> None:
-    """Decoding alone, and the bare compiled model on ready batches of as many faces as were scored."""
+def lower_bound(path: str, classifier: Classifier, frames: int | str, faces: int) -> None:
+    """Decode the frames, and run the model on prepared batches of as many faces as were scored."""
     with open_video(path) as video:
         for _ in video.sample(frames=frames):
             pass
@@ -63,7 +64,7 @@ def floor(path: str, classifier: Classifier, frames: int | str, faces: int) -> N
 
 
 def detections(path: str, frames: int) -> float:
-    """Seconds of one detection on each of the sampled frames."""
+    """Measure one detection on each of the sampled frames, in seconds."""
     detect = HogDetector((2_000_000,))
     with open_video(path) as video:
         pictures = [frame.image for frame in video.sample(frames=frames)]
@@ -77,15 +78,15 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def measure(path: str, classifier: Classifier, runs: int = RUNS) -> dict[str, list[float]]:
-    """Seconds of each side, ``runs`` times in turn after one warm-up; and the scores."""
+    """Measure the seconds of each side in ``runs`` alternating runs after one warm-up, and the scores."""
     few = analyze_video(path, classifier, explain_top=0)
     every = analyze_video(path, classifier, frames="all", explain_top=0)
     sides: dict[str, Callable[[], object]] = {
         "plain loop": lambda: plain_loop(path, classifier),
         "32 frames": lambda: analyze_video(path, classifier, explain_top=0),
         "every frame": lambda: analyze_video(path, classifier, frames="all", explain_top=0),
-        "floor, 32 frames": lambda: floor(path, classifier, 32, len(few.sightings)),
-        "floor, every frame": lambda: floor(path, classifier, "all", len(every.sightings)),
+        "lower bound, 32 frames": lambda: lower_bound(path, classifier, 32, len(few.sightings)),
+        "lower bound, every frame": lambda: lower_bound(path, classifier, "all", len(every.sightings)),
         "one detection per sampled frame": lambda: detections(path, 32),
     }
     found: dict[str, list[float]] = {name: [] for name in sides}
@@ -99,20 +100,28 @@ def measure(path: str, classifier: Classifier, runs: int = RUNS) -> dict[str, li
 
 
 def table(name: str, found: dict[str, list[float]]) -> list[str]:
-    """Lines of Markdown: times, and what they are of each other, pair by pair."""
+    """Format durations, and their ratios pair by pair, as lines of Markdown."""
     lines = [f"**{name}**", "", "| what | median | range | runs |", "|---|---|---|---|"]
-    for side in ("plain loop", "32 frames", "every frame", "floor, 32 frames", "floor, every frame"):
+    for side in (
+        "plain loop",
+        "32 frames",
+        "every frame",
+        "lower bound, 32 frames",
+        "lower bound, every frame",
+    ):
         s = found[side]
         lines.append(f"| {side} | {median(s):.2f} s | {min(s):.2f} to {max(s):.2f} s | {len(s)} |")
-    floors = [
+    bounds = [
         a + b
-        for a, b in zip(found["floor, 32 frames"], found["one detection per sampled frame"], strict=True)
+        for a, b in zip(
+            found["lower bound, 32 frames"], found["one detection per sampled frame"], strict=True
+        )
     ]
     pairs = {
         "plain loop / 32 frames": (found["plain loop"], found["32 frames"]),
         "plain loop / every frame": (found["plain loop"], found["every frame"]),
-        "32 frames / (floor + one detection a frame)": (found["32 frames"], floors),
-        "every frame / floor": (found["every frame"], found["floor, every frame"]),
+        "32 frames / (lower bound + one detection per frame)": (found["32 frames"], bounds),
+        "every frame / lower bound": (found["every frame"], found["lower bound, every frame"]),
     }
     for label, (a, b) in pairs.items():
         r = [x / y for x, y in zip(a, b, strict=True)]
@@ -136,10 +145,10 @@ def main(clips: list[str]) -> None:
     paths = clips or sorted(str(p) for p in CLIPS.glob("*.mp4"))
     reference = Classifier(build_model("EfficientNetB4"), Card(preprocessing=Preprocessing(input_size=224)))
     lines = [__doc__.split("\n\n")[0], ""]
-    for model_name, classifier in (("shipped model", load_model()), ("EfficientNetB4", reference)):
+    for model_name, classifier in (("default model", load_model()), ("EfficientNetB4", reference)):
         for path in paths:
             lines += table(f"{Path(path).name}, {model_name}", measure(path, classifier))
-            write_section("Videos", lines)  # after each, since all of them take the better part of an hour
+            write_section("Videos", lines)  # after each, since all of them take most of an hour
 
 
 if __name__ == "__main__":

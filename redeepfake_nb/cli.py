@@ -418,7 +418,7 @@ def _report(options: argparse.Namespace, result: ScanResult) -> None:
     classifier = _load_model(options.model)
     with tqdm(unit="file", desc="analysing for the report", disable=None) as bar:
 
-        def progress(done: int, total: int) -> None:
+        def progress(done: int, total: int | None) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
@@ -532,7 +532,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     classifier = _load_model(None if options.model == "default" else options.model)
     with tqdm(unit="step", disable=None) as bar:
 
-        def progress(done: int, total: int) -> None:
+        def progress(done: int, total: int | None) -> None:
             bar.total, bar.n = total, done
             bar.refresh()
 
@@ -541,7 +541,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             faces,
             options.out,
             limit=options.limit,
-            false_alarm=options.false_positive_rate,
+            false_positive_rate=options.false_positive_rate,
             sweep=options.sweep,
             resamples=options.resamples,
             seed=options.seed,

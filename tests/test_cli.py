@@ -278,7 +278,7 @@ def test_evaluate(model: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> 
     printed = capsys.readouterr().out
     assert str(out) in printed
     assert str(out / "summary.md") in printed
-    assert json.loads((out / "metrics.json").read_text())["threshold"]["asked_false_alarm_rate"] == 0.25
+    assert json.loads((out / "metrics.json").read_text())["threshold"]["target_false_positive_rate"] == 0.25
     assert len((out / "robustness.csv").read_text().splitlines()) > 20
 
     assert main([*common, "--split", "test", "--out", str(out)]) == 2

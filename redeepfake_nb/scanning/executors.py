@@ -8,9 +8,9 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..errors import MissingExtra, RedeepfakeError, displayable
 from . import worker_pool
@@ -20,6 +20,7 @@ from .worker_pool import Job, JobResult, close_workers, run_job
 
 if TYPE_CHECKING:
     from distributed import Client, Worker, WorkerPlugin
+    from typing_extensions import TypeIs
 
 # Memory of one worker process with the default model, with room for a large image.
 WORKER_BYTES = 1_600_000_000
@@ -27,6 +28,13 @@ WORKER_BYTES = 1_600_000_000
 _CAPACITY_INTERVAL = 2.0
 
 _T = TypeVar("_T")
+
+
+class SupportsSubmit(Protocol):
+    """An executor in the style of :mod:`concurrent.futures`."""
+
+    def submit(self, fn: Callable[..., _T], /, *args: Any) -> Future[_T]:
+        """Schedule ``fn(*args)``."""
 
 
 class ExecutorBackend(Protocol):
@@ -111,7 +119,7 @@ class LocalProcesses:
 class FuturesExecutor:
     """Runs jobs on the caller's :mod:`concurrent.futures` executor, which is not shut down."""
 
-    def __init__(self, scan: str, executor: Executor) -> None:
+    def __init__(self, scan: str, executor: SupportsSubmit) -> None:
         self._scan, self._executor = scan, executor
         self._submitted: list[Future] = []
 
@@ -189,7 +197,7 @@ def _model_plugin(model: Path, sha256: str) -> WorkerPlugin:
     return ModelFiles()
 
 
-def is_dask_client(executor: object) -> bool:
+def is_dask_client(executor: object) -> TypeIs[Client]:
     """Return whether an executor is a client of a Dask cluster."""
     return hasattr(executor, "get_executor") and hasattr(executor, "nthreads")
 

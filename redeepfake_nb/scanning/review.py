@@ -321,7 +321,7 @@ def calibrated_classifier(classifier: Classifier, review: Review, name: str) -> 
         metrics={"before calibration": review.to_dict()},
         sha256=None,
     )
-    return Classifier(classifier.keras_model, card)
+    return classifier.with_card(card)
 
 
 def save_calibrated(classifier: Classifier, review: Review, path: str | os.PathLike) -> Path:
