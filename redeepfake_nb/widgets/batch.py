@@ -162,7 +162,13 @@ class BatchInspector(Inspector):
         return result
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait at most ``timeout`` seconds for the scan, then for the chosen file; return whether both ended."""
+        """Wait for the scan, then for the chosen file; return whether both ended.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait at most for each; None for no limit.
+        """
         return self._background.wait(timeout) and self._table.wait(timeout)
 
     def cancel(self) -> None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 import ipywidgets as ipw
 
 from ..errors import RedeepfakeError
-from ..evaluation.perturbation import StressTest, stress_test
+from ..evaluation.stress_curves import StressTest, stress_test
 from ..explanation.fidelity import Faithfulness, faithfulness
 from ..explanation.heatmaps import Explanation, MethodComparison, compare_explanations
 from ..models.classifier import Classifier

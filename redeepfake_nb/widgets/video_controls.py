@@ -256,7 +256,7 @@ class VideoControls(Controls):
         """Show P(fake) over time with a line at ``time`` seconds."""
         from .. import view
 
-        drawn = b"" if report is None else view.to_png(view.plot_timeline, report, moment=time)
+        drawn = b"" if report is None else view.to_png(view.plot_timeline, report, time=time)
         show_png(self.timeline, drawn)
 
     def show_strongest(self, report: VideoReport | None) -> None:
