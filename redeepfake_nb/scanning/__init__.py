@@ -1,6 +1,6 @@
-"""Many files become a journal: listed, scored in worker processes or on a cluster, reviewed by people.
+"""Scan many files: list them, score them in worker processes or on a cluster, store and review the results.
 
-A scan resumes where it stopped, records each file that failed, and never scores a known file twice.
+A scan resumes where it stopped, records each file that failed, and never scores the same bytes twice.
 """
 
 import lazy_loader

@@ -73,7 +73,7 @@ def fingerprint(known: KnownFile) -> Fingerprint:
 
 
 def _fingerprint_path(known: KnownFile) -> Fingerprint:
-    # Opened as the readers open it, so that a named pipe does not block. They judge its size.
+    # Opened as the decoders open it, so that a named pipe does not block. They check its size.
     with open_file(known.path, max_bytes=sys.maxsize) as file:
         status = os.fstat(file.fileno())
         stamp = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"

@@ -185,11 +185,11 @@ def labelled_scores(result: ScanResult) -> tuple[list[str], np.ndarray, np.ndarr
         number of files labelled ``"skip"``.
     """
     rows = {row.sha256: row for row in result.rows(Filter(labels=("real", "fake", "skip")))}.values()
-    judged = [row for row in rows if row.label != "skip"]
-    scored = [row for row in judged if row.score is not None]
+    labelled = [row for row in rows if row.label != "skip"]
+    scored = [row for row in labelled if row.score is not None]
     y = np.array([row.label == "fake" for row in scored], np.int64)
     p = np.array([row.score for row in scored], np.float64)
-    return [row.path for row in scored], y, p, len(judged) - len(scored), len(rows) - len(judged)
+    return [row.path for row in scored], y, p, len(labelled) - len(scored), len(rows) - len(labelled)
 
 
 def evaluate_labels(
@@ -261,10 +261,10 @@ def _calibration(y: np.ndarray, p: np.ndarray, model: Mapping[str, Any], seed: i
     # Stratified: every fold has its share of both labels.
     order = order[np.argsort(y[order], kind="stable")]
     for fold in range(FOLDS):
-        out = order[fold::FOLDS]
-        kept = np.setdiff1d(order, out)
-        t, s = _fit(y[kept], z[kept])
-        held_out[out] = (z[out] + s) / t
+        test = order[fold::FOLDS]
+        train = np.setdiff1d(order, test)
+        t, s = _fit(y[train], z[train])
+        held_out[test] = (z[test] + s) / t
     t, s = _fit(y, z)
     old_t, old_s = model.get("temperature") or 1.0, model.get("shift") or 0.0
     # The card's values apply to the raw logit: ((raw + old_s) / old_t + s) / t.

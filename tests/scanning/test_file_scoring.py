@@ -87,7 +87,7 @@ def test_bad_files_do_not_stop_the_others(classifier: Classifier, tmp_path: Path
     errors = [o.error for o in found if o.error]
     assert errors == ["EmptyFile", "UnsupportedMedia", "TruncatedMedia", "InputError"]
     assert all(o.cause and o.next_step for o in found if o.error)
-    # Names stay out of the words, since files with the same bytes share them.
+    # Messages contain no file names, since files with the same bytes share them.
     assert not any("png" in o.cause for o in found if o.error)
 
 

@@ -68,7 +68,10 @@ def test_metrics_by_hand(classifier: Classifier, tmp_path: Path) -> None:
     assert "Only 2 real and 2 fake files are labelled" in found.caveats[0]
     assert "1 labelled files have no score" in " ".join(found.caveats)
     chosen = evaluate_labels(result, false_positive_rate=0.5)
-    assert (chosen.operating_point.false_positive_rate, chosen.operating_point.true_positive_rate) == (0.5, 1.0)
+    assert (chosen.operating_point.false_positive_rate, chosen.operating_point.true_positive_rate) == (
+        0.5,
+        1.0,
+    )
     assert chosen.threshold == pytest.approx(probability(120), abs=1e-4)
 
 

@@ -271,7 +271,7 @@ def test_error_in_the_progress_callback_stops_the_scan_cleanly(
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"workers": -1}, "workers must be a number"),
         ({"workers": 2, "executor": object()}, "workers or an executor, not both"),
@@ -284,9 +284,9 @@ def test_error_in_the_progress_callback_stops_the_scan_cleanly(
     ],
 )
 def test_invalid_options_raise_before_a_journal_is_created(
-    classifier: Classifier, files: Path, journal: Path, options: dict, words: str
+    classifier: Classifier, files: Path, journal: Path, options: dict, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=message):
         scan(files, journal, classifier, **options)
     assert not journal.exists()
 

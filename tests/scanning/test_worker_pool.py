@@ -59,17 +59,17 @@ def test_worker_process_is_reused(job: Job, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "words"),
+    ("first", "message"),
     [(CRASH, "SIGSEGV"), (EXIT, "exit status 7"), (KILL, "SIGKILL, perhaps because memory")],
 )
-def test_file_that_ends_its_process_fails_alone(job: Job, tmp_path: Path, first: tuple, words: str) -> None:
+def test_file_that_ends_its_process_fails_alone(job: Job, tmp_path: Path, first: tuple, message: str) -> None:
     paths = [write(tmp_path / f"{i}.png", 40 * i) for i in range(3)]
     paths.insert(1, write(tmp_path / "bad.png", 100, first))
     found = score(job, paths)
     assert [o.status for o, _ in found] == ["done", "failed", "done", "done"]
     outcome, retry = found[1]
     assert outcome.error == "WorkerLost"
-    assert words in outcome.cause
+    assert message in outcome.cause
     # A process may be killed on account of another one, so such a file is retried in isolation.
     assert retry is (first == KILL)
     if retry:
