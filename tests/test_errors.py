@@ -1,4 +1,4 @@
-"""Errors name the file, the cause and the next step, on one printable line."""
+"""Errors name the subject, the cause and the next step on one printable line."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_names_are_shown_on_one_printable_line(name: str, shown: str) -> None:
         (ValueError("a\x1b[2Jb\nsecond line"), "a\\x1b[2Jb"),
     ],
 )
-def test_what_others_say_in_one_line(error: Exception, said: str) -> None:
+def test_one_line_message(error: Exception, said: str) -> None:
     assert one_line_message(error) == said
 
 
@@ -89,7 +89,7 @@ def test_long_names_keep_start_and_end() -> None:
     assert shown.endswith("end.jpg")
 
 
-def test_every_error_is_one_of_ours() -> None:
+def test_every_error_is_a_redeepfake_error() -> None:
     kinds = [k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, Exception)]
     assert all(issubclass(k, RedeepfakeError) for k in kinds)
     assert all(k.__doc__ for k in kinds)

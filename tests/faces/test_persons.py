@@ -1,4 +1,4 @@
-"""Tracks become persons by likeness, and never two of one frame."""
+"""Tracks are grouped by the similarity of their faces, and never two of one frame."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from redeepfake_nb.faces.tracking import group_tracks
 
 
 def at(*places: float) -> list[np.ndarray]:
-    """Embeddings on a line, so that distances can be read off."""
+    """Embeddings on a line, so that their distances are obvious."""
     return [np.eye(128)[0] * place for place in places]
 
 
@@ -21,8 +21,8 @@ def test_two_faces_in_one_frame_are_two_people() -> None:
     assert group_tracks({0: at(0.0), 1: at(0.0)}, [[0, 1]]) == {0: 0, 1: 1}
 
 
-def test_a_third_track_does_not_bring_them_together() -> None:
-    # 2 is like both; it joins the closer one, and the other stays apart.
+def test_a_similar_third_track_does_not_join_them() -> None:
+    # Track 2 is close to both; it joins the closer one, and the other stays separate.
     people = group_tracks({0: at(0.0), 1: at(0.3), 2: at(0.1)}, [[0, 1], [2]])
     assert people == {0: 0, 1: 1, 2: 0}
 
@@ -32,16 +32,16 @@ def test_the_mean_over_all_pairs_decides() -> None:
     assert group_tracks({0: at(0.0, 0.2), 1: at(0.4, 0.6)}, []) == {0: 0, 1: 0}  # mean 0.4
 
 
-def test_a_track_without_a_face_to_compare_stands_alone() -> None:
+def test_a_track_without_embeddings_is_a_person() -> None:
     assert group_tracks({0: at(0.0), 2: at(0.0)}, [[0], [1], [2]]) == {0: 0, 1: 1, 2: 0}
 
 
 @pytest.mark.parametrize("tracks", [{}, {3: at(1.0)}, {3: []}])
-def test_few(tracks: dict) -> None:
+def test_fewer_than_two_tracks(tracks: dict) -> None:
     assert group_tracks(tracks, []) == dict.fromkeys(tracks, 0)
 
 
-def test_many_that_cannot_be_joined_stay_apart() -> None:
+def test_many_co_occurring_tracks_stay_separate() -> None:
     everyone = list(range(40))
     people = group_tracks({t: at(0.0) for t in everyone}, [everyone])
     assert people == {t: t for t in everyone}

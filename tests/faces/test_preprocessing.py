@@ -1,4 +1,4 @@
-"""Preprocessing, checked on arrays that can be worked out by hand."""
+"""Preprocessing, checked on arrays computed by hand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from redeepfake_nb.media.frames import Frame
 
 
 def numbered(height: int, width: int) -> Frame:
-    """A picture whose red channel counts columns, green rows."""
+    """An image whose red channel is the column and whose green channel the row."""
     image = np.zeros((height, width, 3), dtype=np.uint8)
     image[..., 0] = np.arange(width)
     image[..., 1] = np.arange(height)[:, None]
@@ -91,7 +91,7 @@ def test_equal_settings_are_equal_and_plain():
         ("align", None),
     ],
 )
-def test_a_bad_setting_is_named(name, value):
+def test_invalid_settings_are_named(name, value):
     with pytest.raises(ValueError, match=name):
         Preprocessing(**{name: value})
 
@@ -140,7 +140,7 @@ def test_shrinking_averages_and_enlarging_interpolates():
 
 
 @pytest.mark.parametrize("height", [10, 12])
-def test_a_nearly_square_crop_is_resized_as_it_is(height):
+def test_a_nearly_square_crop_is_resized_directly(height):
     crop = numbered(height, 10).image
     assert np.array_equal(resize_to_square(crop, 8), cv2.resize(crop, (8, 8), interpolation=cv2.INTER_AREA))
 
@@ -173,7 +173,7 @@ def test_a_crop_of_the_right_size_is_copied_not_shared():
     assert not crop.any()
 
 
-def test_how_a_crop_lies_in_memory_makes_no_difference(rng):
+def test_memory_layout_of_a_crop_does_not_matter(rng):
     crop = rng.integers(0, 256, (20, 18, 3), dtype=np.uint8)
     view = np.ascontiguousarray(crop[:, ::-1, ::-1])[:, ::-1, ::-1]
     assert not view.flags.c_contiguous
@@ -190,7 +190,7 @@ def test_how_a_crop_lies_in_memory_makes_no_difference(rng):
         np.zeros((0, 8, 3), np.uint8),
     ],
 )
-def test_what_is_no_crop_is_refused(crop):
+def test_invalid_crops(crop):
     with pytest.raises(ValueError, match="uint8 RGB"):
         prepare_crop(crop, Preprocessing(8))
 
@@ -216,7 +216,7 @@ def test_a_batch_holds_each_face_in_the_order_given():
     assert np.array_equal(preprocess(faces[1], Preprocessing(8)), batch[1:])
 
 
-def test_a_batch_is_what_prepare_crop_makes_of_the_crop(rng):
+def test_a_batch_equals_prepare_crop_of_the_crop(rng):
     frame = Frame(rng.integers(0, 256, (90, 120, 3), dtype=np.uint8))
     face = Face(frame, (20, 20, 80, 78))
     p = Preprocessing(40, "BGR", (-1, 1), margin=0.2)
@@ -225,7 +225,7 @@ def test_a_batch_is_what_prepare_crop_makes_of_the_crop(rng):
     assert face_pixels(face, p).dtype == np.uint8
 
 
-def test_the_margin_of_a_face_wins_over_the_models():
+def test_the_margin_of_a_face_overrides_that_of_the_model():
     frame = numbered(40, 40)
     p = Preprocessing(8, margin=0.5)
     face = Face(frame, (16, 16, 24, 24))
@@ -248,7 +248,7 @@ def test_frame_to_input_by_hand():
     ("box", "margin"),
     [((30, 20, 70, 60), 0.0), ((30, 20, 70, 60), 0.1), ((0, 0, 40, 40), 0.5), ((0, 0, 90, 30), 0)],
 )
-def test_frame_to_input_says_where_pixels_go(box, margin):
+def test_frame_to_input_maps_pixels(box, margin):
     """A smooth ramp is resized exactly by linear interpolation, so values are positions."""
     face = Face(numbered(100, 120), box)
     p = Preprocessing(200, margin=margin)
@@ -280,7 +280,7 @@ def test_similarity_transform_by_hand_and_without_reflection():
 
 
 def test_similarity_transform_is_that_of_umeyama(rng):
-    """Equations 38 to 43 of the paper, for points in general position."""
+    """The closed form, written out for points in general position."""
     for _ in range(20):
         source, target = rng.normal(size=(2, 5, 2)) * 100
         centred, wanted = source - source.mean(axis=0), target - target.mean(axis=0)
@@ -312,7 +312,7 @@ def test_five_points_are_eye_centres_nose_and_mouth_corners():
 
 @pytest.mark.parametrize("margin", [0.0, 0.25])
 @pytest.mark.parametrize("degrees", [0, 30, -30, 170])
-def test_turned_faces_come_upright(degrees, margin):
+def test_rotated_faces_are_aligned(degrees, margin):
     points = turned((TEMPLATE - 0.5) * 80, degrees, 1.0, (150, 140))
     face = Face(Frame(np.zeros((300, 300, 3), np.uint8)), (110, 100, 190, 180), landmarks_at(points))
     p = Preprocessing(160, margin=margin, align=True)
@@ -323,7 +323,7 @@ def test_turned_faces_come_upright(degrees, margin):
 
 
 def test_alignment_moves_the_pixels_with_the_points():
-    """Five bright dots on a turned face end up where the template wants them."""
+    """Five bright dots on a rotated face end up at the positions of the template."""
     points = turned((TEMPLATE - 0.5) * 100, 30, 1.0, (150, 140))
     image = np.zeros((300, 300, 3), np.uint8)
     for x, y in points:
@@ -357,7 +357,7 @@ def test_outside_the_frame_the_border_is_repeated():
     assert (face_pixels(face, Preprocessing(64, margin=0.3, align=True)) == 60).all()
 
 
-def test_alignment_copes_with_pictures_longer_than_opencv_can_warp():
+def test_alignment_in_images_longer_than_opencv_can_warp():
     image = np.full((60, 33_000, 3), 60, np.uint8)
     face = Face(Frame(image), (32_900, 0, 32_960, 60), landmarks_at((TEMPLATE - 0.5) * 60 + (32_930, 30)))
     assert (face_pixels(face, Preprocessing(32, align=True)) == 60).all()

@@ -1,4 +1,4 @@
-"""Faces keep their number while they can be the same, and get a new one when they cannot."""
+"""Faces keep the number of their track while their positions match, and get a new one otherwise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OTHER = np.random.default_rng(2).integers(0, 256, (9, 16, 3)).astype(np.uint8).r
 
 
 class Script:
-    """A detector that says what it was told, frame by frame."""
+    """A detector that returns given boxes, frame by frame."""
 
     name = "script"
 
@@ -75,7 +75,7 @@ def test_a_blink_is_bridged_and_an_exit_is_not() -> None:
     assert [[f.bridged for f in frame] for frame in found] == [[False], [True], [True], [False]]
     assert all(f.track == 0 for frame in found for f in frame)
     assert np.abs(np.subtract(found[2][0].box, A)).max() <= 2
-    # The place is empty now: a flat patch where the texture was.
+    # The face has gone: a flat patch where the texture was.
     gone = SCENE.copy()
     gone[:120, :120] = 127
     assert run([A], [], scenes=[SCENE, gone])[1] == []
@@ -87,7 +87,7 @@ def test_bridging_ends_after_a_second() -> None:
     assert found[26:] == [[]] * 5
 
 
-def test_split_gives_a_new_number() -> None:
+def test_start_new_track_returns_a_new_number() -> None:
     tracker = FaceTracker(Script([A], [A]))
     assert tracker(SCENE, 0.0)[0].track == 0
     assert tracker.start_new_track(0) == 1
@@ -104,11 +104,11 @@ def test_split_gives_a_new_number() -> None:
         ([A], [(20, 20, 140, 140)], [0.5], {}),  # twice the size
     ],
 )
-def test_match(old: list, new: list, pauses: list, expected: dict) -> None:
+def test_match_boxes(old: list, new: list, pauses: list, expected: dict) -> None:
     assert match_boxes(old, new, pauses) == expected
 
 
-def test_scenes() -> None:
+def test_scene_changed() -> None:
     ramp = np.tile(np.arange(32, dtype=np.float32) * 4, (18, 1))
     assert not scene_changed(ramp, ramp + 20)
     assert scene_changed(ramp, ramp[:, ::-1])
@@ -116,7 +116,7 @@ def test_scenes() -> None:
     assert scene_changed(np.full((18, 32), 100, np.float32), np.full((18, 32), 10, np.float32))
 
 
-def test_a_real_face_is_found_beside_its_last_place() -> None:
+def test_a_face_is_searched_near_its_last_position() -> None:
     picture = sample_image().image
     tracker = FaceTracker()
     first = tracker(picture, 0.0)
@@ -127,12 +127,12 @@ def test_a_real_face_is_found_beside_its_last_place() -> None:
     assert tracker.counts == {"whole": 1, "near": 2, "fine": 0, "followed": 0}
     centre = [(f[0].box[0] + f[0].box[2]) / 2 for f in (first, second, third)]
     assert centre[1] - centre[0] == pytest.approx(12, abs=12)
-    # The part searched moves with the face, and HOG's cells with it, so boxes may differ by a few pixels.
+    # The searched part moves with the face, and HOG's cells with it, so boxes may differ by some pixels.
     assert np.abs(np.subtract(third[0].box, second[0].box)).max() <= 8
 
 
 def test_searching_ahead_changes_nothing() -> None:
-    """Frames that are due by their times alone are the ones searched as a whole; begun early or not."""
+    """Frames that need a full search by their timestamps may be searched early with the same result."""
     picture = sample_image().image
     frames = [(0.04 * i, np.ascontiguousarray(np.roll(picture, i, axis=1))) for i in range(30)]
     frames += [(3.0, frames[-1][1]), (3.04, frames[-1][1])]
@@ -143,12 +143,10 @@ def test_searching_ahead_changes_nothing() -> None:
         assert plain(image, time) == ahead(image, time, ahead.search(image) if whole else None)
     assert plain.counts == ahead.counts
     assert plain.counts["whole"] == 3
-    assert not FaceTracker(Script()).needs_full_search(
-        0.0
-    )  # strangers' detectors may not be safe in two threads
+    assert not FaceTracker(Script()).needs_full_search(0.0)  # custom detectors may not be thread-safe
 
 
-def test_a_place_without_a_face_is_not_looked_at_closely_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rejected_detection_is_not_checked_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     tracker, looked = FaceTracker(), []
     weak = [Detection((20, 20, 90, 90), 0.1)]
     monkeypatch.setattr(tracker, "search", lambda image: weak)
@@ -159,7 +157,7 @@ def test_a_place_without_a_face_is_not_looked_at_closely_twice(monkeypatch: pyte
     assert len(looked) == 2  # at 0 s and again after 3 s
 
 
-def test_empty_scenes_are_searched_finely_ever_more_rarely() -> None:
+def test_the_interval_of_fine_searches_grows() -> None:
     tracker = FaceTracker()
     for i in range(40):
         tracker(SCENE, 0.5 * i)

@@ -1,7 +1,7 @@
-"""Changes a model's configuration in one of many ways, told by a seed: what a file may say and still be JSON.
+"""Rewrite the configuration of a model file reproducibly by seed; the result is still valid JSON.
 
-Bytes that are damaged by chance hardly ever leave a file that can be unpacked; somebody who means harm writes
-the file anew.
+Randomly damaged bytes hardly ever leave a model file that can be unpacked, but an attacker can write any
+configuration.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _CLASSES = (
 
 
 def changed(config: Any, seed: int) -> Any:
-    """A copy of a configuration with one to four changes. The same seed gives the same one."""
+    """Copy a configuration with one to four changes, which depend on the seed alone."""
     rng = np.random.default_rng(seed)
     whole = [copy.deepcopy(config)]
     for _ in range(int(rng.integers(1, 5))):
@@ -53,7 +53,7 @@ def changed(config: Any, seed: int) -> Any:
 
 
 def _places(node: Any) -> Any:
-    """(holder, key) of every value below a node."""
+    """Yield (holder, key) of every value below a node."""
     pairs = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, value in list(pairs):
         yield node, key
@@ -65,7 +65,7 @@ def _set(holder: Any, key: Any, places: list, rng: np.random.Generator) -> None:
 
 
 def _number(holder: Any, key: Any, places: list, rng: np.random.Generator) -> None:
-    """Of the numbers somewhere, one becomes another."""
+    """Change a number."""
     numbers = [(h, k) for h, k in places if type(h[k]) in (int, float)]
     if numbers:
         holder, key = numbers[int(rng.integers(len(numbers)))]
@@ -73,7 +73,7 @@ def _number(holder: Any, key: Any, places: list, rng: np.random.Generator) -> No
 
 
 def _class(holder: Any, key: Any, places: list, rng: np.random.Generator) -> None:
-    """A layer becomes one of another class, with the settings it had."""
+    """Change the class of a layer and keep its settings."""
     named = [h for h, k in places if k == "class_name"]
     if named:
         node = named[int(rng.integers(len(named)))]
@@ -88,13 +88,13 @@ def _remove(holder: Any, key: Any, places: list, rng: np.random.Generator) -> No
 
 
 def _swap(holder: Any, key: Any, places: list, rng: np.random.Generator) -> None:
-    """A value is put in another's place, perhaps the whole in its own part."""
+    """Replace a value by a copy of another, possibly of one that contains it."""
     other, place = places[int(rng.integers(len(places)))]
     holder[key] = copy.deepcopy(other[place])
 
 
-def _twice(holder: Any, key: Any, places: list, rng: np.random.Generator) -> None:
-    """A list has one of its parts twice, under the same name."""
+def _duplicate(holder: Any, key: Any, places: list, rng: np.random.Generator) -> None:
+    """Duplicate an item of a list."""
     lists = [h[k] for h, k in places if isinstance(h[k], list) and h[k]]
     if lists:
         chosen = lists[int(rng.integers(len(lists)))]
@@ -102,15 +102,15 @@ def _twice(holder: Any, key: Any, places: list, rng: np.random.Generator) -> Non
 
 
 _CHANGES: tuple[Callable[[Any, Any, list, np.random.Generator], None], ...] = (
-    _set, _set, _number, _number, _class, _remove, _swap, _twice,
+    _set, _set, _number, _number, _class, _remove, _swap, _duplicate,
 )  # fmt: skip
 
 
-def goods(folder: Path) -> list[Path]:
-    """Models of many kinds of parts: Keras 3 in both formats, and a full model of Keras 2; all over 16 px."""
+def valid_models(folder: Path) -> list[Path]:
+    """Create models with many types of layers: Keras 3 in both formats, and Keras 2; all with 16 px input."""
     import keras
 
-    from helpers.hostile_models import old_file
+    from helpers.hostile_models import keras2_file
 
     layers = keras.layers
     keras.utils.set_random_seed(0)
@@ -134,12 +134,12 @@ def goods(folder: Path) -> list[Path]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ended(x).save(folder / "parts.h5")
-    old_file(folder, "old", _old_config(), **_old_arrays())
+    keras2_file(folder, "old", _old_config(), **_old_arrays())
     return [folder / "parts.keras", folder / "parts.h5", folder / "old.h5"]
 
 
 def _old_config() -> dict:
-    """What Keras 2 writes of a small network with a branch."""
+    """Configuration of a small network with a branch, as written by Keras 2."""
 
     def layer(class_name: str, name: str, *before: str, **config: Any) -> dict:
         settings = {"name": name, "trainable": True, "dtype": "float32", **config}
@@ -172,7 +172,7 @@ def _old_arrays() -> dict[str, np.ndarray]:
 
 
 def rewritten(good: Path, out: Path, seed: int) -> None:
-    """Write a copy of a model file whose configuration was changed and whose arrays were not."""
+    """Write a copy of a model file with a changed configuration and unchanged arrays."""
     if good.suffix == ".keras":
         with zipfile.ZipFile(good) as old, zipfile.ZipFile(out, "w") as new:
             for name in old.namelist():

@@ -1,6 +1,7 @@
-"""Thousands of damaged files, each from a seed; what breaks a promise is kept with its seed.
+"""Fuzz the readers with damaged files, reproducibly by seed; files that violate a guarantee are saved.
 
-    python -m helpers.fuzzing --pictures 10000 --videos 2000 --models 500 --configurations 900 --out build/fuzz
+    python -m helpers.fuzzing --pictures 10000 --videos 2000 --models 500 --configurations 900 --out
+    build/fuzz
 
 ``make fuzz`` runs this. Pictures and videos are read in processes with 2 GB of address space; models are
 loaded 25 to a process that may take 2 GB of memory, since TensorFlow takes more address space than that to
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from helpers import hostile_pictures, hostile_videos
-from helpers.config_mutations import goods, rewritten
+from helpers.config_mutations import rewritten, valid_models
 from helpers.mutations import mutated
 from helpers.sandbox import Sandbox, SandboxResult
 from redeepfake_nb.datasets.samples import sample_image
@@ -49,7 +50,7 @@ _FACES_EVERY = 25
 
 
 class Failure(NamedTuple):
-    """A seed that broke a promise."""
+    """A seed whose file violated a guarantee."""
 
     kind: str
     seed: int
@@ -66,7 +67,7 @@ def _made(kind: str, name: str) -> bytes:
 
 
 def damaged(kind: str, seed: int) -> bytes:
-    """The file of this seed."""
+    """Create the damaged file of a seed."""
     names = {"picture": _PICTURES, "video": _VIDEOS}[kind]
     name, other = names[seed % len(names)], names[seed * 7 % len(names)]
     return mutated(_made(kind, name), seed, _made(kind, other))
@@ -76,7 +77,7 @@ def damaged(kind: str, seed: int) -> bytes:
 
 
 def prepare() -> None:
-    """Make all good files and load the detector before the first child is forked."""
+    """Create all valid files and load the detector before the first child is forked."""
     for kind, names in (("picture", _PICTURES), ("video", _VIDEOS)):
         for name in names:
             _made(kind, name)
@@ -84,12 +85,12 @@ def prepare() -> None:
 
 
 def several(kind: str, seeds: list[int]) -> list[str]:
-    """Read the files of several seeds, one after the other."""
+    """Read the files of several seeds."""
     return [{"picture": picture, "video": video}[kind](seed) for seed in seeds]
 
 
 def picture(seed: int) -> str:
-    """Read one; the outcome in a word. Anything but one of our errors leaves it."""
+    """Read one image and return the outcome; any error but a typed one is raised."""
     try:
         frame = read_image(damaged("picture", seed))
     except InputError as error:
@@ -102,7 +103,7 @@ def picture(seed: int) -> str:
 
 
 def video(seed: int) -> str:
-    """Read a few frames of one."""
+    """Read frames of one video and return the outcome."""
     try:
         with open_video(damaged("video", seed)) as opened:
             frames = list(opened.sample(8 if seed % 2 else "all"))
@@ -116,8 +117,8 @@ def video(seed: int) -> str:
 
 
 def models(seeds: list[int], now: str) -> dict[str, int]:
-    """Load several, one after the other; ``now`` is a file that holds the seed at work."""
-    good = _good_models(Path(now).parent)
+    """Load several models; ``now`` is a file that contains the current seed."""
+    good = _small_models(Path(now).parent)
 
     def damage(path: Path, out: Path, seed: int) -> None:
         out.write_bytes(mutated(path.read_bytes(), seed, good[0].read_bytes()))
@@ -126,8 +127,8 @@ def models(seeds: list[int], now: str) -> dict[str, int]:
 
 
 def configurations(seeds: list[int], now: str) -> dict[str, int]:
-    """As :func:`models`, with files whose configuration was rewritten."""
-    return _loaded(seeds, Path(now), goods(Path(now).parent), rewritten, "probability")
+    """As :func:`models`, with rewritten configurations."""
+    return _loaded(seeds, Path(now), valid_models(Path(now).parent), rewritten, "probability")
 
 
 def _loaded(
@@ -152,7 +153,7 @@ def _loaded(
     return dict(outcomes)
 
 
-def _good_models(folder: Path) -> list[Path]:
+def _small_models(folder: Path) -> list[Path]:
     import keras
 
     keras.utils.set_random_seed(0)
@@ -177,21 +178,21 @@ def _good_models(folder: Path) -> list[Path]:
 def run_media(
     sandbox: Sandbox, kind: str, seeds: range, out: Path, say: Callable[[str], None] = print
 ) -> tuple[Counter, list[Failure]]:
-    """Read every seed's file, 20 to a process; where that breaks, one to a process, and keep what breaks."""
+    """Read the file of each seed, 20 per process; if that fails, one per process, and save the failures."""
     outcomes: Counter[str] = Counter()
     failures = []
     for start in range(0, len(seeds), _MEDIA_AT_ONCE):
         batch = list(seeds[start : start + _MEDIA_AT_ONCE])
-        ending = sandbox.call("helpers.fuzzing:several", kind, batch)
-        if not ending.violation:
-            outcomes.update(ending.value)
+        result = sandbox.call("helpers.fuzzing:several", kind, batch)
+        if not result.violation:
+            outcomes.update(result.value)
         else:
             for seed in batch:
-                ending = sandbox.call(f"helpers.fuzzing:{kind}", seed)
-                outcomes[ending.value or "broken"] += 1
-                if ending.violation:
-                    failures.append(_keep(out, kind, seed, ending, damaged(kind, seed)))
-                    say(f"{kind} {seed}: {ending.violation.strip().splitlines()[-1]}")
+                result = sandbox.call(f"helpers.fuzzing:{kind}", seed)
+                outcomes[result.value or "broken"] += 1
+                if result.violation:
+                    failures.append(_save_failure(out, kind, seed, result, damaged(kind, seed)))
+                    say(f"{kind} {seed}: {result.violation.strip().splitlines()[-1]}")
         if batch[-1] % 1000 == 999:
             say(f"{kind}s: seeds {seeds[0]} to {batch[-1]}, {dict(outcomes)}")
     return outcomes, failures
@@ -202,7 +203,7 @@ def run_models(
 ) -> tuple[Counter, list[Failure]]:
     """As :func:`run_media`, for ``"model"`` or ``"configuration"``.
 
-    Where a batch breaks off, the seed at work is kept and the rest run after it.
+    If a batch fails, its current seed is saved and the rest of the batch is run again.
     """
     outcomes: Counter[str] = Counter()
     failures = []
@@ -212,20 +213,20 @@ def run_models(
     while waiting:
         batch = waiting.pop(0)
         now.unlink(missing_ok=True)
-        ending = sandbox.call(
+        result = sandbox.call(
             f"helpers.fuzzing:{kind}s", batch, str(now), seconds=180 + 5 * len(batch), memory=None
         )
-        if not ending.violation and ending.peak < 2048:
-            outcomes.update(ending.value)
+        if not result.violation and result.peak < 2048:
+            outcomes.update(result.value)
             continue
-        # Without a seed it did not even begin; then the first one stands for all.
+        # Without a current seed the batch did not even begin; then the first one is reported.
         seed = int(now.read_text()) if now.is_file() else batch[0]
         newest = max(out.glob("damaged.*"), key=lambda path: path.stat().st_mtime, default=None)
         data = newest.read_bytes() if newest is not None and now.is_file() else b""
-        failures.append(_keep(out, kind, seed, ending, data))
+        failures.append(_save_failure(out, kind, seed, result, data))
         outcomes["broken"] += 1
-        say(f"{kind} {seed}: {(ending.violation or f'{ending.peak:.0f} MB').strip().splitlines()[-1]}")
-        # Those before it went well, and count.
+        say(f"{kind} {seed}: {(result.violation or f'{result.peak:.0f} MB').strip().splitlines()[-1]}")
+        # The seeds before it succeeded; they are run again to be counted.
         place = batch.index(seed)
         waiting[:0] = [part for part in (batch[:place], batch[place + 1 :]) if part]
     for left in (now, *out.glob("damaged.*"), *(out / name for name in _MODELS)):
@@ -233,16 +234,16 @@ def run_models(
     return outcomes, failures
 
 
-def _keep(out: Path, kind: str, seed: int, ending: SandboxResult, data: bytes) -> Failure:
+def _save_failure(out: Path, kind: str, seed: int, result: SandboxResult, data: bytes) -> Failure:
     out.mkdir(parents=True, exist_ok=True)
-    why = ending.violation or f"took {ending.peak:.0f} MB"
+    why = result.violation or f"took {result.peak:.0f} MB"
     (out / f"{kind}-{seed}.bin").write_bytes(data)
     (out / f"{kind}-{seed}.txt").write_text(why, encoding="utf-8")
     return Failure(kind, seed, why)
 
 
 def run(pictures: int, videos: int, models: int, configurations: int, first: int, out: Path) -> list[Failure]:
-    """Everything; the figures go to standard output."""
+    """Run all kinds of fuzzing and print the numbers of outcomes."""
     failures: list[Failure] = []
     with Sandbox("helpers.fuzzing") as sandbox:
         for kind, count, call in _plan(sandbox, pictures, videos, models, configurations, out):
@@ -253,7 +254,7 @@ def run(pictures: int, videos: int, models: int, configurations: int, first: int
             found = ", ".join(f"{name} {number:,}" for name, number in outcomes.most_common())
             print(
                 f"{count:,} {kind}s, seeds {first} to {seeds.stop - 1}, in {time.monotonic() - began:.0f} s: "
-                f"{found or 'none'}; {len(failed)} broke a promise",
+                f"{found or 'none'}; {len(failed)} violations",
                 flush=True,
             )
     return failures
@@ -280,7 +281,7 @@ def main() -> int:
     counts = (options.pictures, options.videos, options.models, options.configurations)
     failures = run(*counts, options.first_seed, options.out)
     for failure in failures:
-        print(f"kept in {options.out}: {failure.kind} {failure.seed}: {failure.why.strip().splitlines()[0]}")
+        print(f"saved in {options.out}: {failure.kind} {failure.seed}: {failure.why.strip().splitlines()[0]}")
     return 1 if failures else 0
 
 

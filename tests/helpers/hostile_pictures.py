@@ -1,6 +1,6 @@
-"""Pictures that break careless readers, made here: name -> bytes. corpus.json says what becomes of each.
+"""Generated hostile image files: name -> function that returns the bytes. corpus.json states their outcomes.
 
-Where a case shows something, it shows :func:`scene`, which no turn, mirror or missing part leaves as it is.
+The images show :func:`scene`, which changes with any rotation, mirroring or missing part.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def scene_png(*extra: bytes) -> bytes:
 
 
 def turned(orientation: int) -> np.ndarray:
-    """The scene as it must be stored so that this EXIF orientation makes it upright."""
+    """The scene as stored with an EXIF orientation that makes it upright."""
     image = scene()
     if orientation >= 5:
         image = image.transpose(1, 0, 2)
@@ -83,7 +83,7 @@ def jpeg_with(*segments: bytes, data: bytes | None = None) -> bytes:
     return data[:2] + b"".join(segments) + data[2:]
 
 
-# ------------------------------------------------------------------ the same picture in many ways
+# ------------------------------------------------------------------ one image in many formats
 
 for kind, options in {
     "plain.png": ("PNG", {}),
@@ -143,7 +143,7 @@ CASES["flipped.heic"] = lambda: flipped(heic(), 200, seed=3)
 
 
 def flipped(data: bytes, count: int, *, seed: int, start: int = 64) -> bytes:
-    """``data`` with so many bits turned over behind ``start``."""
+    """Flip ``count`` bits of ``data`` after ``start``."""
     rng = np.random.default_rng(seed)
     out = bytearray(data)
     for place in rng.integers(start, len(data), count):
@@ -169,7 +169,7 @@ CASES["lie.avif"] = lambda: claims(
 CASES["cut.avif"] = lambda: encoded("AVIF")[:-200]
 
 
-# ------------------------------------------------------------------ orientation in odd places
+# ------------------------------------------------------------------ orientation in unusual places
 
 
 @case("exif_twice.jpg")
@@ -188,7 +188,7 @@ CASES["exif_many_entries.jpg"] = lambda: jpeg_with(
 
 @case("exif_as_text.png")
 def _() -> bytes:
-    """As ImageMagick used to store it: hexadecimal in a text chunk; browsers ignore it."""
+    """As older ImageMagick versions store it: hexadecimal in a text chunk; browsers ignore it."""
     block = exif(6)
     text = b"\nexif\n%8d\n" % len(block) + block.hex().encode() + b"\n"
     rows = b"".join(b"\0" + row.tobytes() for row in turned(6))
@@ -216,7 +216,7 @@ CASES["small_chunks.png"] = lambda: scene_png(*[png_chunk(b"tEXt", b"a\0")] * 20
 
 @case("many_scans.jpg")
 def _() -> bytes:
-    """A progressive JPEG of 8000 x 7900 whose last scan is there two thousand times over."""
+    """A progressive JPEG of 8000 x 7900 whose last scan is repeated two thousand times."""
     data = encoded("JPEG", "L", np.full((7900, 8000, 3), 90, np.uint8), progressive=True, quality=30)
     last = data.rindex(b"\xff\xda")
     return data[:-2] + data[last:-2] * 2000 + data[-2:]
@@ -232,7 +232,7 @@ def _() -> bytes:
 
 @case("many_pages.tiff")
 def _() -> bytes:
-    """A page, and behind it a hundred thousand more that have no picture."""
+    """A page, followed by a hundred thousand pages without an image."""
     data = bytearray(encoded("TIFF"))
     (first,) = struct.unpack_from("<I", data, 4)
     (count,) = struct.unpack_from("<H", data, first)
@@ -256,7 +256,7 @@ def _() -> bytes:
 
 @case("strip_bomb.tiff")
 def _() -> bytes:
-    """8 x 8 pixels whose data unpack to 300 MB."""
+    """8 x 8 pixels whose data decompress to 300 MB."""
     return tiff(8, 8, zlib.compress(bytes(300 * 2**20), 9), 8)
 
 
@@ -302,7 +302,7 @@ CASES["preview_first.tiff"] = lambda: tiff(
 
 
 def claims_cr2(data: bytes) -> bytes:
-    """A Canon raw file's mark stands where this TIFF has pixels."""
+    """A TIFF with the signature of a Canon raw file at the position of its pixels."""
     return data[:8] + b"CR\x02\x00" + data[12:]
 
 
@@ -385,7 +385,7 @@ CASES["riff_length.webp"] = lambda: b"RIFF\xff\xff\xff\x7f" + encoded("WEBP")[8:
 
 
 def without(data: bytes, marker: int) -> bytes:
-    """A JPEG without its segments of this kind."""
+    """A JPEG without its segments of one type."""
     place = data.index(bytes((0xFF, marker)))
     while place >= 0:
         (length,) = struct.unpack_from(">H", data, place + 2)
@@ -394,7 +394,7 @@ def without(data: bytes, marker: int) -> bytes:
     return data
 
 
-# ------------------------------------------------------------------ other files by a picture's name
+# ----------------------------------------------------------- other types of files with the name of an image
 
 for name, data in {
     "drawing.png": b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
@@ -446,7 +446,7 @@ for name, data in {
 
 @case("table_bomb.tiff")
 def _() -> bytes:
-    """60,000 entries that each point to the whole file."""
+    """60,000 entries that each refer to the whole file."""
     data = bytes(2**20)
     return tiff(64, 64, data, extra=tuple((i, 7, 2**20, 8) for i in range(700, 60_000)))
 

@@ -1,6 +1,7 @@
-"""Videos and playlists that break careless readers, made here: name -> bytes. corpus.json has the outcomes.
+"""Generated hostile videos and playlists: name -> function that returns the bytes. corpus.json states
+outcomes.
 
-Where a case shows something, its pictures show their own numbers (:mod:`numbered_clips`).
+Frames show their own numbers (:mod:`helpers.numbered_clips`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from helpers.numbered_clips import HEIGHT, WIDTH, clip, numbered
 
 COUNT = 20
 X264 = {"g": "10", "preset": "ultrafast"}
-# Where the corpus test listens: nothing may ever connect.
+# The corpus test listens on this port: nothing may ever connect.
 PORT = 18999
 CASES: dict[str, Callable[[], bytes]] = {}
 
@@ -35,7 +36,7 @@ def case(name: str) -> Callable:
 
 @functools.cache
 def plain(container: str = "mp4", codec: str = "libx264", faststart: bool = False, **more) -> bytes:
-    """20 numbered pictures, 25 a second."""
+    """20 numbered frames, 25 per second."""
     muxer = {"movflags": "empty_moov+default_base_moof+frag_keyframe"} if faststart else {}
     options = X264 if codec == "libx264" else {}
     return clip(range(COUNT), container=container, codec=codec, options=options, muxer=muxer, **more)
@@ -57,7 +58,7 @@ def boxes(data: bytes) -> dict[bytes, bytes]:
 
 
 def index_first() -> bytes:
-    """An MP4 whose index lies before its pictures."""
+    """An MP4 whose index lies before its frames."""
     parts = boxes(plain())
     moov = bytearray(parts[b"moov"])
     place = moov.index(b"stco") + 4
@@ -69,7 +70,7 @@ def index_first() -> bytes:
 
 
 def changed(kind: bytes, at: int, value: bytes, data: bytes | None = None) -> bytes:
-    """An MP4 with some bytes, ``at`` behind a box's name, changed."""
+    """An MP4 with some bytes changed, at the offset ``at`` after the name of a box."""
     out = bytearray(plain() if data is None else data)
     place = out.index(kind) + 4 + at
     out[place : place + len(value)] = value
@@ -99,7 +100,7 @@ for name, options in {
     CASES[name] = lambda options=options: plain(**options)
 CASES["index_first.mp4"] = index_first
 
-# Containers that are not read, each of which FFmpeg would.
+# Containers that FFmpeg reads and this package does not.
 for name, container, codec in (
     ("plain.mxf", "mxf", "mpeg2video"),
     ("plain.nut", "nut", "mpeg4"),
@@ -107,7 +108,7 @@ for name, container, codec in (
 ):
     CASES[name] = lambda container=container, codec=codec: plain(container, codec)
 
-# ------------------------------------------------------------------ cut off and damaged
+# ------------------------------------------------------------------ truncated and damaged
 
 CASES["no_index.mp4"] = lambda: b"".join(v for k, v in boxes(plain()).items() if k != b"moov")
 CASES["half_index.mp4"] = lambda: plain()[:-300]
@@ -139,7 +140,7 @@ def zeroed(data: bytes, at: float, size: int) -> bytes:
     return data[:start] + bytes(size) + data[start + size :]
 
 
-# ------------------------------------------------------------------ lies
+# ------------------------------------------------------------------ false headers
 
 CASES["huge_pictures.mp4"] = lambda: changed(b"tkhd", 76, struct.pack(">II", 60000 << 16, 60000 << 16))
 CASES["huge_sample_entry.mp4"] = lambda: changed(b"avc1", 24, struct.pack(">HH", 65535, 65535))
@@ -194,11 +195,11 @@ def _() -> bytes:
 
 @case("long.mp4")
 def _() -> bytes:
-    """Two pictures, thirty hours apart."""
+    """Two frames, thirty hours apart."""
     return clip(range(2), rate=25, stamps=[0, 25 * 3600 * 30], options=X264)
 
 
-# ------------------------------------------------------------------ files that name other files
+# ------------------------------------------------------------------ references to other files
 
 
 def url(name: str) -> bytes:
@@ -207,7 +208,7 @@ def url(name: str) -> bytes:
 
 @case("external_data.mov")
 def _() -> bytes:
-    """Its data reference names a file elsewhere, as QuickTime allows."""
+    """Its data reference names another file, as QuickTime allows."""
     return with_reference(b"url ", b"file:///etc/hostname\0")
 
 
@@ -230,7 +231,7 @@ def _() -> bytes:
 
 
 def with_reference(kind: bytes, body: bytes) -> bytes:
-    """The index-first MP4 with its data reference replaced; all offsets are mended."""
+    """The index-first MP4 with its data reference replaced; all offsets are adjusted."""
     data = index_first()
     place = data.index(b"dref") - 4
     old = struct.unpack_from(">I", data, place)[0]
@@ -259,7 +260,7 @@ CASES["attachment.mkv"] = lambda: with_attachment()
 
 
 def with_attachment() -> bytes:
-    """A Matroska file with a font inside, as subtitled films have."""
+    """A Matroska file with an attached font, as subtitled videos have."""
 
     def element(name: bytes, body: bytes) -> bytes:
         return name + (0x10000000 | len(body)).to_bytes(4, "big") + body
@@ -325,7 +326,7 @@ CASES["still.mp4"] = lambda: encoded("JPEG")
 CASES["still.gif"] = lambda: encoded("GIF")
 CASES["heic_still.mp4"] = lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
 
-# ------------------------------------------------------------------ odd but right
+# ------------------------------------------------------------------ unusual but valid
 
 
 @case("song_with_cover.m4a")

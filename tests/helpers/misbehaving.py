@@ -1,4 +1,4 @@
-"""What a sandbox must notice."""
+"""Functions that fail in ways that the sandbox must detect."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 
-def well() -> int:
+def succeed() -> int:
     return 5
 
 

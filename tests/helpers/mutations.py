@@ -1,4 +1,4 @@
-"""Damages a file in one of many ways, told by a seed: bits, cuts, splices, lies in headers and lengths."""
+"""Damage a file reproducibly by seed: bits, truncation, splices, false numbers in headers and lengths."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-# Numbers at which readers break: limits of 8, 16 and 32 bits, one beside them, and nothing.
-_EDGES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
-# How much of a file's start is taken for its header.
+# Numbers at which readers fail: limits of 8, 16 and 32 bits, their neighbours, and 0.
+_BOUNDARIES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
+# Number of bytes at the start of a file that are treated as its header.
 _HEADER = 600
 
 
@@ -37,16 +37,16 @@ def _header_bytes(out: bytearray, rng: np.random.Generator, _: bytes) -> None:
 
 
 def _number(out: bytearray, rng: np.random.Generator, _: bytes) -> None:
-    """A number of one, two or four bytes, in the header mostly, becomes one of the edges."""
+    """A number of one, two or four bytes, mostly in the header, becomes a boundary value."""
     size = int(rng.choice([1, 2, 4]))
     within = min(_HEADER, len(out)) if rng.random() < 0.8 else len(out)
     place = int(rng.integers(max(within - size, 1)))
-    edge = int(rng.choice(_EDGES)) & (1 << 8 * size) - 1
-    out[place : place + size] = edge.to_bytes(size, "big" if rng.random() < 0.5 else "little")
+    boundary = int(rng.choice(_BOUNDARIES)) & (1 << 8 * size) - 1
+    out[place : place + size] = boundary.to_bytes(size, "big" if rng.random() < 0.5 else "little")
 
 
 def _length(out: bytearray, rng: np.random.Generator, _: bytes) -> None:
-    """A length before four letters (a PNG chunk, an MP4 box) or behind them (a RIFF chunk) is made a lie."""
+    """A length before four letters (a PNG chunk, an MP4 box) or behind them (a RIFF chunk) is falsified."""
     places = [
         i for i in range(4, min(len(out) - 8, 4000)) if all(65 <= c <= 122 or c == 32 for c in out[i : i + 4])
     ]
@@ -54,8 +54,8 @@ def _length(out: bytearray, rng: np.random.Generator, _: bytes) -> None:
         return
     place = int(rng.choice(places))
     at = place - 4 if rng.random() < 0.7 else place + 4
-    lie = int(rng.choice([*_EDGES, len(out), int(rng.integers(2**16))]))
-    out[at : at + 4] = lie.to_bytes(4, "big" if rng.random() < 0.7 else "little")
+    false = int(rng.choice([*_BOUNDARIES, len(out), int(rng.integers(2**16))]))
+    out[at : at + 4] = false.to_bytes(4, "big" if rng.random() < 0.7 else "little")
 
 
 def _cut(out: bytearray, rng: np.random.Generator, _: bytes) -> None:

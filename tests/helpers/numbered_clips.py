@@ -1,4 +1,4 @@
-"""Small videos for tests, in which every picture shows its own number as a row of bars."""
+"""Small test videos in which every frame shows its own number as a row of bars."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WIDTH, HEIGHT = 128, 64
 
 
 def numbered(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
-    """(height, width, 3) uint8: a gradient that moves, and above it ``number`` as 8 bars, white for 1."""
+    """Draw (height, width, 3) uint8: a moving gradient, and above it ``number`` as 8 bars, white for 1."""
     x = np.arange(width)
     row = (np.abs((x + 3 * number) % 128 - 64) + 60).astype(np.uint8)
     image = np.repeat(np.repeat(row[None, :, None], height, axis=0), 3, axis=2)
@@ -24,7 +24,7 @@ def numbered(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarra
 
 
 def number_in(image: np.ndarray) -> int:
-    """The number that a picture shows, however it was compressed."""
+    """Read the number that a frame shows, also after lossy compression."""
     height, width = image.shape[:2]
     bars = image[: height // 3].mean(axis=(0, 2)).reshape(BITS, width // BITS).mean(axis=1)
     return int(((bars > 126) << np.arange(BITS)).sum())
@@ -45,9 +45,10 @@ def clip(
     prepare=None,
     path=None,
 ) -> bytes:
-    """A video of pictures ``picture(number, width, height)``, shown at ``stamps`` (in units of 1 / rate).
+    """Encode a video of the frames ``picture(number, width, height)`` with the PTS ``stamps`` in units of 1 /
+    rate.
 
-    With ``path`` it is written there and nothing is returned.
+    With ``path`` it is written to that file, and the result is empty.
     """
     out = io.BytesIO()
     with av.open(out if path is None else str(path), "w", format=container, options=muxer or {}) as file:

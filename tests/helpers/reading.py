@@ -1,4 +1,4 @@
-"""What the tests of strangers' files call in child processes: a file in, plain values out."""
+"""Readers for the tests of hostile files, which call them in child processes: they return plain values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GRID = 8
 
 
 def grid(image: np.ndarray) -> list[list[int]]:
-    """(H, W, 3) uint8 -> the mean luma of 8 x 8 parts, which no turn and no missing part leaves as it is."""
+    """Mean luma of 8 x 8 parts of (H, W, 3) uint8, which changes with any rotation or missing part."""
     step = max(min(image.shape[:2]) // 500, 1)
     image = image[::step, ::step]
     height, width = image.shape[:2]
@@ -36,35 +36,35 @@ def grid(image: np.ndarray) -> list[list[int]]:
 
 
 def picture(path: str) -> dict[str, Any]:
-    """:func:`redeepfake_nb.read_image`, by each way in."""
-    return _every_way(path, _picture)
+    """Call :func:`redeepfake_nb.read_image` with each kind of source."""
+    return _from_each_source(path, _picture)
 
 
 def video(path: str, frames: int | str = "all") -> dict[str, Any]:
-    """:func:`redeepfake_nb.open_video` and a sample, by each way in."""
-    return _every_way(path, lambda source: _video(source, frames))
+    """Call :func:`redeepfake_nb.open_video` with each kind of source, and read a sample."""
+    return _from_each_source(path, lambda source: _video(source, frames))
 
 
 def picture_by_path(path: str) -> dict[str, Any]:
-    """:func:`picture`, by one way."""
+    """As :func:`picture`, by path only."""
     return _picture(path)
 
 
 def video_by_path(path: str) -> dict[str, Any]:
-    """:func:`video`, by one way."""
+    """As :func:`video`, by path only."""
     return _video(path, "all")
 
 
 def faces(path: str) -> dict[str, Any]:
-    """:func:`picture`, and on to the detector."""
+    """As :func:`picture`, with face detection."""
     found = picture(path)
     if "size" in found:
         found["faces"] = len(find_faces(read_image(path)))
     return found
 
 
-def _every_way(path: str, read: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-    """What ``read`` makes of path, bytes and both kinds of uploads; the answers must be one and the same."""
+def _from_each_source(path: str, read: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+    """Read a path, bytes and both kinds of uploads; the results must be equal."""
     found = read(path)
     if not Path(path).is_file():
         return found
@@ -102,7 +102,7 @@ def _video(source: Any, frames: int | str) -> dict[str, Any]:
             first, wrong = None, 0
             for frame in opened.sample(frames):
                 first = grid(frame.image) if first is None else first
-                # Frames in doubt say so themselves.
+                # Frames predicted from damaged ones have an additional warning.
                 if (frame.width, frame.height) == (WIDTH, HEIGHT) and len(frame.source.warnings) == len(
                     opened.source.warnings
                 ):

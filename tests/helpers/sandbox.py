@@ -1,9 +1,9 @@
-"""Runs a function in a child process of its own, under limits, and tells how it ended.
+"""Run functions in child processes under limits on time and memory, and report how they ended.
 
-A server process imports what is needed once and forks for each call, so that a call costs milliseconds. The
-server has one thread, which makes forking safe; pytest's process may have many.
+A server process imports the modules once and forks for each call, so that a call costs milliseconds. The
+server has a single thread, which makes forking safe; pytest's process may have many.
 
-Run as a program, this file is the server: a JSON object per line in, one per line out.
+Run as a program, this file is the server: it reads one JSON object per line and writes one per line.
 """
 
 from __future__ import annotations
@@ -29,24 +29,26 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class SandboxResult:
-    """How a call ended.
+    """Result of a call.
 
     Parameters
     ----------
     value
-        What the function returned: plain JSON.
+        Return value of the function, as plain JSON.
     error
-        The traceback of an exception that left it.
+        Traceback of an exception that the function raised.
     signal
         Number of the signal that ended the process; 0 for none.
     timeout
-        Whether it was killed because its time was up.
+        Whether the process was killed at its time limit.
     written
         Files that it left in its working folder, which was empty.
     peak
-        Largest resident memory of the process, MB.
+        Peak resident memory of the process in MB.
     seconds
-        Wall clock.
+        Wall-clock time.
+    noise
+        End of its standard output and error.
     """
 
     value: Any = None
@@ -60,7 +62,7 @@ class SandboxResult:
 
     @property
     def violation(self) -> str:
-        """What must never happen, in words; empty where nothing of it did."""
+        """What must never happen, in words; empty if nothing of it did."""
         if self.timeout:
             return f"still running after {self.seconds:.0f} s"
         if self.signal:
@@ -73,10 +75,10 @@ class SandboxResult:
 
 
 class Sandbox:
-    """A server and the calls to it. A context manager."""
+    """Client and context manager of a server process."""
 
     def __init__(self, *modules: str) -> None:
-        # One thread per library: fewer threads, less address space, and none in the process that forks.
+        # One thread per library: less address space, and no other threads in the process that forks.
         env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
         paths = [str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", "")]
         env["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
@@ -91,16 +93,13 @@ class Sandbox:
     def call(
         self, function: str, *arguments: Any, seconds: float = 60, memory: int | None = 2 * GIB
     ) -> SandboxResult:
-        """Call ``"module:function"`` with plain JSON values.
-
-        ``memory`` limits the address space in bytes.
-        """
+        """Call ``"module:function"`` with plain JSON values; ``memory`` limits the address space in bytes."""
         request = {"function": function, "arguments": arguments, "seconds": seconds, "memory": memory}
         self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
         answer = self._server.stdout.readline()
         if not answer:
-            raise RuntimeError(f"the sandbox's server ended with {self._server.wait()}")
+            raise RuntimeError(f"the sandbox server ended with {self._server.wait()}")
         return SandboxResult(**json.loads(answer))
 
     def __enter__(self) -> Sandbox:
@@ -116,16 +115,16 @@ class Sandbox:
         self._server.stdout.close()
 
 
-# ------------------------------------------------------------------ the server's side
+# ------------------------------------------------------------------ server
 
 
 def _serve(modules: list[str]) -> None:
     for module in modules:
-        # What a module would else do in every child anew.
+        # Work that every child would have to repeat.
         prepare = getattr(importlib.import_module(module), "prepare", None)
         if prepare is not None:
             prepare()
-    # The pipe to the parent is kept away from whatever libraries print.
+    # Output that libraries print must not get into the pipe to the parent.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
@@ -135,7 +134,7 @@ def _serve(modules: list[str]) -> None:
 
 def _one(function: str, arguments: list, seconds: float, memory: int | None) -> dict[str, Any]:
     module, name = function.split(":")
-    # Imported here rather than in the child, so that the next call finds it done.
+    # Imported here and not in the child, so that the next call finds it imported.
     target = getattr(importlib.import_module(module), name)
     with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile() as noise:
         reader, writer = os.pipe()
@@ -185,7 +184,7 @@ def _answer(reader: int, deadline: float) -> tuple[str, bool]:
 
 
 def _run(target: Any, arguments: list, scratch: str, memory: int | None, writer: int) -> None:
-    """The child: never returns."""
+    """Run the function in the child process; never returns."""
     try:
         os.chdir(scratch)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -16,7 +16,7 @@ LEFT, RIGHT = (20, 30, 68, 78), (100, 30, 148, 78)
 
 
 def level(probability: float) -> int:
-    """The brightness that the ``classifier`` fixture gives this P(fake)."""
+    """The brightness for which the ``classifier`` fixture predicts this P(fake)."""
     return round((np.log(probability / (1 - probability)) + 4) / 8 * 255)
 
 
@@ -31,13 +31,13 @@ def picture(left: int | None, right: int | None = None) -> np.ndarray:
 
 
 def detect_squares(image: np.ndarray) -> list[Detection]:
-    """Sees a face where one of the squares is: nearly all of one brightness."""
+    """Detect a face where one of the squares is, that is, where the brightness is nearly constant."""
     boxes = [box for box in (LEFT, RIGHT) if np.ptp(image[box[1] : box[3], box[0] : box[2]][8:-8, 8:-8]) < 12]
     return [Detection(box, 1.0) for box in boxes]
 
 
 def clip(pictures: list[np.ndarray]) -> bytes:
-    """A lossless video of these pictures, ten a second."""
+    """Encode a lossless video of these frames, ten per second."""
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="matroska") as container:
         stream = container.add_stream("ffv1", rate=RATE)
@@ -50,7 +50,7 @@ def clip(pictures: list[np.ndarray]) -> bytes:
 
 
 def three_seconds() -> bytes:
-    """Left: real, but fake in the second second. Right: real, from the second second on."""
+    """Left face: real, but fake from 1 s to 2 s. Right face: real, visible from 1 s on."""
     return clip(
         [
             picture(level(0.95) if 10 <= i < 20 else level(0.05), level(0.1) if i >= 10 else None)
@@ -60,7 +60,7 @@ def three_seconds() -> bytes:
 
 
 def with_tone(pictures: list[np.ndarray], codec: str, hertz: float = 440.0) -> bytes:
-    """A Matroska video of these pictures with a sine tone of the same length, mono, 16 kHz."""
+    """Encode a Matroska video of these frames with a sine tone of equal length, mono, 16 kHz."""
     rate = 16_000
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="matroska") as container:

@@ -1,12 +1,11 @@
-"""Every hostile file in a child process under 2 GB and 60 s, against corpus.json.
+"""Read each hostile file in a child process limited to 2 GB and 60 s, and compare the outcome with
+corpus.json.
 
-No signal, no timeout, no exception that is not ours, no file left behind, nobody called over the network, and
-nothing wrong that does not say so: a whole picture shows what it should, a whole video shows its pictures in
-order.
+There must be no signal, no timeout, no untyped exception, no file left behind, no network connection, and no
+silent error: a complete image has the expected content, a complete video its frames in order.
 
-An entry of ``corpus.json`` states an outcome (``whole``, ``partial``, or the name of an error) and, as far as
-it goes, notes, number of frames, size, and what the picture shows. ``either`` allows a second outcome where
-memory decides.
+An entry of ``corpus.json`` states an outcome (``whole``, ``partial``, or the name of an error) and optionally
+notes, number of frames, size, and content. ``either`` allows a second outcome that depends on memory.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from redeepfake_nb import errors
 EXPECTED = json.loads(Path(__file__).with_name("corpus.json").read_text(encoding="utf-8"))
 FOLDERS = {"pictures": "images", "videos": "videos"}
 MADE = {"pictures": hostile_pictures.CASES, "videos": hostile_videos.CASES}
-# Their four ways in would take minutes.
+# Reading them from each kind of source would take minutes.
 LARGE = {"many_large_pictures.mp4", "huge_8192x4320.mp4", "long_1h.mp4"}
 
 
@@ -42,7 +41,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def listener() -> Iterator[socket.socket]:
-    """Hears whoever follows an address in a playlist."""
+    """Detects readers that follow an address in a playlist."""
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -58,9 +57,9 @@ def read(sandbox: Sandbox, kind: str, path: Path) -> SandboxResult:
     return sandbox.call(f"helpers.reading:{function}", str(path))
 
 
-def check(ending: SandboxResult, expected: dict, shown: dict[str, list[list[int]]]) -> None:
-    assert not ending.violation
-    found = ending.value
+def check(result: SandboxResult, expected: dict, shown: dict[str, list[list[int]]]) -> None:
+    assert not result.violation
+    found = result.value
     assert found["outcome"] in (expected["outcome"], expected.get("either"))
     if "grid" not in found:
         assert issubclass(getattr(errors, found["outcome"]), errors.InputError)
@@ -77,7 +76,7 @@ def check(ending: SandboxResult, expected: dict, shown: dict[str, list[list[int]
     if found["outcome"] == "whole":
         assert found.get("wrong", 0) == 0
     else:
-        # A part says what is missing. Frames of containers without times are numbered as they come.
+        # A partial result tells what is missing. Frames without timestamps are numbered consecutively.
         assert re.search(r"damaged|missing|claims|stopped|cannot|took", found["why"])
 
 
@@ -89,7 +88,7 @@ def named(group: str) -> list:
 
 @pytest.fixture(scope="module")
 def shown_by_shared(shared: Path, sandbox: Sandbox) -> dict[str, dict]:
-    """What the good picture and the good video show."""
+    """Content of the valid image and the valid video."""
     good = {"pictures": "images/ok.png", "videos": "videos/ok.mp4"}
     return {
         kind: {"ok": read(sandbox, kind, shared / "bad_inputs" / path).value["grid"]}
@@ -99,8 +98,8 @@ def shown_by_shared(shared: Path, sandbox: Sandbox) -> dict[str, dict]:
 
 @pytest.mark.parametrize(("kind", "name"), named("shared"))
 def test_shared(shared, sandbox, listener, shown_by_shared, kind, name):
-    ending = read(sandbox, kind, shared / "bad_inputs" / FOLDERS[kind] / name)
-    check(ending, EXPECTED[kind]["shared"][name], shown_by_shared[kind])
+    result = read(sandbox, kind, shared / "bad_inputs" / FOLDERS[kind] / name)
+    check(result, EXPECTED[kind]["shared"][name], shown_by_shared[kind])
     assert not select.select([listener], [], [], 0)[0]
 
 
@@ -124,7 +123,7 @@ def test_the_list_of_made_cases_is_complete():
         assert set(EXPECTED[kind]["made"]) == set(cases)
 
 
-# ------------------------------------------------------------------ names that some readers take for more
+# ------------------------------------------------------------------ names with a meaning for some readers
 
 NAMES = (
     "concat:{good}|{good}",
@@ -152,9 +151,9 @@ def test_a_path_is_nothing_but_a_path(sandbox, listener, tmp_path, kind, name):
     good = tmp_path / "img001.jpg"
     good.write_bytes(MADE[kind]["plain.png" if kind == "pictures" else "plain.mp4"]())
     path = name.format(good=good, port=hostile_videos.PORT)
-    ending = sandbox.call(f"helpers.reading:{kind[:-1]}_by_path", path)
-    assert not ending.violation
-    assert ending.value["outcome"] in ("InputError", "UnsupportedMedia")
+    result = sandbox.call(f"helpers.reading:{kind[:-1]}_by_path", path)
+    assert not result.violation
+    assert result.value["outcome"] in ("InputError", "UnsupportedMedia")
     assert not select.select([listener], [], [], 0)[0]
 
 
@@ -163,17 +162,17 @@ def test_a_path_is_nothing_but_a_path(sandbox, listener, tmp_path, kind, name):
 def test_a_file_may_have_any_name(sandbox, tmp_path, kind, name):
     path = tmp_path / name
     path.write_bytes(MADE[kind]["plain.png" if kind == "pictures" else "plain.mp4"]())
-    ending = sandbox.call(f"helpers.reading:{kind[:-1]}", str(path))
-    assert not ending.violation
-    assert ending.value["outcome"] == "whole"
+    result = sandbox.call(f"helpers.reading:{kind[:-1]}", str(path))
+    assert not result.violation
+    assert result.value["outcome"] == "whole"
 
 
 # ------------------------------------------------------------------ the sandbox itself
 
 
-def test_the_sandbox_sees_what_goes_wrong(sandbox):
-    assert sandbox.call("helpers.misbehaving:well").value == 5
-    assert not sandbox.call("helpers.misbehaving:well").violation
+def test_the_sandbox_detects_violations(sandbox):
+    assert sandbox.call("helpers.misbehaving:succeed").value == 5
+    assert not sandbox.call("helpers.misbehaving:succeed").violation
     assert "SIGSEGV" in sandbox.call("helpers.misbehaving:crash").violation
     assert "still running" in sandbox.call("helpers.misbehaving:hang", seconds=0.3).violation
     assert "KeyError" in sandbox.call("helpers.misbehaving:fail").violation

@@ -1,7 +1,7 @@
-"""What goes wrong around the files: a full disk, no permission, files that vanish, interrupts, no memory.
+"""Failures around files: full disk, missing permission, deleted files, interrupts, insufficient memory.
 
-Every writer of the package gives a typed error then, or passes the interrupt on, and leaves nothing
-half-written: what stood there before still does.
+Every writer of the package then raises a typed error or passes the interrupt on, and leaves no partial file:
+the previous files are unchanged.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def video_file(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def writers(classifier, video_file) -> dict[str, Writer]:
-    """Everything in the package that writes files, each with a folder to write into."""
+    """All writers of the package; each takes the folder to write into."""
     image = analyze_image(sample_image(), classifier)
     video = analyze_video(
         video_file, classifier, frames=8, detector=small_clips.detect_squares, explain_top=0
@@ -72,7 +72,7 @@ WRITERS = (
     "picture report", "video report", "replaced report", "annotated video", "model", "samples",
     "practice faces", "history", "landmarks",
 )  # fmt: skip
-# These write several whole files, one after the other; those that were finished may stay.
+# These write several complete files one after the other; those that are complete may stay.
 SEVERAL = {"samples", "practice faces"}
 
 
@@ -81,13 +81,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def whole(name: str, left: dict[str, bytes], good: dict[str, bytes]) -> bool:
-    """Whether what was left is nothing, or, of a writer of several files, such as are whole."""
+    """Tell whether nothing is left, or, by a writer of several files, only complete ones."""
     return left == {} or (name in SEVERAL and left.items() <= good.items())
 
 
 @pytest.fixture(scope="module")
 def good(writers, tmp_path_factory) -> dict[str, dict[str, bytes]]:
-    """What each writes where nothing is in its way."""
+    """What each writer writes without failures."""
     found = {}
     for name, write in writers.items():
         folder = tmp_path_factory.mktemp("good")
@@ -98,7 +98,7 @@ def good(writers, tmp_path_factory) -> dict[str, dict[str, bytes]]:
 
 @contextlib.contextmanager
 def room_for(size: int) -> Iterator[None]:
-    """No file may become larger than so many bytes: the system's own limit, which also binds C libraries."""
+    """Limit the size of files in bytes by the system's own limit, which applies to C libraries too."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -132,7 +132,7 @@ def test_disk_full_at_the_last_move(writers, good, tmp_path, monkeypatch, name):
 
 @contextlib.contextmanager
 def nobody(folder: Path) -> Iterator[None]:
-    """For the time being this process may not write into ``folder``."""
+    """Take this process's permission to write into ``folder``."""
     if os.geteuid():
         folder.chmod(0o500)
         try:
@@ -167,7 +167,7 @@ def test_what_stood_there_stays_after_a_failure(writers, good, tmp_path, name):
 
 
 def interrupting(call: Callable, at: int = 1) -> Callable:
-    """``call``, but on its ``at``-th use the user presses Ctrl-C first."""
+    """Wrap ``call`` so that its ``at``-th use is preceded by Ctrl-C."""
     count = 0
 
     def wrapped(*arguments: object, **options: object) -> object:
@@ -225,7 +225,7 @@ def test_interrupt_of_an_analysis_frees_the_file(classifier, video_file):
     assert not before or len(os.listdir("/proc/self/fd")) <= before
 
 
-# ------------------------------------------------------------------ files that change meanwhile
+# ------------------------------------------------------------------ files that change in the meantime
 
 
 def test_the_video_vanishes_before_it_is_drawn(classifier, tmp_path):
@@ -302,15 +302,15 @@ def test_too_little_memory(tmp_path):
         assert (enough.violation, enough.value["outcome"]) == ("", "whole")
         outcomes = set()
         for megabytes in (250, 300, 400, 500, 600):
-            ending = sandbox.call("helpers.reading:picture_by_path", str(path), memory=megabytes * 2**20)
-            assert not ending.violation
-            outcomes.add(ending.value["outcome"])
+            result = sandbox.call("helpers.reading:picture_by_path", str(path), memory=megabytes * 2**20)
+            assert not result.violation
+            outcomes.add(result.value["outcome"])
         assert "MediaTooLarge" in outcomes
         assert outcomes <= {"MediaTooLarge", "whole"}
         for megabytes in (220, 230, 240, 260, 300):
-            ending = sandbox.call("helpers.reading:video_by_path", str(film), memory=megabytes * 2**20)
-            assert not ending.violation
-            assert ending.value["outcome"] in {"MediaTooLarge", "TruncatedMedia", "partial", "whole"}
+            result = sandbox.call("helpers.reading:video_by_path", str(film), memory=megabytes * 2**20)
+            assert not result.violation
+            assert result.value["outcome"] in {"MediaTooLarge", "TruncatedMedia", "partial", "whole"}
 
 
 # ------------------------------------------------------------------ the command line
@@ -318,7 +318,7 @@ def test_too_little_memory(tmp_path):
 
 @pytest.fixture
 def analyze(classifier, monkeypatch, tmp_path) -> Callable[..., int]:
-    """``redeepfake-nb analyze`` of the sample picture with the classifier anybody can check."""
+    """``redeepfake-nb analyze`` of the sample image with the test classifier."""
     monkeypatch.setattr(loading, "default_classifier", lambda: classifier)
     (picture,) = write_samples(tmp_path / "in")[:1]
     return lambda *options: cli.main(["analyze", str(picture), *options])

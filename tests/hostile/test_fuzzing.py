@@ -1,4 +1,4 @@
-"""A small share of what ``make fuzz`` does, with seeds of its own."""
+"""A small part of ``make fuzz``, with other seeds."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def sandbox():
 def test_damaged_media(sandbox, tmp_path, kind, count):
     outcomes, failures = fuzzing.run_media(sandbox, kind, range(FIRST, FIRST + count), tmp_path)
     assert not failures
-    # Some are harmless and some are not, or the mutations do nothing.
+    # Some mutations must be harmful and some harmless.
     assert outcomes["TruncatedMedia"] > 0
     assert outcomes["whole"] + outcomes["noted"] > 0
 
 
-def test_a_model_that_sends_the_hdf5_library_in_a_circle(sandbox, tmp_path):
-    """A seed that ``make fuzz`` found: reading an attribute never ended."""
+def test_a_model_that_sends_hdf5_into_an_endless_loop(sandbox, tmp_path):
+    """Found by ``make fuzz``: reading an attribute never ended."""
     outcomes, failures = fuzzing.run_models(sandbox, range(55, 56), tmp_path)
     assert not failures
     assert outcomes["NotAModel"] == 1
@@ -53,7 +53,7 @@ def test_rewritten_configurations(sandbox, tmp_path):
     outcomes, failures = fuzzing.run_models(sandbox, range(FIRST, FIRST + 45), tmp_path, kind="configuration")
     assert not failures
     assert sum(outcomes.values()) == 45
-    # Some say what a model may say, or nothing is tried but nonsense.
+    # Some configurations must remain valid.
     assert outcomes["loaded"] > 0
     assert outcomes["NotAModel"] > 0
     assert not list(tmp_path.iterdir())
@@ -68,9 +68,9 @@ def test_a_seed_changes_a_configuration_in_the_same_way():
     assert len(set(found)) > 35
 
 
-def test_what_breaks_is_kept_with_its_seed(sandbox, tmp_path):
-    ending = sandbox.call("helpers.misbehaving:crash")
-    failure = fuzzing._keep(tmp_path / "fuzz", "picture", 5, ending, b"data")
+def test_violations_are_saved_with_their_seed(sandbox, tmp_path):
+    result = sandbox.call("helpers.misbehaving:crash")
+    failure = fuzzing._save_failure(tmp_path / "fuzz", "picture", 5, result, b"data")
     assert (failure.kind, failure.seed) == ("picture", 5)
     assert (tmp_path / "fuzz" / "picture-5.bin").read_bytes() == b"data"
     assert "SIGSEGV" in (tmp_path / "fuzz" / "picture-5.txt").read_text()

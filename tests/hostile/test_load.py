@@ -1,4 +1,4 @@
-"""A small share of ``make load``: nothing grows with the number of calls, and threads agree with one."""
+"""A small part of ``make load``: memory does not grow with calls, and threads agree with a single one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def load(monkeypatch):
     return benchmarks.load
 
 
-def test_growth_is_seen(load):
+def test_growth_is_detected(load):
     kept = []
     # Blocks above 32 MiB always come from the system; smaller ones may reuse memory that other tests freed.
     grown = load.growth("kept", lambda i: kept.append(b"\1" * 40_000_000), calls=2, warm_up=1, limit=50)
@@ -28,17 +28,17 @@ def test_growth_is_seen(load):
     assert "| kept | 2 |" in grown.row()
 
 
-def test_pictures_and_heatmaps_leave_nothing(load, classifier):
+def test_analyses_and_heatmaps_do_not_leak(load, classifier):
     for measured in (load.images(classifier, 60, warm_up=24), load.heatmaps(classifier, 20, warm_up=6)):
         assert measured.grown < measured.limit
 
 
-def test_models_are_let_go(load, classifier, tmp_path):
+def test_models_are_freed(load, classifier, tmp_path):
     from redeepfake_nb import save_model
 
     measured = load.model_changes(save_model(classifier, tmp_path / "m.keras"), calls=4, warm_up=2)
     assert measured.grown < measured.limit
 
 
-def test_threads_agree_with_one(load, classifier):
+def test_threads_agree_with_a_single_one(load, classifier):
     assert load.disagreements(classifier, threads=8, calls=4) == 0

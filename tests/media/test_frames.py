@@ -22,7 +22,7 @@ from redeepfake_nb.media import image_containers as containers
 from redeepfake_nb.media.frames import Frame, Source, Upload, read_image, uploads
 from redeepfake_nb.media.image_decoding import decode_image
 
-# 2 rows, 3 columns, six colours that no two transformations confuse.
+# 2 rows, 3 columns and six colours, so that all transformations differ.
 COLOURS = np.array(
     [
         [[255, 0, 0], [0, 255, 0], [0, 0, 255]],
@@ -55,7 +55,7 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, extra: by
 
 
 def photo(height: int = 96, width: int = 128) -> np.ndarray:
-    """A smooth picture with some grain, which JPEG keeps well enough to compare."""
+    """A smooth image with some grain, which JPEG preserves well enough for a comparison."""
     y, x = np.mgrid[:height, :width]
     grain = np.random.default_rng(1).integers(0, 20, (height, width, 3))
     return (np.stack([x, y, 200 - x], -1) + grain).clip(0, 255).astype(np.uint8)
@@ -91,7 +91,7 @@ def test_frame_makes_contiguous():
         (COLOURS, 0, float("nan")),
     ],
 )
-def test_frame_refuses(image, index, timestamp):
+def test_invalid_frames(image, index, timestamp):
     with pytest.raises(ValueError, match=r"must|frame"):
         Frame(image, index, timestamp)
 
@@ -108,7 +108,7 @@ def test_source_is_plain_json():
     assert pickle.loads(pickle.dumps(source)) == source
 
 
-# ------------------------------------------------------------------ ways in
+# ------------------------------------------------------------------ sources
 
 
 def test_path_bytes_and_uploads_give_the_same_frame(tmp_path):
@@ -177,12 +177,12 @@ def test_wrong_arrays_say_what_to_do(array, error, words):
 
 
 @pytest.mark.parametrize("thing", [None, 3, object(), [], {}, {"a": 1}, {"content": 5}, {"a": {}, "b": {}}])
-def test_other_objects_are_refused(thing):
+def test_other_types_are_refused(thing):
     with pytest.raises(UnsupportedMedia):
         read_image(thing)
 
 
-def test_uploads_of_both_kinds():
+def test_uploads_of_both_ipywidgets_versions():
     eight = ({"name": "a", "content": memoryview(b"x")}, {"name": "b", "content": memoryview(b"yz")})
     seven = {
         "a": {"metadata": {"name": "a"}, "content": b"x"},
@@ -199,7 +199,7 @@ def test_uploads_of_both_kinds():
             uploads(wrong)
 
 
-def test_an_upload_that_broke_off():
+def test_an_incomplete_upload():
     data = encoded(COLOURS, "BMP")
     eight = {"name": "a.bmp", "size": len(data), "content": memoryview(data)[:-5]}
     seven = {"a.bmp": {"metadata": {"name": "a.bmp", "size": len(data)}, "content": data[:-5]}}
@@ -236,7 +236,7 @@ def test_uploads_take_a_real_widget_value():
         "x" * 250,
     ],
 )
-def test_odd_names(tmp_path, name):
+def test_unusual_names(tmp_path, name):
     path = tmp_path / name
     try:
         path.write_bytes(encoded(COLOURS, "PNG"))
@@ -260,7 +260,7 @@ def test_name_that_is_not_utf8(tmp_path):
     str(caught.value).encode("utf-8")
 
 
-def test_what_is_no_regular_file(tmp_path):
+def test_paths_that_are_not_regular_files(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
@@ -358,7 +358,7 @@ def test_heif_and_avif():
         assert np.abs(image.astype(int) - photo()).mean() < 8
 
 
-# How a stored 2 x 3 picture is to be shown, written out by letter.
+# How a stored 2 x 3 image must be displayed, written as letters.
 SHOWN = {
     1: ["RGB", "YCM"],
     2: ["BGR", "MCY"],
@@ -465,7 +465,7 @@ GREY16_AS_8 = [[0, 0, 1], [128, 254, 255]]
         (encoded(np.array(GREY16_AS_8, np.float32), "TIFF"), "255 as white"),
     ],
 )
-def test_deep_grey_is_scaled_and_not_saturated(data, note):
+def test_16_bit_grey_is_scaled_and_not_saturated(data, note):
     image, _, notes = decode_image(data)
     np.testing.assert_array_equal(image, np.repeat(np.array(GREY16_AS_8)[..., None], 3, 2))
     assert note in notes[0]
@@ -498,7 +498,7 @@ def test_grey_palette_and_bilevel():
 
 
 def test_transparency_is_shown_on_white():
-    # Red at three opacities: all, 128/255 and nothing. By hand: 0 x 128/255 + 255 x 127/255 = 127.
+    # Red at three opacities: 1, 128/255 and 0. By hand: 0 x 128/255 + 255 x 127/255 = 127.
     rgba = np.array([[[255, 0, 0, 255], [255, 0, 0, 128], [255, 0, 0, 0]]], np.uint8)
     expected = [[[255, 0, 0], [255, 127, 127], [255, 255, 255]]]
     for kind in ("PNG", "TIFF"):
@@ -569,7 +569,7 @@ def profile(red: tuple[float, float, float]) -> bytes:
     ],
 )
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
-def test_profiles_are_ignored_and_foreign_ones_noted(kind, icc, noted):
+def test_profiles_are_ignored_and_others_than_srgb_are_noted(kind, icc, noted):
     data = encoded(photo(), kind, icc_profile=icc)
     image, _, notes = decode_image(data)
     np.testing.assert_array_equal(image, decode_image(encoded(photo(), kind))[0])
@@ -580,7 +580,7 @@ def test_profiles_are_ignored_and_foreign_ones_noted(kind, icc, noted):
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])
-def test_a_jpeg_that_breaks_off_is_never_shown(options):
+def test_a_truncated_jpeg_is_an_error(options):
     data = encoded(photo(), "JPEG", quality=90, **options)
     for share in (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99):
         with pytest.raises(TruncatedMedia):
@@ -589,14 +589,14 @@ def test_a_jpeg_that_breaks_off_is_never_shown(options):
         decode_image(data[:-1])
 
 
-def test_a_jpeg_that_breaks_off_and_claims_to_end():
+def test_a_truncated_jpeg_with_an_end_marker_is_an_error():
     data = encoded(photo(), "JPEG", quality=90)
     for share in (0.5, 0.7, 0.9, 0.97):
         with pytest.raises(TruncatedMedia, match=r"missing at the end|too little"):
             decode_image(data[: int(len(data) * share)].rstrip(b"\xff") + b"\xff\xd9")
 
 
-def test_a_jpeg_that_really_is_grey_is_shown():
+def test_a_grey_jpeg_is_read():
     grey = np.full((64, 64, 3), 128, np.uint8)
     np.testing.assert_array_equal(decode_image(encoded(grey, "JPEG"))[0], grey)
     half = photo(64, 64)
@@ -605,7 +605,7 @@ def test_a_jpeg_that_really_is_grey_is_shown():
     assert (image[48:] == 128).all()
 
 
-def test_a_jpeg_that_lies_about_its_size():
+def test_a_jpeg_with_a_false_size():
     data = bytearray(encoded(photo(), "JPEG"))
     at = data.index(b"\xff\xc0") + 5
     data[at : at + 4] = struct.pack(">HH", 8000, 8000)
@@ -616,7 +616,7 @@ def test_a_jpeg_that_lies_about_its_size():
         decode_image(bytes(data))
 
 
-def test_what_follows_a_jpeg_or_hides_in_it_does_not_matter():
+def test_trailing_and_hidden_data_of_a_jpeg_do_not_matter():
     data = encoded(photo(), "JPEG")
     expected = decode_image(data)[0]
     comment = b"\xff\xfe\xff\xff" + b"\xff\xd9" * 32766 + b"\0"
@@ -642,13 +642,13 @@ def test_png_damage():
 
 
 @pytest.mark.parametrize("missing", [1, 2, 8, 12])
-def test_a_png_that_lacks_only_its_end_is_shown_with_a_note(missing):
+def test_a_png_without_its_end_chunk_is_read_with_a_note(missing):
     image, _, notes = decode_image(encoded(photo(), "PNG")[:-missing])
     np.testing.assert_array_equal(image, photo())
     assert notes == ("the end of the file is cut off, but all of the picture is there",)
 
 
-def test_a_png_whose_data_end_early_at_a_chunk_is_not_shown():
+def test_a_png_truncated_at_a_chunk_is_an_error():
     rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in photo()), 0)
     whole = png(128, 96, 8, 2, b"")
     begin = whole[:33] + png_chunk(b"IDAT", rows[: len(rows) // 2])
@@ -657,7 +657,7 @@ def test_a_png_whose_data_end_early_at_a_chunk_is_not_shown():
             decode_image(begin + end)
 
 
-def test_text_in_a_png_is_not_unpacked():
+def test_text_in_a_png_is_not_decompressed():
     bomb = png_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(50_000_000), 9)) * 3
     rows = b"\0" + COLOURS[0].tobytes() + b"\0" + COLOURS[1].tobytes()
     broken = bytearray(png_chunk(b"tEXt", b"key\0value"))
@@ -689,7 +689,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("kind", HEADERS)
-def test_the_header_decides_on_size(kind):
+def test_size_is_checked_in_the_header(kind):
     with pytest.raises(MediaTooLarge, match="million; the limit is 64 million"):
         decode_image(HEADERS[kind] + bytes(100))
 
@@ -703,7 +703,7 @@ def test_max_pixels_is_exact(kind):
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "BMP", "PPM"])
-def test_other_formats_that_break_off(kind):
+def test_other_truncated_formats(kind):
     data = encoded(photo(), kind)
     for share in (0.1, 0.5, 0.9):
         with pytest.raises(TruncatedMedia):
@@ -769,7 +769,7 @@ def test_out_of_memory_is_typed(monkeypatch):
         decode_image(encoded(COLOURS, "BMP"), name="x")
 
 
-def test_pillows_own_settings_play_no_part(monkeypatch):
+def test_pillows_settings_have_no_effect(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
     monkeypatch.setattr(Image, "OPEN", {})
     np.testing.assert_array_equal(decode_image(encoded(COLOURS, "PNG"))[0], COLOURS)
@@ -778,7 +778,7 @@ def test_pillows_own_settings_play_no_part(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM"])
-def test_nothing_is_filled_in_even_where_pillow_was_told_to(monkeypatch, kind):
+def test_truncated_images_are_errors_even_if_pillow_accepts_them(monkeypatch, kind):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     data = encoded(photo(), kind)
     np.testing.assert_array_equal(
@@ -867,7 +867,7 @@ def test_collection(shared, name):
             assert (frame.width, frame.height) == outcome
             if outcome == GOOD and name not in ("rgba.png", "1bit.png"):
                 reference = read_image(shared / "bad_inputs" / "images" / "ok.png").image.mean(axis=2)
-                # One and the same picture, upright, as colour or as grey.
+                # The same image, upright, in colour or grey.
                 assert np.abs(frame.image.mean(axis=2) - reference).mean() < 12
         else:
             with pytest.raises(outcome) as caught:

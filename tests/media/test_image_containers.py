@@ -27,7 +27,7 @@ def anything(*_: int) -> None:
     return None
 
 
-def test_of_a_gif_only_the_first_frame_is_left():
+def test_a_gif_is_reduced_to_its_first_frame():
     data = animated("GIF")
     found = sanitize_gif(data, anything)
     assert (found.frames, found.damaged) == (3, False)
@@ -54,7 +54,7 @@ def test_gif_by_hand():
     assert found.data == head + control + frame + b";"
     assert found.frames == 2
     assert sizes == [(2, 1), (2, 1)]
-    # Bytes between blocks are passed over, as decoders do; a missing end matters only behind the first frame.
+    # Bytes between blocks are skipped, as in decoders; a missing end matters only after the first frame.
     assert sanitize_gif(head + b"\0\0" + frame, anything).frames == 1
     assert sanitize_gif(head + frame + frame[:-3], anything).damaged
     for cut in (head[:9], head, head + frame[:-1], head + comment[:-2]):
@@ -62,7 +62,7 @@ def test_gif_by_hand():
             sanitize_gif(cut, anything)
 
 
-def test_counting_ends(monkeypatch):
+def test_counting_is_limited(monkeypatch):
     monkeypatch.setattr(page_walks, "_MAX_BLOCKS", 2)
     monkeypatch.setattr(page_walks, "_MAX_PAGES", 2)
     assert sanitize_gif(animated("GIF"), anything).frames is None
@@ -117,7 +117,7 @@ def test_headers_of_ppm_that_do_not_end(header):
         check_ppm_header(header)
 
 
-def test_pictures_as_text_have_a_limit_of_their_own():
+def test_pixel_values_as_text_have_their_own_limit():
     with pytest.raises(MediaTooLarge, match="as text"):
         decode_image(b"P3 3000 3000 255\n" + b"1 " * (9 * 2**20))
 

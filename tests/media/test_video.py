@@ -1,4 +1,4 @@
-"""video and what stands behind it: packet_table, streams, sampling, conversion, guard, completeness."""
+"""Reading videos: packet index, sampling, seeking, limits, damage, completeness and colours."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ OPEN_GOP = {"x264-params": "open-gop=1:keyint=20:bframes=3:scenecut=0"}
 
 @pytest.fixture(scope="session")
 def h264() -> bytes:
-    """100 numbered pictures, 4 s, a keyframe every 20, B-frames."""
+    """100 numbered frames, 4 s, a keyframe every 20, B-frames."""
     return clip(range(100), options=X264)
 
 
@@ -48,7 +48,7 @@ def sampled(source, *args, **options) -> tuple[list[int], list[int], list[float]
     return [number_in(f.image) for f in frames], [f.index for f in frames], [f.timestamp for f in frames]
 
 
-# ------------------------------------------------------------------ which pictures a sample takes
+# ------------------------------------------------------------------ selection of frames
 
 
 def table(pts, *, keys=(0,), hidden=(), unit=1.0, last=0) -> PacketIndex:
@@ -59,8 +59,8 @@ def table(pts, *, keys=(0,), hidden=(), unit=1.0, last=0) -> PacketIndex:
     return PacketIndex.from_packets(stamps, stamps, flags, unit=unit, rate=25.0, last=last)
 
 
-def test_table_by_hand():
-    # Coded I P B B, shown I B B P; from stamp 10 on, half a second apart.
+def test_packet_index_by_hand():
+    # Decode order I P B B, display order I B B P; from PTS 10 on, half a second apart.
     found = table([10, 13, 11, 12], unit=0.5)
     assert found.times.tolist() == [0, 0.5, 1, 1.5]
     assert (found.duration, found.has_timestamps, len(found), found.packets) == (2.0, True, 4, 4)
@@ -76,14 +76,14 @@ def test_table_by_hand():
     assert list(found.between(0.5, 1.5)) == [1, 2]
 
 
-def test_table_of_uneven_times():
+def test_packet_index_of_irregular_timestamps():
     found = table([0, 1, 2, 10], last=4)
     assert found.duration == 14
     assert found.evenly_spaced(7, 0, 14).tolist() == [1, 2, 3]  # at 1, 3, 5, 7, 9, 11 and 13 s
     assert table([0, 1, 2, 10], last=10**9).duration == 11  # the header's last length is absurd
 
 
-def test_table_keys_and_hidden_pictures():
+def test_packet_index_of_keyframes_and_hidden_frames():
     found = table([0, 1, 2, 3, 4, 5], keys=(0, 3), hidden=(1,))
     assert found.times.tolist() == [0, 2, 3, 4, 5]
     assert [found.keyframe_before(rank) for rank in range(5)] == [0, 0, 1, 1, 1]
@@ -102,14 +102,14 @@ def test_table_keys_and_hidden_pictures():
         [0, 2**62, -(2**62), 3],
     ],
 )
-def test_untrustworthy_times_are_counted_instead(pts):
+def test_without_usable_timestamps_frames_are_counted(pts):
     found = table(pts, keys=(0,))
     assert not found.has_timestamps
     assert found.times.tolist() == [i / 25 for i in range(len(pts))]
     assert found.duration == len(pts) / 25
 
 
-# ------------------------------------------------------------------ the same however reached
+# ------------------------------------------------------------------ seeking
 
 KINDS = {
     "h264": {"options": X264},
@@ -142,7 +142,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_seeking_gives_what_decoding_everything_gives(kind):
+def test_seeking_yields_the_same_frames_as_decoding_everything(kind):
     with open_video(clip(range(100), **KINDS[kind])) as video:
         every = list(video.sample("all"))
         assert video.completeness.complete
@@ -160,21 +160,21 @@ def test_seeking_gives_what_decoding_everything_gives(kind):
             for frame in some:
                 assert np.array_equal(frame.image, every[frame.index].image)
             assert video.completeness.complete
-        # Jumping to the keyframe before 3 s, not decoding the 60 pictures before it.
+        # Decoding begins at the keyframe before 3 s; the 60 frames before it are not decoded.
         list(video.sample("all", start=3.0, end=3.1))
         decoded = video.completeness.decoded
         assert decoded <= 35 or kind == "h264 bare"
         assert decoded < 100
 
 
-def test_only_what_is_needed_is_decoded(h264):
+def test_only_needed_frames_are_decoded(h264):
     with open_video(h264) as video:
         list(video.sample(2, start=0.0, end=0.2))
         assert video.completeness.decoded < 20
 
 
-def test_false_key_pictures_fall_back_to_decoding_everything(h264):
-    """A container that calls every frame a keyframe: decoding cannot begin where it says."""
+def test_false_keyframes_fall_back_to_decoding_everything(h264):
+    """A container that marks every frame as a keyframe: decoding cannot begin at most of them."""
     place = h264.index(b"stss")
     lying = h264[:place] + b"free" + h264[place + 4 :]
     with open_video(lying) as video:
@@ -195,7 +195,7 @@ def test_sampling_by_hand(h264):
     assert sampled(h264, 2, start=1, end=2)[0] == [31, 43]
 
 
-def test_variable_rate():
+def test_variable_frame_rate():
     stamps = [0, 1, 2, 50, 51, 99]
     data = clip(range(6), stamps=stamps, options={"bf": "2"})
     numbers, _, times = sampled(data, "all")
@@ -205,7 +205,7 @@ def test_variable_rate():
     assert sampled(late, "all")[2] == pytest.approx([s / 25 for s in stamps], abs=2e-3)
 
 
-def test_wrong_options(h264):
+def test_invalid_options(h264):
     with open_video(h264) as video:
         for options in (
             {"frames": 0},
@@ -224,7 +224,7 @@ def test_wrong_options(h264):
             video.sample(start=4.1)
 
 
-# ------------------------------------------------------------------ ways in, and records
+# ------------------------------------------------------------------ sources and records
 
 
 def test_path_bytes_and_uploads(h264, tmp_path):
@@ -338,7 +338,7 @@ def test_other_files(data, error, words):
 
 
 def test_no_container_opens_another_file(monkeypatch, tmp_path):
-    """Even a demuxer that is let through by mistake gets nothing: here the one for playlists."""
+    """Even if the demuxer for playlists were allowed by mistake, it could not open another file."""
     from redeepfake_nb.media import limits as guard
     from redeepfake_nb.media import video
     from redeepfake_nb.media import video_stream as streams
@@ -359,7 +359,7 @@ def test_no_container_opens_another_file(monkeypatch, tmp_path):
     assert opened  # it did ask
 
 
-def test_sound_only():
+def test_audio_only():
     out = io.BytesIO()
     with av.open(out, "w", format="mp4") as file:
         stream = file.add_stream("aac", rate=44100)
@@ -386,7 +386,7 @@ def test_limits(h264, tmp_path):
         open_video(h264, time_limit=0.0)
 
 
-def test_time_limit_ends_a_sample_and_says_so(h264):
+def test_time_limit_ends_a_sample(h264):
     with open_video(h264) as video:
         sample = video.sample("all")
         frames = [next(sample) for _ in range(3)]
@@ -413,7 +413,7 @@ def test_signatures():
 
 
 def test_damage_in_the_middle(h264):
-    """40 % of the way, where pictures between two keyframes lie, 300 bytes are lost."""
+    """300 bytes are lost at 40 % of the file, between two keyframes."""
     with av.open(io.BytesIO(h264)) as file:
         packets = [(p.pos, p.size) for p in file.demux(video=0) if p.size]
     position, _ = packets[44]
@@ -423,7 +423,7 @@ def test_damage_in_the_middle(h264):
         frames = list(video.sample("all"))
         done = video.completeness
     shown = {f.index: number_in(f.image) for f in frames}
-    # All before the damage, and all from the next keyframe on.
+    # All frames before the damage, and all from the next keyframe on.
     for number in (*range(38), *range(60, 100)):
         assert shown[number] == number
     assert not done.complete
@@ -440,8 +440,8 @@ def test_damage_in_the_middle(h264):
     assert [f.index for f in later] == list(range(63, 100))
 
 
-def test_end_cut_off(tmp_path):
-    # Its index comes first, so that a cut leaves it whole.
+def test_truncated_mp4(tmp_path):
+    # The index comes first, so that truncation leaves it complete.
     clip(range(100), options=X264, muxer={"movflags": "faststart"}, path=tmp_path / "a.mp4")
     data = (tmp_path / "a.mp4").read_bytes()
     with open_video(data[: len(data) * 6 // 10]) as video:
@@ -457,7 +457,7 @@ def test_end_cut_off(tmp_path):
             open_video(ordinary[:size])
 
 
-def test_matroska_cut_off():
+def test_truncated_matroska():
     data = clip(range(100), container="matroska", options=X264)
     with open_video(data[: len(data) // 2]) as video:
         frames = list(video.sample("all"))
@@ -473,7 +473,7 @@ def test_nothing_decodable(h264):
         open_video(h264[:start] + bytes(end - start) + h264[end:])
 
 
-# ------------------------------------------------------------------ position and colours
+# ------------------------------------------------------------------ orientation and colours
 
 
 def test_quarter_turns_by_hand():
@@ -510,7 +510,7 @@ def test_rotation_in_the_container():
 
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize(("matrix", "red"), [(1, (63, 102, 240)), (5, (82, 90, 240)), (9, (74, 97, 240))])
-def test_colours_are_those_the_stream_says(matrix, red, full):
+def test_colour_tags_are_applied(matrix, red, full):
     """Red in BT.709, BT.601 and BT.2020, by their own formulas: Y = Kr, Cb and Cr from it."""
     kr, kb = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 9: (0.2627, 0.0593)}[matrix]
     luma, cb = kr, -kr / (2 * (1 - kb))
@@ -547,7 +547,7 @@ def test_ten_bits_and_hdr():
         assert "PQ" in video.source.warnings[0]
 
 
-def test_changing_size_and_time_that_begins_anew():
+def test_changing_size_and_restarting_timestamps():
     parts = [
         clip(range(30), container="mpegts", options=X264),
         clip(range(30, 60), container="mpegts", options=X264, size=(160, 96)),
@@ -562,7 +562,7 @@ def test_changing_size_and_time_that_begins_anew():
         assert "160 x 96" in video.completeness.first_error
 
 
-def test_pixels_that_are_not_square_are_said():
+def test_pixels_that_are_not_square_are_noted():
     def wide(stream) -> None:
         stream.codec_context.sample_aspect_ratio = 2
 
@@ -661,7 +661,7 @@ OUTCOMES = {
 
 @pytest.mark.parametrize("name", OUTCOMES)
 def test_shared_videos(shared, name):
-    """A number: so many frames, complete. ``None``: a part, which says so. A class: that error."""
+    """Expected: a number of frames, complete; ``None`` for a partial result; or the class of an error."""
     path, outcome = shared / "bad_inputs" / "videos" / name, OUTCOMES[name]
     data = path.read_bytes()
     for source in (path, data, {"name": name, "content": memoryview(data)}):
@@ -696,7 +696,7 @@ def test_an_hour_in_constant_memory(shared):
         assert video.completeness.complete
 
 
-# ------------------------------------------------------------------ PyAV's own mistakes
+# ------------------------------------------------------------------ faults of PyAV
 
 
 class _Erring:
@@ -718,12 +718,12 @@ class _Erring:
 
 
 @pytest.mark.parametrize(("kept", "at_the_end"), [(200, True), (40, False)])
-def test_a_stream_that_turns_up_late(monkeypatch, kept, at_the_end):
+def test_a_stream_that_appears_late(monkeypatch, kept, at_the_end):
     """Found by damaging transport streams: PyAV counts the streams before it reads, and again after.
 
     Behind the last packet nothing is lost. Were it ever raised before, the rest would be, and that is said.
     """
-    # 12 KB a picture, so that FFmpeg has not read to the end at picture 40.
+    # 12 KB per frame, so that FFmpeg has not read to the end at frame 40.
     data = clip(range(100), container="yuv4mpegpipe", codec="rawvideo")
     real = av.open
     monkeypatch.setattr(av, "open", lambda *a, **k: _Erring(real(*a, **k), kept))
@@ -735,8 +735,8 @@ def test_a_stream_that_turns_up_late(monkeypatch, kept, at_the_end):
     assert at_the_end or "the file holds 1.6 s" in done.first_error
 
 
-def test_a_cutting_list_that_hides_pictures_is_said(h264):
-    """Its edit list begins at the keyframe 40; the 40 before it are in the file and are not shown."""
+def test_an_edit_list_that_hides_frames_is_noted(h264):
+    """Its edit list begins at keyframe 40; the 40 frames before it are in the file but not displayed."""
     place = h264.index(b"elst") + 4
     out = bytearray(h264)
     scale = struct.unpack_from(">I", h264, h264.index(b"mdhd") + 16)[0]
@@ -762,7 +762,7 @@ def test_small_files_get_little_time(h264, tmp_path, monkeypatch):
         assert video._budget.limit == 40
 
 
-def test_an_index_that_is_missing_is_named(h264):
+def test_a_missing_index_is_named(h264):
     start = h264.index(b"moov") - 4
     with pytest.raises(TruncatedMedia, match="the box moov, is missing") as caught:
         open_video(h264[:start])

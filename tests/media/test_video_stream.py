@@ -1,4 +1,4 @@
-"""Packets whose pictures nothing builds upon, written byte by byte."""
+"""Non-reference frames of H.264, detected in packets written byte by byte."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from redeepfake_nb import open_video
 from redeepfake_nb.media.video_stream import non_reference_frame_test
 
 AVCC = bytes([1, 100, 0, 31, 0xFF])  # lengths of four bytes
-# First bytes: nal_ref_idc in bits 5 and 6, kind in bits 0 to 4.
-B_SLICE, P_SLICE, KEY_SLICE, INFORMATION, DELIMITER = 0x01, 0x41, 0x65, 0x06, 0x09
+# First bytes of NAL units: nal_ref_idc in bits 5 and 6, type in bits 0 to 4.
+B_SLICE, P_SLICE, IDR_SLICE, SEI, DELIMITER = 0x01, 0x41, 0x65, 0x06, 0x09
 
 
 def by_length(*headers: int) -> memoryview:
@@ -29,10 +29,10 @@ def by_start_code(*headers: int) -> memoryview:
     [
         ((B_SLICE,), True),
         ((P_SLICE,), False),
-        ((KEY_SLICE,), False),
-        ((INFORMATION, B_SLICE, B_SLICE), True),
-        ((DELIMITER, B_SLICE, P_SLICE), False),  # two fields, the second one built upon
-        ((INFORMATION,), False),  # no picture in it: whatever it says stays
+        ((IDR_SLICE,), False),
+        ((SEI, B_SLICE, B_SLICE), True),
+        ((DELIMITER, B_SLICE, P_SLICE), False),  # two fields, the second one is a reference
+        ((SEI,), False),  # no slice: must not be skipped
         ((), False),
     ],
 )
@@ -42,7 +42,7 @@ def test_by_hand(headers: tuple, expected: bool) -> None:
         assert non_reference_frame_test("h264", extradata)(by_start_code(*headers)) is expected
 
 
-def test_damaged_lengths_are_never_left_out() -> None:
+def test_damaged_lengths_are_never_skipped() -> None:
     test = non_reference_frame_test("h264", AVCC)
     assert not test(memoryview(struct.pack(">IB2x", 900, B_SLICE)))
     assert not test(memoryview(struct.pack(">IB2x", 0, B_SLICE)))
@@ -52,7 +52,7 @@ def test_damaged_lengths_are_never_left_out() -> None:
     assert non_reference_frame_test("h264", AVCC[:4] + b"\xfd")(memoryview(struct.pack(">HB2x", 3, B_SLICE)))
 
 
-def test_other_codecs_are_decoded_whole() -> None:
+def test_other_codecs_are_decoded_completely() -> None:
     assert non_reference_frame_test("hevc", AVCC) is None
 
 
@@ -65,7 +65,7 @@ def test_other_codecs_are_decoded_whole() -> None:
         ("mpegts", "keyint=40:bframes=3"),
     ],
 )
-def test_the_pictures_are_the_same_without_them(container: str, parameters: str) -> None:
+def test_skipping_does_not_change_the_other_frames(container: str, parameters: str) -> None:
     options = {"x264-params": parameters + ":scenecut=0:log-level=none"}
     with open_video(clip(range(100), container=container, options=options)) as video:
         every = [frame.image for frame in video.sample("all")]

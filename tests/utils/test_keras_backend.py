@@ -1,4 +1,4 @@
-"""Keras comes in without its backend's greetings, and what went wrong is still seen."""
+"""Keras is imported without start-up messages, and failures are still shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from redeepfake_nb.utils.keras_backend import buffered_stderr, import_keras
 
 
 def fresh(code: str, *path: Path) -> subprocess.CompletedProcess:
-    """Run in a process of its own, as imports happen once; ``path`` is searched for modules first."""
+    """Run code in a separate process, because imports happen once; ``path`` is searched for modules first."""
     environment = {k: v for k, v in os.environ.items() if k not in ("TF_CPP_MIN_LOG_LEVEL", "PYTHONPATH")}
     if path:
         environment["PYTHONPATH"] = os.pathsep.join(map(str, path))
@@ -24,13 +24,13 @@ def fresh(code: str, *path: Path) -> subprocess.CompletedProcess:
 
 
 def write_error(text: str) -> None:
-    """As native code does, past ``sys.stderr``."""
+    """Write as native code does, bypassing ``sys.stderr``."""
     os.write(2, text.encode())
 
 
 @pytest.mark.slow
 def test_importing_is_quiet() -> None:
-    """Two computations and a look for devices follow, as greetings may come late."""
+    """Two computations and a search for devices follow, because messages may come late."""
     done = fresh(
         "from redeepfake_nb.utils.keras_backend import import_keras\n"
         "import_keras(); import_keras()\n"
@@ -40,7 +40,7 @@ def test_importing_is_quiet() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "3.0\n", "")
 
 
-def test_an_import_that_fails_shows_what_was_held_back(tmp_path: Path) -> None:
+def test_a_failed_import_shows_the_buffered_messages(tmp_path: Path) -> None:
     (tmp_path / "keras.py").write_text(
         "import os\nos.write(2, b'no such driver\\n')\nraise ImportError('broken')\n"
     )
@@ -50,8 +50,8 @@ def test_an_import_that_fails_shows_what_was_held_back(tmp_path: Path) -> None:
     assert done.stderr.rstrip().endswith("ImportError: broken")
 
 
-def test_an_imported_keras_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A log level that somebody chose stays, and nothing is imported again."""
+def test_an_imported_keras_is_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log level stays as set, and nothing is imported again."""
     marker = object()
     monkeypatch.setitem(sys.modules, "keras", marker)
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
@@ -72,7 +72,7 @@ def test_a_chosen_log_level_stays(tmp_path: Path) -> None:
     assert fresh(code.format(chosen), tmp_path).stdout == "0\n"
 
 
-def test_standard_error_is_held_back_and_comes_back(capfd: pytest.CaptureFixture[str]) -> None:
+def test_standard_error_is_buffered_and_restored(capfd: pytest.CaptureFixture[str]) -> None:
     with buffered_stderr():
         write_error("greeting\n")
     write_error("after\n")
@@ -80,7 +80,7 @@ def test_standard_error_is_held_back_and_comes_back(capfd: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_what_was_held_back_is_shown_after_an_exception(
+def test_buffered_messages_are_shown_after_an_exception(
     error: type[BaseException], capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fails() -> None:
@@ -106,8 +106,8 @@ def test_no_file_stays_open() -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_a_gpu_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is taken as it is needed; a GPU that is set up already stays as it is."""
+def test_gpu_memory_grows_as_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is allocated as needed; a GPU that is configured already stays as it is."""
     import tensorflow as tf
 
     asked = []
