@@ -1,6 +1,7 @@
-"""A recipe and labelled faces become a model, its sidecar and its card.
+"""Train a classifier by a recipe on labelled faces, and export it with its sidecar and model card.
 
-Runs are reproducible from the recipe, resume after a stop, and are judged on people they have not seen.
+Runs are reproducible from the recipe, resume after an interruption, and are evaluated on people not in
+training.
 """
 
 import lazy_loader

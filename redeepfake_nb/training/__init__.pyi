@@ -3,4 +3,5 @@ from .exporter import join_and_export as join_and_export
 from .exporter import train_and_export as train_and_export
 from .logs import ProgressBar as ProgressBar
 from .recipes import Recipe as Recipe
+from .recipes import choose_recipe as choose_recipe
 from .trainer import train as train

@@ -1,7 +1,7 @@
-"""Training batches: pairs of a fake and its original under one change, self-blended fakes among them.
+"""Training batches: pairs of a fake and its original under the same augmentation, with self-blended fakes.
 
-Every batch is a function of the table, the recipe and the step's number alone, so that a resumed run sees
-the batches that an unbroken one would have seen.
+Every batch is a function of the table, the recipe and the step number alone, so that a resumed run sees the
+same batches as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -21,21 +21,25 @@ from .recipes import Recipe
 
 
 class PairBatches:
-    """Batch ``step`` of a run: (2P, S, S, 3) float32 0..255 and (2P, 1) float32 labels, fakes first.
+    """Makes the batch of any step: balanced pairs of a fake and a real face.
 
-    Each epoch is a fresh permutation of the pairs. Both faces of a pair get the same augmentation. A share
-    ``recipe.self_blend`` of the fakes are self-blended copies of the pair's real face. A pair that cannot
-    be made gives its place to the next one in the table's order; why, is kept in ``unreadable``.
+    Each epoch is a new permutation of the pairs. Both faces of a pair get the same augmentation. A share
+    ``recipe.self_blend`` of the fakes are self-blended copies of the pair's real face. A pair that cannot be
+    made is replaced by the next one in the table; ``unreadable`` records why, file -> cause.
 
     Parameters
     ----------
+    faces
+        Training faces.
+    recipe
+        Batch size, augmentation, share of self-blended fakes, and seed.
     landmarks
-        Where the real faces' landmarks are kept; by default in memory. Only self-blending asks for them.
+        Cache of the real faces' landmarks, which only self-blending needs; by default in memory.
 
     Raises
     ------
     ValueError
-        No fakes (unless all are to be self-blended) or no real faces.
+        There are no fakes (unless all are to be self-blended) or no real faces.
     """
 
     def __init__(self, faces: LabelledFaces, recipe: Recipe, landmarks: LandmarkStore | None = None) -> None:
@@ -46,29 +50,50 @@ class PairBatches:
         if not len(self.pairs):
             raise ValueError("there are no fake faces to train on; a recipe with self_blend = 1 needs none")
         self.per_epoch = max(1, len(self.pairs) // recipe.batch_pairs)
-        # File -> cause, of pictures that were met on the way.
         self.unreadable: dict[str, str] = {}
 
     def rows(self, step: int) -> np.ndarray:
-        """(P, 2) rows of this batch: fake, real."""
-        return self.pairs[self._places(step)]
+        """Return the rows of the table that make a step's batch, (P, 2): fake, real."""
+        return self.pairs[self._pair_indices(step)]
 
     def make(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """The batch of one step. Raises ValueError where no pair at all can be made."""
+        """Make the batch of one step.
+
+        Parameters
+        ----------
+        step
+            Number of the step, from 0.
+        size
+            Side of the images in pixels.
+
+        Returns
+        -------
+        x : (2P, size, size, 3) float32, 0..255
+            P fakes, then their P real faces in the same order.
+        y : (2P, 1) float32
+            1 for fake, 0 for real.
+
+        Raises
+        ------
+        ValueError
+            Not a single pair can be made.
+        """
         rng = np.random.default_rng([self.recipe.seed, 2, step])
         strength = self.recipe.augmentation_at(step)
-        places = self._places(step)
-        x = np.empty((2, len(places), size, size, 3), np.float32)
-        for i, place in enumerate(places):
+        indices = self._pair_indices(step)
+        x = np.empty((2, len(indices), size, size, 3), np.float32)
+        for i, index in enumerate(indices.tolist()):
             change = draw(rng, strength)
-            for side, image in enumerate(self._pair(place, step, i)):
+            for side, image in enumerate(self._pair(index, step, i)):
                 x[side, i] = apply(image, change, size)
-        y = np.zeros((2, len(places), 1), np.float32)
+        y = np.zeros((2, len(indices), 1), np.float32)
         y[0] = 1
         return x.reshape(-1, size, size, 3), y.reshape(-1, 1)
 
-    def ahead(self, start: int, stop: int, size: int, depth: int = 3) -> Iterator:
-        """Batches ``start`` to ``stop``, made by one thread a few steps ahead of their use."""
+    def prefetched(
+        self, start: int, stop: int, size: int, depth: int = 3
+    ) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
+        """Yield ``(step, batch)`` from ``start`` up to ``stop``, made ``depth`` steps ahead by a thread."""
         with ThreadPoolExecutor(1) as pool:
             waiting = [pool.submit(self.make, s, size) for s in range(start, min(start + depth, stop))]
             for step in range(start, stop):
@@ -77,17 +102,17 @@ class PairBatches:
                     waiting.append(pool.submit(self.make, step + depth, size))
                 yield step, batch
 
-    def _places(self, step: int) -> np.ndarray:
-        epoch, place = divmod(step, self.per_epoch)
+    def _pair_indices(self, step: int) -> np.ndarray:
+        epoch, position = divmod(step, self.per_epoch)
         order = np.random.default_rng([self.recipe.seed, 1, epoch]).permutation(len(self.pairs))
-        chosen = np.arange(place * self.recipe.batch_pairs, (place + 1) * self.recipe.batch_pairs)
+        chosen = np.arange(position * self.recipe.batch_pairs, (position + 1) * self.recipe.batch_pairs)
         return order[chosen % len(self.pairs)]
 
-    def _pair(self, place: int, step: int, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images of a pair, fake and real, or those of the next pair that can be made."""
+    def _pair(self, index: int, step: int, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the images of a pair, fake and real, or of the next pair that can be made."""
         for k in range(len(self.pairs)):
-            fake, real = self.pairs[(place + k) % len(self.pairs)]
-            # A generator of its own: how much a blend draws must not change what other pairs get.
+            fake, real = self.pairs[(index + k) % len(self.pairs)].tolist()
+            # A separate generator, so that the draws of a blend do not affect other pairs.
             rng = np.random.default_rng([self.recipe.seed, 3, step, i])
             blended = rng.random() < self.recipe.self_blend_at(step)
             try:
@@ -98,8 +123,8 @@ class PairBatches:
                 if fake != real:
                     return self.faces.image(fake), image
             except InputError as error:
-                self.unreadable[error.subject] = error.cause
-        raise ValueError("no pair of faces can be made: pictures cannot be read, or no face is found in them")
+                self.unreadable[str(error.subject)] = error.cause
+        raise ValueError("no pair of faces can be made: pictures cannot be read, or no landmarks are found")
 
 
 def score_faces(
@@ -108,10 +133,23 @@ def score_faces(
     preprocessing: Preprocessing,
     batch: int = 64,
 ) -> np.ndarray:
-    """Logits of all faces of a table, (N,) float32, with the very preprocessing that inference uses.
+    """Score all faces of a table with the preprocessing of inference.
 
-    ``score`` takes (n, S, S, 3) float32 and gives n logits: ``Classifier.logits``, or a model's
-    ``predict_on_batch``.
+    Parameters
+    ----------
+    score
+        Maps (n, S, S, 3) float32 to n logits: ``Classifier.logits``, or a Keras model's ``predict_on_batch``.
+    faces
+        The faces.
+    preprocessing
+        The model's.
+    batch
+        Faces per forward pass.
+
+    Returns
+    -------
+    numpy.ndarray
+        Logits, (N,) float32.
     """
     logits = []
     for part in batches(len(faces), batch):

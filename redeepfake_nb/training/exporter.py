@@ -1,4 +1,4 @@
-"""From trained weights to a model file that carries its habits, its figures and its card."""
+"""Export a trained model: calibrate, evaluate, and write model file, sidecar and model card."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import numpy as np
 from ..datasets.labelled_faces import LabelledFaces
 from ..evaluation.assessment import assess
 from ..evaluation.calibration import fit_calibration, fit_temperature
-from ..evaluation.metrics import Metrics, evaluate
-from ..evaluation.perturbation import robustness
+from ..evaluation.metrics import CALIBRATION_METRICS, METRIC_WORDS, Metrics, evaluate
+from ..evaluation.robustness_sweep import robustness
 from ..evaluation.scoring import group_column, score_all
-from ..evaluation.slices import plain_rows, span_in_words
+from ..evaluation.slices import format_range, plain_rows
 from ..faces.face import crop_sharpness
 from ..faces.preprocessing import Preprocessing
 from ..models.architectures.evidence_map import EVIDENCE_LAYER
 from ..models.card import Card
 from ..models.classifier import Classifier
-from ..models.ensemble import at_size, join
+from ..models.ensemble import ensemble, resized
 from ..models.loading import save_model
 from ..utils.numeric import probability
 from ..utils.writing import atomic_file
@@ -31,14 +31,15 @@ from .trainer import TrainingResult, readable_faces, train
 if TYPE_CHECKING:
     import keras
 
-_REPORTED = ("accuracy", "balanced_accuracy", "auc", "average_precision", "eer", "log_loss", "brier", "ece")
-# Faces that the robustness table is measured on.
-_SWEPT = 200
+# Metrics in the model card.
+_REPORTED = {name: words for name, words in METRIC_WORDS.items() if name not in ("precision", "recall", "f1")}
+# Number of faces for the robustness table.
+_ROBUSTNESS_FACES = 200
 
 
 @dataclass(frozen=True)
 class About:
-    """What only people know of a model: its name, what may be done with it, where it was seen to fail."""
+    """Facts about a model that cannot be measured: name, licence, training data and known failures."""
 
     name: str
     version: str = "1"
@@ -55,21 +56,32 @@ def train_and_export(
     progress: Callable[[int, int, float], None] | None = None,
     **options: Any,
 ) -> Path:
-    """Train on the split ``train``, choose and calibrate on ``val``, write ``<out>/<recipe>.keras``.
+    """Train on the split ``train``, select and calibrate on ``val``, and write ``<out>/<recipe>.keras``.
 
-    ``options`` go to :func:`export`.
+    Parameters
+    ----------
+    recipe
+        From :meth:`Recipe.read` or :meth:`Recipe.named`.
+    faces
+        With the splits ``train`` and ``val``.
+    out
+        Folder for the model, checkpoints and logs.
+    progress
+        Called as ``progress(step, steps, loss)`` after each training step.
+    options
+        Passed on to :func:`export`.
 
     Returns
     -------
     pathlib.Path
-        The model; sidecar (``.json``) and card (``.md``) lie beside it.
+        The model file; sidecar (``.json``) and card (``.md``) are written beside it.
 
     Raises
     ------
     ValueError
-        The table lacks one of the two splits, or has one label alone in it.
+        The table lacks one of the two splits, or ``val`` has only one label.
     OutputError
-        Nothing can be written there.
+        ``out`` cannot be written.
     """
     train_faces, val_faces = readable_faces(*_both_splits(faces))
     result = train(recipe, train_faces, val_faces, out, progress=progress)
@@ -86,9 +98,9 @@ def export(
     about: About | None = None,
     resamples: int = 1000,
 ) -> Path:
-    """Round the weights to half precision, fit the temperature on ``val_faces``, measure, and write.
+    """Round the weights to half precision, calibrate and evaluate on ``val_faces``, and write the model.
 
-    Every figure is measured on the very weights that are written.
+    All metrics are measured with the weights that are written.
     """
     card = Card(
         architecture=recipe.backbone,
@@ -102,7 +114,9 @@ def export(
         "steps": result.step,
     }
     about = about or About(recipe.name)
-    return calibrate_and_save(result.model, card, path, about, training, train_faces, val_faces, resamples=resamples)
+    return calibrate_and_save(
+        result.model, card, path, about, training, train_faces, val_faces, resamples=resamples
+    )
 
 
 def join_and_export(
@@ -114,23 +128,25 @@ def join_and_export(
     about: About | None = None,
     resamples: int = 1000,
 ) -> Path:
-    """Make one model of several (see :func:`redeepfake_nb.models.ensemble.join`), calibrate it on ``val``, and write.
+    """Join several models to one, calibrate it on ``val``, and write it.
 
-    Each is brought to the joint size and calibrated there first, so that all weigh alike.
+    See :func:`redeepfake_nb.models.ensemble.ensemble`.
+
+    Each is first brought to the common input size and calibrated there, so that all have equal weight.
 
     Raises
     ------
     ValueError
-        The table lacks one of the splits train and val, or the classifiers cannot be joined.
+        The table lacks the split ``train`` or ``val``, or the classifiers cannot be joined.
     """
     train_faces, val_faces = _both_splits(faces)
     sized = []
     for classifier in classifiers:
-        part = at_size(classifier, input_size)
+        part = resized(classifier, input_size)
         scores = score_all([part], val_faces)
         temperature = fit_temperature(scores.faces.y, scores.logits[0])
-        sized.append(Classifier(part.keras_model, replace(part.card, temperature=temperature)))
-    model, backbone = join(sized, input_size)
+        sized.append(part.with_card(replace(part.card, temperature=temperature)))
+    model, backbone = ensemble(sized, input_size)
     first = sized[0]
     card = Card(
         architecture=backbone,
@@ -154,18 +170,28 @@ def calibrate_and_save(
     *,
     resamples: int = 1000,
 ) -> Path:
-    """Calibrate and measure a model on ``val_faces``; write weights, sidecar and card.
+    """Calibrate and evaluate a model on ``val_faces``, and write model file, sidecar and card.
 
-    The calibration's shift becomes part of the logit's bias, its temperature goes into the sidecar.
+    The shift of the calibration is added to the bias of the logit; its temperature is stored in the sidecar.
 
     Parameters
     ----------
+    model
+        With one logit; its weights are rounded and its bias shifted in place.
     card
-        Architecture, preprocessing and ``mirror``; the rest is filled in.
+        Architecture, preprocessing and ``mirror``; the other fields are filled in.
+    path
+        Of the ``.keras`` file.
+    about
+        Facts for the card.
     training
-        Plain JSON about how the weights came to be.
+        How the model was trained, as plain JSON.
     train_faces
-        They tell which sizes and sharpness the model has really seen.
+        Determine the smallest size and the lowest sharpness that the model is declared fit for.
+    val_faces
+        For calibration and metrics.
+    resamples
+        Bootstrap samples for the intervals.
     """
     path = Path(path)
     round_to_half(model)
@@ -189,14 +215,14 @@ def calibrate_and_save(
     )
     calibrated = Classifier(model, card)
     found = assess(calibrated, val_faces, resamples=resamples)
-    changes = robustness(calibrated, val_faces, limit=_SWEPT)
+    changes = robustness(calibrated, val_faces, limit=_ROBUSTNESS_FACES)
     grouped = found.group == "identity"
     card = replace(
         card,
         metrics={
-            "split": "val: people who are in no training face; also used to choose and to calibrate",
+            "split": "val: people without any training face; also used for model selection and calibration",
             **found.metrics.to_dict(),
-            "before_calibration": {k: round(raw[k].value, 5) for k in ("log_loss", "brier", "ece")},
+            "before_calibration": {k: round(raw[k].value, 5) for k in CALIBRATION_METRICS},
             "slices": plain_rows(found.slices),
             "robustness": plain_rows(changes),
             "known_failures": list(about.known_failures),
@@ -221,22 +247,22 @@ def _both_splits(faces: LabelledFaces) -> tuple[LabelledFaces, LabelledFaces]:
 
 
 def round_to_half(model: keras.Model) -> None:
-    """Round all weights to values that half precision can hold; they stay float32.
+    """Round all weights to half precision in place; they stay float32.
 
-    Zeros in the low bits compress, which halves the file. Normalisations are left alone: a moving
-    variance that rounds to 0 would blow its channel up.
+    Zeros in the low bits compress, which halves the file. Normalisation layers are left out, because a moving
+    variance rounded to 0 would make its channel explode.
     """
     import keras
 
-    spared = (keras.layers.BatchNormalization, keras.layers.LayerNormalization, keras.layers.Normalization)
+    excluded = (keras.layers.BatchNormalization, keras.layers.LayerNormalization, keras.layers.Normalization)
     for layer in model.layers:
         weights = layer.get_weights()
-        if weights and not isinstance(layer, spared):
+        if weights and not isinstance(layer, excluded):
             layer.set_weights([np.asarray(w, np.float16).astype(np.float32) for w in weights])
 
 
 def _shift_logit(model: keras.Model, shift: float) -> None:
-    """Add to the logit by way of the last layer's bias: a part of the model, and so of every score."""
+    """Add a constant to the logit through the bias of the last layer."""
     last = model.layers[-1]
     kernel, bias = last.get_weights()
     last.set_weights([kernel, bias + np.float32(shift)])
@@ -248,7 +274,7 @@ def _count_groups(faces: LabelledFaces) -> int | None:
 
 
 def _trained_limits(faces: LabelledFaces, sample: int = 1000) -> tuple[int | None, float]:
-    """(smallest native face, lowest sharpness) that training really covered: the 2nd percentiles."""
+    """Return the 2nd percentiles of the training faces' native width (None if unknown) and sharpness."""
     rows = np.random.default_rng(0).permutation(len(faces))[:sample]
     sharpness = float(np.percentile([crop_sharpness(faces.image(i)) for i in rows], 2))
     width = faces.table.get("original_width")
@@ -257,18 +283,18 @@ def _trained_limits(faces: LabelledFaces, sample: int = 1000) -> tuple[int | Non
 
 
 def card_text(card: Card, metrics: Metrics, *, grouped: bool) -> str:
-    """The model card in Markdown, with the front matter that Hugging Face reads.
+    """Render the model card as Markdown, with front matter for Hugging Face.
 
-    ``grouped`` says whether the figures' groups are people.
+    ``grouped`` tells whether the metrics were bootstrapped by person.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    # Markdown, not HTML: escaping would show in the text, and every value is the trainer's own.
+    # Markdown, not HTML: escapes would be visible in the text, and no value comes from a third party.
     templates = Environment(
         loader=PackageLoader("redeepfake_nb.training"), undefined=StrictUndefined, keep_trailing_newline=True
     )
     templates.filters["interval"] = _interval
-    templates.filters["span"] = lambda row: span_in_words(row["from"], _upper(row))
+    templates.filters["span"] = lambda row: format_range(row["from"], _upper(row))
     return templates.get_template("model_card.md.j2").render(
         card=card,
         metrics=metrics,
@@ -287,7 +313,7 @@ def _upper(row: Mapping[str, Any]) -> float:
 
 
 def _interval(row: Mapping[str, Any], name: str) -> str:
-    """One figure of a slice, with its interval as far as it has one."""
+    """Format one metric of a slice, with its interval if it has one."""
     if row[name] is None:
         return row["note"] or "n/a"
     if row[f"{name}_low"] is None:

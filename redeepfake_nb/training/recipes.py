@@ -1,11 +1,11 @@
-"""What decides a training run, as a TOML file on disk and as a record in memory."""
+"""Training recipes: all settings of a training run, read from TOML files."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import tomllib
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,18 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Stage:
-    """Some steps at one input size; the learning rate warms up to ``rate`` and falls along a cosine.
+    """A number of steps at one input size, with linear warm-up and cosine decay of the learning rate.
 
-    ``augmentation`` and ``self_blend`` replace the recipe's for this stage: what a network has seen often
-    wants harder changes.
+    Parameters
+    ----------
+    input_size
+        Side of the model input in pixels.
+    steps, warmup
+        Optimiser steps of the stage, and of its warm-up.
+    rate
+        Learning rate after the warm-up.
+    augmentation, self_blend
+        Replace the recipe's for this stage; later stages often need stronger augmentation.
     """
 
     input_size: int
@@ -33,31 +41,46 @@ class Stage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a training run. Read from a TOML file by :meth:`read`.
+    """All settings of a training run. Read from a TOML file by :meth:`read`.
 
     Parameters
     ----------
+    name
+        Name of the recipe and of the exported files.
+    backbone, weights, head
+        Network, initial weights (None for random ones) and classification head; see
+        :func:`redeepfake_nb.build_model`.
+    stages
+        Trained one after another.
     batch_pairs
-        Pairs of one fake and one real face in each batch.
+        Pairs of one fake and one real face per batch.
+    weight_decay, label_smoothing, clip_norm
+        Of AdamW, of the loss, and the largest norm of the gradient (0: no limit).
     average
-        Decay of the running average of the weights per step; the average is what is judged and kept.
+        Decay per step of the moving average of the weights, which is evaluated and exported.
+    mixed_precision
+        Compute in bfloat16.
+    augmentation
+        Random changes of the faces.
+    seed
+        Of initial weights, order and augmentation.
     evaluate_every, checkpoint_every
         In steps.
     patience
-        Evaluations without a better val AUC after which training stops; 0 never stops early.
+        Training stops after this many evaluations without a better val AUC; 0 disables early stopping.
     score_size
-        Input size in pixels at which the model is judged and exported; ``None``: that of the last stage.
-        Training enlarges faces by cropping, so a whole face should be fed larger than the training size
-        (Touvron et al. 2019, "Fixing the train-test resolution discrepancy").
+        Input size in pixels for evaluation and export; ``None``: that of the last stage. Training crops and
+        so enlarges faces; a whole face should therefore be fed larger than the training size (Touvron et al.
+        2019, "Fixing the train-test resolution discrepancy").
     mirror
-        Whether the exported model scores a face and its mirror image and takes the mean.
+        Whether the exported model averages the logits of a face and its mirror image.
     self_blend
-        Share of pairs, 0 to 1, whose fake is replaced by a self-blended copy of the pair's own real face
-        (:func:`redeepfake_nb.datasets.self_blending.self_blend`), made anew each time it is seen. With 1 no fake of the
-        table is used, and none is needed.
+        Share of pairs, 0 to 1, whose fake is replaced by a self-blended copy of the pair's real face
+        (:func:`redeepfake_nb.datasets.self_blending.self_blend`), drawn anew each time. With 1, no fakes of
+        the table are used or needed.
     fallback_random
-        Whether a run may begin from random weights where those of ``weights`` cannot be had; the history
-        and the card then say so. Otherwise that is an error.
+        Whether a run may start from random weights if ``weights`` are not available; history and card then
+        say so. Otherwise that is an error.
     """
 
     name: str
@@ -88,12 +111,12 @@ class Recipe:
 
     @classmethod
     def read(cls, path: str | Path) -> Recipe:
-        """Read a TOML file; its keys are this class's fields, tables are the nested ones.
+        """Read a TOML file whose keys are the fields of this class; nested records are tables.
 
         Raises
         ------
         ValueError
-            A key that no field has, or a value that cannot be.
+            A key is not a field, or a value is invalid.
         """
         with open(path, "rb") as file:
             values = tomllib.load(file)
@@ -111,12 +134,12 @@ class Recipe:
 
     @classmethod
     def named(cls, name: str) -> Recipe:
-        """A recipe that comes with the package, such as ``"smoke"`` or ``"efficientnetb4-224"``.
+        """Read a recipe that comes with the package, such as ``"smoke"`` or ``"efficientnetb4-224"``.
 
         Raises
         ------
         ValueError
-            There is none of this name; lists those there are.
+            There is no recipe of this name; the message lists all names.
         """
         known: dict[str, Path] = {}
         for folder in (_PACKAGE / "_models" / "recipes", _PACKAGE.parent / "models" / "recipes"):
@@ -126,9 +149,9 @@ class Recipe:
         return cls.read(known[name])
 
     def digest(self) -> str:
-        """Short hash of all settings, by which a checkpoint knows its own recipe.
+        """Return a short hash of all settings, which ties a checkpoint to its recipe.
 
-        Fields at their defaults do not enter, so that a field that joins later changes no old digest.
+        Fields at their defaults are left out, so that adding a field does not change existing digests.
         """
         return hashlib.sha256(json.dumps(_settings(self), sort_keys=True).encode()).hexdigest()[:16]
 
@@ -138,7 +161,7 @@ class Recipe:
         return self.score_size or self.stages[-1].input_size
 
     def augmentation_at(self, step: int) -> Augmentation:
-        """The changes that faces undergo at a step."""
+        """Return the augmentation at a step."""
         for stage in self.stages:
             step -= stage.steps
             if step < 0:
@@ -146,7 +169,7 @@ class Recipe:
         return self.augmentation
 
     def self_blend_at(self, step: int) -> float:
-        """The share of self-blended fakes at a step."""
+        """Return the share of self-blended fakes at a step."""
         for stage in self.stages:
             step -= stage.steps
             if step < 0:
@@ -165,8 +188,31 @@ class Recipe:
         return sum(stage.steps for stage in self.stages)
 
 
+def choose_recipe(name: str = "", *, practice: bool = False, self_blend: float | None = None) -> Recipe:
+    """Return a recipe by name or file, with a share of self-blended fakes of your own.
+
+    Parameters
+    ----------
+    name
+        Of a recipe that comes with the package, or the path of a ``.toml`` file. Empty: ``"smoke"`` for a
+        practice set, else ``"efficientnetb4-224"``.
+    practice
+        Whether the faces are a practice set.
+    self_blend
+        Share of self-blended fakes, 0 to 1; None: the recipe's.
+
+    Raises
+    ------
+    ValueError
+        No such recipe, or a share out of range.
+    """
+    name = name or ("smoke" if practice else "efficientnetb4-224")
+    recipe = Recipe.read(name) if name.endswith(".toml") else Recipe.named(name)
+    return recipe if self_blend is None else replace(recipe, self_blend=self_blend)
+
+
 def _settings(value: Any) -> Any:
-    """Plain JSON of a record and of the records in it, without what stands at its default."""
+    """Convert a record and nested records to plain JSON, without fields at their defaults."""
     if isinstance(value, tuple):
         return [_settings(item) for item in value]
     if not is_dataclass(value):
@@ -175,10 +221,11 @@ def _settings(value: Any) -> Any:
     return {f.name: _settings(getattr(value, f.name)) for f in chosen}
 
 
-def _default(setting: Field) -> object:
-    """A field's default; MISSING, which equals no value, where it has none."""
+def _default(setting: Field[Any]) -> object:
+    """Return a field's default, or MISSING, which equals no value."""
     return setting.default if setting.default_factory is MISSING else setting.default_factory()
 
 
-def _augmentation(table: dict) -> Augmentation:
-    return Augmentation(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+def _augmentation(table: dict[str, Any]) -> Augmentation:
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    return Augmentation(**values)

@@ -1,7 +1,8 @@
-"""Training: a recipe and labelled faces -> a model, with checkpoints from which a killed run goes on.
+"""Train a model by a recipe on labelled faces, with checkpoints from which an interrupted run resumes.
 
-Pure Keras 3 (TensorFlow, JAX or PyTorch underneath; nothing here imports TensorFlow). What a run does depends
-on the recipe and the faces alone, so that a resumed one ends like an unbroken one.
+Training is pure Keras 3, on TensorFlow, JAX or PyTorch; TensorFlow is only used for TensorBoard logs, if it
+is installed. A run depends on the recipe and the faces alone, so that a resumed run ends like an
+uninterrupted one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -33,13 +34,22 @@ if TYPE_CHECKING:
 
 
 def measure_batchnorm(model: keras.Model, x: np.ndarray, prefix: str = "norm_", batch: int = 32) -> None:
-    """Express batch normalisations by the statistics of their real input, without changing the function.
+    """Set the moving statistics of batch normalisations to measured ones, without changing the function.
 
-    Weights read from elsewhere come with neutral statistics (mean 0, variance 1). Training would
-    normalise by those of the batch and so start from another function than the one that was loaded.
-    With measured statistics, and scale and shift set to undo them, it starts where it should.
+    Converted weights come with neutral statistics (mean 0, variance 1). In training mode the layers normalise
+    by the statistics of the batch, so training would start from another function than the one that was
+    loaded. Here mean and variance are measured, and scale and shift are set to compensate for them.
 
-    ``x`` is (N, S, S, 3) float32; a few hundred faces are enough.
+    Parameters
+    ----------
+    model
+        Changed in place.
+    x
+        (N, S, S, 3) float32 model inputs; a few hundred faces are enough.
+    prefix
+        Of the names of the layers to change.
+    batch
+        Faces per forward pass.
     """
     import keras
 
@@ -68,7 +78,7 @@ def measure_batchnorm(model: keras.Model, x: np.ndarray, prefix: str = "norm_", 
 
 
 def build(recipe: Recipe, size: int, weights: str | None, mixed: bool) -> keras.Model:
-    """The recipe's network for one input size, the same random weights each time.
+    """Build the recipe's network for an input size in pixels, with the same random weights each time.
 
     ``mixed`` computes in bfloat16, with weights and logit in float32.
     """
@@ -79,17 +89,24 @@ def build(recipe: Recipe, size: int, weights: str | None, mixed: bool) -> keras.
         return build_model(recipe.backbone, head=recipe.head, input_size=size, weights=weights)
 
 
-def begin(recipe: Recipe, size: int) -> tuple[keras.Model, str]:
-    """The network of a run's first step, and in words what it starts from.
+def initial_network(recipe: Recipe, size: int) -> tuple[keras.Model, str]:
+    """Build the network that a run starts from.
 
-    With ``recipe.fallback_random`` random weights take the place of those that cannot be had, with a warning.
+    With ``recipe.fallback_random``, random weights replace initial weights that are not available, with a
+    warning.
+
+    Returns
+    -------
+    model : keras.Model
+    start : str
+        The initial weights, in words.
 
     Raises
     ------
     ValueError
-        A size or weights that do not fit the network.
+        The size or the name of the weights does not fit the network.
     ModelIncomplete
-        The start weights are not installed, or cannot be downloaded.
+        The initial weights are not installed, or cannot be downloaded.
     """
     if recipe.weights is None:
         return build(recipe, size, None, recipe.mixed_precision), "random"
@@ -97,25 +114,26 @@ def begin(recipe: Recipe, size: int) -> tuple[keras.Model, str]:
         return build(recipe, size, recipe.weights, recipe.mixed_precision), recipe.weights
     except ValueError:
         raise
-    except Exception as error:  # Keras raises a bare Exception where a download fails.
+    except Exception as error:  # Keras raises a bare Exception if a download fails.
         cause = displayable(error.cause if isinstance(error, RedeepfakeError) else error, 300)
         if not recipe.fallback_random:
             if isinstance(error, RedeepfakeError):
                 raise
             raise ModelIncomplete(
-                f"the start weights cannot be had ({cause})",
+                f"the initial weights are not available ({cause})",
                 subject=f"{recipe.backbone}, {recipe.weights}",
                 next_step="Connect to the internet, or set fallback_random = true in the recipe.",
             ) from error
     warnings.warn(
-        f"{recipe.weights} weights cannot be had ({cause}); the run starts from random ones", stacklevel=2
+        f"The weights {recipe.weights} are not available ({cause}); training starts from random weights.",
+        stacklevel=2,
     )
-    start = f"random, since {recipe.weights} could not be had"
+    start = f"random, since {recipe.weights} was not available"
     return build(recipe, size, None, recipe.mixed_precision), start
 
 
 def compile_stage(model: keras.Model, recipe: Recipe, stage: Stage) -> None:
-    """Give a model the optimiser, the schedule and the loss of a stage, before its first step."""
+    """Compile a model with the optimiser, the learning rate schedule and the loss of a stage."""
     import keras
 
     rate = keras.optimizers.schedules.CosineDecay(
@@ -130,7 +148,7 @@ def compile_stage(model: keras.Model, recipe: Recipe, stage: Stage) -> None:
     )
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
-    # XLA's convolutions are many times slower than oneDNN's on a CPU; JAX compiles in any case.
+    # On a CPU, XLA's convolutions are many times slower than oneDNN's; JAX always compiles.
     model.compile(optimizer, loss=loss, jit_compile=keras.backend.backend() == "jax")
     optimizer.build(model.trainable_variables)
 
@@ -140,29 +158,39 @@ TrainingProgress = Callable[[int, int, float], None]
 
 # Steps between two points of the training loss in TensorBoard.
 _LOG_EVERY = 10
-_LISTED = 10
+# Most files that a warning names.
+_MAX_LISTED = 10
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
-    """``model``: float32, averaged weights of the best evaluation. ``history``: one dict per evaluation.
+    """Result of a training run.
 
-    ``start``: in words, what the run's first weights were.
+    Parameters
+    ----------
+    model
+        float32, with the averaged weights of the best evaluation.
+    history
+        One dict per evaluation; see :meth:`TrainingRun.evaluate`.
+    step
+        Number of steps taken.
+    start
+        The initial weights, in words.
     """
 
     model: keras.Model
-    history: list[dict]
+    history: list[dict[str, Any]]
     step: int
     start: str = "unknown"
 
 
 def _weights(model: keras.Model) -> list[np.ndarray]:
-    """Copies of all weights: Keras may hand out views of live variables, not to be averaged into."""
+    """Copy all weights, because Keras may return views of the variables."""
     return [np.array(w) for w in model.get_weights()]
 
 
 def _set_weights(model: keras.Model, weights: list[np.ndarray]) -> None:
-    """Set all weights from copies, so that the variables do not share memory with ``weights``."""
+    """Set all weights to copies, so that the variables do not share memory with ``weights``."""
     model.set_weights([np.array(w) for w in weights])
 
 
@@ -172,8 +200,8 @@ def _array(variable: object) -> np.ndarray:
     return keras.ops.convert_to_numpy(variable)
 
 
-def _seeds(model: keras.Model) -> list:
-    """State of the random layers: what Keras counts among a model's variables but not among its weights."""
+def _seeds(model: keras.Model) -> list[Any]:
+    """Return the state of random layers: variables of the model that Keras does not count as weights."""
     weights = {id(v) for v in model.weights}
     return [v for v in model.variables if id(v) not in weights]
 
@@ -181,9 +209,9 @@ def _seeds(model: keras.Model) -> list:
 def readable_faces(
     train_faces: LabelledFaces, val_faces: LabelledFaces
 ) -> tuple[LabelledFaces, LabelledFaces]:
-    """Both sets without pictures that cannot be read, which one warning lists.
+    """Drop pictures that cannot be read from both sets, and list them in one warning.
 
-    Training pictures are only looked for, which is fast; the fewer val pictures are decoded.
+    Training pictures are only checked for existence, which is fast; the fewer val pictures are decoded.
     """
     listed = [train_faces.absent(), val_faces.unreadable()]
     _warn_of(dict(pd.concat(listed)[["file", "cause"]].itertuples(index=False)), "left out")
@@ -193,13 +221,13 @@ def readable_faces(
 def _warn_of(causes: dict[str, str], fate: str) -> None:
     if not causes:
         return
-    names = [f"{displayable(name)} ({cause})" for name, cause in list(causes.items())[:_LISTED]]
-    rest = f" and {len(causes) - _LISTED} more" if len(causes) > _LISTED else ""
+    names = [f"{displayable(name)} ({cause})" for name, cause in list(causes.items())[:_MAX_LISTED]]
+    rest = f" and {len(causes) - _MAX_LISTED} more" if len(causes) > _MAX_LISTED else ""
     warnings.warn(f"{len(causes)} pictures were {fate}: {', '.join(names)}{rest}", stacklevel=3)
 
 
-class Run:
-    """The state of one training run: model, averaged weights, place in the recipe, history."""
+class TrainingRun:
+    """State of a training run: model, averaged weights, position in the recipe, history."""
 
     def __init__(self, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, out: Path) -> None:
         self.recipe = recipe
@@ -210,14 +238,15 @@ class Run:
         self.step = 0
         self.start = "unknown"
         self.stage_index = -1
-        self.history: list[dict] = []
+        self.history: list[dict[str, Any]] = []
         self.best: list[np.ndarray] | None = None
         self.average: list[np.ndarray] = []
-        self.model: keras.Model | None = None
-        self.judge: keras.Model | None = None
-        # Since the last evaluation: sum of the losses and how many.
+        # Set by start_stage.
+        self.model: keras.Model
+        self._evaluated: keras.Model | None = None
+        # Sum and number of the losses since the last evaluation.
         self.losses = (0.0, 0)
-        # The last step of this stage that the average has seen, counted from the stage's start.
+        # The step of this stage, counted from its start, at which the average was last updated.
         self.averaged = 0
         self._log: ScalarLog | None = None
 
@@ -229,14 +258,14 @@ class Run:
     def checkpoint(self) -> Path:
         return self.out / "checkpoint.npz"
 
-    def enter(self, index: int, weights: list[np.ndarray] | None) -> None:
-        """Build the model of a stage, with the weights of the one before."""
+    def start_stage(self, index: int, weights: list[np.ndarray] | None) -> None:
+        """Build and compile the model of a stage, with the weights of the stage before."""
         stage = self.recipe.stages[index]
         if weights is not None:
             self.model = build(self.recipe, stage.input_size, None, self.recipe.mixed_precision)
             _set_weights(self.model, weights)
         else:
-            self.model, self.start = begin(self.recipe, stage.input_size)
+            self.model, self.start = initial_network(self.recipe, stage.input_size)
             if self.start == "face_recognition":
                 sample = [
                     self.batches.make(i, stage.input_size)[0] for i in range(max(1, 512 // self._batch))
@@ -251,12 +280,13 @@ class Run:
         return 2 * self.recipe.batch_pairs
 
     def stage_start(self, index: int) -> int:
+        """Return the number of steps before a stage."""
         return sum(stage.steps for stage in self.recipe.stages[:index])
 
     # -- checkpoints
 
     def save(self) -> None:
-        """Write everything a resumed run needs into one file, replaced in one move."""
+        """Write everything that a resumed run needs to one file, atomically."""
         arrays = {f"model_{i}": w for i, w in enumerate(self.model.get_weights())}
         arrays |= {f"average_{i}": w for i, w in enumerate(self.average)}
         arrays |= {f"optimizer_{i}": _array(v) for i, v in enumerate(self.model.optimizer.variables)}
@@ -277,7 +307,7 @@ class Run:
         self.landmarks.save()
 
     def restore(self) -> bool:
-        """Go on from the checkpoint, if there is one.
+        """Restore the checkpoint, and return whether there is one.
 
         Raises
         ------
@@ -289,13 +319,13 @@ class Run:
         with np.load(self.checkpoint) as saved:
             state = json.loads(str(saved["state"]))
             if state["recipe"] != self.recipe.digest():
-                raise ValueError(f"{self.checkpoint} was written by another recipe; choose another folder")
+                raise ValueError(f"{self.checkpoint} belongs to another recipe; choose another folder")
 
             def group(name: str) -> list[np.ndarray]:
                 count = sum(key.startswith(f"{name}_") for key in saved.files)
                 return [saved[f"{name}_{i}"] for i in range(count)]
 
-            self.enter(state["stage"], group("model"))
+            self.start_stage(state["stage"], group("model"))
             for variable, value in zip(self.model.optimizer.variables, group("optimizer"), strict=True):
                 variable.assign(value)
             for variable, value in zip(_seeds(self.model), group("seed"), strict=True):
@@ -308,25 +338,25 @@ class Run:
 
     # -- steps
 
-    def advance(self, progress: TrainingProgress | None) -> None:
-        """Train to the end of the current stage."""
+    def train_stage(self, progress: TrainingProgress | None) -> None:
+        """Train to the end of the current stage, or until patience is exhausted."""
         end = self.stage_start(self.stage_index) + self.stage.steps
         recent: list[float] = []
-        for step, (x, y) in self.batches.ahead(self.step, end, self.stage.input_size):
+        for step, (x, y) in self.batches.prefetched(self.step, end, self.stage.input_size):
             recent = [*recent[-49:], float(self.model.train_on_batch(x, y))]
             self.losses = (self.losses[0] + recent[-1], self.losses[1] + 1)
             self.step = step + 1
-            judged = self.step % self.recipe.evaluate_every == 0 or self.step == end
-            if judged or self.step % self._AVERAGE_EVERY == 0:
+            evaluate = self.step % self.recipe.evaluate_every == 0 or self.step == end
+            if evaluate or self.step % self._AVERAGE_EVERY == 0:
                 self._update_average()
             if progress is not None:
                 progress(self.step, self.recipe.steps, float(np.mean(recent)))
             if self.step % _LOG_EVERY == 0:
                 self._write_scalars({"train/loss": recent[-1]})
-            if judged:
+            if evaluate:
                 self.evaluate(self.losses[0] / self.losses[1])
                 self.losses = (0.0, 0)
-                if self._exhausted():
+                if self.patience_exhausted():
                     return
             if self.step % self.recipe.checkpoint_every == 0 or self.step == end:
                 self.save()
@@ -334,7 +364,7 @@ class Run:
     _AVERAGE_EVERY = 10
 
     def _update_average(self) -> None:
-        """Fold the current weights into the average; early on it forgets faster, so that the start fades."""
+        """Update the moving average of the weights; its decay starts low, so that old weights fade fast."""
         done = self.step - self.stage_start(self.stage_index)
         decay = min(self.recipe.average, done / (done + 20)) ** (done - self.averaged)
         self.averaged = done
@@ -343,20 +373,24 @@ class Run:
                 kept *= decay
                 kept += (1 - decay) * new
             else:
-                kept[...] = new  # a counter, as EfficientNet's first layer holds one
+                kept[...] = new  # a counter, such as in EfficientNet's first layer
 
     def evaluate(self, loss: float) -> None:
-        """Judge the averaged weights on val; remember them if they are the best so far."""
+        """Evaluate the averaged weights on val, append to the history, and keep the weights of the best AUC.
+
+        ``loss`` is the mean training loss since the last evaluation.
+        """
         from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
 
         size = self.recipe.score_size or self.stage.input_size
-        if self.judge is None or self.judge.input_shape[1] != size:
-            self.judge = build(self.recipe, size, None, self.recipe.mixed_precision)
-        _set_weights(self.judge, self.average)
-        logits = score_faces(self.judge.predict_on_batch, self.val, Preprocessing(input_size=size))
+        model = self._evaluated
+        if model is None or model.input_shape[1] != size:
+            model = self._evaluated = build(self.recipe, size, None, self.recipe.mixed_precision)
+        _set_weights(model, self.average)
+        logits = score_faces(model.predict_on_batch, self.val, Preprocessing(input_size=size))
         y = self.val.y
         p = sigmoid(logits)
-        line = {
+        line: dict[str, Any] = {
             "step": self.step,
             "input_size": self.stage.input_size,
             "train_loss": round(loss, 5),
@@ -379,10 +413,11 @@ class Run:
 
     def _write_scalars(self, values: dict[str, float]) -> None:
         if self._log is None:
-            self._log = ScalarLog(self.out / "tensorboard", self.step)
+            self._log = ScalarLog(self.out / "tensorboard")
         self._log.add(self.step, values)
 
-    def _exhausted(self) -> bool:
+    def patience_exhausted(self) -> bool:
+        """Return whether val AUC has not improved for ``recipe.patience`` evaluations."""
         if not self.recipe.patience:
             return False
         scores = [h["val_auc"] for h in self.history]
@@ -402,38 +437,41 @@ def train(
 
     Parameters
     ----------
+    recipe
+        From :meth:`Recipe.read` or :meth:`Recipe.named`.
     train_faces, val_faces
-        Models are chosen on ``val_faces``; the two must not share a person. Pictures that are not there
-        are left out, with one warning that lists them; one that turns out damaged on the way is replaced.
+        The model is selected on ``val_faces``; the two must not share a person. Missing pictures are left
+        out, with one warning that lists them; pictures that turn out to be damaged during training are
+        replaced.
     out
-        Folder for ``checkpoint.npz``, ``history.csv``, TensorBoard's ``tensorboard/`` and, with
-        self-blending, ``landmarks.npz``.
+        Folder for ``checkpoint.npz``, ``history.csv``, ``tensorboard/`` (event files, if TensorFlow is
+        installed) and, with self-blending, ``landmarks.npz``.
     resume
-        Go on from the checkpoint in ``out``; ``False`` starts anew.
+        Continue from the checkpoint in ``out``; ``False`` starts over.
     progress
         Called as ``progress(step, steps, loss)`` after each step.
 
     Raises
     ------
     ValueError
-        A checkpoint of another recipe in ``out``, no faces to train on, or val with one label alone.
+        ``out`` has a checkpoint of another recipe, there are no faces to train on, or val has only one label.
     ModelIncomplete
-        The recipe's start weights cannot be had, and it does not allow random ones in their place.
+        The recipe's initial weights are not available, and it does not allow random ones instead.
     """
     train_faces, val_faces = readable_faces(train_faces, val_faces)
     if len(np.unique(val_faces.y)) < 2:
-        raise ValueError("val needs readable faces of both labels, since models are chosen on it")
-    run = Run(recipe, train_faces, val_faces, Path(out))
+        raise ValueError("val needs readable faces of both labels, because the model is selected on it")
+    run = TrainingRun(recipe, train_faces, val_faces, Path(out))
     if not (resume and run.restore()):
-        run.enter(0, None)
+        run.start_stage(0, None)
     while True:
-        run.advance(progress)
-        if run.stage_index + 1 == len(recipe.stages) or run._exhausted():
+        run.train_stage(progress)
+        if run.stage_index + 1 == len(recipe.stages) or run.patience_exhausted():
             break
-        run.enter(run.stage_index + 1, run.average)
+        run.start_stage(run.stage_index + 1, run.average)
         run.save()
     run.save()
     final = build(recipe, recipe.final_size, None, mixed=False)
-    _set_weights(final, run.best)
-    _warn_of(run.batches.unreadable, "replaced by their neighbours")
+    _set_weights(final, run.average if run.best is None else run.best)
+    _warn_of(run.batches.unreadable, "replaced by other pairs")
     return TrainingResult(final, run.history, run.step, run.start)

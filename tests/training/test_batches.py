@@ -1,4 +1,4 @@
-"""Batches: a function of seed and step alone; pairs under one change; self-blends; what cannot be read."""
+"""Training batches: determinism, pairs under the same augmentation, self-blending, unreadable pictures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from helpers.face_points import face_points
 from PIL import Image
 
-from redeepfake_nb.datasets import landmarks as landmark_store
+from redeepfake_nb.datasets import landmarks
 from redeepfake_nb.datasets.augmentation import apply, draw
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 from redeepfake_nb.datasets.self_blending import self_blend
@@ -32,7 +32,7 @@ def test_batches_depend_on_seed_and_step_alone(faces: LabelledFaces, smoke: Reci
     np.testing.assert_array_equal(y[:, 0], [1, 1, 1, 1, 0, 0, 0, 0])
 
 
-def test_a_fake_stands_with_its_own_original_under_the_same_change(
+def test_a_fake_is_paired_with_its_original_under_the_same_augmentation(
     faces: LabelledFaces, smoke: Recipe
 ) -> None:
     part = faces.part("train")
@@ -57,9 +57,9 @@ def test_an_epoch_sees_every_pair_once(faces: LabelledFaces, smoke: Recipe) -> N
         assert len({int(fake) for fake, _ in seen}) == 8
 
 
-def test_batches_made_ahead_come_in_order(faces: LabelledFaces, smoke: Recipe) -> None:
+def test_prefetched_batches_come_in_order(faces: LabelledFaces, smoke: Recipe) -> None:
     batches = PairBatches(faces.part("train"), smoke)
-    found = list(batches.ahead(2, 9, 67))
+    found = list(batches.prefetched(2, 9, 67))
     assert [step for step, _ in found] == list(range(2, 9))
     np.testing.assert_array_equal(found[4][1][0], batches.make(6, 67)[0])
 
@@ -68,8 +68,8 @@ def test_batches_made_ahead_come_in_order(faces: LabelledFaces, smoke: Recipe) -
 
 
 @pytest.fixture
-def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
-    """Pictures whose landmarks were asked for; each gets the same ones, but none where it is black."""
+def searched(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """Images that landmarks were searched in; all get the same ones, except black images, which get none."""
     seen = []
 
     def find(image: np.ndarray, boxes: list) -> list[np.ndarray]:
@@ -77,7 +77,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
         assert boxes == [(0, 0, 64, 64)]
         return [POINTS if image.any() else POINTS * 10]
 
-    monkeypatch.setattr(landmark_store, "find_landmarks", find)
+    monkeypatch.setattr(landmarks, "find_landmarks", find)
     return seen
 
 
@@ -85,10 +85,10 @@ def reals_of(faces: LabelledFaces) -> LabelledFaces:
     return faces.take(np.flatnonzero(faces.y == 0))
 
 
-def test_self_blends_alone_need_no_fakes(
-    faces: LabelledFaces, smoke: Recipe, looked_at: list[np.ndarray]
+def test_self_blending_alone_needs_no_fakes(
+    faces: LabelledFaces, smoke: Recipe, searched: list[np.ndarray]
 ) -> None:
-    """Fake i of a batch is real i blended with itself, under real i's change."""
+    """Fake i of a batch is real face i blended with itself, under the same augmentation."""
     reals, recipe = reals_of(faces.part("train")), replace(smoke, self_blend=1.0)
     batches = PairBatches(reals, recipe)
     x, y = batches.make(3, 67)
@@ -104,20 +104,18 @@ def test_self_blends_alone_need_no_fakes(
         assert (x[i] != x[i + 4]).any()
 
 
-def test_blends_differ_each_time_and_are_the_same_again(
-    faces: LabelledFaces, smoke: Recipe, looked_at: list[np.ndarray]
-) -> None:
+def test_blends_are_deterministic(faces: LabelledFaces, smoke: Recipe, searched: list[np.ndarray]) -> None:
     reals, recipe = reals_of(faces.part("train")), replace(smoke, self_blend=1.0)
     one, same = PairBatches(reals, recipe), PairBatches(reals, recipe)
     same.make(1, 67)
     np.testing.assert_array_equal(one.make(5, 67)[0], same.make(5, 67)[0])
-    assert len(looked_at) <= 16  # landmarks of 8 faces, found once by each
+    assert len(searched) <= 16  # landmarks of 8 faces, found once by each
 
 
 def test_a_share_of_the_fakes_is_blended(
-    faces: LabelledFaces, smoke: Recipe, looked_at: list[np.ndarray]
+    faces: LabelledFaces, smoke: Recipe, searched: list[np.ndarray]
 ) -> None:
-    """The rest are the table's own; the real side stays as it is without self-blending."""
+    """The others come from the table; real faces are the same as without self-blending."""
     part = faces.part("train")
     plain, mixed = PairBatches(part, smoke), PairBatches(part, replace(smoke, self_blend=0.5))
     other = 0
@@ -129,17 +127,17 @@ def test_a_share_of_the_fakes_is_blended(
     assert plain.landmarks is not mixed.landmarks
 
 
-def test_without_self_blending_nobody_looks_for_landmarks(
-    faces: LabelledFaces, smoke: Recipe, looked_at: list[np.ndarray]
+def test_without_self_blending_no_landmarks_are_searched(
+    faces: LabelledFaces, smoke: Recipe, searched: list[np.ndarray]
 ) -> None:
     PairBatches(faces.part("train"), smoke).make(0, 67)
-    assert looked_at == []
+    assert searched == []
 
 
-def test_a_face_without_landmarks_is_left_alone(
-    smoke: Recipe, looked_at: list[np.ndarray], tmp_path: Path
+def test_a_face_without_landmarks_is_not_blended(
+    smoke: Recipe, searched: list[np.ndarray], tmp_path: Path
 ) -> None:
-    """Its own fake stays; where there is none, the next face takes its place."""
+    """Its own fake is used; if there is none, the next face replaces it."""
     rows = []
     for name, level, label in (("a", 0, "REAL"), ("b", 90, "FAKE"), ("c", 200, "REAL")):
         Image.fromarray(np.full((64, 64, 3), level, np.uint8)).save(tmp_path / f"{name}.png")
@@ -157,7 +155,7 @@ def test_a_face_without_landmarks_is_left_alone(
 # ------------------------------------------------------------------ unreadable
 
 
-def test_a_damaged_picture_gives_its_place_to_the_next_pair(
+def test_a_damaged_picture_is_replaced_by_the_next_pair(
     faces: LabelledFaces, smoke: Recipe, tmp_path: Path
 ) -> None:
     for name in faces.table["file"]:
@@ -177,7 +175,7 @@ def test_a_damaged_picture_gives_its_place_to_the_next_pair(
     assert list(damaged.unreadable) == ["3-FAKE.png"]
 
 
-def test_nothing_to_train_on(faces: LabelledFaces, smoke: Recipe, tmp_path: Path) -> None:
+def test_no_faces_to_train_on(faces: LabelledFaces, smoke: Recipe, tmp_path: Path) -> None:
     part = faces.part("train")
     with pytest.raises(ValueError, match="self_blend = 1 needs none"):
         PairBatches(reals_of(part), smoke)

@@ -1,4 +1,4 @@
-"""A written model carries its habits, its figures by kind of face and under change, and where it is from."""
+"""Exported models: metrics of the written weights, slices and robustness, model card, ensembles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 from redeepfake_nb.evaluation.assessment import assess
 from redeepfake_nb.evaluation.calibration import fit_calibration, fit_temperature
 from redeepfake_nb.evaluation.scoring import score_all
-from redeepfake_nb.training.exporter import About, join_and_export, publish
+from redeepfake_nb.training.exporter import About, calibrate_and_save, join_and_export
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +45,10 @@ def published(model: Classifier, faces: LabelledFaces, path: Path, **about) -> C
     # Publishing rounds the weights in place, and the fixture's are shared.
     copy = keras.models.clone_model(model.keras_model)
     copy.set_weights(model.keras_model.get_weights())
-    return load_model(publish(copy, card, path, about, training, *parts, resamples=30))
+    return load_model(calibrate_and_save(copy, card, path, about, training, *parts, resamples=30))
 
 
-def test_figures_are_those_of_the_written_file(
+def test_metrics_are_those_of_the_written_file(
     classifier: Classifier, faces: LabelledFaces, tmp_path: Path
 ) -> None:
     written = published(classifier, faces, tmp_path / "m.keras", licence="MIT", training_data="Noise.")
@@ -76,7 +76,8 @@ def test_figures_are_those_of_the_written_file(
     assert json.loads((tmp_path / "m.json").read_text())["licence"] == "MIT"
 
 
-def test_the_card_reads_well(classifier: Classifier, faces: LabelledFaces, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_model_card_text(classifier: Classifier, faces: LabelledFaces, tmp_path: Path) -> None:
     published(classifier, faces, tmp_path / "m.keras")
     text = (tmp_path / "m.md").read_text()
     assert "Recipe `by hand` (settings `0000000000000000`), 3 steps on 12 faces of 6 people." in text
@@ -87,7 +88,8 @@ def test_the_card_reads_well(classifier: Classifier, faces: LabelledFaces, tmp_p
     assert "nan" not in text
 
 
-def test_joined_networks_are_written_as_one(faces: LabelledFaces, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_joined_networks_are_written_as_one_model(faces: LabelledFaces, tmp_path: Path) -> None:
     parts = []
     for seed, backbone in enumerate(("EfficientNetLite0", "FaceResNet")):
         model = build_model(backbone, input_size=96)
@@ -109,8 +111,7 @@ def test_joined_networks_are_written_as_one(faces: LabelledFaces, tmp_path: Path
     assert [p["recipe"] for p in written.card.metrics["training"]["parts"]] == ["r0", "r1"]
     text = (tmp_path / "both.md").read_text()
     assert "* recipe `r0` (settings `abc`), 7 steps\n* recipe `r1`" in text
-    # The written weights are rounded, so the mean of the parts is met closely, not exactly; and each part is
-    # calibrated on val first, which changes its share.
+    # Written weights are rounded, so the mean is only approximate; each part is first calibrated on val.
     val = faces.part("val")
     shares = []
     for part in parts:

@@ -1,4 +1,4 @@
-"""Where a run starts: the function that was loaded, or random weights where that is allowed."""
+"""Initial networks: converted weights keep their function; random weights only where the recipe allows."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 
 from redeepfake_nb import Head, build_model
 from redeepfake_nb.errors import ModelIncomplete
-from redeepfake_nb.training import trainer as network_start
+from redeepfake_nb.training import trainer
 from redeepfake_nb.training.recipes import Recipe, Stage
-from redeepfake_nb.training.trainer import begin, measure_batchnorm
+from redeepfake_nb.training.trainer import initial_network, measure_batchnorm
 
 
-def test_measuring_statistics_keeps_the_function(rng: np.random.Generator) -> None:
+def test_measured_statistics_keep_the_function(rng: np.random.Generator) -> None:
     model = build_model("FaceResNet", input_size=83, weights="face_recognition")
     x = rng.uniform(0, 255, (8, 83, 83, 3)).astype(np.float32)
     before = model.predict_on_batch(x)
@@ -34,7 +34,7 @@ RECIPE = Recipe("mine", "EfficientNetB4", (Stage(67, 4, 0.1),), weights="imagene
 
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keras says so when a download fails: with a bare Exception."""
+    """Keras raises a bare Exception if a download fails."""
 
     def build(backbone: str, *, head: Head | None, input_size: int, weights: str | None) -> keras.Model:
         if weights:
@@ -42,27 +42,28 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
         image = keras.Input((input_size, input_size, 3))
         return keras.Model(image, keras.layers.Dense(1)(keras.layers.GlobalAveragePooling2D()(image)))
 
-    monkeypatch.setattr(network_start, "build_model", build)
+    monkeypatch.setattr(trainer, "build_model", build)
 
 
-def test_start_weights_that_cannot_be_had_are_an_error(offline: None) -> None:
+def test_unavailable_weights_are_an_error(offline: None) -> None:
     with pytest.raises(ModelIncomplete, match=r"URL fetch failure.*fallback_random = true"):
-        begin(RECIPE, 67)
+        initial_network(RECIPE, 67)
 
 
-def test_random_weights_take_their_place_where_the_recipe_allows(offline: None) -> None:
-    with pytest.warns(UserWarning, match=r"imagenet weights cannot be had \(URL fetch failure"):
-        model, start = begin(replace(RECIPE, fallback_random=True), 67)
-    assert start == "random, since imagenet could not be had"
+def test_fallback_to_random_weights(offline: None) -> None:
+    with pytest.warns(UserWarning, match=r"weights imagenet are not available \(URL fetch failure"):
+        model, start = initial_network(replace(RECIPE, fallback_random=True), 67)
+    assert start == "random, since imagenet was not available"
     assert model.input_shape == (None, 67, 67, 3)
 
 
-def test_a_recipe_that_makes_no_sense_is_no_case_for_random_weights() -> None:
+def test_no_fallback_for_invalid_weights() -> None:
     with pytest.raises(ValueError, match="starts from None"):
-        begin(replace(RECIPE, weights="dreams", fallback_random=True), 67)
+        initial_network(replace(RECIPE, weights="dreams", fallback_random=True), 67)
 
 
-def test_starts_are_said() -> None:
-    assert begin(replace(RECIPE, backbone="FaceResNet", weights=None), 67)[1] == "random"
+@pytest.mark.slow
+def test_start_is_described() -> None:
+    assert initial_network(replace(RECIPE, backbone="FaceResNet", weights=None), 67)[1] == "random"
     known = replace(RECIPE, backbone="FaceResNet", weights="face_recognition", fallback_random=True)
-    assert begin(known, 67)[1] == "face_recognition"
+    assert initial_network(known, 67)[1] == "face_recognition"

@@ -1,4 +1,4 @@
-"""Recipes are read as they stand, and unknown keys are errors."""
+"""Recipes: reading, unknown keys, digests, and values per stage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from redeepfake_nb.datasets.augmentation import Augmentation
-from redeepfake_nb.training.recipes import Recipe, Stage
+from redeepfake_nb.training.recipes import Recipe, Stage, choose_recipe
 
 TEXT = """
 backbone = "FaceResNet"
@@ -81,7 +81,7 @@ def test_digest_follows_the_settings(file: Path) -> None:
 
 
 def test_digest_ignores_fields_at_their_defaults(file: Path) -> None:
-    """So a field that joins later leaves the digests of old recipes, and their checkpoints, as they are."""
+    """So that adding a field does not change the digests of existing recipes and checkpoints."""
     recipe = Recipe.read(file)
     assert replace(recipe, self_blend=0.0, fallback_random=False).digest() == recipe.digest()
     assert replace(recipe, self_blend=0.5).digest() != recipe.digest()
@@ -93,20 +93,20 @@ def test_digest_ignores_fields_at_their_defaults(file: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
-def test_a_share_is_a_share(file: Path, share: float) -> None:
+def test_self_blend_must_be_a_share(file: Path, share: float) -> None:
     file.write_text(f"self_blend = {share}\n{TEXT}")
     with pytest.raises(ValueError, match=r"mine\.toml.*share from 0 to 1"):
         Recipe.read(file)
 
 
-def test_every_recipe_of_the_project_is_valid(root: Path) -> None:
+def test_shipped_recipes_are_valid(root: Path) -> None:
     recipes = sorted((root / "models" / "recipes").glob("*.toml"))
     assert {path.stem for path in recipes} >= {"compact-cpu", "efficientnetb4-224", "smoke"}
     for path in recipes:
         assert Recipe.read(path).name == path.stem
 
 
-def test_recipes_have_names() -> None:
+def test_recipes_by_name() -> None:
     assert Recipe.named("smoke").steps == 30
     assert Recipe.named("efficientnetb4-224").fallback_random
     with pytest.raises(ValueError, match=r"'best'; there are .*smoke"):
@@ -121,3 +121,14 @@ def test_a_stage_may_have_its_own_share_of_self_blends() -> None:
     assert replace(recipe, self_blend=0.5).self_blends == (0.2, 0.5)
     with pytest.raises(ValueError, match="share from 0 to 1"):
         Recipe("r", "FaceResNet", (Stage(67, 5, 1e-3, self_blend=1.5),))
+
+
+def test_a_recipe_is_chosen_by_name_by_file_or_by_the_faces(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(TEXT)
+    assert choose_recipe("smoke").name == "smoke"
+    assert choose_recipe(str(tmp_path / "mine.toml")).name == "mine"
+    assert choose_recipe(practice=True).name == "smoke"
+    assert choose_recipe().name == "efficientnetb4-224"
+    assert choose_recipe("smoke", self_blend=0.5).self_blend == 0.5
+    with pytest.raises(ValueError, match="self_blend"):
+        choose_recipe("smoke", self_blend=2)

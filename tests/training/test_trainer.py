@@ -1,4 +1,4 @@
-"""Training learns, resumes where it was killed, and keeps the function it starts from."""
+"""Training: a run learns, resumes exactly, stops early, and copes with unreadable pictures."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ import pytest
 from helpers.face_points import face_points
 
 from redeepfake_nb import Head, build_model, load_model
-from redeepfake_nb.datasets import landmarks as landmark_store
+from redeepfake_nb.datasets import landmarks
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
-from redeepfake_nb.training import trainer as network_start
-from redeepfake_nb.training import trainer as training
+from redeepfake_nb.training import trainer
 from redeepfake_nb.training.exporter import About, export, round_to_half, train_and_export
 from redeepfake_nb.training.recipes import Recipe, Stage
 from redeepfake_nb.training.trainer import train
@@ -27,13 +26,13 @@ from redeepfake_nb.training.trainer import train
 
 @pytest.fixture(scope="module")
 def brief(smoke: Recipe) -> Recipe:
-    """Two short stages, for the tests of resuming."""
+    """Two short stages, to test resuming."""
     stages = (Stage(67, 12, 1e-2, 2), Stage(83, 8, 1e-2, 1))
     return replace(smoke, name="brief", stages=stages, evaluate_every=4, checkpoint_every=3)
 
 
 def tiny_network(backbone: str, *, head: Head, input_size: int, weights: str | None) -> keras.Model:
-    """Stands in for ``build_model`` where only the run around the network is tested."""
+    """Replaces ``build_model`` where only the training run is tested."""
     image = keras.Input((input_size, input_size, 3))
     x = keras.layers.Conv2D(4, 5, 3)(keras.layers.Rescaling(1 / 127.5, -1.0)(image))
     x = keras.layers.Activation("relu")(keras.layers.BatchNormalization(name="norm_0")(x))
@@ -42,9 +41,9 @@ def tiny_network(backbone: str, *, head: Head, input_size: int, weights: str | N
 
 
 def use_tiny_network(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(network_start, "build_model", tiny_network)
-    # The average follows every step, so that it can tell one run from another within few.
-    patch.setattr(training.Run, "_AVERAGE_EVERY", 1)
+    patch.setattr(trainer, "build_model", tiny_network)
+    # Update the average at every step, so that runs differ after a few steps.
+    patch.setattr(trainer.TrainingRun, "_AVERAGE_EVERY", 1)
 
 
 @pytest.fixture
@@ -55,6 +54,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 # ------------------------------------------------------------------ run
 
 
+@pytest.mark.slow
 def test_smoke_recipe_learns_and_exports(faces: LabelledFaces, smoke: Recipe, tmp_path: Path) -> None:
     steps = []
     path = train_and_export(
@@ -85,7 +85,7 @@ def test_smoke_recipe_learns_and_exports(faces: LabelledFaces, smoke: Recipe, tm
     assert list(history["step"]) == [10, 20, 30]
     assert list(history["input_size"]) == [67, 67, 83]
     text = (tmp_path / "smoke.md").read_text()
-    assert "| auc | 1.0000 (1.0000 to 1.0000) |" in text
+    assert "| AUC | 1.0000 (1.0000 to 1.0000) |" in text
     assert "8 faces of 4 people" in text
 
 
@@ -96,8 +96,8 @@ class Killed(Exception):
 @pytest.fixture(scope="module")
 def whole(
     faces: LabelledFaces, brief: Recipe, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[training.TrainingResult, dict[str, np.ndarray]]:
-    """An unbroken run, and the checkpoint at its end."""
+) -> tuple[trainer.TrainingResult, dict[str, np.ndarray]]:
+    """An uninterrupted run, and its last checkpoint."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         use_tiny_network(patch)
@@ -109,16 +109,18 @@ def checkpoint(folder: Path) -> dict[str, np.ndarray]:
         return {name: saved[name] for name in saved.files if name != "state"}
 
 
+@pytest.mark.slow
 def test_training_moves_the_weights(whole: tuple, brief: Recipe, tiny: None) -> None:
-    """What the tests of resuming compare is not the start."""
+    """The weights compared by the tests of resuming differ from the initial ones."""
     result, arrays = whole
-    start = network_start.build(brief, 67, None, False).get_weights()
+    start = trainer.build(brief, 67, None, False).get_weights()
     assert np.abs(result.model.get_weights()[0] - start[0]).max() > 0.01
     assert np.abs(arrays["model_0"] - arrays["average_0"]).max() > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [2, 5, 8, 17], ids=["no checkpoint yet", "early", "later", "second stage"])
-def test_a_killed_run_ends_like_an_unbroken_one(
+def test_a_resumed_run_ends_like_an_uninterrupted_one(
     faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path, whole: tuple, at: int
 ) -> None:
     def kill(step: int, steps: int, loss: float) -> None:
@@ -132,17 +134,17 @@ def test_a_killed_run_ends_like_an_unbroken_one(
     resumed = train(brief, *sets, tmp_path, progress=lambda step, *_: seen.append(step))
     # Checkpoints are written every third step and at the end of the first stage, step 12.
     assert seen == list(range(at // 3 * 3 + 1, 21))
-    unbroken, arrays = whole
-    for one, other in zip(map(dict, unbroken.history), map(dict, resumed.history), strict=True):
+    uninterrupted, arrays = whole
+    for one, other in zip(map(dict, uninterrupted.history), map(dict, resumed.history), strict=True):
         assert one.pop("start") == other.pop("start") == "random"
         assert one == pytest.approx(other, abs=1e-4)
     for name, values in checkpoint(tmp_path).items():
         np.testing.assert_allclose(values, arrays[name], rtol=1e-3, atol=1e-4, err_msg=name)
-    for one, other in zip(unbroken.model.get_weights(), resumed.model.get_weights(), strict=True):
+    for one, other in zip(uninterrupted.model.get_weights(), resumed.model.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
-def test_a_finished_run_is_not_run_again(
+def test_a_finished_run_takes_no_further_step(
     faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path
 ) -> None:
     def never(*_: object) -> None:
@@ -157,7 +159,7 @@ def test_a_finished_run_is_not_run_again(
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_checkpoint_of_another_recipe_is_refused(
+def test_a_checkpoint_of_another_recipe_is_rejected(
     faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path
 ) -> None:
     sets = faces.part("train"), faces.part("val")
@@ -168,8 +170,8 @@ def test_a_checkpoint_of_another_recipe_is_refused(
     assert train(replace(short, seed=9), *sets, tmp_path, resume=False).step == 2
 
 
-def test_patience_ends_a_run(faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path) -> None:
-    """Two evaluations that are no better than the first end it: at the latest where AUC is 1."""
+def test_early_stopping(faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path) -> None:
+    """Two evaluations without a better AUC end the run, at the latest once AUC is 1."""
     recipe = replace(
         brief, stages=(Stage(67, 200, 1e-2, 1),), evaluate_every=2, patience=2, checkpoint_every=100
     )
@@ -183,28 +185,28 @@ def test_patience_ends_a_run(faces: LabelledFaces, brief: Recipe, tiny: None, tm
 def test_the_average_does_not_share_memory_with_the_model(
     faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path
 ) -> None:
-    run = training.Run(brief, faces.part("train"), faces.part("val"), tmp_path)
-    run.enter(0, None)
+    run = trainer.TrainingRun(brief, faces.part("train"), faces.part("val"), tmp_path)
+    run.start_stage(0, None)
     for kept in run.average:
         kept += 1
     for kept, live in zip(run.average, run.model.get_weights(), strict=True):
         np.testing.assert_allclose(kept - 1, live, atol=1e-5)
 
 
-def test_a_stage_shorter_than_the_averaging_still_moves_the_average(
+def test_the_average_moves_in_stages_shorter_than_its_interval(
     faces: LabelledFaces, brief: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(network_start, "build_model", tiny_network)
+    monkeypatch.setattr(trainer, "build_model", tiny_network)
     short = replace(brief, stages=(Stage(67, 3, 1e-2, 1),), evaluate_every=100)
     result = train(short, faces.part("train"), faces.part("val"), tmp_path)
-    start = network_start.build(short, 67, None, False).get_weights()
+    start = trainer.build(short, 67, None, False).get_weights()
     assert np.abs(result.model.get_weights()[0] - start[0]).max() > 1e-3
 
 
 def test_the_average_by_hand(faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path) -> None:
-    """After 5 steps of which it saw none: (5 / 25)**5 of what it was, the rest of what the model is."""
-    run = training.Run(brief, faces.part("train"), faces.part("val"), tmp_path)
-    run.enter(0, None)
+    """After 5 steps without an update: (5 / 25)**5 of the old average, the rest of the current weights."""
+    run = trainer.TrainingRun(brief, faces.part("train"), faces.part("val"), tmp_path)
+    run.start_stage(0, None)
     live = run.model.get_weights()
     run.step, run.average = 5, [np.zeros_like(w) for w in live] + [np.array([3], np.int64)]
     run.model.get_weights = lambda: [*live, np.array([7], np.int64)]
@@ -216,7 +218,7 @@ def test_the_average_by_hand(faces: LabelledFaces, brief: Recipe, tiny: None, tm
 
 
 def broken(faces: LabelledFaces, folder: Path, files: dict[str, bytes | None]) -> LabelledFaces:
-    """A copy of the set in which these files have this content, or are not there."""
+    """A copy of the data set in which these files have the given content, or are missing."""
     for name in faces.table["file"]:
         (folder / name).write_bytes((faces.root / name).read_bytes())
     for name, content in files.items():
@@ -224,10 +226,10 @@ def broken(faces: LabelledFaces, folder: Path, files: dict[str, bytes | None]) -
     return LabelledFaces(faces.table, folder)
 
 
-def test_pictures_that_cannot_be_read_end_no_run(
+def test_unreadable_pictures_do_not_stop_a_run(
     faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path
 ) -> None:
-    """Absent ones and those of val are left out before, with one warning; one that is damaged is replaced."""
+    """Missing ones and those of val are left out with one warning; damaged training pictures are replaced."""
     folder = tmp_path / "faces"
     folder.mkdir()
     bad = broken(faces, folder, {"0-REAL.png": None, "1-FAKE.png": b"no picture", "9-REAL.png": b"x"})
@@ -237,7 +239,7 @@ def test_pictures_that_cannot_be_read_end_no_run(
     left_out, replaced = (str(w.message) for w in warned if w.category is UserWarning)
     assert left_out.startswith("2 pictures were left out: 0-REAL.png (")
     assert "9-REAL.png (" in left_out
-    assert replaced.startswith("1 pictures were replaced by their neighbours: 1-FAKE.png (")
+    assert replaced.startswith("1 pictures were replaced by other pairs: 1-FAKE.png (")
 
 
 def test_val_needs_both_labels(faces: LabelledFaces, brief: Recipe, tmp_path: Path) -> None:
@@ -246,11 +248,11 @@ def test_val_needs_both_labels(faces: LabelledFaces, brief: Recipe, tmp_path: Pa
         train(brief, faces.part("train"), val.take(np.flatnonzero(val.y)), tmp_path)
 
 
-def test_self_blending_trains_without_fakes_and_keeps_its_landmarks(
+def test_self_blending_trains_without_fakes_and_saves_landmarks(
     faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = face_points((32, 32), 26)
-    monkeypatch.setattr(landmark_store, "find_landmarks", lambda image, boxes: [found for _ in boxes])
+    monkeypatch.setattr(landmarks, "find_landmarks", lambda image, boxes: [found for _ in boxes])
     recipe = replace(brief, stages=(Stage(67, 4, 1e-2, 1),), self_blend=1.0)
     part = faces.part("train")
     reals = part.take(np.flatnonzero(part.y == 0))
@@ -306,7 +308,7 @@ def test_the_jax_backend_trains_where_there_is_no_tensorflow(
     ("backbone", "convolution", "normalisation"),
     [("FaceResNet", "conv_0", "norm_0"), ("MobileNetV2", "Conv1", "bn_Conv1")],
 )
-def test_rounding_halves_precision_but_spares_normalisations(
+def test_rounding_to_half_precision_excludes_normalisation(
     backbone: str, convolution: str, normalisation: str
 ) -> None:
     model = build_model(backbone, input_size=67, head=Head(()))
@@ -322,10 +324,10 @@ def test_export_needs_both_splits(faces: LabelledFaces, smoke: Recipe, tmp_path:
         train_and_export(smoke, faces.part("train"), tmp_path)
 
 
-def test_export_describes_what_it_is_told(faces: LabelledFaces, brief: Recipe, tmp_path: Path) -> None:
+def test_export_writes_the_facts_about_the_model(faces: LabelledFaces, brief: Recipe, tmp_path: Path) -> None:
     size = brief.stages[-1].input_size
     model = tiny_network("any", head=Head(()), input_size=size, weights=None)
-    result = training.TrainingResult(model, [], 0)
+    result = trainer.TrainingResult(model, [], 0)
     path = export(
         result,
         brief,
