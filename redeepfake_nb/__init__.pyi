@@ -42,8 +42,8 @@ from .evaluation.assessment import assess as assess
 from .evaluation.assessment import compare as compare
 from .evaluation.metrics import Metrics as Metrics
 from .evaluation.metrics import evaluate as evaluate
-from .evaluation.perturbation import StressTest as StressTest
-from .evaluation.perturbation import stress_test as stress_test
+from .evaluation.stress_curves import StressTest as StressTest
+from .evaluation.stress_curves import stress_test as stress_test
 from .explanation.fidelity import Faithfulness as Faithfulness
 from .explanation.fidelity import faithfulness as faithfulness
 from .explanation.heatmaps import Explanation as Explanation
@@ -76,3 +76,5 @@ from .scanning.records import FileResult as FileResult
 from .scanning.result import ScanResult as ScanResult
 from .scanning.result import open_scan as open_scan
 from .scanning.scheduler import scan as scan
+
+__version__: str

@@ -1,7 +1,7 @@
-"""One picture or video becomes one report: faces, scores, heatmaps, and a verdict with its reasons.
+"""Analyses an image or a video and reports faces, scores, heatmaps, and a verdict with its reasons.
 
-The rules of the verdict are in :mod:`~redeepfake_nb.analysis.verdict`, how frame scores become one score in
-:mod:`~redeepfake_nb.analysis.aggregation`.
+The rules of the verdict are in :mod:`~redeepfake_nb.analysis.verdict`, the strategies that combine the scores
+of frames in :mod:`~redeepfake_nb.analysis.aggregation`.
 """
 
 import lazy_loader

@@ -1,6 +1,6 @@
-"""Labelled scores become metrics with intervals, thresholds, calibration, and robustness under change.
+"""Evaluates classifiers on labelled faces: metrics with intervals, calibration, thresholds, robustness.
 
-Intervals resample whole persons, since a model's mistakes come by person.
+Intervals resample whole persons, because a model's errors are correlated within a person.
 """
 
 import lazy_loader

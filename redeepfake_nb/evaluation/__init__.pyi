@@ -6,10 +6,11 @@ from .calibration import OperatingPoint as OperatingPoint
 from .calibration import fit_calibration as fit_calibration
 from .calibration import fit_temperature as fit_temperature
 from .calibration import threshold_at as threshold_at
+from .kinds import measure_kinds as measure_kinds
 from .metrics import Metric as Metric
 from .metrics import Metrics as Metrics
 from .metrics import evaluate as evaluate
-from .perturbation import StressTest as StressTest
-from .perturbation import Sweep as Sweep
-from .perturbation import robustness as robustness
-from .perturbation import stress_test as stress_test
+from .robustness_sweep import Sweep as Sweep
+from .robustness_sweep import robustness as robustness
+from .stress_curves import StressTest as StressTest
+from .stress_curves import stress_test as stress_test

@@ -1,4 +1,4 @@
-"""A model judged on labelled faces: figures before and after calibration, by kind of face, and its errors."""
+"""Evaluates classifiers on labelled faces: metrics before and after calibration, by slice, and errors."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ..utils.numeric import check_threshold, probability
 from .calibration import OperatingPoint, fit_temperature, threshold_at
 from .metrics import Metric, Metrics, bootstrap, evaluate
 from .scoring import group_column, sample, score_all
-from .slices import FIGURES, auc_of, columns_of, fast_figures, plain_rows, slice_table
+from .slices import SLICE_METRICS, auc_of, interval_columns, metric_functions, plain_rows, slice_table
 
 
 @dataclass(frozen=True, eq=False)
 class Assessment:
-    """What :func:`assess` found out. All vectors run along the rows of ``faces.table``.
+    """The result of :func:`assess`. Vectors are aligned with the rows of ``faces.table``.
 
     Parameters
     ----------
@@ -36,24 +36,24 @@ class Assessment:
     brightness, sharpness
         (N,) float64 of the stored crops, in grey levels and squared grey levels.
     temperature
-        The classifier's own, or None where it was never calibrated.
-    temperature_here
-        The one that would suit these very faces best.
+        The classifier's own, or ``None`` where it was never calibrated.
+    fitted_temperature
+        The temperature that minimises the log loss on these faces.
     threshold
-        Cut on the calibrated P(fake).
-    chosen
-        What the threshold does, where it was chosen on these faces, else None.
-    false_alarm
-        The rate it was chosen at, else None.
+        Threshold on the calibrated P(fake).
+    operating_point
+        The threshold with its rates, where it was chosen on these faces, else ``None``.
+    target_false_positive_rate
+        The rate it was chosen for, else ``None``.
     group
-        Column that intervals were resampled by, or None where each face counted as its own.
+        Column of the groups that intervals resample, or ``None`` where each face is its own group.
     uncalibrated, metrics
-        Figures of ``sigmoid(logits)`` and of ``sigmoid(logits / temperature)``. Both call the same faces
-        fake, so only the figures of calibration differ.
+        Metrics of ``sigmoid(logits)`` and of ``sigmoid(logits / temperature)``. Both predict the same labels,
+        so only the metrics of calibration differ.
     slices
-        One row per kind of face; see :func:`slice_table`.
+        One row per slice of the faces; see :func:`slice_table`.
     unreadable
-        Columns ``file, error, cause``: pictures that could not be read, and so are in no figure.
+        Columns ``file, error, cause``: images that could not be read, which no metric includes.
     """
 
     faces: LabelledFaces
@@ -63,10 +63,10 @@ class Assessment:
     brightness: np.ndarray
     sharpness: np.ndarray
     temperature: float | None
-    temperature_here: float
+    fitted_temperature: float
     threshold: float
-    chosen: OperatingPoint | None
-    false_alarm: float | None
+    operating_point: OperatingPoint | None
+    target_false_positive_rate: float | None
     group: str | None
     uncalibrated: Metrics
     metrics: Metrics
@@ -83,54 +83,54 @@ class Assessment:
 
     @property
     def groups(self) -> np.ndarray | None:
-        """(N,) who is on the picture, as far as the table knows."""
+        """(N,) group of each face, or ``None``."""
         return None if self.group is None else self.faces.table[self.group].to_numpy()
 
     @property
     def probabilities(self) -> np.ndarray:
-        """(N,) float64 P(fake), with the classifier's own temperature."""
+        """(N,) float64 P(fake), calibrated with the classifier's own temperature."""
         return probability(self.logits, self.temperature)
 
     @property
-    def called_fake(self) -> np.ndarray:
+    def predicted_fake(self) -> np.ndarray:
         """(N,) bool: P(fake) reaches the threshold."""
         return self.probabilities >= self.threshold
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per face: the table's columns, and what was measured."""
-        called = np.where(self.called_fake, "FAKE", "REAL")
+        """Return one row per face: the table's columns, scores and predicted labels."""
+        predicted = np.where(self.predicted_fake, "FAKE", "REAL")
         return self.faces.table.assign(
             brightness=self.brightness,
             sharpness=self.sharpness,
             logit=self.logits.astype(np.float64),
             probability_uncalibrated=probability(self.logits, None),
             probability=self.probabilities,
-            called=called,
-            correct=called == self.faces.table["label"],
+            predicted=predicted,
+            correct=predicted == self.faces.table["label"],
         )
 
     def worst(self, count: int | None = None) -> pd.DataFrame:
-        """Faces that were called wrongly, the surest mistake first; ``wrong_by`` is P(the wrong label)."""
+        """Return the misclassified faces, most confident first; ``wrong_by`` is P(predicted label)."""
         frame = self.to_frame()
         frame["wrong_by"] = np.where(self.y == 1, 1 - self.probabilities, self.probabilities)
         wrong = frame[~frame["correct"]].sort_values("wrong_by", ascending=False, kind="stable")
         return wrong.drop(columns="correct").head(len(wrong) if count is None else count)
 
     def confusion(self) -> pd.DataFrame:
-        """Faces by truth (rows) and call (columns)."""
+        """Return the number of faces by true (rows) and predicted (columns) label."""
         from sklearn.metrics import confusion_matrix
 
         labels = ["REAL", "FAKE"]
-        counts = confusion_matrix(self.y, self.called_fake.astype(int), labels=[0, 1])
-        return pd.DataFrame(counts, pd.Index(labels, name="truth"), pd.Index(labels, name="called"))
+        counts = confusion_matrix(self.y, self.predicted_fake.astype(int), labels=[0, 1])
+        return pd.DataFrame(counts, pd.Index(labels, name="truth"), pd.Index(labels, name="predicted"))
 
     def classification_report(self) -> pd.DataFrame:
-        """Precision, recall, F1 and number of faces for each label, as scikit-learn reports them."""
+        """Return precision, recall, F1 and number of faces for each label, as scikit-learn reports them."""
         from sklearn.metrics import classification_report
 
         report = classification_report(
             self.y,
-            self.called_fake.astype(int),
+            self.predicted_fake.astype(int),
             labels=[0, 1],
             target_names=["REAL", "FAKE"],
             output_dict=True,
@@ -142,8 +142,8 @@ class Assessment:
         return table.astype({"faces": int})
 
     def metrics_frame(self) -> pd.DataFrame:
-        """One row per figure: value and interval, and its value before calibration."""
-        figures = self.metrics.values  # noqa: PD011  (a dict of ours, no table)
+        """Return one row per metric: value, interval, and value before calibration."""
+        metrics = self.metrics.values  # noqa: PD011  (a dict, not a DataFrame)
         return pd.DataFrame(
             {
                 name: {
@@ -152,12 +152,12 @@ class Assessment:
                     "high": metric.high,
                     "before_calibration": self.uncalibrated[name].value,
                 }
-                for name, metric in figures.items()
+                for name, metric in metrics.items()
             }
         ).T.rename_axis("metric")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON, without the rows of single faces."""
+        """Return plain JSON values, without single faces."""
         return {
             "model": {"name": self.name, "sha256": self.sha256, "temperature": self.temperature},
             "faces": {
@@ -169,14 +169,14 @@ class Assessment:
             "intervals_resample": self.group or "single faces",
             "threshold": {
                 "value": self.threshold,
-                "chosen_on_these_faces": self.chosen is not None,
-                "asked_false_alarm_rate": self.false_alarm,
-                "false_alarm_rate": float(self.called_fake[self.y == 0].mean()),
-                "hit_rate": float(self.called_fake[self.y == 1].mean()),
+                "chosen_on_these_faces": self.operating_point is not None,
+                "target_false_positive_rate": self.target_false_positive_rate,
+                "false_positive_rate": float(self.predicted_fake[self.y == 0].mean()),
+                "true_positive_rate": float(self.predicted_fake[self.y == 1].mean()),
             },
             "calibrated": self.metrics.to_dict(),
             "uncalibrated": self.uncalibrated.to_dict(),
-            "temperature_best_here": round(self.temperature_here, 4),
+            "fitted_temperature": round(self.fitted_temperature, 4),
             "slices": plain_rows(self.slices),
             "unreadable": plain_rows(self.unreadable),
         }
@@ -187,28 +187,29 @@ def assess(
     faces: LabelledFaces,
     *,
     threshold: float | None = None,
-    false_alarm: float | None = None,
+    false_positive_rate: float | None = None,
     limit: int | None = None,
     resamples: int = 1000,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Assessment:
-    """Judge a classifier on labelled faces.
+    """Evaluate a classifier on labelled faces.
 
     Parameters
     ----------
     classifier
         Scored with its own preprocessing and calibrated with its own temperature.
     faces
-        People that the model has not seen in training, or the figures flatter.
+        Of people that the model has not seen in training, or the metrics are too optimistic.
     threshold
-        Cut on the calibrated P(fake); None means the classifier's own.
-    false_alarm
-        Choose the threshold on these faces instead: the one with the most hits at which at most this share
-        of reals is called fake. Figures at a threshold chosen on the same faces flatter a little.
+        Threshold on the calibrated P(fake), above 0 and below 1. Default: the classifier's own.
+    false_positive_rate
+        Choose the threshold on these faces instead: the one with the highest true positive rate at which at
+        most this share of real faces is predicted fake. Metrics at a threshold chosen on the same faces are
+        slightly optimistic.
     limit
-        Judge a sample of at most this many faces; see :func:`sample`. It holds as many fakes as reals,
-        which moves accuracy, precision and calibration where the whole set does not.
+        Evaluate a sample of at most this many faces; see :func:`sample`. It is balanced, which changes
+        accuracy, precision and calibration where the whole set is not.
     resamples
         Bootstrap samples for the intervals, which resample people (column ``identity``), else videos
         (``original``), else single faces; 0 for none.
@@ -220,25 +221,25 @@ def assess(
     Raises
     ------
     ValueError
-        Both ``threshold`` and ``false_alarm``, a value out of range, or faces of one label alone.
+        Both ``threshold`` and ``false_positive_rate``, a value out of range, or faces of one label alone.
     UnsuitableModel
         A score is not finite.
     """
-    if threshold is not None and false_alarm is not None:
-        raise ValueError("give a threshold or a false-alarm rate, not both")
+    if threshold is not None and false_positive_rate is not None:
+        raise ValueError("give a threshold or a false positive rate, not both")
     if threshold is not None:
         check_threshold(threshold)
     faces = sample(faces, limit, seed)
     scores = score_all([classifier], faces, progress)
     faces, logits = scores.faces, scores.logits[0]
     y, p = faces.y, probability(logits, classifier.temperature)
-    chosen = None if false_alarm is None else threshold_at(y, p, false_alarm)
-    cut = classifier.threshold if threshold is None else threshold
-    cut = float(cut if chosen is None else chosen.threshold)
+    point = None if false_positive_rate is None else threshold_at(y, p, false_positive_rate)
+    if threshold is None:
+        threshold = classifier.threshold if point is None else point.threshold
     group = group_column(faces)
     options: dict[str, Any] = {
         "groups": None if group is None else faces.table[group].to_numpy(),
-        "threshold": cut,
+        "threshold": threshold,
         "resamples": resamples,
         "seed": seed,
     }
@@ -246,9 +247,9 @@ def assess(
     raw = metrics
     if classifier.temperature is not None:
         before = probability(logits, None)
-        # A temperature changes no ranking. The threshold moves with the scores, so it changes no call either.
-        called = before[p >= cut]
-        moved = called.min() if len(called) else np.nextafter(before.max(), np.inf)
+        # A temperature changes no ranking. The threshold moves with the scores, so predictions stay the same.
+        positives = before[p >= threshold]
+        moved = positives.min() if len(positives) else np.nextafter(before.max(), np.inf)
         raw = evaluate(y, before, **{**options, "threshold": float(moved), "resamples": 0})
     width = faces.table.get("original_width")
     features = {} if width is None else {"native width": pd.to_numeric(width).to_numpy(np.float64)}
@@ -261,10 +262,10 @@ def assess(
         brightness=scores.brightness,
         sharpness=scores.sharpness,
         temperature=classifier.temperature,
-        temperature_here=fit_temperature(y, logits),
-        threshold=cut,
-        chosen=chosen,
-        false_alarm=false_alarm,
+        fitted_temperature=fit_temperature(y, logits),
+        threshold=float(threshold),
+        operating_point=point,
+        target_false_positive_rate=false_positive_rate,
         group=group,
         uncalibrated=raw,
         metrics=metrics,
@@ -274,15 +275,15 @@ def assess(
 
 
 def with_counterpart(classifier: Classifier, path: str | os.PathLike = "") -> dict[str, Classifier]:
-    """Put a classifier beside another one for :func:`compare`: name -> classifier.
+    """Pair a classifier with another one for :func:`compare`: name -> classifier.
 
     Parameters
     ----------
     classifier
         The first one, called ``"this model"``.
     path
-        Model file of the second one. Empty: the first one again, fed with red and blue swapped, which shows
-        what a wrong colour order costs.
+        Model file of the second one. Empty: the first one with red and blue swapped in its input, which shows
+        the effect of a wrong colour order.
 
     Raises
     ------
@@ -290,12 +291,12 @@ def with_counterpart(classifier: Classifier, path: str | os.PathLike = "") -> di
         The second model cannot be loaded.
     """
     if path:
-        return {"this model": classifier, os.fspath(path): load_model(path)}
+        return {"this model": classifier, os.fspath(path): load_model(os.fspath(path))}
     own = classifier.preprocessing
     swapped = replace(own, color_order="RGB" if own.color_order == "BGR" else "BGR")
     # The network at hand has one logit that means fake, whatever the model file had.
     card = replace(classifier.card, preprocessing=swapped, output="logit", positive_class="fake")
-    return {"this model": classifier, "colours swapped": Classifier(classifier.keras_model, card)}
+    return {"this model": classifier, "colours swapped": classifier.with_card(card)}
 
 
 def compare(
@@ -307,23 +308,24 @@ def compare(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Several classifiers on the very same faces, side by side.
+    """Compare classifiers on the same faces.
 
-    Each is calibrated with its own temperature and judged at its own threshold. ``auc_difference`` is the AUC
-    minus that of the first, with an interval over samples that both models share: of two models whose own
-    intervals overlap widely, one may still be better on nearly every sample of people.
+    Each is calibrated with its own temperature and evaluated at its own threshold. ``auc_difference`` is the
+    AUC minus that of the first, with a paired bootstrap interval: of two models whose own intervals overlap
+    widely, one may still be better on nearly every sample of people.
 
     Parameters
     ----------
     classifiers
-        Name -> classifier; the first is the one that others are compared with.
+        Name -> classifier; the others are compared with the first.
     faces, limit, resamples, seed, progress
         As for :func:`assess`.
 
     Returns
     -------
     pandas.DataFrame
-        One row per name. Beside ``auc``, ``accuracy`` and ``log_loss`` stand ``_low`` and ``_high``.
+        One row per name; the intervals of ``auc``, ``accuracy`` and ``log_loss`` are in columns ``_low`` and
+        ``_high``.
 
     Raises
     ------
@@ -337,7 +339,7 @@ def compare(
     y, group = faces.y, group_column(faces)
     functions: dict[str, Callable[[np.ndarray], float]] = {}
     rows: dict[str, dict[str, Any]] = {}
-    options = {"groups": None if group is None else faces.table[group].to_numpy(), "seed": seed}
+    groups = None if group is None else faces.table[group].to_numpy()
     first = None
     for (name, classifier), logits in zip(classifiers.items(), scores.logits, strict=True):
         p = probability(logits, classifier.temperature)
@@ -348,20 +350,20 @@ def compare(
             "temperature": classifier.temperature,
         }
         rows[name] |= {key: point[key].value for key in ("average_precision", "eer", "brier", "ece")}
-        for key, function in fast_figures(y, p, classifier.threshold).items():
+        for key, function in metric_functions(y, p, classifier.threshold).items():
             functions[f"{name}\0{key}"] = function
         if first is None:
             first = p
         else:
             functions[f"{name}\0auc_difference"] = _difference(y, p, first)
-    for key, metric in bootstrap(functions, y, resamples=resamples, **options).items():
-        name, _, figure = key.rpartition("\0")
-        rows[name] |= columns_of(figure, metric)
+    for key, metric in bootstrap(functions, y, groups=groups, resamples=resamples, seed=seed).items():
+        name, _, metric_name = key.rpartition("\0")
+        rows[name] |= interval_columns(metric_name, metric)
     table = pd.DataFrame(rows).T.rename_axis("model")
     order = [
         column
-        for figure in (*FIGURES, "auc_difference")
-        for column in columns_of(figure, Metric(0, 0, 0))
+        for metric_name in (*SLICE_METRICS, "auc_difference")
+        for column in interval_columns(metric_name, Metric(0, 0, 0))
         if column in table
     ]
     rest = [column for column in table.columns if column not in order]

@@ -1,4 +1,4 @@
-"""Thresholds and calibration: from logits of labelled faces to a temperature, a shift and a threshold."""
+"""Calibration: fits temperature and shift to the logits of labelled faces, and chooses thresholds."""
 
 from __future__ import annotations
 
@@ -9,37 +9,41 @@ import numpy as np
 
 
 class OperatingPoint(NamedTuple):
-    """A threshold and what it does: shares of reals and of fakes that score at or above it, 0..1."""
+    """A threshold, and the shares of real and of fake faces that score at or above it, 0..1."""
 
     threshold: float
-    false_alarm_rate: float
-    hit_rate: float
+    false_positive_rate: float
+    true_positive_rate: float
 
 
 def threshold_at(
     y_true: Sequence[int] | np.ndarray,
     y_score: Sequence[float] | np.ndarray,
-    false_alarm_rate: float,
+    false_positive_rate: float,
 ) -> OperatingPoint:
-    """The threshold with the most hits among those that at most this share of reals reach.
+    """Choose the threshold with the highest true positive rate at a limited false positive rate.
 
-    It is the lowest score that occurs above the highest real that must stay below; where no score is higher
-    than that real, it is the next number above it, and the hit rate is 0. Reals with equal scores are
-    called together, so ties may leave the rate below what is allowed, never above it.
+    It is the lowest observed score above the highest real score that must stay below the threshold; where no
+    score is higher than that one, it is the next floating-point number above it, and the true positive rate
+    is 0. With tied real scores the false positive rate may be lower than asked for, never higher.
 
     Parameters
     ----------
     y_true
-        (N,) 0 or 1, 1 is fake, both present. A threshold is best chosen on faces that are not judged with it.
+        (N,) 0 or 1, 1 is fake, both present. A threshold is best chosen on other faces than it is tested on.
     y_score
-        (N,) finite, higher is more fake; a score at the threshold counts as fake.
-    false_alarm_rate
-        Share of reals, 0..1.
+        (N,) finite, higher means fake; a score at the threshold is predicted fake.
+    false_positive_rate
+        Largest share of real faces that may be predicted fake, 0..1.
+
+    Returns
+    -------
+    OperatingPoint
 
     Raises
     ------
     ValueError
-        Lengths differ, one label alone or other ones, scores not finite, or a rate outside 0..1.
+        Lengths differ, labels other than 0 and 1, one label, scores not finite, or a rate outside 0..1.
     """
     y, score = np.asarray(y_true), np.asarray(y_score, np.float64)
     if y.shape != score.shape or y.ndim != 1:
@@ -48,11 +52,11 @@ def threshold_at(
         raise ValueError("labels must be 0 (real) and 1 (fake), with both present")
     if not np.isfinite(score).all():
         raise ValueError("scores must be finite")
-    if not 0 <= false_alarm_rate <= 1:
-        raise ValueError(f"a false-alarm rate lies between 0 and 1, not {false_alarm_rate}")
+    if not 0 <= false_positive_rate <= 1:
+        raise ValueError(f"false_positive_rate must lie between 0 and 1, not {false_positive_rate}")
     real, fake = np.sort(score[y == 0]), score[y == 1]
-    # The small number keeps a rate such as 0.29 of 100 from being read as 28.999... faces.
-    allowed = int(np.floor(false_alarm_rate * len(real) + 1e-9))
+    # The small number keeps 0.29 * 100 = 28.999... from being rounded down to 28 faces.
+    allowed = int(np.floor(false_positive_rate * len(real) + 1e-9))
     if allowed >= len(real):
         threshold = score.min()
     else:
@@ -64,16 +68,21 @@ def threshold_at(
 
 
 def fit_temperature(y_true: np.ndarray, logits: np.ndarray) -> float:
-    """The temperature that minimises the log loss of ``sigmoid(logits / temperature)``.
+    """Fit the temperature that minimises the log loss of ``sigmoid(logits / temperature)``.
 
     Guo et al. 2017, "On Calibration of Modern Neural Networks". It does not change any ranking.
 
     Parameters
     ----------
     y_true
-        (N,) 0 or 1, 1 is fake; of faces that training has not seen.
+        (N,) 0 or 1, 1 is fake; of faces that were not trained on.
     logits
         (N,) uncalibrated.
+
+    Returns
+    -------
+    float
+        0.05 to 20.
     """
     from scipy.optimize import minimize_scalar
 
@@ -88,15 +97,15 @@ def fit_temperature(y_true: np.ndarray, logits: np.ndarray) -> float:
 
 
 def fit_calibration(y_true: np.ndarray, logits: np.ndarray) -> tuple[float, float]:
-    """Temperature and shift that minimise the log loss of ``sigmoid((logits + shift) / temperature)``.
+    """Fit temperature and shift, which minimise the log loss of ``sigmoid((logits + shift) / temperature)``.
 
-    Platt 1999, "Probabilistic Outputs for Support Vector Machines". The shift answers a model that leans to
-    one label on people it has not seen, which no temperature can. Neither changes any ranking.
+    Platt 1999, "Probabilistic Outputs for Support Vector Machines". The shift corrects a model that is biased
+    to one label on people it has not seen, which no temperature can. Neither changes any ranking.
 
     Parameters
     ----------
     y_true
-        (N,) 0 or 1, 1 is fake; of faces that training has not seen, as many of each as is to be expected.
+        (N,) 0 or 1, 1 is fake; of faces that were not trained on, with the shares of labels to be expected.
     logits
         (N,) uncalibrated.
 

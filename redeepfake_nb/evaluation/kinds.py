@@ -1,7 +1,8 @@
-"""How well scores separate each kind of fakes, generator by generator, from real faces.
+"""Measures the AUC of each kind of fakes, generator by generator, against real faces.
 
-One AUC over a mixed set hides what a model cannot see: a set with many face swaps and few generated portraits
-looks fine for a model that calls every generated portrait real. Here each generator's fakes are judged alone.
+One AUC over a mixed set hides what a model cannot detect: with many face swaps and few generated portraits it
+looks fine for a model that predicts every generated portrait real. Here each generator's fakes are measured
+alone.
 """
 
 from __future__ import annotations
@@ -43,9 +44,9 @@ def measure_kinds(
     groups
         (N,) whose face it is. Intervals resample whole groups, as in :func:`redeepfake_nb.evaluate`.
     against
-        Where the real faces come from, for the results' own record.
+        Where the real faces come from, for the record in the results.
     trained_on
-        Generators of which other fakes were among the model's training data.
+        Generators whose fakes, other than these, were in the model's training data.
     resamples
         Bootstrap samples for the 95 % intervals; at least 1.
 
@@ -97,7 +98,7 @@ def measure_kinds(
 
 
 def _auc_of(y: np.ndarray, score: np.ndarray) -> Callable[[np.ndarray], float]:
-    """The AUC as a function of the rows that a bootstrap sample holds."""
+    """Return the AUC as a function of the rows of a bootstrap sample."""
     from sklearn.metrics import roc_auc_score
 
     return lambda rows: float(roc_auc_score(y[rows], score[rows]))

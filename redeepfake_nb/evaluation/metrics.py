@@ -1,4 +1,4 @@
-"""How good scores are, with intervals that know that faces of one person are not independent."""
+"""Metrics of scores against labels, with bootstrap intervals that resample whole persons."""
 
 from __future__ import annotations
 
@@ -10,10 +10,29 @@ import numpy as np
 
 from ..utils.numeric import plain
 
+# Every metric of :func:`evaluate` in words, in the order of tables.
+METRIC_WORDS = {
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "eer": "equal error rate (EER)",
+    "accuracy": "accuracy at the threshold",
+    "balanced_accuracy": "balanced accuracy at the threshold",
+    "precision": "precision: share of true fakes among predicted fakes",
+    "recall": "recall: share of fakes predicted fake",
+    "f1": "F1: harmonic mean of precision and recall",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "ece": "calibration error (ECE)",
+}
+# Those that depend on calibration.
+CALIBRATION_METRICS = ("log_loss", "brier", "ece")
+# Those that a short table shows.
+MAIN_METRICS = ("auc", "accuracy", "precision", "recall", "log_loss", "ece")
+
 
 @dataclass(frozen=True)
 class Metric:
-    """A value and its bootstrap interval; ``low`` and ``high`` are NaN where none was asked for."""
+    """A value and its 95 % bootstrap interval; ``low`` and ``high`` are NaN where none was asked for."""
 
     value: float
     low: float
@@ -27,10 +46,24 @@ class Metric:
 
 @dataclass(frozen=True)
 class Metrics:
-    """What :func:`evaluate` measures, as ``metrics["auc"].value``.
+    """The result of :func:`evaluate`: ``metrics["auc"].value``; names as in :data:`METRIC_WORDS`.
 
-    ``accuracy``, ``balanced_accuracy``, ``precision``, ``recall`` and ``f1`` hold at ``threshold``; ``auc``,
-    ``average_precision`` and ``eer`` need none; ``log_loss``, ``brier`` and ``ece`` judge the probabilities.
+    ``accuracy``, ``balanced_accuracy``, ``precision``, ``recall`` and ``f1`` depend on ``threshold``;
+    ``auc``, ``average_precision`` and ``eer`` on the ranking alone; ``log_loss``, ``brier`` and ``ece``
+    measure the probabilities.
+
+    Parameters
+    ----------
+    values
+        Name -> metric.
+    threshold
+        Threshold on P(fake).
+    count
+        Number of faces.
+    groups
+        Number of groups that intervals resample.
+    resamples
+        Number of bootstrap samples asked for.
     """
 
     values: dict[str, Metric]
@@ -43,7 +76,7 @@ class Metrics:
         return self.values[name]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON: each metric as ``{"value", "low", "high"}``, rounded to five places."""
+        """Return plain JSON values: each metric as ``{"value", "low", "high"}``, rounded to five decimals."""
         return {
             "threshold": self.threshold,
             "faces": self.count,
@@ -62,7 +95,7 @@ def evaluate(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Metrics:
-    """Judge probabilities against labels.
+    """Compute metrics of P(fake) against labels.
 
     Parameters
     ----------
@@ -71,12 +104,15 @@ def evaluate(
     y_score
         (N,) P(fake), 0..1.
     groups
-        (N,) who is on the picture. Intervals resample whole groups, since mistakes come by person; without
-        groups each face counts as its own, and intervals are too narrow.
+        (N,) person in each image. Intervals resample whole groups, because errors are correlated within a
+        person; without groups each face is its own group, and intervals are too narrow.
     threshold
-        Cut on P(fake) for the metrics that need labels; a score at the threshold counts as fake.
+        Threshold on P(fake) for the metrics that need predicted labels; a score at the threshold is predicted
+        fake.
     resamples
         Bootstrap samples for the 95 % percentile intervals; 0 for none.
+    seed
+        Of the bootstrap.
 
     Returns
     -------
@@ -113,7 +149,7 @@ def bootstrap(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Metric]:
-    """Figures with 95 % percentile intervals, all from the same samples of whole groups.
+    """Compute metrics with 95 % percentile intervals, all from the same bootstrap samples of whole groups.
 
     Parameters
     ----------
@@ -124,6 +160,11 @@ def bootstrap(
         (N,) 0 or 1, 1 is fake, with both present.
     groups, resamples, seed
         As for :func:`evaluate`.
+
+    Returns
+    -------
+    dict
+        Name -> metric.
     """
     samples: dict[str, list[float]] = {name: [] for name in functions}
     for rows in resampled_rows(y, groups, resamples, seed):
@@ -139,9 +180,9 @@ def bootstrap(
 def resampled_rows(
     y: np.ndarray, groups: Sequence[Any] | np.ndarray | None, resamples: int, seed: int
 ) -> Iterator[np.ndarray]:
-    """Rows of bootstrap samples: as many groups as there are, drawn with replacement, with all their rows.
+    """Yield the rows of each bootstrap sample: groups drawn with replacement, with all their rows.
 
-    Samples with one label alone are left out, since they have no AUC; few small groups can give one.
+    Samples with only one label, which occur with few small groups, are skipped, because they have no AUC.
     """
     members = _members(len(y), groups)
     rng = np.random.default_rng(seed)
@@ -152,7 +193,7 @@ def resampled_rows(
 
 
 def _members(count: int, groups: Sequence[Any] | np.ndarray | None) -> list[np.ndarray]:
-    """The rows of each group; without groups each row is its own."""
+    """Return the rows of each group; without groups each row is its own group."""
     if groups is None:
         return list(np.arange(count)[:, None])
     labels = np.unique(np.asarray(groups), return_inverse=True)[1]
@@ -184,24 +225,24 @@ def _functions(threshold: float) -> dict[str, Callable[[np.ndarray, np.ndarray],
 
 
 def equal_error_rate(y: np.ndarray, p: np.ndarray) -> float:
-    """Error at the threshold where as many reals are called fake as fakes real, 0..1.
+    """Return the error at the threshold where false positive and false negative rate are equal, 0..1.
 
-    Linear between the two points of the ROC curve where the difference changes sign.
+    Interpolated linearly between the two points of the ROC curve where their difference changes sign.
     """
     from sklearn.metrics import roc_curve
 
-    false_alarm, hit, _ = roc_curve(y, p, drop_intermediate=False)
-    difference = false_alarm - (1 - hit)
+    fpr, tpr, _ = roc_curve(y, p, drop_intermediate=False)
+    difference = fpr - (1 - tpr)
     i = int(np.argmax(difference >= 0))
     if i == 0:
-        return float(false_alarm[0])
+        return float(fpr[0])
     a, b = difference[i - 1], difference[i]
     share = -a / (b - a)
-    return float(false_alarm[i - 1] + share * (false_alarm[i] - false_alarm[i - 1]))
+    return float(fpr[i - 1] + share * (fpr[i] - fpr[i - 1]))
 
 
 def expected_calibration_error(y: np.ndarray, p: np.ndarray, bins: int = 15) -> float:
-    """Mean gap between P(fake) and the share of fakes, over equally wide bins, weighted by their faces.
+    """Return the mean gap between P(fake) and the share of fakes, over equal-width bins weighted by size.
 
     Naeini, Cooper and Hauskrecht 2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning".
     """

@@ -1,4 +1,4 @@
-"""Labelled faces -> logits: a sample of a table, unreadable pictures set aside, one classifier or several."""
+"""Scores labelled faces with one or several classifiers, and sets unreadable images aside."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ..utils.jobs import Progress
 
 
 class Scores(NamedTuple):
-    """What :func:`score_all` gives.
+    """The result of :func:`score_all`.
 
     ``faces``: those that were read. ``logits``: (N,) float32 per classifier. ``brightness``, ``sharpness``:
-    (N,) float64 of the stored crops. ``unreadable``: columns ``file, error, cause``.
+    (N,) float64 of the stored crops. ``unreadable``: a table with columns ``file, error, cause``.
     """
 
     faces: LabelledFaces
@@ -32,7 +32,7 @@ class Scores(NamedTuple):
 
 
 def sample(faces: LabelledFaces, limit: int | None, seed: int = 0) -> LabelledFaces:
-    """At most ``limit`` faces, half of them fake as far as there are enough; in the table's order.
+    """Draw at most ``limit`` faces, half of them fake if there are enough, in the table's order.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def sample(faces: LabelledFaces, limit: int | None, seed: int = 0) -> LabelledFa
     if limit is None or limit >= len(faces):
         return faces
     if limit < 2:
-        raise ValueError(f"a limit is a number of faces from 2, not {limit}")
+        raise ValueError(f"limit must be a number of faces, 2 or more, not {limit}")
     rng = np.random.default_rng(seed)
     real, fake = (rng.permutation(np.flatnonzero(faces.y == label)) for label in (0, 1))
     fakes = min(max(limit // 2, limit - len(real)), len(fake))
@@ -50,7 +50,7 @@ def sample(faces: LabelledFaces, limit: int | None, seed: int = 0) -> LabelledFa
 
 
 def group_column(faces: LabelledFaces) -> str | None:
-    """The column that says whose faces these are: identity, else the original video, else None."""
+    """Return the column of groups: ``identity``, else ``original``, the source video, else ``None``."""
     return next((c for c in ("identity", "original") if not faces.table[c].isna().any()), None)
 
 
@@ -60,12 +60,12 @@ def score_all(
     progress: Progress | None = None,
     batch: int = 64,
 ) -> Scores:
-    """Read every face once and score it with each classifier, prepared as that one wants it.
+    """Read every face once and score it with each classifier, with that classifier's preprocessing.
 
     Raises
     ------
     ValueError
-        No picture at all could be read.
+        No image could be read.
     """
     logits: list[list[np.ndarray]] = [[] for _ in classifiers]
     light: list[tuple[float, float]] = []
@@ -79,7 +79,7 @@ def score_all(
             except RedeepfakeError as error:
                 failed.append((faces.table["file"].iloc[i], type(error).__name__, error.cause))
             except (OSError, KeyError, zipfile.BadZipFile) as error:
-                # Without the path that Python adds: tables are passed on, folders are private.
+                # Without the path that Python adds: tables are shared, folder names are private.
                 cause = getattr(error, "strerror", None) or str(error)
                 failed.append((faces.table["file"].iloc[i], type(error).__name__, cause))
         light += [(crop_brightness(image), crop_sharpness(image)) for image in images]

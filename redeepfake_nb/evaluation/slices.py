@@ -1,4 +1,4 @@
-"""Figures for faces of one kind at a time: small or large, dark or light, blurred or sharp."""
+"""Metrics per slice of the faces: by native width, brightness and sharpness."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import pandas as pd
 from ..utils.numeric import plain
 from .metrics import Metric, bootstrap
 
-# What faces are told apart by: unit, and the edges of the bins. The widths are the steps of dlib's pyramid,
-# in which face boxes come; the others part the DFDC faces into bins of a useful size.
+# Feature -> unit, and edges of its bins. Widths are the steps of dlib's image pyramid, in which face boxes
+# come; the others divide the DFDC faces into bins of useful sizes.
 SLICES: dict[str, tuple[str, tuple[float, ...]]] = {
     "native width": ("px", (0, 108, 156, 224, np.inf)),
     "brightness": ("grey levels", (0, 60, 90, 120, 256)),
     "sharpness": ("squared grey levels", (0, 30, 75, 150, 300, np.inf)),
 }
-FIGURES = ("auc", "accuracy", "log_loss")
-# Samples of fewer people are so alike that their interval would look narrow, or like a single point.
-LEAST_GROUPS = 5
-# scikit-learn clips probabilities like this before it takes their logarithm.
+SLICE_METRICS = ("auc", "accuracy", "log_loss")
+# With fewer groups, bootstrap samples are so alike that the interval would be too narrow.
+MIN_GROUPS = 5
+# scikit-learn clips probabilities like this before taking their logarithm.
 _EPSILON = np.finfo(np.float64).eps
 
 
@@ -36,19 +36,25 @@ def slice_table(
     resamples: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """AUC, accuracy and log loss with intervals, for faces of one kind at a time.
+    """Compute AUC, accuracy and log loss with intervals for each slice.
 
     Parameters
     ----------
+    y
+        (N,) 0 or 1, 1 is fake.
+    p
+        (N,) P(fake), 0..1.
     features
         Name in :data:`SLICES` -> (N,) float64; faces where it is NaN are left out.
+    groups, threshold, resamples, seed
+        As for :func:`redeepfake_nb.evaluate`.
 
     Returns
     -------
     pandas.DataFrame
-        Columns ``feature, unit, from, below, faces, fakes``, the figures, and ``note``: empty;
-        ``n/a: one label`` where a slice has no face of one of the labels and so no figure; or ``no interval:
-        n groups`` where it has fewer than :data:`LEAST_GROUPS`. Slices without any face have no row.
+        Columns ``feature, unit, from, below, faces, fakes``, the metrics, and ``note``: empty;
+        ``n/a: one label`` where a slice lacks one of the labels and so has no metric; or ``no interval: n
+        groups`` where it has fewer than :data:`MIN_GROUPS`. Slices without any face have no row.
     """
     rows: list[dict[str, Any]] = []
     for feature, values in features.items():
@@ -60,27 +66,29 @@ def slice_table(
             fakes = int(y[inside].sum())
             row = {"feature": feature, "unit": unit, "from": low, "below": high}
             row |= {"faces": len(inside), "fakes": fakes}
-            alone = fakes in (0, len(inside))
-            note = "n/a: one label" if alone else ""
-            figures = dict.fromkeys(FIGURES, Metric(np.nan, np.nan, np.nan))
-            if not alone:
-                functions = fast_figures(y[inside], p[inside], threshold)
+            one_label = fakes in (0, len(inside))
+            note = "n/a: one label" if one_label else ""
+            metrics = dict.fromkeys(SLICE_METRICS, Metric(np.nan, np.nan, np.nan))
+            if not one_label:
+                functions = metric_functions(y[inside], p[inside], threshold)
                 own = np.arange(len(inside)) if groups is None else groups[inside]
                 count = len(np.unique(own))
-                enough = count >= LEAST_GROUPS
+                enough = count >= MIN_GROUPS
                 note = "" if enough else f"no interval: {count} group{'s' * (count > 1)}"
                 samples = resamples if enough else 0
-                figures = bootstrap(functions, y[inside], groups=own, resamples=samples, seed=seed)
-            for name, metric in figures.items():
-                row |= columns_of(name, metric)
+                metrics = bootstrap(functions, y[inside], groups=own, resamples=samples, seed=seed)
+            for name, metric in metrics.items():
+                row |= interval_columns(name, metric)
             rows.append(row | {"note": note})
     return pd.DataFrame(rows)
 
 
-def fast_figures(y: np.ndarray, p: np.ndarray, threshold: float) -> dict[str, Callable[[np.ndarray], float]]:
-    """The figures of slices, as functions of rows, with the values of scikit-learn's.
+def metric_functions(
+    y: np.ndarray, p: np.ndarray, threshold: float
+) -> dict[str, Callable[[np.ndarray], float]]:
+    """Return the metrics of slices as functions of rows, equal to scikit-learn's.
 
-    Without its checks, which take ten times as long and would be made for every bootstrap sample.
+    They skip its checks, which take ten times as long and would be repeated for every bootstrap sample.
     """
     correct = ((p >= threshold) == y).astype(np.float64)
     clipped = p.clip(_EPSILON, 1 - _EPSILON)
@@ -93,7 +101,7 @@ def fast_figures(y: np.ndarray, p: np.ndarray, threshold: float) -> dict[str, Ca
 
 
 def auc_of(y: np.ndarray, p: np.ndarray) -> float:
-    """Share of pairs (fake, real) in which the fake scores higher, ties half: Mann and Whitney's U."""
+    """Return the share of (fake, real) pairs in which the fake scores higher, ties half: Mann-Whitney U."""
     from scipy.stats import rankdata
 
     fakes = int(y.sum())
@@ -101,13 +109,13 @@ def auc_of(y: np.ndarray, p: np.ndarray) -> float:
     return float((ranks - fakes * (fakes + 1) / 2) / (fakes * (len(y) - fakes)))
 
 
-def columns_of(name: str, metric: Metric) -> dict[str, float]:
-    """A figure and its interval as three columns of a table."""
+def interval_columns(name: str, metric: Metric) -> dict[str, float]:
+    """Return a metric and its interval as three columns of a table."""
     return {name: metric.value, f"{name}_low": metric.low, f"{name}_high": metric.high}
 
 
-def span_in_words(low: float, high: float) -> str:
-    """A bin in words; its lower edge belongs to it."""
+def format_range(low: float, high: float) -> str:
+    """Write a bin in words; its lower edge is inclusive."""
     if np.isinf(high):
         return f"{low:g} and over"
     return f"{low:g} to under {high:g}" if low else f"under {high:g}"

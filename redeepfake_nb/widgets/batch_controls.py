@@ -105,6 +105,7 @@ class BatchControls(Controls):
         self._add_results()
         self.root = self._arranged()
         self.show_running(False)
+        self.show_page(0, 0, 0)
         self.show_file(None, None, "")
         self.show_review(None)
 

@@ -1,4 +1,4 @@
-"""Each strategy by hand."""
+"""Aggregation strategies against arithmetic by hand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_four_frames(strategy: str, expected: float) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_one_frame_is_itself(strategy: str) -> None:
+def test_one_frame_keeps_its_score(strategy: str) -> None:
     assert aggregate(logit(0.3), strategy) == pytest.approx(0.3)
 
 
@@ -45,13 +45,13 @@ def test_top_quarter_of_eight_is_two() -> None:
     assert aggregate(logit(*[0.1] * 6, 0.8, 0.6), "top_k_mean") == pytest.approx(0.7)
 
 
-def test_confident_wants_twelve_sure_fakes() -> None:
+def test_confident_needs_twelve_confident_fakes() -> None:
     rest = [0.5] * 12
     assert aggregate(logit(*[0.9] * 12, *rest), "confident") == pytest.approx(0.9)
     assert aggregate(logit(*[0.9] * 11, *rest[:11]), "confident") == pytest.approx(0.7)
 
 
-def test_confident_wants_nine_tenths_sure_reals() -> None:
+def test_confident_needs_nine_tenths_confident_reals() -> None:
     assert aggregate(logit(*[0.1] * 19, 0.9), "confident") == pytest.approx(0.1)
     assert aggregate(logit(*[0.1] * 9, 0.9), "confident") == pytest.approx(0.18)
 

@@ -1,4 +1,4 @@
-"""One report, whichever way a picture comes in, and no network where none is needed."""
+"""Image reports are the same for every kind of source, and change threshold without the network."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_dictionary_is_plain_json(report: ImageReport) -> None:
     assert values["versions"]["keras"]
 
 
-def test_margin_and_smallest_size_are_passed_on(classifier: Classifier, picture: np.ndarray) -> None:
+def test_margin_and_min_size_are_passed_on(classifier: Classifier, picture: np.ndarray) -> None:
     boxes = [(10, 10, 30, 30), (100, 10, 180, 90)]
     report = analyze_image(picture, classifier, detector=lambda i: boxes, margin=0.5, min_size=40)
     assert [p.face.box for p in report.predictions] == [boxes[1]]
@@ -123,7 +123,7 @@ def test_margin_and_smallest_size_are_passed_on(classifier: Classifier, picture:
     assert (report.settings["margin"], report.settings["min_size"]) == (0.5, 40)
 
 
-def test_a_face_keeps_its_doubts(classifier: Classifier, picture: np.ndarray) -> None:
+def test_doubts_of_a_face(classifier: Classifier, picture: np.ndarray) -> None:
     report = analyze_image(picture, classifier, detector=lambda i: [(150, 0, 190, 40)])
     assert report.doubts(0) == ("small face (40 px, the model needs 64)",)
     assert report.verdict.label == "inconclusive"

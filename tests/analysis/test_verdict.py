@@ -1,4 +1,4 @@
-"""The five rules from scores to a word."""
+"""The five rules that derive a verdict from scores."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_rules(case: str, predictions: list[Prediction], label: str) -> None:
     assert judge(predictions, CARD, 0.5).label == label, case
 
 
-def test_no_verdict_rests_on_a_model_that_does_not_look() -> None:
+def test_an_unresponsive_model_is_inconclusive() -> None:
     card = replace(CARD, unresponsive=True)
     for probability in (0.1, 0.9):
         verdict = judge([scored(probability), scored(probability)], card, 0.5)
@@ -82,7 +82,7 @@ def test_reasons_are_words_with_numbers() -> None:
     )
 
 
-def test_no_face_is_no_half() -> None:
+def test_no_face_is_inconclusive() -> None:
     verdict = judge([], CARD, 0.5)
     assert verdict.reasons == ("no face was found",)
     assert verdict.to_dict() == {
@@ -94,7 +94,7 @@ def test_no_face_is_no_half() -> None:
     }
 
 
-def test_an_uncalibrated_model_says_so_and_must_be_surer() -> None:
+def test_an_uncalibrated_model_says_so_and_has_a_wider_band() -> None:
     uncalibrated = Card(temperature=None, tested_on=ALL_DETECTED)
     verdict = judge([scored(0.7)], uncalibrated, 0.5)
     assert verdict.label == "inconclusive"
@@ -102,7 +102,7 @@ def test_an_uncalibrated_model_says_so_and_must_be_surer() -> None:
     assert judge([scored(0.8)], uncalibrated, 0.5).label == "fake"
 
 
-def test_doubts_use_a_default_size_where_the_card_is_silent() -> None:
+def test_doubts_use_a_default_size_where_the_card_has_none() -> None:
     assert doubts(scored(0.9, size=63), Card(temperature=1.0), 0.5) == (
         "small face (63 px, the model needs 64)",
     )
@@ -110,12 +110,12 @@ def test_doubts_use_a_default_size_where_the_card_is_silent() -> None:
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -1.0, float("nan")])
-def test_threshold_outside_its_range(threshold: float) -> None:
+def test_threshold_out_of_range(threshold: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         judge([scored(0.9)], CARD, threshold)
 
 
-def test_headlines_stay_modest() -> None:
+def test_headlines_are_cautious() -> None:
     lines = [judge([scored(p)], CARD, 0.5).headline for p in (0.9, 0.5, 0.1)]
     assert lines == [
         "Points to manipulation (threshold 0.50)",

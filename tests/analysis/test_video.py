@@ -1,4 +1,4 @@
-"""From a video to a report: right faces at right times, whole or in part, scored as they are one by one."""
+"""Video reports: the right faces at the right times, from whole or damaged files, scored as single images."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_every_face_at_its_time(two_people: bytes, classifier: Classifier) -> No
     assert any("frames disagree" in reason for reason in left.verdict.reasons)
 
 
-def test_scores_are_those_of_single_pictures(two_people: bytes, classifier: Classifier) -> None:
+def test_scores_are_those_of_single_images(two_people: bytes, classifier: Classifier) -> None:
     report = analyze_video(two_people, classifier, frames=7, detector=detect_squares, explain_top=0)
     with open_video(two_people) as video:
         for frame in video.sample(frames=7):
@@ -125,7 +125,7 @@ def test_cancel_keeps_what_was_done(two_people: bytes, classifier: Classifier, k
     assert not [t for t in threading.enumerate() if t.name == "redeepfake-decode"]
 
 
-def test_strongest_frames_come_with_heatmaps(two_people: bytes, classifier: Classifier) -> None:
+def test_highest_scores_are_kept_with_heatmaps(two_people: bytes, classifier: Classifier) -> None:
     report = analyze_video(
         two_people, classifier, frames="all", detector=detect_squares, explain_top=3, explain="gradcam"
     )
@@ -157,7 +157,7 @@ def test_the_same_face_after_a_cut_is_the_same_person(classifier: Classifier) ->
     assert [s.frame for s in report.persons[0].sightings] == [0, 1, 2, 3, 8, 9, 10, 11]
 
 
-def test_a_damaged_video_is_judged_as_far_as_it_goes(classifier: Classifier) -> None:
+def test_a_damaged_video_is_analysed_as_far_as_it_can_be_read(classifier: Classifier) -> None:
     pictures = [picture(level(0.1 + 0.02 * (i % 3))) for i in range(40)]
     data = clip(pictures)
     report = analyze_video(
@@ -184,10 +184,10 @@ def test_an_error_of_the_decoder_reaches_the_caller(classifier: Classifier, two_
 )
 def test_options_are_checked_before_work(classifier: Classifier, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        analyze_video(b"not looked at", classifier, **options)
+        analyze_video(b"not read", classifier, **options)
 
 
-def test_an_error_while_looking_stops_the_decoder(classifier: Classifier, two_people: bytes) -> None:
+def test_an_error_in_the_detector_stops_the_decoder(classifier: Classifier, two_people: bytes) -> None:
     def broken(image: np.ndarray) -> list[Detection]:
         raise RuntimeError("detector")
 

@@ -1,4 +1,4 @@
-"""Persons, verdicts and tables of a video, from sightings written by hand."""
+"""Persons, verdicts and tables of a video, from sightings with chosen scores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_person_is_judged_over_all_frames() -> None:
     assert found.face_share == 1.0
 
 
-def test_real_needs_everybody_and_everything() -> None:
+def test_real_requires_every_person_and_a_complete_video() -> None:
     people = [*steady(-2.0), *steady(-3.0, 1)]
     assert report(*people).verdict.label == "real"
     assert report(*people, cancelled=True).verdict.label == "inconclusive"
@@ -73,14 +73,14 @@ def test_a_video_of_three_frames_can_have_a_verdict() -> None:
     assert report(*steady(3.0, count=3)).verdict.label == "fake"
 
 
-def test_nobody() -> None:
+def test_no_person() -> None:
     found = report(times=np.arange(4.0))
     assert found.verdict.reasons == ("no face was found",)
     assert (found.face_share, found.persons) == (0.0, ())
     assert list(found.to_frame().columns)[:3] == ["file", "person", "track"]
 
 
-def test_another_threshold_or_aggregation_computes_nothing_anew() -> None:
+def test_another_threshold_or_aggregation_computes_nothing() -> None:
     found = report(*[sighting(i, z) for i, z in enumerate([-1.0, -1.0, -1.0, -1.0, -1.0, 3.0])])
     assert found.verdict.label == "inconclusive" or found.persons[0].probability < 0.5
     strict = found.aggregated("top_k_mean")

@@ -1,4 +1,4 @@
-"""What is assessed is what evaluate measures, on the faces that could be read, by hand where it can be."""
+"""Assessments: metrics of the readable faces equal those of evaluate and arithmetic by hand."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from helpers.grey_faces import ROWS, grey_faces
 
-from redeepfake_nb import Classifier, evaluate
+from redeepfake_nb import Classifier, ModelError, evaluate
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
-from redeepfake_nb.evaluation.assessment import Assessment, assess, compare
+from redeepfake_nb.evaluation.assessment import Assessment, assess, compare, with_counterpart
 from redeepfake_nb.evaluation.calibration import fit_temperature
 
 
@@ -30,20 +30,20 @@ def with_card(classifier: Classifier, **changes: object) -> Classifier:
     return Classifier(classifier.keras_model, replace(classifier.card, **changes))
 
 
-def test_scores_and_calls_by_hand(found: Assessment) -> None:
+def test_scores_and_predictions_by_hand(found: Assessment) -> None:
     logits = np.array([8 * grey / 255 - 4 for _, grey, *_ in ROWS])
     np.testing.assert_allclose(found.logits, logits, atol=1e-3)
     np.testing.assert_allclose(found.probabilities, 1 / (1 + np.exp(-logits)), atol=1e-3)
-    np.testing.assert_array_equal(found.called_fake, [0, 0, 0, 1, 0, 1, 1, 1])
+    np.testing.assert_array_equal(found.predicted_fake, [0, 0, 0, 1, 0, 1, 1, 1])
     np.testing.assert_allclose(found.brightness, [grey for _, grey, *_ in ROWS])
     assert found.confusion().to_numpy().tolist() == [[3, 1], [1, 3]]
     assert found.metrics["accuracy"].value == 0.75
     # Of the 16 pairs (fake, real) three are out of order: 80 under 100 and 160, 150 under 160.
     assert found.metrics["auc"].value == pytest.approx(13 / 16)
-    assert (found.threshold, found.chosen, found.group) == (0.6, None, "identity")
+    assert (found.threshold, found.operating_point, found.group) == (0.6, None, "identity")
 
 
-def test_figures_are_those_of_evaluate(found: Assessment, faces: LabelledFaces) -> None:
+def test_metrics_are_those_of_evaluate(found: Assessment, faces: LabelledFaces) -> None:
     people = faces.table["identity"].to_numpy()
     expected = evaluate(faces.y, found.probabilities, groups=people, threshold=0.6, resamples=30)
     assert found.metrics == expected
@@ -58,7 +58,7 @@ def test_before_and_after_calibration(faces: LabelledFaces, classifier: Classifi
     for metrics, p in ((found.metrics, half), (found.uncalibrated, whole)):
         assert metrics["log_loss"].value == pytest.approx(evaluate(faces.y, p, resamples=0)["log_loss"].value)
         assert metrics["brier"].value == pytest.approx(np.mean((p - faces.y) ** 2))
-    assert found.temperature_here == fit_temperature(faces.y, found.logits)
+    assert found.fitted_temperature == fit_temperature(faces.y, found.logits)
     # A temperature moves no face across the threshold, wherever that lies.
     for cut in (0.55, 0.9):
         moved = assess(with_card(classifier, temperature=2.0), faces, threshold=cut, resamples=0)
@@ -69,28 +69,32 @@ def test_before_and_after_calibration(faces: LabelledFaces, classifier: Classifi
     assert table.loc["auc", "value"] == table.loc["auc", "before_calibration"]
 
 
-def test_a_model_that_was_never_calibrated(faces: LabelledFaces, classifier: Classifier) -> None:
+def test_an_uncalibrated_model(faces: LabelledFaces, classifier: Classifier) -> None:
     found = assess(with_card(classifier, temperature=None), faces, resamples=0)
     assert found.temperature is None
     assert found.metrics is found.uncalibrated
 
 
-def test_threshold_at_a_false_alarm_rate(faces: LabelledFaces, classifier: Classifier) -> None:
-    found = assess(classifier, faces, false_alarm=0.0, resamples=0)
+def test_threshold_at_a_false_positive_rate(faces: LabelledFaces, classifier: Classifier) -> None:
+    found = assess(classifier, faces, false_positive_rate=0.0, resamples=0)
     # The lowest score above the highest real, grey 160, is that of grey 200.
     assert found.threshold == found.probabilities[6]
-    assert found.chosen == (found.threshold, 0.0, 0.5)
+    assert found.operating_point == (found.threshold, 0.0, 0.5)
     assert found.confusion().to_numpy().tolist() == [[4, 0], [2, 2]]
     cut = found.to_dict()["threshold"]
-    assert (cut["chosen_on_these_faces"], cut["asked_false_alarm_rate"], cut["hit_rate"]) == (True, 0.0, 0.5)
+    assert (cut["chosen_on_these_faces"], cut["target_false_positive_rate"], cut["true_positive_rate"]) == (
+        True,
+        0.0,
+        0.5,
+    )
 
 
-def test_a_threshold_that_is_given(faces: LabelledFaces, classifier: Classifier) -> None:
+def test_a_given_threshold(faces: LabelledFaces, classifier: Classifier) -> None:
     found = assess(classifier, faces, threshold=0.99, resamples=0)
-    assert not found.called_fake.any()
+    assert not found.predicted_fake.any()
     assert found.classification_report().loc["FAKE", "precision"] == 0
     with pytest.raises(ValueError, match="not both"):
-        assess(classifier, faces, threshold=0.5, false_alarm=0.1)
+        assess(classifier, faces, threshold=0.5, false_positive_rate=0.1)
     with pytest.raises(ValueError, match=r"not 1\.5"):
         assess(classifier, faces, threshold=1.5)
 
@@ -98,12 +102,12 @@ def test_a_threshold_that_is_given(faces: LabelledFaces, classifier: Classifier)
 def test_one_row_per_face(found: Assessment, faces: LabelledFaces) -> None:
     table = found.to_frame()
     assert list(table["file"]) == list(faces.table["file"])
-    assert list(table["called"]) == ["REAL"] * 3 + ["FAKE", "REAL"] + ["FAKE"] * 3
+    assert list(table["predicted"]) == ["REAL"] * 3 + ["FAKE", "REAL"] + ["FAKE"] * 3
     assert list(table["correct"]) == [True] * 3 + [False] * 2 + [True] * 3
     np.testing.assert_array_equal(table["probability"], found.probabilities)
 
 
-def test_the_surest_mistake_comes_first(found: Assessment) -> None:
+def test_the_most_confident_error_comes_first(found: Assessment) -> None:
     worst = found.worst()
     # The fake of grey 80 scores sigmoid(-1.49) = 0.18, so wrong by 0.82; the real of 160 is by 0.73.
     assert list(worst["file"]) == ["4.png", "3.png"]
@@ -138,7 +142,7 @@ def test_a_table_without_widths_or_people(faces: LabelledFaces, classifier: Clas
     assert found.metrics.groups == 8
 
 
-def test_unreadable_pictures_are_listed(classifier: Classifier, tmp_path: Path) -> None:
+def test_unreadable_images_are_listed(classifier: Classifier, tmp_path: Path) -> None:
     faces = grey_faces(tmp_path)
     (tmp_path / "1.png").write_bytes(b"not a picture")
     (tmp_path / "6.png").unlink()
@@ -148,9 +152,7 @@ def test_unreadable_pictures_are_listed(classifier: Classifier, tmp_path: Path) 
     assert found.to_dict()["faces"] == {"read": 6, "real": 3, "fake": 3, "unreadable": 2}
 
 
-def test_plain_json_and_the_same_each_time(
-    found: Assessment, faces: LabelledFaces, classifier: Classifier
-) -> None:
+def test_plain_json_and_reproducible(found: Assessment, faces: LabelledFaces, classifier: Classifier) -> None:
     values = found.to_dict()
     assert json.loads(json.dumps(values, allow_nan=False)) == values
     assert assess(classifier, faces, resamples=30).to_dict() == values
@@ -165,7 +167,7 @@ def test_limit(faces: LabelledFaces, classifier: Classifier) -> None:
 # ------------------------------------------------------------------ compare
 
 
-def test_a_model_beside_itself_turned_round(faces: LabelledFaces, classifier: Classifier) -> None:
+def test_a_model_against_itself_with_inverted_scores(faces: LabelledFaces, classifier: Classifier) -> None:
     turned = Classifier(
         classifier.keras_model, replace(classifier.card, positive_class="real", temperature=2.0)
     )
@@ -199,3 +201,16 @@ def test_compare_agrees_with_assess(found: Assessment, faces: LabelledFaces, cla
 def test_nothing_to_compare(faces: LabelledFaces) -> None:
     with pytest.raises(ValueError, match="at least one"):
         compare({}, faces)
+
+
+def test_a_counterpart_is_another_model_or_the_same_with_colours_swapped(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    pair = with_counterpart(classifier)
+    assert list(pair) == ["this model", "colours swapped"]
+    assert pair["this model"] is classifier
+    assert pair["colours swapped"].preprocessing.color_order == "BGR"
+    batch = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    assert pair["colours swapped"].logits(batch) == pytest.approx(classifier.logits(batch), abs=1e-5)
+    with pytest.raises(ModelError):
+        with_counterpart(classifier, tmp_path / "absent.keras")

@@ -1,4 +1,4 @@
-"""Metrics equal scikit-learn's and hand arithmetic; intervals know about people."""
+"""Metrics equal scikit-learn's and arithmetic by hand; intervals resample whole persons."""
 
 from __future__ import annotations
 
@@ -77,6 +77,7 @@ def test_calibration_error_of_certainties() -> None:
     assert expected_calibration_error(np.array([0, 1]), np.array([0.0, 1.0])) == 0
 
 
+@pytest.mark.slow
 def test_intervals_resample_whole_people(scores: tuple[np.ndarray, np.ndarray]) -> None:
     """Each face ten times says nothing new, and the interval must not shrink for it."""
     y, p = scores[0][:60], scores[1][:60]
@@ -127,20 +128,20 @@ def test_bad_input(y: list, p: list, message: str) -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
-def test_temperature_is_found_again(temperature: float) -> None:
+def test_temperature_is_recovered(temperature: float) -> None:
     rng = np.random.default_rng(0)
     z = 2 * rng.standard_normal(20_000)
     y = rng.random(20_000) < expit(z)
     assert fit_temperature(y, temperature * z) == pytest.approx(temperature, rel=0.05)
 
 
-# ------------------------------------------------------------------ threshold at a false-alarm rate
+# ------------------------------------------------------------------ threshold at a false positive rate
 
 REALS, FAKES = [0.1, 0.2, 0.3, 0.4], [0.25, 0.35, 0.5]
 
 
 @pytest.mark.parametrize(
-    ("rate", "threshold", "false_alarms", "hits"),
+    ("rate", "threshold", "false_positive_rate", "true_positive_rate"),
     [
         (0.0, 0.5, 0.0, 1 / 3),  # above every real there is one fake
         (0.24, 0.5, 0.0, 1 / 3),  # a quarter is not allowed yet
@@ -149,12 +150,14 @@ REALS, FAKES = [0.1, 0.2, 0.3, 0.4], [0.25, 0.35, 0.5]
         (1.0, 0.1, 1.0, 1.0),
     ],
 )
-def test_threshold_by_hand(rate: float, threshold: float, false_alarms: float, hits: float) -> None:
+def test_threshold_by_hand(
+    rate: float, threshold: float, false_positive_rate: float, true_positive_rate: float
+) -> None:
     found = threshold_at([0] * 4 + [1] * 3, REALS + FAKES, rate)
-    assert found == pytest.approx((threshold, false_alarms, hits))
+    assert found == pytest.approx((threshold, false_positive_rate, true_positive_rate))
 
 
-def test_reals_that_tie_are_called_together() -> None:
+def test_tied_reals_stay_together() -> None:
     # One of three reals may be called, but the two at 0.7 cannot be told apart: neither is.
     assert threshold_at([0, 0, 0, 1, 1], [0.2, 0.7, 0.7, 0.7, 0.9], 1 / 3) == (0.9, 0.0, 0.5)
     assert threshold_at([0, 0, 0, 1, 1], [0.2, 0.7, 0.7, 0.7, 0.9], 2 / 3) == (0.7, 2 / 3, 1.0)
@@ -165,19 +168,19 @@ def test_no_score_above_the_reals() -> None:
     assert found == (np.nextafter(0.7, 1), 0.0, 0.0)
 
 
-def test_rate_that_floating_point_would_lose() -> None:
+def test_a_rate_that_rounding_would_lose() -> None:
     y, p = [0] * 100 + [1], [i / 100 for i in range(100)] + [1.0]
     assert 0.29 * 100 < 29
-    assert threshold_at(y, p, 0.29).false_alarm_rate == 0.29
+    assert threshold_at(y, p, 0.29).false_positive_rate == 0.29
 
 
 def test_threshold_is_the_best_point_of_the_roc_curve(scores: tuple[np.ndarray, np.ndarray]) -> None:
     y, p = scores[0], scores[1].round(2)  # rounded, so that scores tie
-    false_alarm, hit, _ = sk.roc_curve(y, p, drop_intermediate=False)
+    fpr, tpr, _ = sk.roc_curve(y, p, drop_intermediate=False)
     for rate in (0.0, 0.013, 0.05, 0.3, 0.99):
         found = threshold_at(y, p, rate)
-        assert found.false_alarm_rate <= rate
-        assert found.hit_rate == hit[false_alarm <= rate].max()
+        assert found.false_positive_rate <= rate
+        assert found.true_positive_rate == tpr[fpr <= rate].max()
 
 
 @pytest.mark.parametrize(
@@ -209,7 +212,7 @@ def test_a_constant_has_no_width_and_samples_are_whole_groups() -> None:
     assert found == Metric(7.0, 7.0, 7.0)
 
 
-def test_samples_with_one_label_are_left_out() -> None:
+def test_samples_with_one_label_are_skipped() -> None:
     y = np.array([0, 1])
     seen = list(resampled_rows(y, None, 100, seed=0))
     assert 30 < len(seen) < 70
@@ -221,7 +224,7 @@ def test_groups_of_another_length() -> None:
         evaluate([0, 1], [0.1, 0.9], groups=[1, 2, 3])
 
 
-def test_calibration_finds_the_slope_and_the_shift_that_made_the_labels(rng: np.random.Generator) -> None:
+def test_calibration_recovers_slope_and_shift(rng: np.random.Generator) -> None:
     z = rng.normal(0, 3, 40_000)
     y = (rng.random(len(z)) < 1 / (1 + np.exp(-(z - 1.5) / 2))).astype(int)
     temperature, shift = fit_calibration(y, z)

@@ -1,4 +1,4 @@
-"""Samples of a table, and scores of what can be read of it."""
+"""Samples of labelled faces, and the scores of those that can be read."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ def test_a_sample_is_balanced_and_in_order() -> None:
 
 
 @pytest.mark.parametrize(("reals", "fakes"), [(3, 50), (50, 3)])
-def test_a_rare_label_is_taken_whole(reals: int, fakes: int) -> None:
+def test_all_faces_of_a_rare_label_are_taken(reals: int, fakes: int) -> None:
     found = sample(table_of(["REAL"] * reals + ["FAKE"] * fakes), 20)
     assert len(found) == 20
     assert sorted(np.bincount(found.y)) == [3, 17]
 
 
-def test_no_limit_is_the_table_itself() -> None:
+def test_no_limit_keeps_all_faces() -> None:
     faces = table_of(["REAL", "FAKE"])
     assert sample(faces, None) is faces
     assert sample(faces, 2) is faces
-    with pytest.raises(ValueError, match="from 2, not 1"):
+    with pytest.raises(ValueError, match="2 or more, not 1"):
         sample(faces, 1)
 
 
@@ -62,14 +62,14 @@ def test_probabilities_by_hand() -> None:
     np.testing.assert_allclose(probability(np.float32([2]), None), [1 / (1 + np.exp(-2))])
 
 
-def test_who_is_on_the_pictures() -> None:
+def test_group_column() -> None:
     labels = ["REAL", "FAKE"]
     assert group_column(table_of(labels, identity=[1, 2], original=["a", "b"])) == "identity"
     assert group_column(table_of(labels, identity=[1, None], original=["a", "b"])) == "original"
     assert group_column(table_of(labels)) is None
 
 
-def test_what_cannot_be_read_is_listed_and_left_out(faces: LabelledFaces, classifier: Classifier) -> None:
+def test_unreadable_faces_are_listed_and_left_out(faces: LabelledFaces, classifier: Classifier) -> None:
     steps = []
     found = score_all([classifier], faces, progress=lambda *at: steps.append(at), batch=1)
     # logit = 8 * brightness - 4: at 51 and 204 of 255 that is 8 * 0.2 - 4 and 8 * 0.8 - 4.
@@ -97,6 +97,6 @@ def test_each_classifier_gets_its_own_preprocessing(faces: LabelledFaces, classi
     np.testing.assert_allclose(second, [-3.2, -0.8], atol=1e-3)
 
 
-def test_nothing_can_be_read(faces: LabelledFaces, classifier: Classifier) -> None:
+def test_no_readable_face(faces: LabelledFaces, classifier: Classifier) -> None:
     with pytest.raises(ValueError, match="none of the 2 faces"):
         score_all([classifier], faces.take([1, 3]))

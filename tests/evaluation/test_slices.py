@@ -1,4 +1,4 @@
-"""Slices by hand, and figures that equal scikit-learn's."""
+"""Slices by hand, and metrics that equal scikit-learn's."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sklearn import metrics as sk
 from redeepfake_nb.evaluation.metrics import evaluate
 from redeepfake_nb.evaluation.slices import (
     auc_of,
-    fast_figures,
+    format_range,
+    metric_functions,
     plain_rows,
     slice_table,
-    span_in_words,
 )
 
 
@@ -48,7 +48,7 @@ def test_few_people_make_no_interval() -> None:
         assert row["auc"] == pytest.approx(sk.roc_auc_score(y, p))
 
 
-def test_a_slice_has_the_figures_and_intervals_of_its_faces_alone() -> None:
+def test_a_slice_has_the_metrics_and_intervals_of_its_faces_alone() -> None:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 200)
     p, light, people = rng.random(200).round(2), rng.uniform(0, 255, 200), rng.integers(0, 20, 200)
@@ -62,15 +62,15 @@ def test_a_slice_has_the_figures_and_intervals_of_its_faces_alone() -> None:
         np.testing.assert_allclose(found, [metric.value, metric.low, metric.high])
 
 
-def test_fast_figures_equal_those_of_scikit_learn() -> None:
+def test_metric_functions_equal_scikit_learn() -> None:
     rng = np.random.default_rng(1)
     y, p = rng.integers(0, 2, 100), rng.random(100).round(1)  # with many ties, and with 0 and 1
     assert {0.0, 1.0} <= set(p)
     rows = rng.integers(0, 100, 100)
-    figures = fast_figures(y, p, 0.4)
-    assert figures["auc"](rows) == pytest.approx(sk.roc_auc_score(y[rows], p[rows]))
-    assert figures["accuracy"](rows) == pytest.approx(sk.accuracy_score(y[rows], p[rows] >= 0.4))
-    assert figures["log_loss"](rows) == pytest.approx(sk.log_loss(y[rows], p[rows]))
+    functions = metric_functions(y, p, 0.4)
+    assert functions["auc"](rows) == pytest.approx(sk.roc_auc_score(y[rows], p[rows]))
+    assert functions["accuracy"](rows) == pytest.approx(sk.accuracy_score(y[rows], p[rows] >= 0.4))
+    assert functions["log_loss"](rows) == pytest.approx(sk.log_loss(y[rows], p[rows]))
 
 
 def test_auc_by_hand() -> None:
@@ -78,8 +78,8 @@ def test_auc_by_hand() -> None:
     assert auc_of(np.array([0, 1]), np.array([0.5, 0.5])) == 0.5
 
 
-def test_spans_in_words() -> None:
-    assert [span_in_words(*s) for s in ((0, 108), (108, 156), (224, np.inf))] == [
+def test_format_range() -> None:
+    assert [format_range(*s) for s in ((0, 108), (108, 156), (224, np.inf))] == [
         "under 108",
         "108 to under 156",
         "224 and over",

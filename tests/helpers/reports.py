@@ -1,4 +1,4 @@
-"""Image reports made by hand."""
+"""Image reports with chosen scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Video reports made by hand, for the tests of what is drawn and written from them."""
+"""Video reports with chosen scores, for tests of plots and files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from redeepfake_nb.media.frames import Source
 
 @dataclass(frozen=True)
 class Read:
-    """Stands for the completeness of a video that was read."""
+    """Stub for the completeness of a video."""
 
     complete: bool = True
     summary: str = "read to the end"

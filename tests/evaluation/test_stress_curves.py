@@ -1,4 +1,4 @@
-"""One face under change, on a classifier of brightness whose scores can be worked out by hand."""
+"""Stress tests of one face with a brightness classifier, whose scores follow from arithmetic by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from redeepfake_nb import Card, Classifier, Face, Frame, Prediction, Preprocessing, predict, stress_test
-from redeepfake_nb.evaluation.perturbation import STRESSES, SWEEPS, StressCurve, StressTest
+from redeepfake_nb.evaluation.robustness_sweep import SWEEPS
+from redeepfake_nb.evaluation.stress_curves import STRESSES, StressCurve, StressTest
 
 
 def grey_face(level: int, margin: float | None = 0.0) -> Face:
@@ -34,7 +35,7 @@ def p_of(brightness: float) -> float:
     return 1 / (1 + np.exp(4 - 8 * brightness / 255))
 
 
-def test_every_kind_of_change_has_a_curve(tested: StressTest) -> None:
+def test_every_perturbation_has_a_curve(tested: StressTest) -> None:
     assert [c.change for c in tested.curves] == list(STRESSES)
     for c in tested.curves:
         assert len(c.steps) == len(c.levels) == len(c.probabilities)
@@ -42,7 +43,7 @@ def test_every_kind_of_change_has_a_curve(tested: StressTest) -> None:
         assert all(0 <= p <= 1 for p in c.probabilities)
 
 
-def test_changes_of_pixels_are_those_of_the_sweep() -> None:
+def test_perturbations_of_pixels_are_those_of_the_sweep() -> None:
     for stress in STRESSES.values():
         assert stress.sweep is None or stress.sweep in SWEEPS
 
@@ -122,7 +123,7 @@ def test_sentences_by_hand() -> None:
     )
 
 
-def test_a_threshold_of_ones_own(classifier: Classifier) -> None:
+def test_a_given_threshold(classifier: Classifier) -> None:
     tested = stress_test(classifier, grey_face(150), threshold=0.99)
     assert tested.prediction.label() == "real"
     assert tested.mildest is None
@@ -130,7 +131,7 @@ def test_a_threshold_of_ones_own(classifier: Classifier) -> None:
         stress_test(classifier, grey_face(150), threshold=1.5)
 
 
-def test_the_frames_edge_leaves_no_wider_margin(classifier: Classifier) -> None:
+def test_no_margin_beyond_the_frame(classifier: Classifier) -> None:
     whole = Face.whole(Frame(np.full((40, 40, 3), 99, np.uint8)))
     assert set(curve(stress_test(classifier, whole), "crop margin")) == {-0.15, -0.1, -0.05}
 
@@ -141,7 +142,7 @@ def test_a_face_of_one_pixel(classifier: Classifier) -> None:
     assert curve(tested, "JPEG quality")[90] == pytest.approx(p_of(99), abs=0.02)
 
 
-def test_unchanged_is_what_predict_gives_and_nothing_is_touched(classifier: Classifier, rng) -> None:
+def test_the_unchanged_score_equals_predict_and_inputs_stay_unmodified(classifier: Classifier, rng) -> None:
     image = rng.integers(0, 256, (90, 80, 3), dtype=np.uint8)
     before = image.copy()
     points = rng.uniform(20, 60, (68, 2)).astype(np.float32)
@@ -155,9 +156,9 @@ def test_unchanged_is_what_predict_gives_and_nothing_is_touched(classifier: Clas
 
 
 def test_progress(classifier: Classifier) -> None:
-    told: list = []
-    stress_test(classifier, grey_face(99), progress=lambda *a: told.append(a))
-    assert told == [(i + 1, len(STRESSES)) for i in range(len(STRESSES))]
+    calls: list = []
+    stress_test(classifier, grey_face(99), progress=lambda *a: calls.append(a))
+    assert calls == [(i + 1, len(STRESSES)) for i in range(len(STRESSES))]
 
 
 def test_to_frame_and_to_dict(tested: StressTest) -> None:

@@ -1,4 +1,4 @@
-"""Each change does what its name says, and a model that is fed wrong colours shows in the table."""
+"""Each perturbation does what its name says, and a wrong colour order shows in the table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 from redeepfake_nb import Card, Classifier, Preprocessing
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 from redeepfake_nb.evaluation.assessment import assess
-from redeepfake_nb.evaluation.perturbation import SWEEPS, UNCHANGED, robustness
+from redeepfake_nb.evaluation.robustness_sweep import SWEEPS, UNCHANGED, robustness
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_crop_by_hand(picture: np.ndarray) -> None:
     assert changed("crop margin", np.zeros((2, 90, 3), np.uint8), -0.2).size > 0
 
 
-def test_noise_has_the_deviation_it_says() -> None:
+def test_noise_has_its_standard_deviation() -> None:
     image = np.full((100, 100, 3), 128, np.uint8)
     noisy = changed("noise", image, 10).astype(float)
     assert noisy.std() == pytest.approx(10, rel=0.05)
@@ -103,7 +103,7 @@ def test_table_by_hand(faces: LabelledFaces, classifier: Classifier) -> None:
     assert (swapped["logit_shift"], swapped["flipped"]) == (0, 0)
 
 
-def test_unchanged_is_what_assess_finds(faces: LabelledFaces, classifier: Classifier) -> None:
+def test_the_unchanged_row_equals_assess(faces: LabelledFaces, classifier: Classifier) -> None:
     first = robustness(classifier, faces, sweeps=[]).iloc[0]
     metrics = assess(classifier, faces, resamples=0).metrics
     for name in ("auc", "accuracy", "log_loss"):
@@ -111,7 +111,7 @@ def test_unchanged_is_what_assess_finds(faces: LabelledFaces, classifier: Classi
     assert (first["logit_shift"], first["flipped"], first["faces"]) == (0, 0, 8)
 
 
-def test_wrong_colours_show(tmp_path: Path) -> None:
+def test_a_wrong_colour_order_shows(tmp_path: Path) -> None:
     """A model that looks at red alone, on reds that are fake and blues that are real."""
     image = keras.Input((16, 16, 3))
     dense = keras.layers.Dense(1)
@@ -131,7 +131,7 @@ def test_wrong_colours_show(tmp_path: Path) -> None:
         assert list(found["flipped"]) == [0, 1]
 
 
-def test_all_sweeps_and_the_same_each_time(faces: LabelledFaces, classifier: Classifier) -> None:
+def test_all_sweeps_and_reproducible(faces: LabelledFaces, classifier: Classifier) -> None:
     steps = []
     table = robustness(classifier, faces, limit=4, seed=3, progress=lambda *at: steps.append(at))
     count = 1 + sum(len(sweep.levels) for sweep in SWEEPS.values())
@@ -153,7 +153,7 @@ def test_unreadable_faces_are_left_out(classifier: Classifier, tmp_path: Path) -
     assert list(robustness(classifier, faces, sweeps=[])["faces"]) == [7]
 
 
-def test_what_cannot_be(faces: LabelledFaces, classifier: Classifier) -> None:
+def test_invalid_arguments(faces: LabelledFaces, classifier: Classifier) -> None:
     with pytest.raises(ValueError, match="unknown sweeps: rain"):
         robustness(classifier, faces, sweeps=["rain"])
     with pytest.raises(ValueError, match="both labels"):
