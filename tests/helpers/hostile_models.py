@@ -1,4 +1,4 @@
-"""Model files that mean harm or make no sense, each with the error it must give."""
+"""Malicious and malformed model files, each with the errors that it may cause."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import keras
 import numpy as np
 
 Maker = Callable[[Path], Path]
-# Name -> (maker, names of the errors that are right).
+# Name -> (function that makes the file, names of the accepted errors).
 CASES: dict[str, tuple[Maker, tuple[str, ...]]] = {}
 
 
@@ -34,7 +34,7 @@ def case(*errors: str, name: str = "") -> Callable[[Maker], Maker]:
 
 
 def good_model() -> keras.Model:
-    """What the files would be if nobody had changed them; 8 px, one sigmoid."""
+    """Build the valid model that the files are derived from: 8 px, one sigmoid."""
     layers = keras.layers
     image = keras.Input((8, 8, 3), name="face")
     x = layers.Conv2D(4, 3, name="conv")(image)
@@ -60,7 +60,7 @@ def good_hdf5(folder: Path) -> Path:
 
 
 def archive(folder: Path, name: str, change: Callable[[dict], Any] = lambda parts: None) -> Path:
-    """A copy of the good archive whose parts (name -> bytes, config as a dict) were changed."""
+    """Copy the valid archive with changed members (name -> bytes; the configuration as a dict)."""
     with zipfile.ZipFile(good_archive(folder)) as file:
         parts: dict[str, Any] = {member: file.read(member) for member in file.namelist()}
     parts["config.json"] = json.loads(parts["config.json"])
@@ -82,7 +82,7 @@ def hdf5(folder: Path, name: str, change: Callable[[h5py.File], Any]) -> Path:
 
 
 def weights_changed(folder: Path, name: str, change: Callable[[h5py.File], Any]) -> Path:
-    """The good archive with another weights file in it."""
+    """Copy the valid archive with a changed weights file."""
 
     def swap(parts: dict) -> None:
         buffer = io.BytesIO(parts["model.weights.h5"])
@@ -106,14 +106,14 @@ def with_setting(folder: Path, name: str, layer: str = "conv", **changes: Any) -
 
 
 def marker_code(folder: Path) -> str:
-    """Marshalled code that leaves a file behind when it is called."""
+    """Marshal code that creates the file ``ran`` when it is called."""
     source = f"lambda x: (open({str(folder / 'ran')!r}, 'w').close(), x)[1]"
     function = eval(source)
     return base64.b64encode(marshal.dumps(function.__code__)).decode()
 
 
-def old_config(*layers: dict) -> dict:
-    """A Keras 2 Sequential over 8 px."""
+def keras2_config(*layers: dict) -> dict:
+    """Make the configuration of a Keras 2 Sequential with an input of 8 px."""
     first = {
         "class_name": "InputLayer",
         "config": {"name": "face", "batch_input_shape": [None, 8, 8, 3], "dtype": "float32"},
@@ -121,12 +121,12 @@ def old_config(*layers: dict) -> dict:
     return {"class_name": "Sequential", "config": {"name": "old", "layers": [first, *layers]}}
 
 
-def old_layer(class_name: str, **config: Any) -> dict:
+def keras2_layer(class_name: str, **config: Any) -> dict:
     return {"class_name": class_name, "config": {"name": class_name.lower(), **config}}
 
 
-def old_file(folder: Path, name: str, config: Any, **arrays: np.ndarray) -> Path:
-    """A full ``.h5`` model of Keras 2.15; arrays by layer, variable and number of the call."""
+def keras2_file(folder: Path, name: str, config: Any, **arrays: np.ndarray) -> Path:
+    """Write a full ``.h5`` model of Keras 2.15; arrays are named ``<layer>__<variable>``."""
     path = folder / f"{name}.h5"
     with h5py.File(path, "w") as file:
         file.attrs["keras_version"] = "2.15.0"
@@ -139,7 +139,7 @@ def old_file(folder: Path, name: str, config: Any, **arrays: np.ndarray) -> Path
     return path
 
 
-# ------------------------------------------------------------------ something else under that name
+# ------------------------------------------------------------------ other files
 
 
 @case("NotAModel")
@@ -190,14 +190,14 @@ def pipe(folder: Path) -> Path:
 
 
 @case("ModelIncomplete")
-def links_in_a_circle(folder: Path) -> Path:
+def symlinks_in_a_circle(folder: Path) -> Path:
     (folder / "a.keras").symlink_to(folder / "b.keras")
     (folder / "b.keras").symlink_to(folder / "a.keras")
     return folder / "a.keras"
 
 
 @case("ModelIncomplete")
-def name_that_no_file_can_have(folder: Path) -> Path:
+def path_too_long(folder: Path) -> Path:
     return folder / ("x" * 5000 + ".keras")
 
 
@@ -215,7 +215,7 @@ def device(folder: Path) -> Path:
 
 
 @case("UnsafeModel")
-def archive_that_unpacks_to_gigabytes(folder: Path) -> Path:
+def zip_bomb(folder: Path) -> Path:
     path = folder / "bomb.keras"
     block = bytes(2**20)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
@@ -235,7 +235,7 @@ def archive_with_a_huge_configuration(folder: Path) -> Path:
 
 
 @case("NotAModel", "UnsafeModel")
-def archive_that_lies_about_its_size(folder: Path) -> Path:
+def archive_with_a_wrong_size(folder: Path) -> Path:
     path = archive(folder, "liar")
     data = bytearray(path.read_bytes())
     at = data.rfind(b"PK\x01\x02")
@@ -245,12 +245,12 @@ def archive_that_lies_about_its_size(folder: Path) -> Path:
 
 
 @case("UnsafeModel")
-def archive_with_a_way_out(folder: Path) -> Path:
+def archive_with_a_path_traversal(folder: Path) -> Path:
     return archive(folder, "way", lambda parts: parts.update({"../../ran": b"x"}))
 
 
 @case("UnsafeModel")
-def archive_with_an_absolute_name(folder: Path) -> Path:
+def archive_with_an_absolute_path(folder: Path) -> Path:
     return archive(folder, "absolute", lambda parts: parts.update({f"{folder}/ran": b"x"}))
 
 
@@ -265,7 +265,7 @@ def archive_with_two_configurations(folder: Path) -> Path:
 
 
 @case("UnsafeModel")
-def archive_with_a_link(folder: Path) -> Path:
+def archive_with_a_symlink(folder: Path) -> Path:
     path = archive(folder, "link")
     info = zipfile.ZipInfo("model.weights.h5.link")
     info.external_attr = 0o120777 << 16
@@ -314,7 +314,7 @@ for _share in (0.01, 0.2, 0.5, 0.9, 0.99):
 
 
 @case("UnsafeModel")
-def link_to_another_file(folder: Path) -> Path:
+def external_link(folder: Path) -> Path:
     def change(file: h5py.File) -> None:
         del file["model_weights/out"]
         file["model_weights/out"] = h5py.ExternalLink("/etc/other.h5", "/secret")
@@ -323,7 +323,7 @@ def link_to_another_file(folder: Path) -> Path:
 
 
 @case("UnsafeModel")
-def link_to_another_file_in_an_archive(folder: Path) -> Path:
+def external_link_in_an_archive(folder: Path) -> Path:
     def change(file: h5py.File) -> None:
         file["layers/other"] = h5py.ExternalLink("/etc/other.h5", "/secret")
 
@@ -331,7 +331,7 @@ def link_to_another_file_in_an_archive(folder: Path) -> Path:
 
 
 @case("UnsafeModel")
-def array_kept_in_another_file(folder: Path) -> Path:
+def external_dataset(folder: Path) -> Path:
     (folder / "raw").write_bytes(bytes(64))
 
     def change(file: h5py.File) -> None:
@@ -341,7 +341,7 @@ def array_kept_in_another_file(folder: Path) -> Path:
 
 
 @case("UnsafeModel")
-def array_pieced_together(folder: Path) -> Path:
+def virtual_dataset(folder: Path) -> Path:
     def change(file: h5py.File) -> None:
         layout = h5py.VirtualLayout((4,), "f4")
         layout[:] = h5py.VirtualSource(str(folder / "x.h5"), "secret", (4,))
@@ -356,22 +356,22 @@ def soft_link(folder: Path) -> Path:
 
 
 @case("UnsafeModel")
-def group_inside_itself(folder: Path) -> Path:
+def group_that_contains_itself(folder: Path) -> Path:
     return hdf5(folder, "loop", lambda f: f["model_weights"].__setitem__("again", f["model_weights"]))
 
 
 @case("UnsafeModel")
-def groups_in_groups(folder: Path) -> Path:
+def deeply_nested_groups(folder: Path) -> Path:
     return hdf5(folder, "deep", lambda f: f.create_group("model_weights/" + "/".join("x" * 200)))
 
 
 @case("UnsafeModel")
-def terabytes_that_are_not_there(folder: Path) -> Path:
+def dataset_that_claims_terabytes(folder: Path) -> Path:
     return hdf5(folder, "claim", lambda f: f.create_dataset("model_weights/big", (2**40,), "f4"))
 
 
 @case("UnsafeModel")
-def zeros_packed_small(folder: Path) -> Path:
+def highly_compressed_dataset(folder: Path) -> Path:
     def change(file: h5py.File) -> None:
         file.create_dataset(
             "model_weights/packed", data=np.zeros(2**24, "f4"), compression="gzip", chunks=(2**20,)
@@ -381,7 +381,7 @@ def zeros_packed_small(folder: Path) -> Path:
 
 
 @case("UnsafeModel")
-def array_packed_by_a_plugin(folder: Path) -> Path:
+def dataset_with_a_plugin_filter(folder: Path) -> Path:
     def change(file: h5py.File) -> None:
         file.create_dataset("model_weights/lzf", data=np.zeros(4096, "f4"), compression="lzf")
 
@@ -389,7 +389,7 @@ def array_packed_by_a_plugin(folder: Path) -> Path:
 
 
 @case("NotAModel", "UnsafeModel")
-def configuration_of_many_texts(folder: Path) -> Path:
+def configuration_that_is_an_array(folder: Path) -> Path:
     def change(file: h5py.File) -> None:
         file.attrs.create("model_config", ["{}"] * 500, dtype=h5py.string_dtype())
 
@@ -402,7 +402,7 @@ def pickle_in_an_attribute(folder: Path) -> Path:
 
 
 @case("NotAModel")
-def weights_that_are_text(folder: Path) -> Path:
+def weights_that_are_strings(folder: Path) -> Path:
     def change(file: h5py.File) -> None:
         name = next(n for n in _datasets(file["model_weights/out"]) if "bias" in n)
         del file[name]
@@ -412,7 +412,7 @@ def weights_that_are_text(folder: Path) -> Path:
 
 
 @case("NotAModel")
-def weights_that_are_text_in_an_archive(folder: Path) -> Path:
+def weights_that_are_strings_in_an_archive(folder: Path) -> Path:
     return weights_changed(folder, "text", lambda file: _as_type(file, "S8"))
 
 
@@ -439,17 +439,17 @@ def weights_of_another_shape(folder: Path) -> Path:
 
 
 @case("NotAModel")
-def weights_left_over(folder: Path) -> Path:
+def superfluous_weights(folder: Path) -> Path:
     return hdf5(folder, "left", lambda f: f.create_dataset("model_weights/out/out/other", data=np.zeros(3)))
 
 
 @case("NotAModel")
-def weights_that_are_missing(folder: Path) -> Path:
+def missing_weights(folder: Path) -> Path:
     return hdf5(folder, "missing", lambda f: f["model_weights"].__delitem__("out"))
 
 
 @case("UnsuitableModel")
-def weights_that_are_no_numbers(folder: Path) -> Path:
+def weights_that_are_nan(folder: Path) -> Path:
     def change(file: h5py.File) -> None:
         name = next(n for n in _datasets(file["model_weights/out"]) if "bias" in n)
         file[name][...] = np.nan
@@ -495,8 +495,10 @@ def lambda_as_activation(folder: Path) -> Path:
 @case("UnsafeModel")
 def lambda_in_keras_2(folder: Path) -> Path:
     code = [marker_code(folder), None, None]
-    config = old_config(old_layer("Lambda", function=code, function_type="lambda"), old_layer("Flatten"))
-    return old_file(folder, "old_lambda", config)
+    config = keras2_config(
+        keras2_layer("Lambda", function=code, function_type="lambda"), keras2_layer("Flatten")
+    )
+    return keras2_file(folder, "old_lambda", config)
 
 
 @case("UnsafeModel")
@@ -505,7 +507,7 @@ def module_callable(folder: Path) -> Path:
 
 
 @case("UnsafeModel")
-def settings_of_keras(folder: Path) -> Path:
+def settings_function_of_keras(folder: Path) -> Path:
     function = {"module": "keras", "class_name": "function", "config": "config.set_floatx"}
     return with_setting(folder, "floatx", activation=function)
 
@@ -544,7 +546,7 @@ def torch_as_a_layer(folder: Path) -> Path:
 
 @case("UnsafeModel")
 def unknown_function_in_keras_2(folder: Path) -> Path:
-    config = old_config()
+    config = keras2_config()
     config["class_name"] = "Functional"
     layers = config["config"]["layers"]
     layers[0].update(name="face", inbound_nodes=[])
@@ -553,7 +555,7 @@ def unknown_function_in_keras_2(folder: Path) -> Path:
         {"class_name": "TFOpLambda", "config": node, "name": "op", "inbound_nodes": [["face", 0, 0, {}]]}
     )
     config["config"].update(input_layers=[["face", 0, 0]], output_layers=[["op", 0, 0]])
-    return old_file(folder, "old_function", config)
+    return keras2_file(folder, "old_function", config)
 
 
 @case("NotAModel", "UnsafeModel")
@@ -562,7 +564,7 @@ def units_beyond_memory(folder: Path) -> Path:
 
 
 @case("NotAModel", "UnsafeModel")
-def units_beyond_integers(folder: Path) -> Path:
+def units_that_overflow(folder: Path) -> Path:
     return with_setting(folder, "overflow", "out", units=2**63)
 
 
@@ -573,11 +575,13 @@ def negative_units(folder: Path) -> Path:
 
 @case("NotAModel", "UnsafeModel")
 def units_beyond_memory_in_keras_2(folder: Path) -> Path:
-    return old_file(folder, "old_units", old_config(old_layer("Flatten"), old_layer("Dense", units=10**9)))
+    return keras2_file(
+        folder, "old_units", keras2_config(keras2_layer("Flatten"), keras2_layer("Dense", units=10**9))
+    )
 
 
 @case("NotAModel", "UnsafeModel", "UnsuitableModel")
-def map_beyond_memory(folder: Path) -> Path:
+def feature_map_beyond_memory(folder: Path) -> Path:
     config = {"name": "mean", "size": [30000, 30000], "data_format": "channels_last"}
 
     def change(parts: dict) -> None:
@@ -587,12 +591,12 @@ def map_beyond_memory(folder: Path) -> Path:
 
 
 @case("UnsuitableModel")
-def filter_spread_beyond_memory(folder: Path) -> Path:
+def dilation_beyond_memory(folder: Path) -> Path:
     return with_setting(folder, "spread", padding="same", dilation_rate=[10000, 10000])
 
 
 @case("NotAModel", "UnsuitableModel")
-def name_that_no_text_can_hold(folder: Path) -> Path:
+def name_with_a_lone_surrogate(folder: Path) -> Path:
     def change(parts: dict) -> None:
         text = json.dumps(parts["config.json"])
         parts["config.json"] = text.replace('"norm"', '"\\ud800"').encode()
@@ -637,7 +641,7 @@ def graph_in_a_circle(folder: Path) -> Path:
 
 
 @case("NotAModel")
-def two_layers_of_one_name(folder: Path) -> Path:
+def two_layers_with_one_name(folder: Path) -> Path:
     def change(parts: dict) -> None:
         layer_of(parts, "norm")["name"] = "conv"
 
@@ -645,7 +649,7 @@ def two_layers_of_one_name(folder: Path) -> Path:
 
 
 @case("NotAModel", "UnsafeModel")
-def models_in_models(folder: Path) -> Path:
+def deeply_nested_models(folder: Path) -> Path:
     def change(parts: dict) -> None:
         inner = parts["config.json"]
         for i in range(300):
@@ -660,8 +664,8 @@ def models_in_models(folder: Path) -> Path:
 
 
 @case("NotAModel")
-def brackets(folder: Path) -> Path:
-    return archive(folder, "brackets", lambda parts: parts.update({"config.json": b"[" * 10**6}))
+def deeply_nested_json(folder: Path) -> Path:
+    return archive(folder, "deeply_nested_json", lambda parts: parts.update({"config.json": b"[" * 10**6}))
 
 
 @case("NotAModel")
@@ -672,7 +676,7 @@ def not_json(folder: Path) -> Path:
 
 
 @case("NotAModel")
-def numbers_beyond_json(folder: Path) -> Path:
+def number_too_large_for_json(folder: Path) -> Path:
     return archive(folder, "digits", lambda parts: parts.update({"config.json": b"9" * 10**6}))
 
 
@@ -694,21 +698,23 @@ def two_outputs(folder: Path) -> Path:
 
 @case("NotAModel")
 def keras_2_graph_without_its_layers(folder: Path) -> Path:
-    return old_file(folder, "old_empty", {"class_name": "Functional", "config": {"name": "m", "layers": []}})
+    return keras2_file(
+        folder, "old_empty", {"class_name": "Functional", "config": {"name": "m", "layers": []}}
+    )
 
 
 @case("NotAModel")
 def keras_2_configuration_of_wrong_types(folder: Path) -> Path:
-    return old_file(folder, "old_types", old_config({"class_name": "Dense", "config": "units"}))
+    return keras2_file(folder, "old_types", keras2_config({"class_name": "Dense", "config": "units"}))
 
 
 @case("UnsafeModel")
-def keras_2_class_of_its_author(folder: Path) -> Path:
-    layer = {**old_layer("Dense", units=1), "registered_name": "Custom>Dense", "module": "mine"}
-    return old_file(folder, "old_class", old_config(old_layer("Flatten"), layer))
+def keras_2_custom_class(folder: Path) -> Path:
+    layer = {**keras2_layer("Dense", units=1), "registered_name": "Custom>Dense", "module": "mine"}
+    return keras2_file(folder, "old_class", keras2_config(keras2_layer("Flatten"), layer))
 
 
 @case("UnsafeModel")
-def keras_2_setting_that_is_code(folder: Path) -> Path:
-    layer = old_layer("Dense", units=1, activation="eval")
-    return old_file(folder, "old_setting", old_config(old_layer("Flatten"), layer))
+def keras_2_activation_that_is_code(folder: Path) -> Path:
+    layer = keras2_layer("Dense", units=1, activation="eval")
+    return keras2_file(folder, "old_setting", keras2_config(keras2_layer("Flatten"), layer))

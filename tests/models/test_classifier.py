@@ -88,7 +88,7 @@ def test_card_survives_json() -> None:
         ({"preprocessing": {"size": 3}}, "unknown preprocessing keys: size"),
     ],
 )
-def test_card_refuses_what_it_does_not_know(values: dict, message: str) -> None:
+def test_invalid_cards_are_refused(values: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Card.from_dict(values)
 
@@ -127,7 +127,7 @@ def test_batches_of_another_shape(classifier: Classifier, shape: tuple[int, ...]
         classifier.logits(np.zeros(shape))
 
 
-def test_pixels_that_are_not_finite_give_no_score(classifier: Classifier) -> None:
+def test_pixels_that_are_not_finite_are_refused(classifier: Classifier) -> None:
     pixels = np.zeros((2, 32, 32, 3), np.float32)
     pixels[1, 4, 4] = np.nan
     with pytest.raises(ValueError, match="not finite"):
@@ -148,7 +148,7 @@ def test_weights_that_are_not_finite() -> None:
 
 
 @pytest.mark.parametrize("lost", [False, True])
-def test_a_model_that_gives_everything_the_same_score(lost: bool, tmp_path: Path) -> None:
+def test_unresponsive_model(lost: bool, tmp_path: Path) -> None:
     model = tiny()
     if lost:
         model.layers[0].set_weights([np.zeros_like(w) for w in model.layers[0].get_weights()])
@@ -166,7 +166,7 @@ def test_probe_images_differ_and_lie_in_range(size: int) -> None:
     assert len({image.tobytes() for image in images}) == 6
 
 
-def test_the_card_is_the_only_truth(classifier: Classifier, batch: np.ndarray) -> None:
+def test_with_card_changes_only_the_card(classifier: Classifier, batch: np.ndarray) -> None:
     card = replace(classifier.card, name="other", threshold=0.9, temperature=2.0, sha256="0" * 64, shift=1.0)
     other = classifier.with_card(card)
     assert other.card == card
@@ -185,7 +185,7 @@ def test_properties_of_the_card_cannot_be_assigned(classifier: Classifier, name:
         setattr(classifier, name, getattr(classifier, name))
 
 
-def test_another_card_with_mirror_scores_both_sides() -> None:
+def test_with_card_can_turn_on_mirror() -> None:
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(1)])
     plain = Classifier(model, Card(preprocessing=Preprocessing(input_size=8)))
     mirrored = plain.with_card(replace(plain.card, mirror=True))
@@ -194,7 +194,7 @@ def test_another_card_with_mirror_scores_both_sides() -> None:
     np.testing.assert_allclose(mirrored.logits(x), expected, rtol=1e-5)
 
 
-def test_another_card_must_fit_the_network(classifier: Classifier) -> None:
+def test_with_card_refuses_what_does_not_match_the_network(classifier: Classifier) -> None:
     with pytest.raises(UnsuitableModel, match="its preprocessing says 16"):
         classifier.with_card(replace(classifier.card, preprocessing=Preprocessing(input_size=16)))
     for change in ({"output": "probability"}, {"positive_class": "real"}):
@@ -202,7 +202,7 @@ def test_another_card_must_fit_the_network(classifier: Classifier) -> None:
             classifier.with_card(replace(classifier.card, **change))
 
 
-def test_a_card_may_state_what_the_network_returns(batch: np.ndarray) -> None:
+def test_with_card_accepts_the_output_of_the_network(batch: np.ndarray) -> None:
     card = Card(preprocessing=Preprocessing(input_size=8), output="probability", positive_class="real")
     classifier = Classifier(tiny("sigmoid"), card)
     other = classifier.with_card(replace(card, output="logit", positive_class="fake"))
@@ -210,7 +210,7 @@ def test_a_card_may_state_what_the_network_returns(batch: np.ndarray) -> None:
     np.testing.assert_array_equal(other.logits(x), classifier.logits(x))
 
 
-def test_an_input_of_another_size_is_named() -> None:
+def test_input_size_that_does_not_match() -> None:
     with pytest.raises(UnsuitableModel, match="takes 8 x 8 px, but its preprocessing says 16"):
         Classifier(tiny(), Card(preprocessing=Preprocessing(input_size=16)))
 
@@ -245,7 +245,7 @@ def test_the_same_weights_give_the_same_file(
     assert loading.sha256_of(again) == loading.sha256_of(later)
 
 
-def test_output_and_class_are_turned_when_saved(tmp_path: Path) -> None:
+def test_saved_model_returns_a_logit_for_fake(tmp_path: Path) -> None:
     model = tiny("sigmoid")
     card = Card(preprocessing=Preprocessing(input_size=8), output="probability", positive_class="real")
     x = np.random.default_rng(0).random((4, 8, 8, 3)).astype(np.float32)
@@ -265,7 +265,7 @@ def test_hdf5_with_preprocessing_from_the_call(tmp_path: Path) -> None:
     assert loaded.logits(x)[0] == pytest.approx(np.log(p / (1 - p)), abs=1e-5)
 
 
-def test_a_changed_file_is_noticed(saved: Path) -> None:
+def test_changed_file_is_refused(saved: Path) -> None:
     data = bytearray(saved.read_bytes())
     data[-1] ^= 1
     saved.write_bytes(data)
@@ -279,7 +279,7 @@ def test_an_expected_hash_is_checked(saved: Path) -> None:
         load_model(saved, sha256="0" * 64)
 
 
-def test_without_a_sidecar_it_asks(saved: Path) -> None:
+def test_missing_sidecar_is_reported(saved: Path) -> None:
     saved.with_suffix(".json").unlink()
     with pytest.raises(ModelIncomplete, match=r"input_size=32.*positive_class=") as caught:
         load_model(saved)
@@ -287,7 +287,7 @@ def test_without_a_sidecar_it_asks(saved: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"colour": 1}', '{"threshold": 7}', '{"threshold": "a"}'])
-def test_a_broken_sidecar(saved: Path, text: str) -> None:
+def test_invalid_sidecar(saved: Path, text: str) -> None:
     saved.with_suffix(".json").write_text(text)
     with pytest.raises(ModelIncomplete, match="sidecar cannot be read"):
         load_model(saved)
@@ -304,21 +304,21 @@ def test_a_broken_sidecar(saved: Path, text: str) -> None:
         (b"\x89HDF\r\n\x1a\n and then nothing", "damaged"),
     ],
 )
-def test_what_is_no_model_is_named(tmp_path: Path, data: bytes, message: str) -> None:
+def test_other_files_are_recognised(tmp_path: Path, data: bytes, message: str) -> None:
     path = tmp_path / ("model.h5" if b"HDF" in data else "model.keras")
     path.write_bytes(data)
     with pytest.raises(NotAModel, match=message):
         load_model(path, **INPUT)
 
 
-def test_folders_and_nothing(tmp_path: Path) -> None:
+def test_folders_and_missing_files(tmp_path: Path) -> None:
     with pytest.raises(NotAModel, match="folder"):
         load_model(tmp_path)
     with pytest.raises(ModelIncomplete, match="no such file"):
         load_model(tmp_path / "absent.keras")
 
 
-def test_an_archive_of_something_else(tmp_path: Path) -> None:
+def test_archive_without_a_model(tmp_path: Path) -> None:
     path = tmp_path / "model.keras"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "hello")
@@ -326,14 +326,14 @@ def test_an_archive_of_something_else(tmp_path: Path) -> None:
         load_model(path, **INPUT)
 
 
-def test_a_cut_file(saved: Path) -> None:
+def test_truncated_file(saved: Path) -> None:
     saved.with_suffix(".json").unlink()
     saved.write_bytes(saved.read_bytes()[:-200])
     with pytest.raises(NotAModel, match="damaged or cut short"):
         load_model(saved, **INPUT)
 
 
-def test_weights_alone(tmp_path: Path) -> None:
+def test_weights_only_file_without_architecture(tmp_path: Path) -> None:
     path = tmp_path / "model.weights.h5"
     tiny().save_weights(path)
     with pytest.raises(ModelIncomplete, match="without an architecture"):
@@ -369,7 +369,7 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path: Path, ending: str) -> N
         ({"module": "builtins", "class_name": "function"}, "function"),
     ],
 )
-def test_names_from_elsewhere_are_refused(tmp_path: Path, change: dict, message: str) -> None:
+def test_classes_outside_keras_are_refused(tmp_path: Path, change: dict, message: str) -> None:
     source, path = tmp_path / "good.keras", tmp_path / "bad.keras"
     tiny().save(source)
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(path, "w") as new:
@@ -420,7 +420,7 @@ def test_hdf5_that_names_code_is_refused(tmp_path: Path) -> None:
         load_model(path, **INPUT)
 
 
-def test_nothing_half_written(
+def test_failed_save_leaves_nothing(
     classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -445,7 +445,7 @@ def test_a_sidecar_that_cannot_be_written(classifier: Classifier, tmp_path: Path
     assert not overwrites or path.read_bytes() == b"an older model"
 
 
-def test_a_folder_of_that_name_is_left_alone(classifier: Classifier, tmp_path: Path) -> None:
+def test_folder_of_the_same_name_is_kept(classifier: Classifier, tmp_path: Path) -> None:
     kept = tmp_path / "model.keras" / "kept.txt"
     kept.parent.mkdir()
     kept.write_text("here")

@@ -9,7 +9,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from helpers.hostile_models import good_archive, good_hdf5, marker_code, old_config, old_file, old_layer
+from helpers.hostile_models import (
+    good_archive,
+    good_hdf5,
+    keras2_config,
+    keras2_file,
+    keras2_layer,
+    marker_code,
+)
 
 from redeepfake_nb import (
     HashMismatch,
@@ -49,7 +56,7 @@ def probe(classifier: Classifier) -> np.ndarray:
 
 
 @pytest.mark.parametrize("make", [good_archive, good_hdf5])
-def test_the_question_has_the_likely_answer(make, tmp_path: Path) -> None:
+def test_error_suggests_the_likely_preprocessing(make, tmp_path: Path) -> None:
     with pytest.raises(ModelIncomplete) as caught:
         load_model(make(tmp_path))
     step = caught.value.next_step
@@ -59,16 +66,18 @@ def test_the_question_has_the_likely_answer(make, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("layer", "value_range"),
-    [(old_layer("Rescaling", scale=1 / 127.5, offset=-1.0), "(0, 255)"), (old_layer("ReLU"), "(0, 1)")],
+    [(keras2_layer("Rescaling", scale=1 / 127.5, offset=-1.0), "(0, 255)"), (keras2_layer("ReLU"), "(0, 1)")],
 )
-def test_rescaling_tells_the_range(layer: dict, value_range: str, tmp_path: Path) -> None:
-    config = old_config(layer, old_layer("Flatten"), old_layer("Dense", units=2, activation="softmax"))
+def test_value_range_is_inferred_from_rescaling(layer: dict, value_range: str, tmp_path: Path) -> None:
+    config = keras2_config(
+        layer, keras2_layer("Flatten"), keras2_layer("Dense", units=2, activation="softmax")
+    )
     with pytest.raises(ModelIncomplete, match=re.escape(f"value_range={value_range}")) as caught:
-        load_model(old_file(tmp_path, "m", config))
+        load_model(keras2_file(tmp_path, "m", config))
     assert 'output="softmax"' in caught.value.next_step
 
 
-def test_the_likely_answer_loads(tmp_path: Path) -> None:
+def test_suggested_call_loads_the_model(tmp_path: Path) -> None:
     """What stands in the message can be typed as it is, once the class is chosen."""
     path = good_archive(tmp_path)
     with pytest.raises(ModelIncomplete) as caught:
@@ -79,7 +88,7 @@ def test_the_likely_answer_loads(tmp_path: Path) -> None:
     assert (loaded.card.output, loaded.card.positive_class) == ("probability", "real")
 
 
-def test_the_output_is_read_from_the_end(tmp_path: Path) -> None:
+def test_output_is_inferred_from_the_last_activation(tmp_path: Path) -> None:
     for activation, units, output in (
         ("sigmoid", 1, "probability"),
         (None, 1, "logit"),
@@ -99,7 +108,7 @@ def test_the_output_is_read_from_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_weights_of_a_backbone_by_name(tmp_path: Path) -> None:
+def test_weights_only_file_of_a_named_backbone(tmp_path: Path) -> None:
     path = tmp_path / "mine.weights.h5"
     model = build_model("MobileNetV2", head=Head(units=(24, 12)), input_size=64)
     model.save_weights(path)
@@ -117,7 +126,7 @@ def test_weights_of_a_backbone_by_name(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_model(path).logits(x), loaded.logits(x))
 
 
-def test_weights_of_a_model_that_is_at_hand(tmp_path: Path) -> None:
+def test_weights_only_file_of_a_given_model(tmp_path: Path) -> None:
     path = tmp_path / "m.weights.h5"
     model, empty = (
         keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(1)])
@@ -129,7 +138,7 @@ def test_weights_of_a_model_that_is_at_hand(tmp_path: Path) -> None:
     np.testing.assert_allclose(loaded.logits(x), np.asarray(model(x))[:, 0], rtol=1e-5)
 
 
-def test_mesonet_says_real(tmp_path: Path) -> None:
+def test_meso4_predicts_real(tmp_path: Path) -> None:
     """Its weights are published alone; a high output means real."""
     path = tmp_path / "Meso4_DF.weights.h5"
     model = meso4(64)
@@ -153,7 +162,7 @@ def test_mesonet_says_real(tmp_path: Path) -> None:
         ("EfficientNetLite0", NotAModel, "do not fit"),
     ],
 )
-def test_weights_of_something_else(
+def test_weights_only_file_that_does_not_match(
     tmp_path: Path, architecture: str | None, error: type, message: str
 ) -> None:
     path = tmp_path / "m.weights.h5"
@@ -164,7 +173,7 @@ def test_weights_of_something_else(
         )
 
 
-def test_a_whole_model_has_its_own_architecture(tmp_path: Path) -> None:
+def test_architecture_for_a_full_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="of its own"):
         load_model(good_archive(tmp_path), architecture="Meso4", **INPUT)
 
@@ -175,13 +184,13 @@ def test_a_whole_model_has_its_own_architecture(tmp_path: Path) -> None:
 def with_lambda(folder: Path) -> Path:
     """A Keras 2 file whose Lambda passes its input on and leaves a file behind."""
     code = [marker_code(folder), None, None]
-    layers = [old_layer("Lambda", function=code, function_type="lambda"), old_layer("Flatten")]
-    config = old_config(*layers, old_layer("Dense", units=1, activation="sigmoid"))
+    layers = [keras2_layer("Lambda", function=code, function_type="lambda"), keras2_layer("Flatten")]
+    config = keras2_config(*layers, keras2_layer("Dense", units=1, activation="sigmoid"))
     arrays = {"dense__kernel": np.ones((192, 1), np.float32), "dense__bias": np.zeros(1, np.float32)}
-    return old_file(folder, "code", config, **arrays)
+    return keras2_file(folder, "code", config, **arrays)
 
 
-def test_trust_needs_the_hash(tmp_path: Path) -> None:
+def test_trust_requires_the_hash(tmp_path: Path) -> None:
     path = with_lambda(tmp_path)
     with pytest.raises(UnsafeModel, match="Lambda"):
         load_model(path, **INPUT)
@@ -193,7 +202,7 @@ def test_trust_needs_the_hash(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_trust_stands_in_every_report(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_every_report_mentions_trust(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = with_lambda(tmp_path)
     loaded = load_model(path, trust=True, sha256=loading.sha256_of(path), **INPUT)
     assert (tmp_path / "ran").exists()
@@ -210,7 +219,7 @@ def test_trust_stands_in_every_report(tmp_path: Path, capsys: pytest.CaptureFixt
     assert load_model(good_archive(tmp_path), **INPUT).card.trusted == ()
 
 
-def test_a_sidecar_cannot_speak_for_trust(tmp_path: Path) -> None:
+def test_sidecar_cannot_set_trust(tmp_path: Path) -> None:
     path = good_archive(tmp_path)
     card = Card(preprocessing=Preprocessing(input_size=8), output="probability", trusted=("x",))
     path.with_suffix(".json").write_text(json.dumps(card.to_dict()))
@@ -247,8 +256,8 @@ def test_nothing_is_left_to_allocate_after_a_failure(tmp_path: Path) -> None:
     """Keras would else make room for the weights of a refused file at the next occasion."""
     from keras.src.backend.common import global_state
 
-    config = old_config(old_layer("Flatten"), old_layer("Dense", units=10**9))
-    path = old_file(tmp_path, "m", config)
+    config = keras2_config(keras2_layer("Flatten"), keras2_layer("Dense", units=10**9))
+    path = keras2_file(tmp_path, "m", config)
     with pytest.raises(NotAModel, match="needs 193,000,000,000 weights"):
         read_model(path, describe(path))
     assert not global_state.get_global_attribute("uninitialized_variables")
@@ -263,7 +272,7 @@ def test_nothing_is_left_to_allocate_after_a_failure(tmp_path: Path) -> None:
     ],
     ids=["map", "window", "product"],
 )
-def test_work_without_end_is_refused(layers: list) -> None:
+def test_excessive_cost_is_refused(layers: list) -> None:
     x = image = keras.Input((8, 8, 3))
     for layer in layers:
         x = layer([x, x]) if isinstance(layer, keras.layers.Dot) else layer(x)
@@ -277,7 +286,7 @@ def test_real_networks_are_far_from_the_limits() -> None:
     check_cost(flatten(build_model("EfficientNetB4", input_size=380)), "m")
 
 
-def test_an_open_input_gets_its_size(tmp_path: Path) -> None:
+def test_open_input_size_is_fixed(tmp_path: Path) -> None:
     x = image = keras.Input((None, None, 3))
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3)(x))
     keras.Model(image, keras.layers.Dense(1)(x)).save(tmp_path / "open.keras")
@@ -287,17 +296,17 @@ def test_an_open_input_gets_its_size(tmp_path: Path) -> None:
     assert loaded.keras_model.inputs[0].shape[1:] == (16, 16, 3)
 
 
-def test_channels_first_runs_or_is_said(tmp_path: Path) -> None:
+def test_channels_first_runs_or_is_refused(tmp_path: Path) -> None:
     """TensorFlow can compute it on some processors only."""
     config = {"name": "conv2d", "filters": 2, "kernel_size": 3, "data_format": "channels_first"}
-    config = old_config(
-        {"class_name": "Conv2D", "config": config}, old_layer("Flatten"), old_layer("Dense", units=1)
+    config = keras2_config(
+        {"class_name": "Conv2D", "config": config}, keras2_layer("Flatten"), keras2_layer("Dense", units=1)
     )
     arrays = {
         "conv2d__kernel": np.ones((3, 3, 8, 2), np.float32), "conv2d__bias": np.zeros(2),
         "dense__kernel": np.ones((12, 1)), "dense__bias": np.zeros(1),
     }  # fmt: skip
-    path = old_file(tmp_path, "m", config, **arrays)
+    path = keras2_file(tmp_path, "m", config, **arrays)
     try:
         loaded = load_model(path, **INPUT)
     except UnsuitableModel as error:
@@ -308,7 +317,7 @@ def test_channels_first_runs_or_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"min_face": "50"}, {"mirror": "yes"}, {"name": 3}, {"metrics": [1]}])
-def test_a_card_of_wrong_types(change: dict) -> None:
+def test_card_with_wrong_types(change: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
         Card.from_dict(change)
 
@@ -317,7 +326,7 @@ def test_a_card_of_wrong_types(change: dict) -> None:
 
 
 @pytest.mark.slow
-def test_converted_and_checked(tmp_path: Path) -> None:
+def test_converted_model_scores_the_same(tmp_path: Path) -> None:
     source = good_hdf5(tmp_path)
     done = convert_model(source, tmp_path / "new.keras", **INPUT)
     assert done.difference <= 1e-5
@@ -330,7 +339,7 @@ def test_converted_and_checked(tmp_path: Path) -> None:
     assert load_model(tmp_path / "again.keras").card.converted_from == loading.sha256_of(source)
 
 
-def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_convert_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     source, out = str(good_hdf5(tmp_path)), tmp_path / "new.keras"
     assert main(["convert", source, str(out)]) == 1
     assert "input_size=8" in capsys.readouterr().err
@@ -355,7 +364,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert load_model(out).preprocessing == Preprocessing(8, "RGB", (0, 1))
 
 
-def test_the_command_with_weights_and_trust(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_convert_command_with_weights_only_and_trust(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     options = [
         "--input-size",
         "64",

@@ -1,4 +1,4 @@
-"""The model that ships is what its card says, and no larger or slower than agreed."""
+"""The model that ships matches its card and meets the requirements on size and metrics."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ def sidecar(root: Path) -> dict:
     return json.loads((root / "models" / "default.json").read_text())
 
 
-def test_it_is_small_enough(root: Path) -> None:
+def test_file_size(root: Path) -> None:
     assert (root / "models" / "default.keras").stat().st_size <= 40 * 2**20
 
 
-def test_its_recipes_are_those_of_the_project(root: Path, sidecar: dict) -> None:
+def test_recipes_are_those_of_the_repository(root: Path, sidecar: dict) -> None:
     for part in sidecar["metrics"]["training"]["parts"]:
         recipe = Recipe.read(root / "models" / "recipes" / f"{part['recipe']}.toml")
         assert part["recipe_digest"] == recipe.digest()
         assert part["steps"] == recipe.steps
 
 
-def test_it_is_as_good_as_was_asked(sidecar: dict) -> None:
+def test_metrics_meet_the_requirements(sidecar: dict) -> None:
     metrics = sidecar["metrics"]
     assert metrics["auc"]["value"] >= 0.88
     assert metrics["log_loss"]["value"] <= 0.45
@@ -38,7 +38,7 @@ def test_it_is_as_good_as_was_asked(sidecar: dict) -> None:
     assert all(row["auc_low"] > 0.7 for row in sizes)
 
 
-def test_card_and_readme_say_the_same_figures(root: Path, sidecar: dict) -> None:
+def test_card_and_readme_state_the_same_metrics(root: Path, sidecar: dict) -> None:
     card, readme = (root / "models" / "default.md").read_text(), (root / "README.md").read_text()
     for name, label in (("auc", "AUC"), ("log_loss", "log loss"), ("eer", "equal error rate")):
         value = sidecar["metrics"][name]
@@ -49,7 +49,7 @@ def test_card_and_readme_say_the_same_figures(root: Path, sidecar: dict) -> None
 
 
 @pytest.mark.slow
-def test_the_manipulated_middle_of_the_sample_clip_is_found() -> None:
+def test_manipulated_middle_of_the_sample_video_is_found() -> None:
     """Notebook 02 shows it; the clip was chosen so."""
     report = analyze_video(sample_clip.sample_video(), load_model(), frames=18, explain_top=0)
     (person,) = report.persons

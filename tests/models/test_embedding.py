@@ -1,4 +1,4 @@
-"""The 128 numbers are those of face_recognition, and tell people apart."""
+"""Embeddings equal those of face_recognition and differ between people."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_equal_to_face_recognition() -> None:
     np.testing.assert_allclose(mine, theirs, atol=1e-6)
 
 
-def test_a_little_light_is_the_same_person() -> None:
+def test_darker_image_is_the_same_person() -> None:
     image = sample_image().image
     darker = (image * 0.8).astype(np.uint8)
     points = find_landmarks(image, [(187, 77, 277, 167)])
@@ -32,7 +32,7 @@ def test_a_little_light_is_the_same_person() -> None:
     assert np.linalg.norm(one - other) < 0.2
 
 
-def test_many_faces_are_one_batch_and_the_precision_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faces_are_embedded_in_one_float32_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     import keras
 
     image = sample_image().image
@@ -49,5 +49,5 @@ def test_many_faces_are_one_batch_and_the_precision_is_full(monkeypatch: pytest.
     assert np.linalg.norm(both[1] - alone) > 1e-3
 
 
-def test_nobody() -> None:
+def test_no_faces() -> None:
     assert embed_faces(np.zeros((10, 10, 3), np.uint8), []) == []

@@ -1,4 +1,4 @@
-"""The joint model is the mean of its parts, with one map of evidence."""
+"""An ensemble returns the mean of its networks' logits, and has one evidence map."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_mean_of_calibrated_logits(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.slow
-def test_another_size_keeps_the_weights(rng: np.random.Generator) -> None:
+def test_resized_keeps_the_weights(rng: np.random.Generator) -> None:
     small = make("FaceResNet", 2.0, rng)
     large = resized(small, 131)
     assert large.preprocessing.input_size == 131
@@ -41,7 +41,7 @@ def test_another_size_keeps_the_weights(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.slow
-def test_what_cannot_be_joined(rng: np.random.Generator, classifier: Classifier) -> None:
+def test_networks_that_cannot_form_an_ensemble(rng: np.random.Generator, classifier: Classifier) -> None:
     lite = make("EfficientNetLite0", 1.0, rng)
     with pytest.raises(ValueError, match="at least two"):
         ensemble([lite], SIZE)

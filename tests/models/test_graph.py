@@ -60,13 +60,13 @@ def test_flat_model_computes_the_same(build, rng: np.random.Generator) -> None:
     np.testing.assert_allclose(run(flat, x), run(model, x), rtol=1e-6)
 
 
-def test_names_that_clash_are_told_apart() -> None:
+def test_clashing_layer_names_become_unique() -> None:
     names = [layer.name for layer in flatten(twice_nested()).layers]
     assert len(set(names)) == len(names)
     assert {"dense", "conv"} <= set(names)
 
 
-def test_flat_model_owns_its_weights(rng: np.random.Generator) -> None:
+def test_flat_model_has_its_own_weights(rng: np.random.Generator) -> None:
     model = functional()
     x = rng.random((1, 12, 12, 3)).astype(np.float32)
     flat = flatten(model)
@@ -145,7 +145,7 @@ def test_a_saturated_sigmoid_keeps_its_logit() -> None:
         ([layers.Dense(1000)], "softmax", r"shape \(None, 1000\)"),
     ],
 )
-def test_outputs_that_are_not_as_said(last: list, output: str, message: str) -> None:
+def test_output_that_does_not_match_is_refused(last: list, output: str, message: str) -> None:
     with pytest.raises(UnsuitableModel, match=message):
         as_logit_model(ending_in(*last), output, "fake")
 
@@ -167,7 +167,7 @@ class Subclassed(keras.Model):
         return self.dense(x)
 
 
-def test_graphs_that_cannot_be_seen_are_refused() -> None:
+def test_subclassed_models_are_refused() -> None:
     run_once = Subclassed()
     run_once(np.zeros((1, 4), np.float32))
     inside = keras.Sequential([keras.Input((4,)), Subclassed()])
@@ -176,7 +176,7 @@ def test_graphs_that_cannot_be_seen_are_refused() -> None:
             flatten(model)
 
 
-def test_mixed_precision_becomes_full(rng: np.random.Generator) -> None:
+def test_mixed_precision_becomes_float32(rng: np.random.Generator) -> None:
     image = keras.Input((12, 12, 3))
     x = layers.Conv2D(4, 3, dtype="mixed_bfloat16")(image)
     x = layers.GlobalAveragePooling2D(dtype="mixed_bfloat16")(x)
@@ -197,7 +197,7 @@ def residual() -> keras.Model:
     return keras.Model(image, layers.Dense(1)(layers.GlobalAveragePooling2D()(x)))
 
 
-def test_the_cut_is_the_deepest_map_that_all_paths_cross() -> None:
+def test_cut_is_the_deepest_map_on_all_paths() -> None:
     model = residual()
     assert spatial_cut_layer(model) == "excite"
     cuts = {layer.name for layer in model.layers if is_cut(model, layer.name)}

@@ -1,4 +1,4 @@
-"""Files that mean harm end in a typed error that names the cause, before anything of them runs."""
+"""Malicious and malformed files are refused with a typed error before any of their code runs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from redeepfake_nb import ModelError, Preprocessing, load_model
 INPUT = {"preprocessing": Preprocessing(input_size=8), "positive_class": "fake"}
 
 
-def test_what_the_files_were_made_of_is_good(tmp_path: Path) -> None:
+def test_unchanged_files_load(tmp_path: Path) -> None:
     """Else every error below could have one and the same cause."""
     for path in (archive(tmp_path, "same"), good_hdf5(tmp_path)):
         assert load_model(path, **INPUT).card.output == "probability"
 
 
-def test_there_are_many() -> None:
+def test_number_of_cases() -> None:
     assert len(CASES) >= 60
 
 

@@ -1,4 +1,4 @@
-"""A name becomes a model: found or downloaded once, checked, converted, kept; failures leave nothing."""
+"""Named models are downloaded once, verified, converted and cached; failures leave nothing behind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.hostile_models import old_config, old_file, old_layer
+from helpers.hostile_models import keras2_config, keras2_file, keras2_layer
 
 from redeepfake_nb import (
     Card,
@@ -100,9 +100,9 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def original(tmp_path: Path) -> bytes:
     """A Keras 2 file: P(fake) is the sigmoid of the sum of all pixels minus 3."""
-    config = old_config(old_layer("Flatten"), old_layer("Dense", units=1, activation="sigmoid"))
+    config = keras2_config(keras2_layer("Flatten"), keras2_layer("Dense", units=1, activation="sigmoid"))
     kernel, bias = np.ones((192, 1), np.float32), np.float32([-3])
-    return old_file(tmp_path, "original", config, dense__kernel=kernel, dense__bias=bias).read_bytes()
+    return keras2_file(tmp_path, "original", config, dense__kernel=kernel, dense__bias=bias).read_bytes()
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_downloaded_once(known: HubModel, server: Server, cache: Path) -> None:
     assert server.asked == ["/first"]
 
 
-def test_the_second_address_helps(known: HubModel, server: Server, original: bytes, cache: Path) -> None:
+def test_second_address_is_tried(known: HubModel, server: Server, original: bytes, cache: Path) -> None:
     server.answers = {"/first": error(503), "/second": moved("/third"), "/third": whole(original)}
     assert load_model("tiny-v1").name == "Tiny 1"
     assert server.asked == ["/first", "/second", "/third"]
@@ -174,7 +174,7 @@ def cut(data: bytes) -> Callable:
     ],
     ids=["absent", "interrupted", "short", "long", "another", "pointer", "page", "circle"],
 )
-def test_nothing_is_left_of_a_failure(
+def test_failed_download_leaves_nothing(
     known: HubModel, server: Server, original: bytes, cache: Path, answer: Callable, kind: type, message: str
 ) -> None:
     server.answers["/first"] = answer(original)
@@ -186,7 +186,7 @@ def test_nothing_is_left_of_a_failure(
     assert load_model("tiny-v1").name == "Tiny 1"
 
 
-def test_a_server_that_does_not_answer(
+def test_server_that_does_not_answer(
     known: HubModel, server: Server, original: bytes, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "TIMEOUT", 0.2)
@@ -196,7 +196,9 @@ def test_a_server_that_does_not_answer(
     assert names(cache) == []
 
 
-def test_interrupted_by_hand(known: HubModel, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_download_leaves_nothing(
+    known: HubModel, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -207,7 +209,7 @@ def test_interrupted_by_hand(known: HubModel, cache: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("place", ["cache", "kaggle"])
-def test_a_file_that_is_already_there(
+def test_existing_copy_is_used(
     known: HubModel, server: Server, original: bytes, cache: Path, place: str
 ) -> None:
     """Under any name; a pointer file of the right name beside it does not matter."""
@@ -221,7 +223,7 @@ def test_a_file_that_is_already_there(
     assert (folder / "weights (1).h5").read_bytes() == original
 
 
-def test_a_converted_model_of_another_file_is_replaced(known: HubModel, server: Server, cache: Path) -> None:
+def test_model_converted_from_another_file_is_replaced(known: HubModel, server: Server, cache: Path) -> None:
     load_model("tiny-v1")
     sidecar = cache / "tiny-v1.json"
     sidecar.write_text(sidecar.read_text().replace(known.sha256, "0" * 64))
@@ -229,7 +231,7 @@ def test_a_converted_model_of_another_file_is_replaced(known: HubModel, server: 
     assert server.asked == ["/first", "/first"]
 
 
-def test_what_a_killed_process_left_is_cleared(known: HubModel, cache: Path) -> None:
+def test_leftovers_of_a_killed_process_are_deleted(known: HubModel, cache: Path) -> None:
     left = cache / ".tiny-v1-abc"
     left.mkdir(parents=True)
     (left / "model.h5").write_bytes(b"half")
@@ -237,19 +239,21 @@ def test_what_a_killed_process_left_is_cleared(known: HubModel, cache: Path) -> 
     assert names(cache) == KEPT
 
 
-def test_another_hash_than_the_names(known: HubModel, server: Server) -> None:
+def test_other_hash_than_that_of_the_name(known: HubModel, server: Server) -> None:
     with pytest.raises(HashMismatch, match="the call says"):
         load_model("tiny-v1", sha256="0" * 64)
     assert server.asked == []
 
 
-def test_a_folder_that_cannot_be_made(known: HubModel, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_folder_that_cannot_be_created(
+    known: HubModel, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cache.write_text("a file where the folder should be")
     with pytest.raises(OutputError, match=CACHE_VARIABLE):
         load_model("tiny-v1")
 
 
-def test_a_path_is_no_name(known: HubModel) -> None:
+def test_path_is_not_a_name(known: HubModel) -> None:
     with pytest.raises(ModelIncomplete, match="no such file"):
         load_model(Path("tiny-v1"))
 
@@ -261,7 +265,7 @@ def test_the_platforms_folder_is_the_default(monkeypatch: pytest.MonkeyPatch) ->
     assert hub.cache_folder() == Path(pooch.os_cache("redeepfake_nb"))
 
 
-def test_two_processes_at_once(known: HubModel, server: Server, original: bytes, cache: Path) -> None:
+def test_two_processes_download_once(known: HubModel, server: Server, original: bytes, cache: Path) -> None:
     """They download once, the second waits for the first."""
     server.answers["/first"] = whole(original, pause=0.05)
     code = f"""
@@ -282,7 +286,7 @@ def test_two_processes_at_once(known: HubModel, server: Server, original: bytes,
     assert names(cache) == KEPT
 
 
-def test_what_is_known_of_redeepfake() -> None:
+def test_card_of_redeepfake() -> None:
     named = HUB_MODELS["redeepfake-v1.3"]
     assert named.size == 142659864
     assert named.sha256 == "fb4e1fa685eb428a175ef758cb6b80cb73632d1f8112b94404b73840ecac5ad1"

@@ -1,4 +1,4 @@
-"""Scores carry their face, and probabilities are stable at both ends."""
+"""Predictions hold their face, and P(fake) is stable for extreme logits."""
 
 from __future__ import annotations
 

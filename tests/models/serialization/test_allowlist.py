@@ -1,4 +1,4 @@
-"""Nothing but Keras's own parts is let through, and what a person vouches for is written down."""
+"""Only Keras classes that compute are allowed; what trust allows in addition is reported."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_everything_else_is_refused_by_name(node: dict, named: str) -> None:
     assert named in caught.value.cause
 
 
-def test_the_optimiser_of_an_inner_model_is_judged() -> None:
+def test_optimizer_of_a_nested_model_is_checked() -> None:
     """Keras does build that one, whatever the caller says about compiling."""
     inner = {"class_name": "Sequential", "compile_config": {"loss": {"module": "mine", "class_name": "Loss"}}}
     with pytest.raises(UnsafeModel, match=r"mine\.Loss"):

@@ -1,4 +1,4 @@
-"""A model file is recognised and its configuration judged before Keras sees it."""
+"""Model files are recognised and their configuration is read before Keras sees it."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def test_formats_by_first_bytes(tmp_path: Path, name: str, data: bytes, kind: st
 @pytest.mark.parametrize(
     ("name", "data"), [("m.h5", b"PK\x03\x04"), ("m.keras", HDF5), ("model", HDF5), ("m.zip", b"PK\x03\x04")]
 )
-def test_endings_must_agree_with_the_content(tmp_path: Path, name: str, data: bytes) -> None:
+def test_suffix_must_match_the_content(tmp_path: Path, name: str, data: bytes) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(NotAModel, match="its name is not"):
         model_format(tmp_path / name)
 
 
-def test_a_file_of_two_formats_cannot_hide_one(tmp_path: Path) -> None:
+def test_file_valid_in_two_formats_is_refused(tmp_path: Path) -> None:
     """HDF5 with a harmless configuration in front, an archive behind: Keras would read the archive."""
     front, back = tmp_path / "front.h5", tmp_path / "back.keras"
     with warnings.catch_warnings():
@@ -122,7 +122,7 @@ def test_archives_that_unpack_to_too_much(tmp_path: Path, monkeypatch: pytest.Mo
         read_config(path)
 
 
-def test_the_optimiser_of_an_archive_is_left_out(tmp_path: Path) -> None:
+def test_optimizer_of_an_archive_is_not_read(tmp_path: Path) -> None:
     """Keras does not load it either; a loss of somebody's own is no reason to refuse the network."""
     path = archive(
         tmp_path / "m.keras", {"class_name": "Sequential", "compile_config": {"class_name": "my>loss"}}

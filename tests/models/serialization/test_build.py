@@ -1,4 +1,4 @@
-"""Graphs are built without their weights first; a refused one leaves nothing behind."""
+"""Graphs are built before their weights are allocated; a refused graph leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from redeepfake_nb.models.serialization.archive import describe
 from redeepfake_nb.models.serialization.build import check_layer_count, fill_weights, read_model
 
 
-def unborn() -> list:
+def pending_variables() -> list:
     return list(global_state.get_global_attribute("uninitialized_variables") or [])
 
 
-def test_a_model_reads_as_it_was_saved(tmp_path: Path) -> None:
+def test_weights_equal_those_that_keras_loads(tmp_path: Path) -> None:
     path = good_archive(tmp_path)
     read, saved = read_model(path, describe(path)).model, keras.saving.load_model(path)
     assert [w.path for w in read.weights] == [w.path for w in saved.weights]
@@ -29,24 +29,24 @@ def test_a_model_reads_as_it_was_saved(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("units", [10**9, 2**62])
-def test_weights_that_the_file_does_not_hold_are_never_allocated(tmp_path: Path, units: int) -> None:
+def test_missing_weights_are_never_allocated(tmp_path: Path, units: int) -> None:
     path = with_setting(tmp_path, "units", "out", units=units)
     with pytest.raises(NotAModel):
         read_model(path, describe(path))
-    assert unborn() == []
+    assert pending_variables() == []
     # Keras would make room for what is on its list as soon as anything else is built.
     assert good_model().count_params() == 133
 
 
-def test_more_weights_than_any_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = good_archive(tmp_path)
     monkeypatch.setattr(build_module, "MAX_WEIGHTS", 132)
     with pytest.raises(UnsafeModel, match="it has 133 weights; the limit is 132"):
         read_model(path, describe(path))
-    assert unborn() == []
+    assert pending_variables() == []
 
 
-def test_layers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = {
         "class_name": "ReLU",
         "config": {"name": "r", "dtype": {"class_name": "DTypePolicy", "config": {"name": "f"}}},
@@ -59,7 +59,7 @@ def test_layers_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         check_layer_count(config, "m")
 
 
-def test_weights_start_at_zero_whatever_the_file_asks_for(tmp_path: Path) -> None:
+def test_initializers_in_the_file_are_replaced_by_zeros(tmp_path: Path) -> None:
     """An orthogonal start of a large matrix takes minutes, and the weights are overwritten anyway."""
     start = {
         "class_name": "Orthogonal",
@@ -73,7 +73,7 @@ def test_weights_start_at_zero_whatever_the_file_asks_for(tmp_path: Path) -> Non
     assert np.ptp(model.get_layer("out").get_weights()[0]) > 0
 
 
-def test_what_keras_says_is_passed_on_in_one_line(tmp_path: Path) -> None:
+def test_error_of_keras_is_one_line(tmp_path: Path) -> None:
     path = with_setting(tmp_path, "groups", "conv", groups=7)
     with pytest.raises(NotAModel, match=r"Keras cannot load it \(.*evenly divisible.*\)") as caught:
         read_model(path, describe(path))
@@ -81,7 +81,7 @@ def test_what_keras_says_is_passed_on_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["only.weights.h5", "only.h5"])
-def test_weights_alone_by_either_ending(tmp_path: Path, name: str) -> None:
+def test_weights_only_file_with_either_suffix(tmp_path: Path, name: str) -> None:
     model, other = good_model(), good_model()
     model.save_weights(tmp_path / "only.weights.h5")
     (tmp_path / "only.weights.h5").rename(tmp_path / name)
@@ -90,7 +90,7 @@ def test_weights_alone_by_either_ending(tmp_path: Path, name: str) -> None:
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_nothing_but_a_model(tmp_path: Path) -> None:
+def test_layer_instead_of_a_model_is_refused(tmp_path: Path) -> None:
     def change(parts: dict) -> None:
         parts["config.json"] = {"module": "keras.layers", "class_name": "ReLU", "config": {"name": "r"}}
 

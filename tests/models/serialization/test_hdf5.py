@@ -1,4 +1,4 @@
-"""Files on which the HDF5 library hangs or crashes are refused; the others pass."""
+"""Files on which the HDF5 library hangs or crashes are refused; others pass."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_in_order_passes(file: Path) -> None:
+def test_valid_file_passes(file: Path) -> None:
     check_in_subprocess(file, "a.h5")
 
 
-def test_what_is_no_hdf5_is_left_to_others(tmp_path: Path) -> None:
+def test_other_files_are_not_judged(tmp_path: Path) -> None:
     path = tmp_path / "b.h5"
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     check_in_subprocess(path, "b.h5")
@@ -44,7 +44,7 @@ def test_what_is_no_hdf5_is_left_to_others(tmp_path: Path) -> None:
         ("import os; os.kill(os.getpid(), 11)", "crashes on it"),
     ],
 )
-def test_hangs_and_crashes_are_named(
+def test_hangs_and_crashes_are_reported(
     file: Path, monkeypatch: pytest.MonkeyPatch, code: str, words: str
 ) -> None:
     monkeypatch.setattr(hdf5, "_WALK_SCRIPT", code)
@@ -53,6 +53,6 @@ def test_hangs_and_crashes_are_named(
         pass
 
 
-def test_where_no_process_can_be_started(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inspection_without_a_process(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     check_in_subprocess(file, "a.h5")

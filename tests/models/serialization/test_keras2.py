@@ -1,4 +1,4 @@
-"""Keras 2 models give the same outputs in Keras 3, from every kind of file they were saved in."""
+"""Keras 2 models have the same outputs in Keras 3, from every file format."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from helpers.hostile_models import old_config, old_file, old_layer
-from helpers.old_models import MODELS
+from helpers.hostile_models import keras2_config, keras2_file, keras2_layer
+from helpers.keras2_models import MODELS
 
 from redeepfake_nb import ModelError, NotAModel, Preprocessing, UnsafeModel, load_model
 from redeepfake_nb.models.serialization.archive import describe
@@ -36,21 +36,21 @@ def input_of(size: int, high: float = 255) -> dict:
 # ------------------------------------------------------------------ by hand
 
 
-def test_a_dense_layer_by_hand(tmp_path: Path) -> None:
+def test_dense_layer_by_hand(tmp_path: Path) -> None:
     """Logit = 2 x sum of all pixels - 1."""
-    config = old_config(old_layer("Flatten"), old_layer("Dense", units=1, activation="linear"))
+    config = keras2_config(keras2_layer("Flatten"), keras2_layer("Dense", units=1, activation="linear"))
     kernel, bias = np.full((192, 1), 2, np.float32), np.float32([-1])
-    path = old_file(tmp_path, "m", config, dense__kernel=kernel, dense__bias=bias)
+    path = keras2_file(tmp_path, "m", config, dense__kernel=kernel, dense__bias=bias)
     logits = load_model(path, **input_of(8)).logits(np.full((1, 8, 8, 3), 0.5, np.float32))
     assert logits[0] == pytest.approx(191)
 
 
-def test_names_of_groups() -> None:
+def test_group_names() -> None:
     names = {"DepthwiseConv2D": "depthwise_conv2d", "PReLU": "p_re_lu", "TFOpLambda": "tf_op_lambda"}
     assert {name: snake_case(name) for name in names} == names
 
 
-def test_settings_that_changed_their_names() -> None:
+def test_renamed_settings() -> None:
     def translated(class_name: str, **config) -> dict:
         return translate_layer(class_name, {"name": "a", **config}, "m", trust=False)["config"]
 
@@ -65,16 +65,16 @@ def test_settings_that_changed_their_names() -> None:
 
 def test_hard_sigmoid_keeps_its_slope(tmp_path: Path) -> None:
     """Keras 2: clip(0.2 x + 0.5, 0, 1); Keras 3 has a slope of 1/6 under that name."""
-    last = [old_layer("Dense", units=1), old_layer("Activation", activation="hard_sigmoid")]
-    config = old_config(old_layer("Flatten"), *last)
-    path = old_file(tmp_path, "m", config, dense__kernel=np.ones((192, 1)), dense__bias=np.zeros(1))
+    last = [keras2_layer("Dense", units=1), keras2_layer("Activation", activation="hard_sigmoid")]
+    config = keras2_config(keras2_layer("Flatten"), *last)
+    path = keras2_file(tmp_path, "m", config, dense__kernel=np.ones((192, 1)), dense__bias=np.zeros(1))
     model = read_model(path, describe(path)).model
     x = np.zeros((4, 8, 8, 3), np.float32)
     x[:, 0, 0, 0] = [-10, -1, 1, 10]
     np.testing.assert_allclose(np.asarray(model(x))[:, 0], [0, 0.3, 0.7, 1], atol=1e-6)
 
 
-def test_arrays_among_the_settings() -> None:
+def test_serialised_arrays_in_settings() -> None:
     assert unwrap({"class_name": "__tensor__", "config": {"dtype": "float32", "value": [1.5, 2]}}) == [1.5, 2]
     assert unwrap({"class_name": "__tuple__", "items": [1, 2]}) == [1, 2]
     assert unwrap([{"type": "ndarray", "value": [3]}]) == [[3]]
@@ -101,7 +101,7 @@ def test_operations(function: str, options: dict, class_name: str, config: dict)
     assert new["config"] == {"name": "op", **config}
 
 
-def test_a_constant_in_front_of_minus() -> None:
+def test_constant_minus_tensor() -> None:
     node = [["_CONSTANT_VALUE", -1, 1.0, {"y": ["a", 0, 0]}]]
     new = translate_operation({"name": "op", "function": "math.subtract"}, [node], set(), "m")
     assert (new["config"]["scale"], new["config"]["offset"]) == (-1.0, 1.0)
@@ -118,16 +118,20 @@ def test_other_functions_are_refused(function: str) -> None:
 @pytest.mark.parametrize(
     ("layer", "error", "message"),
     [
-        (old_layer("BatchNormalization", renorm=True), NotAModel, "renorm"),
-        (old_layer("Conv2D", filters=3, kernel_size=3, surprise=1), NotAModel, "surprise"),
-        (old_layer("LocallyConnected2D"), UnsafeModel, "LocallyConnected2D"),
-        (old_layer("Dense", units=1, activation={"class_name": "Mine", "config": {}}), UnsafeModel, "Mine"),
-        ({**old_layer("Dense", units=1), "registered_name": "pkg>Dense"}, UnsafeModel, "pkg>Dense"),
+        (keras2_layer("BatchNormalization", renorm=True), NotAModel, "renorm"),
+        (keras2_layer("Conv2D", filters=3, kernel_size=3, surprise=1), NotAModel, "surprise"),
+        (keras2_layer("LocallyConnected2D"), UnsafeModel, "LocallyConnected2D"),
+        (
+            keras2_layer("Dense", units=1, activation={"class_name": "Mine", "config": {}}),
+            UnsafeModel,
+            "Mine",
+        ),
+        ({**keras2_layer("Dense", units=1), "registered_name": "pkg>Dense"}, UnsafeModel, "pkg>Dense"),
     ],
 )
-def test_what_has_no_twin_is_refused(layer: dict, error: type[ModelError], message: str) -> None:
+def test_untranslatable_layers_are_refused(layer: dict, error: type[ModelError], message: str) -> None:
     with pytest.raises(error, match=message):
-        translate(old_config(layer), "m")
+        translate(keras2_config(layer), "m")
 
 
 # ------------------------------------------------------------------ against Keras 2
@@ -135,11 +139,11 @@ def test_what_has_no_twin_is_refused(layer: dict, error: type[ModelError], messa
 
 @pytest.fixture(scope="session")
 def old_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Save the models of tests/helpers/old_models.py in every format with Keras 2, in another process."""
+    """Save the models of tests/helpers/keras2_models.py in every format with Keras 2, in another process."""
     if importlib.util.find_spec("tf_keras") is None:
         pytest.skip("tf_keras, which makes Keras 2 files, is not installed")
     folder = tmp_path_factory.mktemp("old")
-    script = Path(__file__).resolve().parents[2] / "helpers" / "old_models.py"
+    script = Path(__file__).resolve().parents[2] / "helpers" / "keras2_models.py"
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"}
     run = subprocess.run([sys.executable, script, folder], capture_output=True, text=True, env=environment)
     assert run.returncode == 0, run.stderr[-3000:]
@@ -153,7 +157,7 @@ def logit(p: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("ending", [".h5", ".keras"])
 @pytest.mark.parametrize("name", MODELS)
-def test_outputs_are_those_of_keras_2(old_files: Path, name: str, ending: str) -> None:
+def test_outputs_equal_those_of_keras_2(old_files: Path, name: str, ending: str) -> None:
     path = old_files / f"{name}{ending}".replace(" ", "_")
     if not path.exists():
         assert name == "operations", "Keras 2 could not write it"
@@ -178,7 +182,7 @@ def test_outputs_are_those_of_keras_2(old_files: Path, name: str, ending: str) -
 
 @pytest.mark.parametrize("layout", ["weights.h5", "old_weights.h5"])
 @pytest.mark.parametrize("name", ["meso4", "build_model"])
-def test_weights_alone_of_keras_2(old_files: Path, name: str, layout: str) -> None:
+def test_weights_only_files_of_keras_2(old_files: Path, name: str, layout: str) -> None:
     path = old_files / f"{name}.{layout}"
     reference = np.load(old_files / f"{name}.npz")
     architecture = {"meso4": "Meso4", "build_model": "MobileNetV2"}[name]
@@ -194,7 +198,7 @@ def test_weights_alone_of_keras_2(old_files: Path, name: str, layout: str) -> No
     assert loaded.card.architecture == architecture
 
 
-def test_the_optimizer_is_left_out(old_files: Path) -> None:
+def test_optimizer_is_not_read(old_files: Path) -> None:
     with zipfile.ZipFile(old_files / "sequential.keras") as archive:
         assert "compile_config" in json.loads(archive.read("config.json"))
     assert "compile_config" not in describe(old_files / "sequential.keras").config

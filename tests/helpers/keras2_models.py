@@ -1,4 +1,4 @@
-"""Models as people made them with Keras 2, for tests: built by ``tf_keras``, saved in its formats.
+"""Typical Keras 2 models for tests: built by ``tf_keras`` and saved in its formats.
 
 Every builder takes the module that holds Keras 2 (``tf_keras``, or ``tf.keras`` of TensorFlow 2.15) and
 gives an uncompiled model with one binary output.
@@ -15,7 +15,7 @@ import numpy as np
 
 
 def backbone(name: str, size: int = 64, **options: Any):
-    """A backbone of keras.applications without its top, random weights."""
+    """Build a backbone of keras.applications without its top, with random weights."""
 
     def build(keras):
         return getattr(keras.applications, name)(
@@ -26,7 +26,7 @@ def backbone(name: str, size: int = 64, **options: Any):
 
 
 def flat_efficientnet(keras):
-    """The ReDeepFake layout, flat: EfficientNetB4, maximum over the map, dense, dropout, sigmoid."""
+    """Build ReDeepFake's architecture, flat: EfficientNetB4, global maximum, dense, dropout, sigmoid."""
     layers = keras.layers
     trunk = backbone("EfficientNetB4")(keras)
     x = layers.GlobalMaxPooling2D()(trunk.output)
@@ -36,7 +36,7 @@ def flat_efficientnet(keras):
 
 
 def nested_efficientnet(keras):
-    """The same with the backbone as one layer of a Sequential, partly frozen as for fine-tuning."""
+    """Build the same with the backbone as one layer of a Sequential, partly frozen as for fine-tuning."""
     layers = keras.layers
     trunk = backbone("EfficientNetB4")(keras)
     for layer in trunk.layers[:200]:
@@ -53,7 +53,7 @@ def nested_efficientnet(keras):
 
 
 def meso4(keras, size: int = 64):
-    """Meso4 (Afchar et al. 2018) at a smaller size; its sigmoid means real."""
+    """Build Meso4 (Afchar et al. 2018) at a smaller size; its sigmoid means real."""
     layers = keras.layers
     x = image = keras.Input((size, size, 3))
     for filters, side, step in ((8, 3, 2), (8, 5, 2), (16, 5, 2), (16, 5, 4)):
@@ -65,8 +65,10 @@ def meso4(keras, size: int = 64):
     return keras.Model(image, layers.Dense(1, activation="sigmoid")(layers.Dropout(0.5)(x)))
 
 
-def on(name: str, size: int = 72, units: int = 1, activation: str | None = "sigmoid", frozen: bool = False):
-    """A functional model around a nested backbone."""
+def with_backbone(
+    name: str, size: int = 72, units: int = 1, activation: str | None = "sigmoid", frozen: bool = False
+):
+    """Build a functional model around a nested backbone."""
 
     def build(keras):
         layers = keras.layers
@@ -81,7 +83,7 @@ def on(name: str, size: int = 72, units: int = 1, activation: str | None = "sigm
 
 
 def sequential(keras):
-    """Small layers of many kinds, augmentation in front."""
+    """Build a Sequential with augmentation and many kinds of layers."""
     layers = keras.layers
     return keras.Sequential(
         [
@@ -115,7 +117,7 @@ def sequential(keras):
 
 
 def operations(keras):
-    """Plain TensorFlow operations between the layers, as preprocessing functions leave them."""
+    """Build a model with TensorFlow operations between layers, as preprocessing functions leave them."""
     import tensorflow as tf
 
     layers = keras.layers
@@ -134,7 +136,7 @@ def operations(keras):
 
 
 def mixed(keras):
-    """Saved under the policy mixed_float16."""
+    """Build a model under the policy mixed_float16."""
     before = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:
@@ -149,7 +151,7 @@ def mixed(keras):
 
 
 def shared(keras):
-    """One inner model used twice, as a layer, and a layer used twice."""
+    """Build a model with a nested model and a layer that are both used twice."""
     layers = keras.layers
     inner = keras.Sequential([layers.Conv2D(4, 3, input_shape=(24, 24, 3)), layers.BatchNormalization()])
     image = keras.Input((24, 24, 3))
@@ -161,7 +163,7 @@ def shared(keras):
 
 
 def normalised(keras):
-    """A Normalization layer with statistics of its own, before two columns of a softmax."""
+    """Build a model with adapted and given Normalization statistics and a two-column softmax."""
     layers = keras.layers
     image = keras.Input((16, 16, 3))
     norm = layers.Normalization()
@@ -171,16 +173,16 @@ def normalised(keras):
     return keras.Model(image, layers.Dense(2, activation="softmax")(x))
 
 
-# Name -> (builder, largest pixel value it is fed).
+# Name -> (builder, largest pixel value of its input).
 MODELS = {
     "efficientnetb4 flat": (flat_efficientnet, 255),
     "efficientnetb4 nested": (nested_efficientnet, 255),
     "meso4": (meso4, 1),
-    "xception": (on("Xception"), 255),
-    "mobilenetv2 frozen": (on("MobileNetV2", frozen=True), 255),
-    "mobilenetv3": (on("MobileNetV3Small"), 255),
-    "resnet50": (on("ResNet50", 64, activation=None), 255),
-    "densenet121": (on("DenseNet121", 64, units=2, activation="softmax"), 255),
+    "xception": (with_backbone("Xception"), 255),
+    "mobilenetv2 frozen": (with_backbone("MobileNetV2", frozen=True), 255),
+    "mobilenetv3": (with_backbone("MobileNetV3Small"), 255),
+    "resnet50": (with_backbone("ResNet50", 64, activation=None), 255),
+    "densenet121": (with_backbone("DenseNet121", 64, units=2, activation="softmax"), 255),
     "sequential": (sequential, 255),
     "operations": (operations, 255),
     "mixed": (mixed, 255),
@@ -190,14 +192,14 @@ MODELS = {
 
 
 def build(name: str, keras):
-    """A model of the list with weights away from their starting points."""
+    """Build a model of ``MODELS`` with weights different from their initial values."""
     model = MODELS[name][0](keras)
-    settle(keras, model, MODELS[name][1])
+    randomize_weights(keras, model, MODELS[name][1])
     return model
 
 
-def settle(keras, model, high: float, seed: int = 0) -> None:
-    """Weights away from their starting points, moving statistics included."""
+def randomize_weights(keras, model, high: float, seed: int = 0) -> None:
+    """Change all weights from their initial values, including moving statistics."""
     rng = np.random.default_rng(seed)
     new = []
     for weight in model.weights:
@@ -209,29 +211,29 @@ def settle(keras, model, high: float, seed: int = 0) -> None:
             value = value + rng.normal(0, 0.1, value.shape)
         new.append(value.astype(weight.dtype.as_numpy_dtype))
     model.set_weights(new)
-    x = pictures(model, high, 8)
-    _norms_settled(keras, model, x)
-    _head_settled(keras, model, x)
+    x = images(model, high, 8)
+    _set_norm_statistics(keras, model, x)
+    _scale_head(keras, model, x)
 
 
-def _norms_settled(keras, model, x: np.ndarray) -> None:
-    """Batch normalisation with real activations' statistics, so that the output depends on the input."""
+def _set_norm_statistics(keras, model, x: np.ndarray) -> None:
+    """Set moving statistics from real activations, so that the output depends on the input."""
     norms = [m for m in model.submodules if isinstance(m, keras.layers.BatchNormalization)]
     before = [(norm, norm.momentum, norm.trainable) for norm in norms]
     for norm in norms:
         norm.momentum, norm.trainable = 0.0, True
-    # A backbone called with training=False keeps to inference whatever it is told; go through its layers.
+    # A backbone called with training=False always runs in inference mode; call it on its own.
     model(x, training=True)
     for part in model.layers:
         if isinstance(part, keras.Model):
-            eaten = part.get_input_at(-1)
-            part(keras.Model(model.input, eaten)(x, training=False), training=True)
+            last_input = part.get_input_at(-1)
+            part(keras.Model(model.input, last_input)(x, training=False), training=True)
     for norm, momentum, trainable in before:
         norm.momentum, norm.trainable = momentum, trainable
 
 
-def _head_settled(keras, model, x: np.ndarray) -> None:
-    """The last dense layer's outputs around zero and apart: a deep random network says the same of all."""
+def _scale_head(keras, model, x: np.ndarray) -> None:
+    """Standardise the last dense layer's output: a deep random network gives all images the same."""
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)][-1]
     kernel, *bias = dense.get_weights()
     if not bias:
@@ -241,14 +243,14 @@ def _head_settled(keras, model, x: np.ndarray) -> None:
     dense.set_weights([kernel * scale, (bias[0] - z.mean(axis=0)) * scale])
 
 
-def pictures(model, high: float, count: int = 3) -> np.ndarray:
-    """(count, H, W, 3) float32 that fit a model's input."""
+def images(model, high: float, count: int = 3) -> np.ndarray:
+    """Make random images of a model's input size: (count, H, W, 3) float32."""
     shape = (count, *model.input_shape[1:])
     return np.random.default_rng(7).uniform(0, high, shape).astype(np.float32)
 
 
 def compile_and_fit(keras, model, x: np.ndarray) -> None:
-    """One step of training, so that files hold the optimizer's state."""
+    """Train one step, so that files hold the optimizer's state."""
     units = model.output_shape[-1]
     model.compile(keras.optimizers.Adam(1e-5), "binary_crossentropy")
     y = np.zeros((len(x), units), np.float32)
@@ -256,7 +258,7 @@ def compile_and_fit(keras, model, x: np.ndarray) -> None:
 
 
 def as_build_model(keras, size: int = 64):
-    """What ``redeepfake_nb.build_model("MobileNetV2")`` builds, in Keras 2."""
+    """Build in Keras 2 what ``redeepfake_nb.build_model("MobileNetV2")`` builds."""
     layers = keras.layers
     image = keras.Input((size, size, 3))
     x = layers.Rescaling(1 / 127.5, -1.0)(image)
@@ -270,7 +272,7 @@ def as_build_model(keras, size: int = 64):
 
 
 def save_all(folder: str) -> None:
-    """Every model in every format, with pictures and outputs, as ``<name>.h5``, ``.keras``, ``.npz``."""
+    """Save every model in every format, with images and outputs: ``<name>.h5``, ``.keras``, ``.npz``."""
     import tf_keras
 
     trained = ("meso4", "sequential")
@@ -278,7 +280,7 @@ def save_all(folder: str) -> None:
         tf_keras.backend.clear_session()
         tf_keras.utils.set_random_seed(0)
         model = build(name, tf_keras)
-        x = pictures(model, high)
+        x = images(model, high)
         if name in trained:
             compile_and_fit(tf_keras, model, x)
         path = os.path.join(folder, name.replace(" ", "_"))
@@ -292,8 +294,8 @@ def save_all(folder: str) -> None:
     tf_keras.backend.clear_session()
     tf_keras.utils.set_random_seed(0)
     model = as_build_model(tf_keras)
-    settle(tf_keras, model, 255)
-    x, path = pictures(model, 255), os.path.join(folder, "build_model")
+    randomize_weights(tf_keras, model, 255)
+    x, path = images(model, 255), os.path.join(folder, "build_model")
     np.savez(path, x=x, y=np.asarray(model(x, training=False)))
     model.save_weights(f"{path}.weights.h5")
     model.save_weights(f"{path}.old_weights.h5")
