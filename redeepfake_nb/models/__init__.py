@@ -1,6 +1,6 @@
-"""A Keras model and its card become a :class:`Classifier` with one logit that means fake.
+"""Build, load, convert, save and run models: a Keras model and its card become a :class:`Classifier`.
 
-Here models are built, loaded from files that nobody has vouched for, converted from Keras 2, saved, and run.
+Model files from untrusted sources are checked before they are loaded (:mod:`.serialization`).
 """
 
 import lazy_loader

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from redeepfake_nb import analyze_video, load_model
-from redeepfake_nb.datasets import samples as sample_clip
+from redeepfake_nb.datasets import samples
+from redeepfake_nb.evaluation.metrics import METRIC_WORDS
 from redeepfake_nb.training.recipes import Recipe
 
 
@@ -42,7 +43,7 @@ def test_card_and_readme_state_the_same_metrics(root: Path, sidecar: dict) -> No
     card, readme = (root / "models" / "default.md").read_text(), (root / "README.md").read_text()
     for name, label in (("auc", "AUC"), ("log_loss", "log loss"), ("eer", "equal error rate")):
         value = sidecar["metrics"][name]
-        assert f"| {name.replace('_', ' ')} | {value['value']:.4f} (" in card
+        assert f"| {METRIC_WORDS[name]} | {value['value']:.4f} (" in card
         assert f"| {label} | {value['value']:.3f} | {value['low']:.3f} to {value['high']:.3f} |" in readme
     for failure in sidecar["metrics"]["known_failures"]:
         assert f"* {failure}\n" in card
@@ -51,7 +52,7 @@ def test_card_and_readme_state_the_same_metrics(root: Path, sidecar: dict) -> No
 @pytest.mark.slow
 def test_manipulated_middle_of_the_sample_video_is_found() -> None:
     """Notebook 02 shows it; the clip was chosen so."""
-    report = analyze_video(sample_clip.sample_video(), load_model(), frames=18, explain_top=0)
+    report = analyze_video(samples.sample_video(), load_model(), frames=18, explain_top=0)
     (person,) = report.persons
     over = [s.timestamp for s in person.sightings if s.probability >= report.threshold]
-    assert over == [t for t in report.frame_times if sample_clip.is_manipulated_at(t)]
+    assert over == [t for t in report.frame_times if samples.is_manipulated_at(t)]
