@@ -156,7 +156,7 @@ class _DecodeState:
 
     def unsupported(self, why: str) -> UnsupportedMedia:
         return UnsupportedMedia(
-            f"this kind of {self.format} is not read here ({why})", subject=self.name, next_step=_CONVERT
+            f"this variant of {self.format} is not supported ({why})", subject=self.name, next_step=_CONVERT
         )
 
 
@@ -207,7 +207,7 @@ def decode_image(
     if kind is None:
         what, step = describe_unsupported(data)
         raise UnsupportedMedia(
-            f"this is {what} ({len(data)} bytes), which is not read as a picture",
+            f"this is {what} ({len(data)} bytes), which is not a supported picture",
             subject=name,
             next_step=step,
         )
@@ -353,7 +353,7 @@ def _open_tiff(state: _DecodeState) -> ImageFile:
         raise state.damaged(str(error)) from error
     if tiff.preview:
         raise UnsupportedMedia(
-            f"this is {tiff.preview}, which is not read as a picture",
+            f"this is {tiff.preview}, which is not a supported picture",
             subject=state.name,
             next_step="Develop it in a photo program and save it as JPEG or PNG.",
         )

@@ -11,7 +11,7 @@ from helpers.hostile_pictures import animated, encoded, scene, tiff
 from PIL import Image
 
 from redeepfake_nb.errors import MediaTooLarge, UnsupportedMedia
-from redeepfake_nb.media import image_containers as page_walks
+from redeepfake_nb.media import image_containers
 from redeepfake_nb.media.image_containers import (
     DamagedContainer,
     check_ppm_header,
@@ -63,8 +63,8 @@ def test_gif_by_hand():
 
 
 def test_counting_is_limited(monkeypatch):
-    monkeypatch.setattr(page_walks, "_MAX_BLOCKS", 2)
-    monkeypatch.setattr(page_walks, "_MAX_PAGES", 2)
+    monkeypatch.setattr(image_containers, "_MAX_BLOCKS", 2)
+    monkeypatch.setattr(image_containers, "_MAX_PAGES", 2)
     assert sanitize_gif(animated("GIF"), anything).frames is None
     out = io.BytesIO()
     page = Image.fromarray(scene())

@@ -339,8 +339,7 @@ def test_other_files(data, error, words):
 
 def test_no_container_opens_another_file(monkeypatch, tmp_path):
     """Even if the demuxer for playlists were allowed by mistake, it could not open another file."""
-    from redeepfake_nb.media import limits as guard
-    from redeepfake_nb.media import video
+    from redeepfake_nb.media import limits, video
     from redeepfake_nb.media import video_stream as streams
 
     (tmp_path / "secret.ts").write_bytes(clip(range(3), container="mpegts"))
@@ -348,7 +347,7 @@ def test_no_container_opens_another_file(monkeypatch, tmp_path):
 
     def refuse(url: str, *_: object) -> None:
         opened.append(url)
-        guard.refuse_external_file(url)
+        limits.refuse_external_file(url)
 
     monkeypatch.setattr(streams, "refuse_external_file", refuse)
     monkeypatch.setitem(streams.DEMUXERS, "HLS", "hls")
