@@ -77,7 +77,7 @@ def test_replace_blends_and_copies(classifier: Classifier) -> None:
     assert (pixels == 100).all()
 
 
-def test_neutral_pictures(rng: np.random.Generator) -> None:
+def test_baseline_images(rng: np.random.Generator) -> None:
     pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
     found = baseline_images(pixels)
     mean = pixels.reshape(-1, 3).mean(axis=0)
