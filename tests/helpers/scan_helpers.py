@@ -41,6 +41,21 @@ def slow(image: np.ndarray) -> list[Detection]:
     return square(image)
 
 
+def printing(image: np.ndarray) -> list[Detection]:
+    """Detect as ``square`` does, after writing to standard output as some libraries do."""
+    print("some text")
+    os.write(1, b"some more")
+    return square(image)
+
+
+def worker_pids() -> list[int]:
+    """Return the process IDs of the worker processes that this process started."""
+    from redeepfake_nb.scanning import worker_pool
+
+    groups = [*worker_pool._idle.values(), *worker_pool._busy.values()]
+    return [worker.pid for group in groups for worker in group]
+
+
 def write(path: Path, grey: int | None, first: tuple[int, int, int] = (9, 9, 9)) -> Path:
     """Write a PNG file of 96 x 96 px with a face of this grey value, or without a face."""
     image = np.arange(96 * 96 * 3).reshape(96, 96, 3).astype(np.uint8)

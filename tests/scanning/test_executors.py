@@ -13,10 +13,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from helpers.scan_helpers import CRASH, folder, slow, square, write
+from helpers.scan_helpers import CRASH, folder, slow, square, worker_pids, write
 
 from redeepfake_nb import Classifier, MissingExtra, RedeepfakeError, ScanResult, open_scan, save_model, scan
-from redeepfake_nb.scanning import executors, worker_pool
+from redeepfake_nb.scanning import executors
 from redeepfake_nb.scanning.executors import connect_dask, local_capacity
 
 pytestmark = pytest.mark.slow
@@ -110,12 +110,7 @@ def client() -> Iterator[Any]:
 
 def children(client: Any) -> dict[str, list[int]]:
     """Process IDs of the worker processes on each Dask worker."""
-    return client.run(_children)
-
-
-def _children() -> list[int]:
-    found = [*worker_pool._idle.values(), *worker_pool._busy.values()]
-    return [worker.pid for group in found for worker in group]
+    return client.run(worker_pids)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.scan_helpers import CRASH, EXIT, HANG, KILL, probability, square, write
+from helpers.scan_helpers import CRASH, EXIT, HANG, KILL, printing, probability, square, write
 
 from redeepfake_nb import Classifier, HashMismatch, ModelIncomplete, RedeepfakeError, save_model
 from redeepfake_nb.scanning import worker_pool
@@ -91,15 +91,9 @@ def test_file_that_hangs_times_out(job: Job, tmp_path: Path) -> None:
 
 
 def test_output_of_libraries_does_not_mix_with_results(job: Job, tmp_path: Path) -> None:
-    settings = pickle.dumps(ScanSettings(detector=_printing_detector, threshold=0.6))
+    settings = pickle.dumps(ScanSettings(detector=printing, threshold=0.6))
     ((outcome, _),) = score(job, [write(tmp_path / "a.png", 90)], settings=settings)
     assert outcome.status == "done"
-
-
-def _printing_detector(image):
-    print("some words")
-    os.write(1, b"some more")
-    return square(image)
 
 
 def test_unavailable_model_is_a_typed_error(job: Job, tmp_path: Path) -> None:
