@@ -53,7 +53,7 @@ def exif_orientation(exif: bytes) -> int:
                     raise DamagedContainer(f"its orientation is {value}")
                 return max(1, value)
     except struct.error as error:
-        raise DamagedContainer("it breaks off") from error
+        raise DamagedContainer("it is truncated") from error
     return 1
 
 

@@ -149,7 +149,7 @@ class _DecodeState:
 
     def damaged(self, why: str) -> TruncatedMedia:
         return TruncatedMedia(
-            f"it begins like {self.format} but is damaged or breaks off ({why})",
+            f"it begins like {self.format} but is damaged or truncated ({why})",
             subject=self.name,
             next_step=_AGAIN,
         )

@@ -245,16 +245,14 @@ class Stream:
             )
         why, step = self._findings.truncation or cause(error), _AGAIN
         if not self._findings.has_index:
-            why = (
-                "its index, the box moov, is missing: the recording or the download broke off before its end"
-            )
-            step = "Copy or download it again. The camera can often repair a recording that broke off."
+            why = "its index, the box moov, is missing: the recording or the download ended too early"
+            step = "Copy or download it again. The camera can often repair an interrupted recording."
         elif not self._findings.truncation and number is not None and 0 < number < 200:
             why = "its header cannot be used"
         elif self._format == "MP4" and not self._findings.truncation and "invalid data" in why:
             why = "its index cannot be read"
         return TruncatedMedia(
-            f"it begins like {self._format} but is damaged or breaks off ({why})",
+            f"it begins like {self._format} but is damaged or truncated ({why})",
             subject=self._subject,
             next_step=step,
         )
