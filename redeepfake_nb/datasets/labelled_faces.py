@@ -25,6 +25,8 @@ from ..media.image_decoding import decode_image
 
 COLUMNS = ("file", "label", "original", "identity", "split")
 LABELS = ("REAL", "FAKE")
+# Where a face is in its picture, in pixels; pictures without these columns are face crops.
+BOX = ("left", "top", "right", "bottom")
 _UNREADABLE_STEP = "Check the folder or zip file of the pictures, or remove this row from the table."
 _PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -106,19 +108,34 @@ class LabelledFaces:
         return self._zips.archive
 
     def image(self, row: int) -> np.ndarray:
-        """Read and decode one face, (H, W, 3) uint8 RGB.
+        """Read and decode one face, (H, W, 3) uint8 RGB, cut out along its box where the table has one.
 
         Raises
         ------
         InputError
-            The picture does not exist, or cannot be read or decoded; ``subject`` is its ``file``.
+            The picture does not exist, or cannot be read or decoded, or the box is outside of it; ``subject``
+            is its ``file``.
         """
         data = self.read(row)
+        listed = str(self.table["file"].iloc[row])
         try:
-            return decode_image(data)[0]
+            picture = decode_image(data)[0]
         except RedeepfakeError as error:
-            listed = str(self.table["file"].iloc[row])
             raise type(error)(error.cause, subject=listed, next_step=error.next_step) from error
+        if not set(BOX) <= set(self.table.columns) or self.table.iloc[row][list(BOX)].isna().any():
+            return picture
+        height, width = picture.shape[:2]
+        left, top, right, bottom = (round(float(self.table[name].iloc[row])) for name in BOX)
+        # Detectors place boxes partly outside of a picture where a face is cut off.
+        face = picture[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+        if not face.size:
+            box = f"({left}, {top}, {right}, {bottom})"
+            raise InputError(
+                f"its box {box} holds no pixel of the {width} x {height} picture",
+                subject=listed,
+                next_step="Correct the columns left, top, right, bottom, in pixels from the top left corner.",
+            )
+        return np.ascontiguousarray(face)
 
     def unreadable(self) -> pd.DataFrame:
         """Decode every picture and list those that cannot be read.
@@ -172,7 +189,9 @@ def read_faces(path: str | os.PathLike, pictures: str | os.PathLike | None = Non
     path
         * a folder with ``metadata.csv`` and ``faces_224/`` (Kaggle ``dagnelies/deepfake-faces``),
         * a folder tree with folders called ``real`` and ``fake`` anywhere below, or
-        * a CSV file with the columns ``file, label`` and, where known, ``original, identity, split``.
+        * a CSV file with the columns ``file, label`` and, where known, ``original, identity, split``, the
+          face's box in the picture ``left, top, right, bottom`` in pixels, and its ``source`` and ``kind``,
+          by which evaluation then reports too.
     pictures
         For a CSV: the folder or zip file of the pictures. Default: the zip file of the same name beside it if
         there is one, else the CSV's folder.

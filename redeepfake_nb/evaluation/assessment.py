@@ -16,6 +16,7 @@ from ..models.loading import load_model
 from ..utils.jobs import Progress
 from ..utils.numeric import check_threshold, probability
 from .calibration import OperatingPoint, fit_temperature, threshold_at
+from .kinds import origin_table
 from .metrics import Metric, Metrics, bootstrap, evaluate
 from .scoring import group_column, sample, score_all
 from .slices import SLICE_METRICS, auc_of, interval_columns, metric_functions, plain_rows, slice_table
@@ -52,6 +53,8 @@ class Assessment:
         so only the metrics of calibration differ.
     slices
         One row per slice of the faces; see :func:`slice_table`.
+    origins
+        One row per source and per kind, where the table has such columns; see :func:`origin_table`.
     unreadable
         Columns ``file, error, cause``: images that could not be read, which no metric includes.
     """
@@ -71,6 +74,7 @@ class Assessment:
     uncalibrated: Metrics
     metrics: Metrics
     slices: pd.DataFrame
+    origins: pd.DataFrame
     unreadable: pd.DataFrame
 
     def __len__(self) -> int:
@@ -178,6 +182,7 @@ class Assessment:
             "uncalibrated": self.uncalibrated.to_dict(),
             "fitted_temperature": round(self.fitted_temperature, 4),
             "slices": plain_rows(self.slices),
+            "origins": plain_rows(self.origins),
             "unreadable": plain_rows(self.unreadable),
         }
 
@@ -270,6 +275,7 @@ def assess(
         uncalibrated=raw,
         metrics=metrics,
         slices=slice_table(y, p, features, **options),
+        origins=origin_table(faces.table, p, **options),
         unreadable=scores.unreadable,
     )
 

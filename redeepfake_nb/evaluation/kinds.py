@@ -11,9 +11,18 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..models.tested_kinds import KindResult
-from .metrics import bootstrap
+from .metrics import Metric, bootstrap
+from .slices import auc_of, interval_columns
+
+# Columns of a labelled set that say where a face comes from.
+ORIGINS = ("kind", "source")
+_COLUMNS = [
+    "origin", "value", "label", "faces",
+    "predicted_fake", "predicted_fake_low", "predicted_fake_high", "auc", "auc_low", "auc_high",
+]  # fmt: skip
 
 
 def measure_kinds(
@@ -75,7 +84,7 @@ def measure_kinds(
         made = fakes[(kind[fakes] == pair[0]) & (generator[fakes] == pair[1])]
         rows = np.concatenate([real, made])
         auc = bootstrap(
-            {"auc": _auc_of(y[rows], score[rows])},
+            {"auc": _auc_of(y[rows], score[rows], np.ones(len(rows), bool))},
             y[rows],
             groups=None if groups is None else np.asarray(groups, object)[rows].astype(str),
             resamples=resamples,
@@ -97,8 +106,71 @@ def measure_kinds(
     return results
 
 
-def _auc_of(y: np.ndarray, score: np.ndarray) -> Callable[[np.ndarray], float]:
-    """Return the AUC as a function of the rows of a bootstrap sample."""
-    from sklearn.metrics import roc_auc_score
+def origin_table(
+    table: pd.DataFrame,
+    p: np.ndarray,
+    *,
+    threshold: float,
+    groups: np.ndarray | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Compute how each source's and each kind's faces are scored: rate of faces predicted fake, and AUC.
 
-    return lambda rows: float(roc_auc_score(y[rows], score[rows]))
+    Parameters
+    ----------
+    table
+        A labelled set's table, with ``label`` and any of the columns :data:`ORIGINS`.
+    p
+        (N,) P(fake), 0..1.
+    threshold, groups, resamples, seed
+        As for :func:`redeepfake_nb.evaluate`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``origin`` (the column of the table), ``value``, ``label``, ``faces``; ``predicted_fake``,
+        which is the false positive rate of real faces and the true positive rate of fakes; and ``auc`` of
+        fakes against all real faces, NaN for real ones. Both with ``_low`` and ``_high`` of the 95 %
+        interval, NaN where none was asked for. Empty where the table has none of the columns.
+    """
+    y = (table["label"] == "FAKE").to_numpy().astype(np.int64)
+    predicted = (p >= threshold).astype(np.float64)
+    rows: list[dict[str, Any]] = []
+    functions: dict[str, Callable[[np.ndarray], float]] = {}
+    for origin in [name for name in ORIGINS if name in table]:
+        known = table[table[origin].notna()]
+        for (value, label), members in known.groupby([origin, "label"]).indices.items():
+            member = np.zeros(len(table), bool)
+            member[np.flatnonzero(table[origin].notna())[members]] = True
+            row = {"origin": origin, "value": str(value), "label": label, "faces": int(member.sum())}
+            functions[f"{len(rows)} predicted_fake"] = _mean_of(predicted, member)
+            if label == "FAKE":
+                functions[f"{len(rows)} auc"] = _auc_of(y, p, member | (y == 0))
+            rows.append(row)
+    measured = bootstrap(functions, y, groups=groups, resamples=resamples, seed=seed)
+    missing = Metric(np.nan, np.nan, np.nan)
+    for i, row in enumerate(rows):
+        for name in ("predicted_fake", "auc"):
+            row |= interval_columns(name, measured.get(f"{i} {name}", missing))
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def _mean_of(values: np.ndarray, member: np.ndarray) -> Callable[[np.ndarray], float]:
+    """The mean over the members among the rows of a bootstrap sample; NaN where it holds none."""
+
+    def mean(rows: np.ndarray) -> float:
+        chosen = rows[member[rows]]
+        return float(values[chosen].mean()) if len(chosen) else np.nan
+
+    return mean
+
+
+def _auc_of(y: np.ndarray, score: np.ndarray, member: np.ndarray) -> Callable[[np.ndarray], float]:
+    """The AUC over the members among the rows of a bootstrap sample; NaN where one label is missing."""
+
+    def auc(rows: np.ndarray) -> float:
+        chosen = rows[member[rows]]
+        return auc_of(y[chosen], score[chosen]) if 0 < y[chosen].sum() < len(chosen) else np.nan
+
+    return auc

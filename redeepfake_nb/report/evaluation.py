@@ -23,7 +23,7 @@ from ..utils.writing import check_replaceable, csv_text, replace_folder, staging
 
 # The files that save_evaluation() writes; a folder with any other file is not replaced.
 _OURS = re.compile(
-    r"(metrics\.json|summary\.md|(scores|slices|robustness|unreadable)\.csv|"
+    r"(metrics\.json|summary\.md|(scores|slices|origins|robustness|unreadable)\.csv|"
     r"(roc|precision_recall|confusion|reliability|scores|slices|robustness|faces)\.png)"
 )
 # Decimal places of numbers in tables: no more than are meaningful and equal on every run.
@@ -45,7 +45,8 @@ def save_evaluation(
     """Evaluate a model and its robustness on labelled faces, and write all results into one folder.
 
     The folder holds ``summary.md``, ``metrics.json``, ``scores.csv`` (one row per face), ``slices.csv``,
-    ``robustness.csv``, ``unreadable.csv`` where a file could not be read, and a PNG of each plot. The same
+    ``robustness.csv``, a PNG of each plot, ``origins.csv`` where the faces' sources or kinds are known, and
+    ``unreadable.csv`` where a file could not be read. The same
     model, faces, options and machine give the same bytes in the tables.
 
     Parameters
@@ -149,9 +150,38 @@ def summary(assessment: Assessment, table: pd.DataFrame | None = None) -> str:
         else:
             metrics = f"{row['auc']:.4f} | {row['note'] or _format_interval(row['auc_low'], row['auc_high'])}"
         lines.append(f"| {kind} | {row['faces']:,} | {row['fakes']:,} | {metrics} |")
+    if len(a.origins):
+        lines += _origin_lines(a.origins)
     if table is not None:
         lines += _robustness_lines(table)
     return "\n".join(lines) + "\n"
+
+
+def _origin_lines(table: pd.DataFrame) -> list[str]:
+    lines = [
+        "",
+        "## Sources and kinds",
+        "",
+        "The AUC is that of a source's fakes against all real faces.",
+        "",
+        "| by | value | label | faces | predicted fake | 95 % interval | AUC | 95 % interval |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in table.to_dict("records"):
+        cells = [
+            row["origin"],
+            displayable(row["value"]).replace("|", "\\|"),
+            row["label"],
+            f"{row['faces']:,}",
+            f"{row['predicted_fake']:.1%}",
+            _format_rates(row["predicted_fake_low"], row["predicted_fake_high"]),
+        ]
+        known = not pd.isna(row["auc"])
+        cells += (
+            [f"{row['auc']:.4f}", _format_interval(row["auc_low"], row["auc_high"])] if known else ["", ""]
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def _robustness_lines(table: pd.DataFrame) -> list[str]:
@@ -175,6 +205,10 @@ def _interval(assessment: Assessment, name: str) -> str:
     return _format_interval(metric.low, metric.high)
 
 
+def _format_rates(low: float, high: float) -> str:
+    return "not computed" if pd.isna(low) else f"{low:.1%} to {high:.1%}"
+
+
 def _format_interval(low: float, high: float) -> str:
     return "not computed" if pd.isna(low) else f"{low:.4f} to {high:.4f}"
 
@@ -191,6 +225,8 @@ def _files(assessment: Assessment, table: pd.DataFrame | None) -> Iterator[tuple
     yield "summary.md", summary(assessment, table).encode()
     yield "scores.csv", _csv(assessment.to_frame())
     yield "slices.csv", _csv(assessment.slices)
+    if len(assessment.origins):
+        yield "origins.csv", _csv(assessment.origins)
     if len(assessment.unreadable):
         yield "unreadable.csv", _csv(assessment.unreadable)
     plots: dict[str, Callable[..., Any]] = {

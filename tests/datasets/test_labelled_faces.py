@@ -12,6 +12,7 @@ from PIL import Image
 
 from redeepfake_nb import EmptyFile, InputError, UnsupportedMedia
 from redeepfake_nb.datasets.labelled_faces import (
+    BOX,
     COLUMNS,
     LabelledFaces,
     pair_up,
@@ -244,3 +245,35 @@ def test_pairs_without_fakes(kaggle: Path) -> None:
     np.testing.assert_array_equal(pair_up(faces, fakes=False), [[0, 0], [2, 2]])
     with pytest.raises(ValueError, match="no real faces to make"):
         pair_up(faces.take([1, 3]), fakes=False)
+
+
+def boxed(folder: Path, *box: float) -> LabelledFaces:
+    """One picture of 6 x 4 px whose red channel counts columns and green channel rows, with a listed box."""
+    rows, columns = np.mgrid[:4, :6]
+    picture = np.stack([columns, rows, np.zeros_like(rows)], axis=2).astype(np.uint8)
+    Image.fromarray(picture).save(folder / "a.png")
+    table = pd.DataFrame([["a.png", "REAL", *box]], columns=["file", "label", *BOX])
+    table.to_csv(folder / "faces.csv", index=False)
+    return read_faces(folder / "faces.csv")
+
+
+@pytest.mark.parametrize(
+    ("box", "columns", "rows"),
+    [
+        ((1, 1, 3, 4), [1, 2], [1, 2, 3]),
+        ((-2, -1, 2, 2), [0, 1], [0, 1]),  # cut off by the picture's edge
+        ((4, 2, 9, 9), [4, 5], [2, 3]),
+        ((np.nan, 1, 3, 4), list(range(6)), list(range(4))),  # no box is known
+    ],
+)
+def test_a_listed_box_is_cut_out(tmp_path: Path, box, columns, rows) -> None:
+    face = boxed(tmp_path, *box).image(0)
+    assert face[0, :, 0].tolist() == columns
+    assert face[:, 0, 1].tolist() == rows
+    assert face.flags.c_contiguous
+
+
+@pytest.mark.parametrize("box", [(3, 1, 3, 2), (4, 3, 2, 4), (7, 1, 9, 3), (-5, 0, -1, 3)])
+def test_a_box_without_pixels_is_refused(tmp_path: Path, box) -> None:
+    with pytest.raises(InputError, match=r"a\.png.*holds no pixel of the 6 x 4 picture"):
+        boxed(tmp_path, *box).image(0)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from redeepfake_nb.evaluation.kinds import measure_kinds
+from redeepfake_nb.evaluation.kinds import measure_kinds, origin_table
 
 # Two real faces at 0.2 and 0.4; a generator above both, one between them, one below both.
 Y = [0, 0, 1, 1, 1]
@@ -60,3 +61,43 @@ def test_bad_input_is_refused(change: dict, message: str) -> None:
     given = {"y_true": Y, "y_score": SCORE, "kinds": KIND, "generators": GENERATOR, "resamples": 5}
     with pytest.raises(ValueError, match=message):
         measure_kinds(**given | change)
+
+
+ORIGINS = pd.DataFrame(
+    {
+        "label": ["REAL", "REAL", "REAL", "FAKE", "FAKE", "FAKE"],
+        "source": ["street", "street", "studio", "A", "A", None],
+        "kind": [None, None, None, "swapped", "generated", "generated"],
+    }
+)
+P = np.array([0.2, 0.6, 0.4, 0.9, 0.3, 0.5])
+
+
+def test_a_table_by_source_and_kind_by_hand() -> None:
+    found = origin_table(ORIGINS, P, threshold=0.5, resamples=0).set_index(["origin", "value"])
+    assert found["faces"].to_dict() == {
+        ("kind", "generated"): 2,
+        ("kind", "swapped"): 1,
+        ("source", "A"): 2,
+        ("source", "street"): 2,
+        ("source", "studio"): 1,
+    }
+    assert found["predicted_fake"].tolist() == [0.5, 1.0, 0.5, 0.5, 0.0]
+    # 0.3 and 0.5 against 0.2, 0.6, 0.4: one and two of three pairs; 0.9 wins all three.
+    np.testing.assert_allclose(found["auc"], [0.5, 1.0, (1 + 3) / 6, np.nan, np.nan])
+    assert found["label"].tolist() == ["FAKE", "FAKE", "FAKE", "REAL", "REAL"]
+    assert found["auc_low"].isna().all()
+
+
+def test_its_intervals_hold_the_values() -> None:
+    table = pd.concat([ORIGINS] * 10, ignore_index=True)
+    found = origin_table(table, np.tile(P, 10), threshold=0.5, resamples=200)
+    assert (found["predicted_fake_low"] <= found["predicted_fake"]).all()
+    assert (found["predicted_fake"] <= found["predicted_fake_high"]).all()
+    fakes = found[found["label"] == "FAKE"]
+    assert (fakes["auc_low"] <= fakes["auc"]).all()
+    assert (fakes["auc"] <= fakes["auc_high"]).all()
+
+
+def test_a_set_without_origins_has_no_table() -> None:
+    assert origin_table(ORIGINS[["label"]], P, threshold=0.5).empty

@@ -72,6 +72,19 @@ def test_summary_in_words(faces: LabelledFaces, classifier: Classifier) -> None:
     assert "perturbed" not in text
 
 
+def test_sources_stand_in_the_summary(faces: LabelledFaces, classifier: Classifier) -> None:
+    source = ["street" if label == "REAL" else "A|B" for label in faces.table["label"]]
+    named = LabelledFaces(faces.table.assign(source=source), faces.root)
+    found = assess(classifier, named, resamples=0)
+    text = summary(found)
+    # The same four fakes and four reals as a whole, so the same AUC as in the table of metrics.
+    assert "| source | A\\|B | FAKE | 4 |" in text
+    assert "| not computed | 0.8125 | not computed |" in text
+    assert "| source | street | REAL | 4 |" in text
+    assert {row["value"] for row in found.to_dict()["origins"]} == {"A|B", "street"}
+    assert "Sources and kinds" not in summary(assess(classifier, faces, resamples=0))
+
+
 def test_unreadable_images_and_names_that_are_formulas(classifier: Classifier, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
