@@ -243,7 +243,7 @@ def _about(card: Card) -> list[str]:
     """Return reasons to distrust the model itself."""
     found = []
     if card.unresponsive:
-        found.append("the model gave all trial pictures the same score, so it may have lost its weights")
+        found.append("the model gave all probe images the same score, so it may have lost its weights")
     if card.temperature is None:
         found.append("the model was never calibrated, so its probabilities are only scores")
     return found + _on_trust(card)
