@@ -22,6 +22,7 @@ import pandas as pd
 
 from ..errors import EmptyFile, InputError, RedeepfakeError, UnsupportedMedia, displayable
 from ..media.image_decoding import decode_image
+from ..models.tested_kinds import KINDS
 
 COLUMNS = ("file", "label", "original", "identity", "split")
 LABELS = ("REAL", "FAKE")
@@ -229,6 +230,12 @@ def _table(columns: dict, subject: Path) -> pd.DataFrame:
             f"labels must be REAL or FAKE, not {', '.join(unknown[:5])}",
             subject=subject,
             next_step="Rename the labels in the CSV.",
+        )
+    if "kind" in table and (strange := sorted(set(table["kind"].dropna().astype(str)) - set(KINDS))):
+        raise UnsupportedMedia(
+            f"kinds of fakes must be {', '.join(KINDS)}, not {', '.join(strange[:5])}",
+            subject=subject,
+            next_step="Rename the kinds in the CSV, or leave them empty.",
         )
     rest = [c for c in table.columns if c not in COLUMNS]
     return table[[*COLUMNS, *rest]].reset_index(drop=True)

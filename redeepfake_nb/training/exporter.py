@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from ..datasets.labelled_faces import LabelledFaces
-from ..evaluation.assessment import assess
+from ..evaluation.assessment import Assessment, assess
 from ..evaluation.calibration import fit_calibration, fit_temperature
+from ..evaluation.kinds import measure_kinds
 from ..evaluation.metrics import CALIBRATION_METRICS, METRIC_WORDS, Metrics, evaluate
 from ..evaluation.robustness_sweep import robustness
 from ..evaluation.scoring import group_column, score_all
@@ -23,6 +25,7 @@ from ..models.card import Card
 from ..models.classifier import Classifier
 from ..models.ensemble import ensemble, resized
 from ..models.loading import save_model
+from ..models.tested_kinds import DETECTED, KINDS, KindResult, blind_spots
 from ..utils.numeric import probability
 from ..utils.writing import atomic_file
 from .recipes import Recipe
@@ -219,6 +222,7 @@ def calibrate_and_save(
     grouped = found.group == "identity"
     card = replace(
         card,
+        tested_on=_tested_kinds(found, train_faces, max(resamples, 1)),
         metrics={
             "split": "val: people without any training face; also used for model selection and calibration",
             **found.metrics.to_dict(),
@@ -237,6 +241,30 @@ def calibrate_and_save(
     with atomic_file(path.with_suffix(".md")) as part:
         part.write_text(card_text(card, found.metrics, grouped=grouped), encoding="utf-8")
     return path
+
+
+def _tested_kinds(found: Assessment, train_faces: LabelledFaces, resamples: int) -> tuple[KindResult, ...]:
+    """Measure each kind that the column ``kind`` names, by ``generator`` or else by ``source``."""
+    table = found.faces.table
+    if "kind" not in table:
+        return ()
+    column = next((name for name in ("generator", "source") if name in table), None)
+    usable = ((table["label"] == "REAL") | table["kind"].notna()).to_numpy()
+    rest = "this labelled set"
+    generators = pd.Series(rest, table.index) if column is None else table[column].fillna(rest)
+    trained = set() if column is None else set(train_faces.table[column].dropna())
+    return tuple(
+        measure_kinds(
+            found.y[usable],
+            found.logits[usable],
+            table["kind"].to_numpy(object)[usable],
+            generators.to_numpy(object)[usable],
+            groups=None if found.groups is None else found.groups[usable],
+            against="the real faces of the same labelled set",
+            trained_on=trained,
+            resamples=resamples,
+        )
+    )
 
 
 def _both_splits(faces: LabelledFaces) -> tuple[LabelledFaces, LabelledFaces]:
@@ -305,6 +333,9 @@ def card_text(card: Card, metrics: Metrics, *, grouped: bool) -> str:
         before=card.metrics["before_calibration"],
         training=card.metrics["training"],
         failures=card.metrics["known_failures"],
+        kinds=KINDS,
+        detected=DETECTED,
+        blind_spots=blind_spots(card.tested_on),
     )
 
 

@@ -277,3 +277,12 @@ def test_a_listed_box_is_cut_out(tmp_path: Path, box, columns, rows) -> None:
 def test_a_box_without_pixels_is_refused(tmp_path: Path, box) -> None:
     with pytest.raises(InputError, match=r"a\.png.*holds no pixel of the 6 x 4 picture"):
         boxed(tmp_path, *box).image(0)
+
+
+def test_unknown_kinds_of_fakes_are_refused(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", 0)
+    (tmp_path / "faces.csv").write_text("file,label,kind\na.png,FAKE,painted\n")
+    with pytest.raises(UnsupportedMedia, match="must be generated, swapped, reenacted, edited, not painted"):
+        read_faces(tmp_path / "faces.csv")
+    (tmp_path / "faces.csv").write_text("file,label,kind\na.png,FAKE,edited\na.png,REAL,\n")
+    assert read_faces(tmp_path / "faces.csv").table["kind"].iloc[0] == "edited"

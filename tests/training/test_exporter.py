@@ -89,6 +89,35 @@ def test_model_card_text(classifier: Classifier, faces: LabelledFaces, tmp_path:
 
 
 @pytest.mark.slow
+def test_card_says_which_kinds_were_tested(
+    classifier: Classifier, faces: LabelledFaces, tmp_path: Path
+) -> None:
+    fake = faces.table["label"] == "FAKE"
+    third = faces.table.index % 3 == 1
+    kind = np.where(third, "generated", "swapped")
+    table = faces.table.assign(
+        kind=pd.Series(kind, faces.table.index).where(fake),
+        generator=pd.Series(np.where(third, "B", "A"), faces.table.index).where(fake),
+    )
+    table = table[~(third & fake & (table["split"] == "train"))].reset_index(drop=True)
+    named = LabelledFaces(table, faces.root)
+    written = published(classifier, named, tmp_path / "m.keras")
+    found = {entry.kind: entry for entry in written.card.tested_on}
+    assert [(found[k].generator, found[k].trained_on) for k in ("swapped", "generated")] == [
+        ("A", True),
+        ("B", False),
+    ]
+    val = named.part("val")
+    scores = score_all([written], val).logits[0]
+    of_kind = (val.table["kind"] == "generated").to_numpy()
+    real = val.y == 0
+    wins = scores[of_kind][:, None] > scores[real][None]
+    assert found["generated"].auc == pytest.approx(wins.mean(), abs=1e-4)
+    text = (tmp_path / "m.md").read_text()
+    assert "| swapped faces | A | yes |" in text
+    assert "this model was not tested on re-enacted faces or faces edited by hand" in text
+
+
 def test_joined_networks_are_written_as_one_model(faces: LabelledFaces, tmp_path: Path) -> None:
     parts = []
     for seed, backbone in enumerate(("EfficientNetLite0", "FaceResNet")):
