@@ -1,7 +1,8 @@
-"""Finds faces in photos and videos, scores them for manipulation, and shows where the evidence lies.
+"""Find faces in photos and videos, score them for manipulation, and show which places the scores rest on.
 
-Names are looked up on first use (PEP 562), so that importing the package costs next to nothing and loads none of
-TensorFlow, matplotlib, ipywidgets and PyAV. They are listed in ``__init__.pyi``, beside each sub-package's own.
+Public names are loaded on first use (PEP 562), so that importing the package costs next to nothing and loads
+none of TensorFlow, matplotlib, ipywidgets and PyAV. They are listed in ``__init__.pyi``; each sub-package has
+a list of its own.
 """
 
 import lazy_loader

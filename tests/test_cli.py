@@ -89,6 +89,7 @@ def test_bad_files_do_not_stop_the_others(
     assert lines[2]["faces"]
 
 
+@pytest.mark.slow
 def test_analyze_saves(model: str, portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["analyze", str(portrait), "--model", model, "--save", str(tmp_path / "out")]) == 0
     folder = tmp_path / "out" / portrait.name
@@ -104,6 +105,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_analyze_prints_persons(
     model: str, video: Path, portrait: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -116,6 +118,7 @@ def test_analyze_prints_persons(
     assert lines[-1].startswith("  face 1: P(fake) = ")
 
 
+@pytest.mark.slow
 def test_analyze_json_equals_analyze_video(
     model: str, video: Path, classifier: Classifier, capsys: pytest.CaptureFixture
 ) -> None:
@@ -128,6 +131,7 @@ def test_analyze_json_equals_analyze_video(
     assert found == expected
 
 
+@pytest.mark.slow
 def test_analyze_saves_and_annotates_a_video(
     model: str, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -265,6 +269,7 @@ def test_command_prints_only_its_result(portrait: Path) -> None:
     assert len(json.loads(run.stdout)["faces"]) == 1
 
 
+@pytest.mark.slow
 def test_evaluate(model: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
     data.mkdir()
@@ -287,6 +292,7 @@ def test_evaluate(model: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> 
     assert "something other than an earlier report" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_doctor_finds_no_problem(capsys: pytest.CaptureFixture) -> None:
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
@@ -352,6 +358,7 @@ def mixed(tmp_path: Path, portrait: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_scan_prints_a_summary_and_writes_csv(
     model: str, mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -182,6 +182,7 @@ def test_offline_from_attached_wheels(bare: Path, root: Path, tmp_path: Path) ->
     assert done.stdout.splitlines()[-2:] == ["['tiny-a>=1']", "1.0 1.0"]
 
 
+@pytest.mark.slow
 def test_offline_without_wheels_the_error_says_what_to_attach(bare: Path, root: Path, tmp_path: Path) -> None:
     made = project(tmp_path / "p", "not-in-any-wheel>=3")
     done = prepared(bare, root, made, tmp_path / "input")

@@ -64,6 +64,7 @@ def test_path_bytes_upload_and_array_agree(classifier: Classifier, tmp_path: Pat
     assert {**from_array, "source": None} == {**plain(reports[0]), "source": None}
 
 
+@pytest.mark.slow
 def test_media_of_the_development_data(shared: Path) -> None:
     """The model that ships, on one real and one manipulated frame, by path and by bytes."""
     for name in ("dfdc_real_lynaeydofd.jpg", "dfdc_fake_mqzvfufzoq.jpg"):

@@ -45,6 +45,7 @@ def embedded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     return levels
 
 
+@pytest.mark.slow
 def test_clusters_of_real_faces_by_hand(tmp_path: Path) -> None:
     """0, 0.4 and 0.5 are within 0.6 of each other on average, 2.0 and 2.3 are, and 1.25 is near nobody."""
     levels = [0, 200, 50, 125, 230, 40]
@@ -120,6 +121,7 @@ def test_distance_must_be_positive(tmp_path: Path) -> None:
         identify(make(tmp_path, [(0, "REAL", "a", None)]), distance=0)
 
 
+@pytest.mark.slow
 def test_known_people_of_dfdc(shared: Path) -> None:
     """Ten large faces of each of three people of DFDC, and a fake of each of them."""
     faces = read_faces(shared / "data" / "dfdc_faces.csv")

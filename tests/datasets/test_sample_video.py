@@ -50,6 +50,7 @@ def test_frames_are_deterministic_and_survive_encoding(frames):
         assert np.abs(made[number].astype(int) - frames[number].image).mean() < 4
 
 
+@pytest.mark.slow
 def test_only_the_manipulated_seconds_differ_and_only_in_the_face(monkeypatch):
     made = list(samples.clip_frames())
     monkeypatch.setattr(samples, "_manipulated", lambda image, landmarks: image)

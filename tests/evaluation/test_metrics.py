@@ -89,6 +89,7 @@ def test_intervals_resample_whole_people(scores: tuple[np.ndarray, np.ndarray]) 
     assert naive.high - naive.low < 0.6 * (grouped.high - grouped.low)
 
 
+@pytest.mark.slow
 def test_same_seed_same_interval(scores: tuple[np.ndarray, np.ndarray]) -> None:
     first, second, other = (evaluate(*scores, resamples=50, seed=s)["auc"] for s in (1, 1, 2))
     assert first == second

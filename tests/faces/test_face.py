@@ -170,6 +170,7 @@ def test_where_there_is_no_face_the_list_is_empty(shape, name):
     assert find_faces(np.zeros((*shape, 3), dtype=np.uint8), name) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "sizes"),
     [
@@ -191,6 +192,7 @@ def test_large_and_small_faces_of_one_picture_are_found(shape, sizes):
         assert abs((face.box[0] + face.box[2]) / 2 - (x + 100 * size / 90)) < 0.35 * size
 
 
+@pytest.mark.slow
 def test_a_large_face_ends_the_search_at_the_first_level(monkeypatch):
     scales = []
     at = HogDetector._detect_at_scale
@@ -232,6 +234,7 @@ def test_boxes_and_landmarks_equal_those_of_face_recognition_at_its_own_scale(fa
     assert [tuple(p) for p in face.landmarks[17:22]] == points["left_eyebrow"]
 
 
+@pytest.mark.slow
 def test_faces_of_downscaled_searches_lie_where_face_recognition_sees_them(face_recognition, shared):
     for path in sorted((shared / "media").glob("*.jpg")):
         image = np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
@@ -247,6 +250,7 @@ def test_the_cnn_finds_the_face_too():
     assert face.landmarks is not None
 
 
+@pytest.mark.slow
 def test_min_size_and_margin():
     image = scene(900, 1300, (300, 40, 50), (120, 800, 50))
     both = find_faces(image, margin=0.25)

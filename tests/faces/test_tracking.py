@@ -131,6 +131,7 @@ def test_a_face_is_searched_near_its_last_position() -> None:
     assert np.abs(np.subtract(third[0].box, second[0].box)).max() <= 8
 
 
+@pytest.mark.slow
 def test_searching_ahead_changes_nothing() -> None:
     """Frames that need a full search by their timestamps may be searched early with the same result."""
     picture = sample_image().image

@@ -138,6 +138,7 @@ def test_weights_only_file_of_a_given_model(tmp_path: Path) -> None:
     np.testing.assert_allclose(loaded.logits(x), np.asarray(model(x))[:, 0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_meso4_predicts_real(tmp_path: Path) -> None:
     """Its weights are published alone; a high output means real."""
     path = tmp_path / "Meso4_DF.weights.h5"
@@ -339,6 +340,7 @@ def test_converted_model_scores_the_same(tmp_path: Path) -> None:
     assert load_model(tmp_path / "again.keras").card.converted_from == loading.sha256_of(source)
 
 
+@pytest.mark.slow
 def test_convert_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     source, out = str(good_hdf5(tmp_path)), tmp_path / "new.keras"
     assert main(["convert", source, str(out)]) == 1
@@ -364,6 +366,7 @@ def test_convert_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert load_model(out).preprocessing == Preprocessing(8, "RGB", (0, 1))
 
 
+@pytest.mark.slow
 def test_convert_command_with_weights_only_and_trust(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     options = [
         "--input-size",

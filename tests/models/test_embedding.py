@@ -11,6 +11,7 @@ from redeepfake_nb.models import embedding
 from redeepfake_nb.models.embedding import embed_faces
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_equal_to_face_recognition() -> None:
     image = sample_image().image

@@ -23,6 +23,7 @@ def test_number_of_cases() -> None:
     assert len(CASES) >= 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_hostile_file(name: str, tmp_path: Path) -> None:
     maker, errors = CASES[name]

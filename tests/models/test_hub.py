@@ -136,6 +136,7 @@ def names(folder: Path) -> list[str]:
 KEPT = ["tiny-v1.json", "tiny-v1.keras"]
 
 
+@pytest.mark.slow
 def test_downloaded_once(known: HubModel, server: Server, cache: Path) -> None:
     first = load_model("tiny-v1")
     x = np.full((1, 8, 8, 3), 1 / 96, np.float32)
@@ -149,6 +150,7 @@ def test_downloaded_once(known: HubModel, server: Server, cache: Path) -> None:
     assert server.asked == ["/first"]
 
 
+@pytest.mark.slow
 def test_second_address_is_tried(known: HubModel, server: Server, original: bytes, cache: Path) -> None:
     server.answers = {"/first": error(503), "/second": moved("/third"), "/third": whole(original)}
     assert load_model("tiny-v1").name == "Tiny 1"
@@ -208,6 +210,7 @@ def test_interrupted_download_leaves_nothing(
     assert names(cache) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["cache", "kaggle"])
 def test_existing_copy_is_used(
     known: HubModel, server: Server, original: bytes, cache: Path, place: str
@@ -223,6 +226,7 @@ def test_existing_copy_is_used(
     assert (folder / "weights (1).h5").read_bytes() == original
 
 
+@pytest.mark.slow
 def test_model_converted_from_another_file_is_replaced(known: HubModel, server: Server, cache: Path) -> None:
     load_model("tiny-v1")
     sidecar = cache / "tiny-v1.json"
@@ -265,6 +269,7 @@ def test_the_platforms_folder_is_the_default(monkeypatch: pytest.MonkeyPatch) ->
     assert hub.cache_folder() == Path(pooch.os_cache("redeepfake_nb"))
 
 
+@pytest.mark.slow
 def test_two_processes_download_once(known: HubModel, server: Server, original: bytes, cache: Path) -> None:
     """They download once, the second waits for the first."""
     server.answers["/first"] = whole(original, pause=0.05)

@@ -54,6 +54,7 @@ def test_all_private_attributes_of_keras_are_listed(root: Path, model: keras.Mod
     assert used & keras_has == ATTRIBUTES
 
 
+@pytest.mark.slow
 def test_all_private_modules_of_keras_are_listed(root: Path) -> None:
     used = set()
     for module in modules_of(root):

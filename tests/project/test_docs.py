@@ -186,6 +186,7 @@ def test_the_picture_of_the_readme(root: Path) -> None:
     assert height >= 500
 
 
+@pytest.mark.slow
 def test_the_site_builds(root: Path, tmp_path: Path) -> None:
     wanted = ("mkdocs", "material", "mkdocstrings_handlers")
     if missing := [name for name in wanted if importlib.util.find_spec(name) is None]:

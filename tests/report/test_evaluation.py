@@ -109,6 +109,7 @@ def test_a_folder_with_something_else_is_left_alone(
     assert contents(tmp_path) == {"thesis.txt": b"mine"}
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_the_earlier_results(
     results: Path, faces: LabelledFaces, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:

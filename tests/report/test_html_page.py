@@ -314,6 +314,7 @@ def test_another_model_is_refused(scanned: ScanResult, classifier: Classifier, t
         report.html(scanned, tmp_path / "r.html", classifier=other)
 
 
+@pytest.mark.slow
 def test_a_cancelled_page_has_the_files_done_so_far(
     scanned: ScanResult, classifier: Classifier, tmp_path: Path
 ) -> None:

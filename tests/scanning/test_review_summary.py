@@ -39,6 +39,7 @@ def test_without_labels(classifier: Classifier, result: ScanResult, tmp_path: Pa
     assert not (tmp_path / "m.keras").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_with_labels(classifier: Classifier, result: ScanResult, tmp_path: Path) -> None:
     label(result)

@@ -15,6 +15,7 @@ from redeepfake_nb.training.recipes import Recipe, Stage
 from redeepfake_nb.training.trainer import initial_network, measure_batchnorm
 
 
+@pytest.mark.slow
 def test_measured_statistics_keep_the_function(rng: np.random.Generator) -> None:
     model = build_model("FaceResNet", input_size=83, weights="face_recognition")
     x = rng.uniform(0, 255, (8, 83, 83, 3)).astype(np.float32)

@@ -144,6 +144,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_finished_run_takes_no_further_step(
     faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path
 ) -> None:
@@ -159,6 +160,7 @@ def test_a_finished_run_takes_no_further_step(
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_recipe_is_rejected(
     faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path
 ) -> None:
@@ -170,6 +172,7 @@ def test_a_checkpoint_of_another_recipe_is_rejected(
     assert train(replace(short, seed=9), *sets, tmp_path, resume=False).step == 2
 
 
+@pytest.mark.slow
 def test_early_stopping(faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path) -> None:
     """Two evaluations without a better AUC end the run, at the latest once AUC is 1."""
     recipe = replace(
@@ -324,6 +327,7 @@ def test_export_needs_both_splits(faces: LabelledFaces, smoke: Recipe, tmp_path:
         train_and_export(smoke, faces.part("train"), tmp_path)
 
 
+@pytest.mark.slow
 def test_export_writes_the_facts_about_the_model(faces: LabelledFaces, brief: Recipe, tmp_path: Path) -> None:
     size = brief.stages[-1].input_size
     model = tiny_network("any", head=Head(()), input_size=size, weights=None)

@@ -174,6 +174,7 @@ def test_robustness(table: pd.DataFrame, figure: Figure) -> None:
         plots.plot_robustness(table, Figure().subplots())
 
 
+@pytest.mark.slow
 def test_face_grid(found: Assessment, figure: Figure) -> None:
     axes = plots.plot_face_grid(found, figure, count=8)
     titles = [ax.get_title() for ax in axes]

@@ -251,6 +251,7 @@ def test_a_long_list_is_paged(inspector: BatchInspector, files: Path) -> None:
 # ------------------------------------------------------------------ one file
 
 
+@pytest.mark.slow
 def test_a_click_shows_faces_and_heatmaps(inspector: BatchInspector, files: Path) -> None:
     inspector.scan(files)
     click(inspector, "05.png")
@@ -285,6 +286,7 @@ def test_a_changed_file_is_reported(inspector: BatchInspector, files: Path, quic
     assert "has changed since the scan" in inspector.controls.file_name.value
 
 
+@pytest.mark.slow
 def test_another_model_is_reported(classifier: Classifier, files: Path, tmp_path: Path, quick: None) -> None:
     journal = tmp_path / "j.sqlite"
     first, second = (classifier.with_card(replace(classifier.card, sha256=digit * 64)) for digit in "01")

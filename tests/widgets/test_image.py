@@ -418,6 +418,7 @@ def test_a_layer_without_a_feature_map_prevents_only_the_heatmap(classifier):
 # ------------------------------------------------------------------ saving, clearing, errors
 
 
+@pytest.mark.slow
 def test_save(inspector, tmp_path):
     with pytest.raises(errors.OutputError, match="nothing to save"):
         inspector.save(tmp_path)

@@ -86,6 +86,7 @@ def until(condition, seconds: float = SECONDS) -> None:
 # ------------------------------------------------------------------ analysing
 
 
+@pytest.mark.slow
 def test_analyze_returns_the_report_and_shows_it(inspector, video):
     report = inspector.analyze(video)
     assert inspector.result is report
@@ -337,6 +338,7 @@ def test_a_bad_model_is_reported_beside_its_box(video, tmp_path, quick):
     assert inspector.result is None
 
 
+@pytest.mark.slow
 def test_hostile_names_create_no_html_tag(inspector, video, tmp_path):
     put(inspector.controls.upload, [(HOSTILE, video)])
     assert inspector.wait(SECONDS)
@@ -395,6 +397,7 @@ def counted(monkeypatch) -> dict[str, int]:
     return calls
 
 
+@pytest.mark.slow
 def test_another_threshold_or_aggregation_changes_the_verdict_and_computes_nothing(inspector, video, counted):
     inspector.analyze(video)
     c = inspector.controls
@@ -459,6 +462,7 @@ def test_heatmaps_are_computed_once_for_each_method(inspector, video, counted, q
     assert len(inspector._view.session._explanations) <= 2 * 4 + 2
 
 
+@pytest.mark.slow
 def test_heatmaps_explain_either_label(inspector, video, counted):
     inspector.analyze(video)
     c = inspector.controls
@@ -502,6 +506,7 @@ def test_a_video_without_faces(inspector):
 # ------------------------------------------------------------------ saving and clearing
 
 
+@pytest.mark.slow
 def test_save_with_the_annotated_video(inspector, video, tmp_path):
     with pytest.raises(errors.OutputError, match="nothing to save"):
         inspector.save(tmp_path)
@@ -543,6 +548,7 @@ def test_a_failed_save_is_reported_beside_the_button(inspector, video, tmp_path,
     assert inspector.result is not None
 
 
+@pytest.mark.slow
 def test_clear_removes_pictures_and_file_names(inspector, video):
     put(inspector.controls.upload, [("secret.mkv", video)])
     assert inspector.wait(SECONDS)

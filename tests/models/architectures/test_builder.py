@@ -20,6 +20,7 @@ def check(model: keras.Model, size: int) -> None:
     assert not [layer for layer in model.layers if isinstance(layer, keras.Model)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [67, 100, 131])
 def test_face_resnet_with_any_input_size(size: int, rng: np.random.Generator) -> None:
     model = build_model("FaceResNet", input_size=size)
@@ -29,6 +30,7 @@ def test_face_resnet_with_any_input_size(size: int, rng: np.random.Generator) ->
     assert spatial_cut_layer(model) == EVIDENCE_LAYER
 
 
+@pytest.mark.slow
 def test_face_resnet_pools_mean_and_deviation(rng: np.random.Generator) -> None:
     """For the grid's own stage the features are its means and half its mean absolute deviations."""
     model = build_model("FaceResNet", input_size=131, weights="face_recognition")
@@ -64,6 +66,7 @@ def test_backbones_with_a_custom_head(backbone: str, rng: np.random.Generator) -
     assert [model.get_layer(f"head_dense_{i}").units for i in (0, 1)] == [16, 8]
 
 
+@pytest.mark.slow
 def test_pixels_are_scaled_to_the_range_of_a_backbone() -> None:
     model = build_model("MobileNetV2", input_size=64)
     scaled = keras.Model(model.inputs, model.get_layer("to_backbone_range").output)
