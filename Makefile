@@ -87,4 +87,4 @@ evaluate: install ## Evaluate: MODEL=mine.keras DATA=folder [SPLIT=val] [LIMIT=4
 		$(if $(FALSE_POSITIVE_RATE),--false-positive-rate "$(FALSE_POSITIVE_RATE)")
 
 clean: ## Remove the virtual environment and everything built
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
