@@ -32,13 +32,13 @@ lab: install ## Open JupyterLab; NOTEBOOK=notebooks/02_video.ipynb opens another
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
-check: lint types ## Run lint, types and the fast tests (about three minutes on two cores)
+check: lint ## Run lint, types and the fast tests (about three minutes on two cores)
 	$(PYTEST) -m "not slow and not browser and not notebook"
 
 test: install ## Run all tests; JOBS=1 in one process
 	$(PYTEST)
 
-lint: install ## Check style, import directions between sub-packages, and that notebooks hold no outputs
+lint: types ## Check types, style, import directions between sub-packages, and that notebooks hold no outputs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports

@@ -44,6 +44,20 @@ def inconclusive_band(temperature: float | None) -> float:
     return BAND if temperature else BAND_UNCALIBRATED
 
 
+# What each label means, at the start of a headline and in the cell of a table. No file is called real: that
+# nothing was found is all that is known.
+HEADLINES: dict[VerdictLabel, str] = {
+    "fake": "Points to manipulation",
+    "real": "No sign of manipulation found",
+    "inconclusive": "Inconclusive",
+}
+VERDICT_WORDS: dict[str, str] = {
+    "fake": "points to manipulation",
+    "real": "no sign found",
+    "inconclusive": "inconclusive",
+}
+
+
 @dataclass(frozen=True)
 class Verdict:
     """A label at a threshold, with its reasons.
@@ -69,12 +83,7 @@ class Verdict:
     @property
     def headline(self) -> str:
         """One cautious line. For ``"real"`` it names what the model could not have detected."""
-        words = {
-            "fake": "Points to manipulation",
-            "real": "No sign of manipulation found",
-            "inconclusive": "Inconclusive",
-        }
-        line = f"{words[self.label]} (threshold {self.threshold:.2f})"
+        line = f"{HEADLINES[self.label]} (threshold {self.threshold:.2f})"
         return f"{line}, but {self.limits}" if self.label == "real" and self.limits else line
 
     def to_dict(self) -> dict[str, Any]:

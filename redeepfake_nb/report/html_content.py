@@ -24,6 +24,7 @@ from ..explanation.fidelity import Faithfulness
 from ..explanation.heatmaps import Explanation
 from ..media.frames import Source
 from ..models.card import Card
+from ..models.tested_kinds import blind_spots
 from ..scanning.records import FileResult
 
 # At most so many heatmaps of one image or video are shown.
@@ -281,6 +282,7 @@ def describe_model(card: Card) -> dict[str, Any]:
         "errors_in_100": None if accuracy is None else round(100 * (1 - accuracy)),
         "failures": [str(words) for words in measured.get("known_failures", ())],
         "calibrated": card.temperature is not None,
+        "blind_spots": blind_spots(card.tested_on),
     }
 
 

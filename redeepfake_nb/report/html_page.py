@@ -25,6 +25,7 @@ from ..faces.detection import Detector
 from ..models.card import Card
 from ..models.classifier import Classifier
 from ..models.loading import default_classifier
+from ..models.tested_kinds import DETECTED, KINDS
 from ..scanning.reanalysis import ReanalysisRequest, common_parent, reanalyze
 from ..scanning.records import FileResult, Filter
 from ..scanning.result import ScanResult
@@ -132,6 +133,8 @@ def html(
         "settings": settings,
         "versions": package_versions(),
         "base_rates": base_rate_table(),
+        "kinds": KINDS,
+        "detected": DETECTED,
     }
     out = Path(out)
     page = _render_page(values).encode("utf-8")

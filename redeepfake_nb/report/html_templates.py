@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..analysis.verdict import VERDICT_WORDS
 from ..errors import displayable
 from ..view.palette import BADGE_SIGNS, HTML_COLORS, SIGNS
 
@@ -33,6 +34,7 @@ def environment() -> Environment:
     )
     made.globals["signs"] = SIGNS
     made.globals["badge_signs"] = BADGE_SIGNS
+    made.globals["verdict_words"] = VERDICT_WORDS
     made.globals["label_colors"] = {theme: _properties(colors) for theme, colors in HTML_COLORS.items()}
     made.filters["short"] = displayable
     # Made by us, and longer than any limit; nothing else may pass unescaped.

@@ -20,7 +20,6 @@ from .label_layout import place_labels
 from .palette import COLORS, LINES, MARKERS
 from .style import (
     FONT,
-    LITERAL,
     WIDTH,
     Canvas,
     downscale,
@@ -121,7 +120,8 @@ def plot_probabilities(report: ImageReport, ax: Canvas = None) -> Axes:
         P(fake) on the x axis; face 1 is at y = 0, at the top.
     """
     count = len(report.predictions)
-    ax, own = make_axes(ax, (WIDTH * 0.75, 1.3 + 0.28 * max(count, 2)))
+    more_lines = wrap_text(report.verdict.headline, WIDTH * 0.65).count("\n")
+    ax, own = make_axes(ax, (WIDTH * 0.75, 1.3 + 0.28 * max(count, 2) + 0.17 * more_lines))
     # Given axes may be too low for a line of text per face.
     row_height = ax.get_window_extent().height * 72 / ax.figure.dpi / max(count, 1)
     font = FONT if own else min(FONT, max(row_height * 0.8, 4))
@@ -155,7 +155,7 @@ def plot_probabilities(report: ImageReport, ax: Canvas = None) -> Axes:
         )
     if not count:
         draw_message(ax, "no face was found")
-    ax.set_title(report.verdict.headline, fontsize=FONT + 1, pad=20, **LITERAL)
+    draw_title(ax, report.verdict.headline, pad=20)
     return ax
 
 

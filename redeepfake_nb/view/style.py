@@ -141,11 +141,11 @@ def draw_message(ax: Axes, text: str) -> None:
     )
 
 
-def draw_title(ax: Axes, text: str, width: float | None = None) -> None:
-    """Write a title, wrapped to ``width`` inches; None means the width of the axes."""
+def draw_title(ax: Axes, text: str, width: float | None = None, pad: float | None = None) -> None:
+    """Write a title, wrapped to ``width`` inches (None: the axes' width), ``pad`` points above the axes."""
     if width is None:
         width = ax.get_window_extent().width / ax.figure.dpi
-    ax.set_title(wrap_text(text, width), fontsize=FONT + 1, **LITERAL)
+    ax.set_title(wrap_text(text, width), fontsize=FONT + 1, pad=pad, **LITERAL)
 
 
 def wrap_text(text: str, width: float) -> str:

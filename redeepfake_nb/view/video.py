@@ -69,7 +69,7 @@ def plot_timeline(
     matplotlib.axes.Axes
         Seconds on the x axis, P(fake) on the y axis.
     """
-    ax, own = make_axes(ax, (WIDTH, 3.6))
+    ax, _ = make_axes(ax, (WIDTH, 3.6))
     end = max(report.duration or 0.0, float(report.frame_times.max(initial=0.0)))
     threshold = report.threshold
     shade_inconclusive(ax, threshold, inconclusive_band(report.card.temperature), vertical=True)
@@ -109,7 +109,7 @@ def plot_timeline(
     else:
         draw_message(ax, "no face was found")
     name = replace_missing_glyphs(displayable(report.name, 70))
-    draw_title(ax, f"{report.verdict.headline}\n{name}", WIDTH if own else None)
+    draw_title(ax, f"{report.verdict.headline}\n{name}")
     return ax
 
 

@@ -27,8 +27,8 @@ _SCORED = ("done", "partial")
 FILTERS: dict[str, tuple[str, dict[str, Any]]] = {
     "all": ("All files", {}),
     "review": ("Scored, without a label", {"statuses": _SCORED, "labels": (None,), "min_score": 0.0}),
-    "fake": ("Predicted fake", {"verdicts": "fake"}),
-    "real": ("Predicted real", {"verdicts": "real"}),
+    "fake": ("Points to manipulation", {"verdicts": "fake"}),
+    "real": ("No sign found", {"verdicts": "real"}),
     "inconclusive": ("Inconclusive", {"verdicts": "inconclusive"}),
     "no face": ("Without a face", {"statuses": "no face"}),
     "partial": ("Read in part", {"statuses": "partial"}),

@@ -15,6 +15,7 @@ import ipywidgets as ipw
 from ..explanation.methods import METHODS
 from ..faces.detection import detector_names
 from ..models.classifier import Classifier
+from ..models.tested_kinds import blind_spots
 from . import html as markup
 
 W = TypeVar("W", bound=ipw.Widget)
@@ -236,7 +237,10 @@ class Controls:
             return
         calibrated = "calibrated" if classifier.calibrated else "not calibrated"
         size = classifier.preprocessing.input_size
-        self.model_facts.value = markup.note(f"Loaded: {classifier.name}, {size} px, {calibrated}.")
+        facts = [f"Loaded: {classifier.name}, {size} px, {calibrated}."]
+        if limits := blind_spots(classifier.card.tested_on):
+            facts.append(f"{limits[0].upper()}{limits[1:]}.")
+        self.model_facts.value = markup.note(*facts)
 
     def show_errors(self, messages: Iterable[tuple[str, str]], tracebacks: Iterable[str]) -> None:
         """Show (section, message) pairs beside their controls, and tracebacks below the results."""

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from itables.widget import ITable
 
+from ..analysis.verdict import VERDICT_WORDS
 from ..errors import displayable
 from ..scanning.records import FileResult
 
@@ -37,7 +38,7 @@ def to_dataframe(rows: Sequence[FileResult], root: str = "") -> pd.DataFrame:
         {
             "file": [displayable(row.path.removeprefix(root), 200) for row in rows],
             "status": [row.status for row in rows],
-            "verdict": [row.verdict or "" for row in rows],
+            "verdict": [VERDICT_WORDS[row.verdict] if row.verdict else "" for row in rows],
             # As text, which sorts alike: a missing number is an empty cell.
             "P(fake)": ["" if row.score is None else f"{row.score:.3f}" for row in rows],
             "faces": ["" if row.faces is None else str(row.faces) for row in rows],

@@ -17,8 +17,10 @@ from helpers.reports import make_report
 from helpers.scan_helpers import folder, probability, square, write
 
 from redeepfake_nb import Classifier, InputError, Journal, OutputError, report, scan
+from redeepfake_nb.analysis.verdict import VERDICT_WORDS
 from redeepfake_nb.explanation.fidelity import Faithfulness
 from redeepfake_nb.models.card import Card
+from redeepfake_nb.models.tested_kinds import KINDS, KindResult
 from redeepfake_nb.report.html_content import at_base_rate
 from redeepfake_nb.scanning.result import ScanResult
 
@@ -69,11 +71,31 @@ def page_of(reports: object, tmp_path: Path, **options: object) -> Page:
     return Page(out)
 
 
+def test_no_sign_found_is_never_shown_without_what_the_model_cannot_see(tmp_path: Path) -> None:
+    missed = KindResult("generated", HOSTILE, 0.3, 0.25, 0.35, 1100, 2200)
+    card = Card(name="hand", version="1", temperature=1.0, tested_on=(missed,))
+    page = page_of(make_report((-3.0,), card=card), tmp_path)
+    limits = "does not detect wholly generated faces and was not tested on swapped faces"
+    assert f"No sign of manipulation found (threshold 0.50), but this model {limits}" in page.text
+    assert f"No sign found does not mean genuine. hand 1: this model {limits}" in page.text
+    assert "● no sign found" in page.text
+    assert "● real" not in page.text.split("File by file")[0]
+    assert "wholly generated faces" in page.text.split("Tested on these kinds of fakes")[1]
+    assert "no 1,100, 2,200 0.300 0.250 to 0.350" in page.text
+    assert page.find("script") == []
+
+
+def test_a_model_that_detects_all_kinds_needs_no_notice(tmp_path: Path) -> None:
+    all_kinds = tuple(KindResult(kind, "A", 0.9, 0.8, 1.0, 100, 100) for kind in KINDS)
+    page = page_of(make_report((-3.0,), card=Card(temperature=1.0, tested_on=all_kinds)), tmp_path)
+    assert "does not mean genuine" not in page.text
+
+
 def test_an_image(tmp_path: Path) -> None:
     made = make_report((2.0, -3.0), heat=True)
     page = page_of(made, tmp_path)
     assert "Made on 2026-01-02 03:04 UTC" in page.text
-    assert "photo.jpg ◆ fake 0.88 0.50" in page.text
+    assert "photo.jpg ◆ points to manipulation 0.88 0.50" in page.text
     assert made.verdict.headline in page.text
     for reason in made.verdict.reasons:
         assert reason in page.text
@@ -249,7 +271,8 @@ def scanned(classifier: Classifier, tmp_path: Path) -> ScanResult:
 
 def shown(page: Page) -> list[tuple[str, str]]:
     """(name, why) of the summary's rows."""
-    return re.findall(r"(\w+\.png)\s+\S+ (?:fake|real|inconclusive) [\d.]+ [\d.]+ (\w+)", page.text)
+    verdict = "|".join(VERDICT_WORDS.values())
+    return re.findall(rf"(\w+\.png)\s+\S+ (?:{verdict}) [\d.]+ [\d.]+ (\w+)", page.text)
 
 
 @pytest.mark.slow
@@ -303,7 +326,7 @@ def test_missing_and_changed_files_are_reported(
     page = page_of(scanned, tmp_path, classifier=classifier, detector=square, top=2, check_top=0)
     assert "The file could not be analysed again: " in page.text
     assert "06.png" in page.text
-    assert "Result of the scan: ◆ fake, P(fake)" in page.text
+    assert "Result of the scan: ◆ points to manipulation, P(fake)" in page.text
     assert "The file has changed since the scan" in page.text
 
 

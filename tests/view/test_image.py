@@ -26,6 +26,7 @@ from redeepfake_nb.faces.face import Face
 from redeepfake_nb.media.frames import Frame, Source
 from redeepfake_nb.models.card import Card
 from redeepfake_nb.models.prediction import Prediction
+from redeepfake_nb.models.tested_kinds import KindResult
 from redeepfake_nb.view.heatmap import COLORMAP
 from redeepfake_nb.view.label_layout import label_size, overlap, place_labels
 from redeepfake_nb.view.palette import COLORS, LINES
@@ -477,6 +478,22 @@ def test_probabilities_without_a_face(figure):
     ax = view.plot_probabilities(make_report([]), figure)
     assert texts(ax)[-1] == "no face was found"
     assert not ax.get_yticks().size
+
+
+@pytest.mark.parametrize("plot", [view.plot_faces, view.plot_probabilities])
+@pytest.mark.parametrize("figure_of_their_own", [True, False])
+def test_the_whole_headline_is_inside_the_figure(plot, figure_of_their_own):
+    missed = tuple(
+        KindResult(kind, "A", 0.3, 0.2, 0.4, 100, 100) for kind in ("generated", "swapped", "edited")
+    )
+    report = make_report([-2.0], card=Card(temperature=1.0, tested_on=missed))
+    ax = plot(report, None if figure_of_their_own else Figure(figsize=(5, 4)))
+    ax.figure.draw_without_rendering()
+    box = ax.title.get_window_extent()
+    assert ax.get_title().replace("\n", " ").startswith(report.verdict.headline)
+    assert 0 <= box.x0 < box.x1 <= ax.figure.bbox.width
+    assert box.y1 <= ax.figure.bbox.height
+    pyplot.close(ax.figure)
 
 
 # Every plot

@@ -10,6 +10,7 @@ from helpers.video_records import portrait, report, sighting
 from matplotlib.figure import Figure
 
 from redeepfake_nb import Explanation, view
+from redeepfake_nb.models.tested_kinds import KindResult
 
 
 def lines(ax) -> dict[str, tuple[list, list]]:
@@ -92,3 +93,18 @@ def test_timeline_hatches_seconds_that_are_known_to_be_manipulated() -> None:
     ax = view.plot_timeline(report(*seen), Figure(), manipulated=(1.0, 2.5))
     (area,) = [patch for patch in ax.patches if patch.get_hatch()]
     assert (area.get_x(), area.get_width()) == (1.0, 1.5)
+
+
+def test_the_whole_headline_is_above_the_timeline():
+    missed = tuple(
+        KindResult(kind, "A", 0.3, 0.2, 0.4, 100, 100) for kind in ("generated", "swapped", "edited")
+    )
+    made = report(*[sighting(i / 4, -3.0) for i in range(8)])
+    made = replace(made, card=replace(made.card, tested_on=missed)).at_threshold(0.5)
+    ax = view.plot_timeline(made, Figure(figsize=(9, 4), layout="constrained"))
+    ax.figure.draw_without_rendering()
+    box = ax.title.get_window_extent()
+    assert ax.get_title().replace("\n", " ").startswith(made.verdict.headline)
+    assert "edited by hand" in made.verdict.headline
+    assert 0 <= box.x0 < box.x1 <= ax.figure.bbox.width
+    assert box.y1 <= ax.figure.bbox.height

@@ -25,7 +25,7 @@ def test_cells_of_a_row() -> None:
     assert cells.to_dict("list") == {
         "file": ["1.png", "/b/2.png"],
         "status": ["done", "failed"],
-        "verdict": ["fake", ""],
+        "verdict": ["points to manipulation", ""],
         "P(fake)": ["0.835", ""],
         "faces": ["2", ""],
         "label": ["real", ""],
