@@ -70,18 +70,7 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 class JournalDatabase:
     """An open connection to a journal's file, usable from any thread.
 
-    Parameters
-    ----------
-    path
-        The SQLite file.
-    create
-        Create it if it does not exist.
-
-    Raises
-    ------
-    JournalError
-        The file does not exist, is something else, was made by a newer version, is damaged, or cannot be
-        opened.
+    Parameters and errors are those of :class:`redeepfake_nb.scanning.journal.Journal`.
     """
 
     def __init__(self, path: str | os.PathLike, *, create: bool = False) -> None:

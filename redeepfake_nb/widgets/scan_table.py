@@ -98,18 +98,7 @@ class ScanTable:
             self.select(rows[0 if index is None else min(max(index + by, 0), len(rows) - 1)])
 
     def label(self, label: str | None) -> None:
-        """Store a label of the chosen file and choose the next one; ``None`` removes the label and stays.
-
-        Parameters
-        ----------
-        label
-            ``"real"``, ``"fake"``, ``"skip"`` or ``None``.
-
-        Raises
-        ------
-        InputError
-            No file is chosen, or it could not be read.
-        """
+        """Store a label of the chosen file; see :meth:`redeepfake_nb.widgets.BatchInspector.label`."""
         self._callbacks.forget("files")
         row = self.row
         if row is None or self.result is None:
