@@ -61,7 +61,7 @@ _MAX_BATCH_SECONDS = 1.0
 _POLL_INTERVAL = 0.2
 # Fields of a model's card that do not change a score.
 _SCORE_NEUTRAL_FIELDS = {"metrics", "threshold", "licence", "training_data", "explain_layer", "architecture"}
-_SCORE_NEUTRAL_FIELDS |= {"unresponsive"}
+_SCORE_NEUTRAL_FIELDS |= {"unresponsive", "tested_on"}
 
 
 def scan(

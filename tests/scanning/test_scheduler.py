@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,9 @@ from redeepfake_nb import (
     save_model,
     scan,
 )
+from redeepfake_nb.models.tested_kinds import KindResult
 from redeepfake_nb.scanning import file_scoring
+from redeepfake_nb.scanning.scheduler import _model_identity
 
 TESTS = Path(__file__).resolve().parents[1]
 VARYING = ["seconds", "scored_at"]
@@ -410,3 +413,13 @@ def test_no_process_outlives_its_scan(model: Path, journal: Path, tmp_path: Path
     if sent == signal.SIGINT:
         assert open_scan(journal).scan.state == "stopped"
         assert not list(journal.parent.glob(".*.lock"))
+
+
+def test_what_the_card_says_besides_changes_no_identity(classifier: Classifier) -> None:
+    """Nothing is scored again because the model was tested on more kinds of fakes."""
+    card = classifier.card
+    tested = replace(card, tested_on=(KindResult("edited", "A", 0.9, 0.8, 1.0, 10, 10),), licence="MIT")
+    identity = _model_identity(classifier, card)
+    assert _model_identity(classifier.with_card(tested), tested) == identity
+    mirrored = replace(card, mirror=True)
+    assert _model_identity(classifier.with_card(mirrored), mirrored) != identity
