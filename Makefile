@@ -1,4 +1,4 @@
-# `make` or `make help` lists the targets; each fills $(VENV) first.
+# `make` or `make help` lists the targets; all but `help` and `clean` fill $(VENV) first.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

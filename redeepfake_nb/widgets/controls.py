@@ -175,7 +175,7 @@ class Controls:
         )
         self.target = hint(
             ipw.Dropdown(
-                options=[("Evidence for fake", "fake"), ("Evidence for real", "real")],
+                options=[("Evidence for fake", "fake"), ("Evidence against fake", "real")],
                 value=target,
                 description="Shows",
                 layout=WIDE,

@@ -237,6 +237,7 @@ def _drawn(answer: Answer, threshold: float) -> tuple[str, bytes]:
         tested = replace(answer, threshold=threshold)
         return capitalized(tested.sentence), view.to_png(view.plot_stress, tested)
     words = (
-        "Methods that agree can still be wrong. Where they disagree, a heatmap says more about its method."
+        "Methods that agree can still be wrong. Where they disagree, a heatmap says more about its method "
+        "than about the model."
     )
     return words, view.to_png(view.plot_comparison, answer)
