@@ -78,14 +78,19 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument(
         "--model",
         metavar="PATH",
-        help="model file with its sidecar, or a model's name; default: the built-in model",
+        help="model file with its sidecar, or a model's name; default: the model that ships",
     )
     analyze.add_argument("--detector", default="hog", help="face detector: hog (default) or cnn")
     analyze.add_argument(
-        "--threshold", type=float, help="decision threshold on P(fake), 0 to 1; default: the model's"
+        "--threshold",
+        type=float,
+        help="decision threshold on P(fake), above 0 and below 1; default: the model's",
     )
     analyze.add_argument(
-        "--explain", metavar="METHOD", help="heatmap: gradcam, gradcam++, layercam, scorecam or saliency"
+        "--explain",
+        metavar="METHOD",
+        help="heatmap for --save and --json: gradcam, gradcam++, layercam, scorecam or saliency; "
+        "--save, and --json of a video, use gradcam if none is named",
     )
     analyze.add_argument(
         "--target", choices=("fake", "real"), default="fake", help="label that heatmaps explain"
@@ -115,11 +120,15 @@ def _parser() -> argparse.ArgumentParser:
         help="write a page on the files with the highest and the most uncertain scores",
     )
     scan.add_argument(
-        "--model", metavar="PATH", help=".keras file with its sidecar; default: the built-in model"
+        "--model",
+        metavar="PATH",
+        help="model file with its sidecar, or a model's name; default: the model that ships",
     )
     scan.add_argument("--detector", default="hog", help="face detector: hog (default) or cnn")
     scan.add_argument(
-        "--threshold", type=float, help="decision threshold on P(fake), 0 to 1; default: the model's"
+        "--threshold",
+        type=float,
+        help="decision threshold on P(fake), above 0 and below 1; default: the model's",
     )
     scan.add_argument(
         "--frames",
@@ -163,7 +172,9 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = commands.add_parser("evaluate", help="evaluate a model on labelled faces")
     evaluate.add_argument(
-        "--model", default="default", help=".keras file with its sidecar; default: the built-in model"
+        "--model",
+        default="default",
+        help="model file with its sidecar, or a model's name; default: the model that ships",
     )
     evaluate.add_argument(
         "--data", required=True, help="CSV, Kaggle deepfake-faces folder, or real/ fake/ tree"
@@ -201,7 +212,11 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument(
         "--margin", type=float, default=0.0, help="crop margin around the face box; default: 0"
     )
-    convert.add_argument("--trust", action="store_true", help="run code stored in the file; needs --sha256")
+    convert.add_argument(
+        "--trust",
+        action="store_true",
+        help="load what is not on the allowlist; code in the file then runs with your rights; needs --sha256",
+    )
     convert.add_argument("--sha256", help="expected SHA-256 of the old file")
     convert.set_defaults(run=_convert)
     return parser
