@@ -378,6 +378,8 @@ def _persons(report: VideoReport) -> list[str]:
 def _scan(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    from .models.loading import read_card
+    from .models.tested_kinds import blind_spots
     from .scanning.executors import connect_dask
     from .scanning.result import check_parquet
     from .scanning.scheduler import TIME_LIMIT, scan
@@ -416,6 +418,8 @@ def _scan(options: argparse.Namespace) -> int:
             client.close()
     for line in _table(result):
         print(line)
+    if limits := blind_spots(read_card(options.model).tested_on):
+        print(f"No sign found does not mean genuine: {limits}.")
     for out, write in ((options.csv, result.to_csv), (options.parquet, result.to_parquet)):
         if out:
             print(f"table: {displayable(write(out))}")
@@ -443,12 +447,15 @@ def _report(options: argparse.Namespace, result: ScanResult) -> None:
 
 def _table(result: ScanResult) -> list[str]:
     """Return one line for each kind of outcome of a scan."""
+    from .analysis.verdict import VERDICT_WORDS
+
     lines = [f"{displayable(result.journal)}: {sum(result.counts.values())} files"]
     for row in result.summary().itertuples():
-        kind = row.error if row.status == "failed" else row.verdict if row.status != "no face" else None
+        verdict = VERDICT_WORDS.get(row.verdict)
+        kind = row.error if row.status == "failed" else verdict if row.status != "no face" else None
         name = f"{row.status}: {kind}" if isinstance(kind, str) else row.status
         copies = f"  ({row.duplicates} with the same bytes as another)" if row.duplicates else ""
-        lines.append(f"  {name:<24} {row.files:>7}{copies}")
+        lines.append(f"  {name:<32} {row.files:>7}{copies}")
     return lines
 
 

@@ -19,7 +19,7 @@ from ..models.loading import default_classifier
 from ..models.prediction import Prediction, predict
 from ..utils.versions import package_versions
 from .options import AnalysisOptions
-from .verdict import Verdict, doubts, judge
+from .verdict import VERDICT_WORDS, Verdict, doubts, judge
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +65,7 @@ class ImageReport:
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{p.probability:.2f}" for p in self.predictions) or "no face"
-        verdict = f"{self.verdict.label} at threshold {self.threshold:.2f}"
+        verdict = f"{VERDICT_WORDS[self.verdict.label]} at threshold {self.threshold:.2f}"
         return f"<ImageReport {self.name!r}: {verdict}, P(fake) {scores}>"
 
     @property

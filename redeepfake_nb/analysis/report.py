@@ -13,7 +13,7 @@ from .verdict import Verdict
 if TYPE_CHECKING:
     import pandas as pd
 
-Kind = Literal["image", "video"]
+MediaKind = Literal["image", "video"]
 
 
 class Scored(Protocol):
@@ -28,7 +28,7 @@ class Report(Protocol):
     """The result of analysing one file: an :class:`ImageReport` or a :class:`VideoReport`."""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> MediaKind:
         """``"image"`` or ``"video"``."""
 
     @property

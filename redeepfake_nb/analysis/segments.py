@@ -8,8 +8,8 @@ import numpy as np
 
 from .video_report import Person, VideoReport
 
-# Two sightings belong to one segment if at most this many times the sampling interval lies between them.
-_MAX_GAP = 2.5
+# Two sightings are neighbours if at most this many times the median sampling interval lies between them.
+MAX_GAP = 2.5
 # Smallest difference of mean P(fake) that is mentioned.
 _MIN_DIFFERENCE = 0.1
 
@@ -39,7 +39,7 @@ def fake_segments(report: VideoReport, person: Person) -> list[tuple[float, floa
         if sighting.label(report.threshold) == "real":
             last = None
             continue
-        if last is not None and time - last <= _MAX_GAP * interval:
+        if last is not None and time - last <= MAX_GAP * interval:
             segments[-1] = (segments[-1][0], time)
         else:
             segments.append((time, time))

@@ -44,8 +44,8 @@ def inconclusive_band(temperature: float | None) -> float:
     return BAND if temperature else BAND_UNCALIBRATED
 
 
-# What each label means, at the start of a headline and in the cell of a table. No file is called real: that
-# nothing was found is all that is known.
+# What each label means, at the start of a headline and in the cell of a table. Where people read it, no file
+# is called real: that nothing was found is all that is known. The label itself is for programs.
 HEADLINES: dict[VerdictLabel, str] = {
     "fake": "Points to manipulation",
     "real": "No sign of manipulation found",
@@ -72,7 +72,8 @@ class Verdict:
         Threshold on P(fake), 0..1.
     limits
         What the model does not detect or was not tested on, as the end of a sentence that begins with "but";
-        see :func:`redeepfake_nb.models.tested_kinds.blind_spots`. Empty where every kind of fakes is covered.
+        see :func:`redeepfake_nb.models.tested_kinds.blind_spots`. Empty where every kind of fakes is covered,
+        and where no face was found.
     """
 
     label: VerdictLabel

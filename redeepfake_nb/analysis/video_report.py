@@ -18,7 +18,7 @@ from ..models.prediction import Label, Prediction
 from ..utils.numeric import check_threshold, sigmoid
 from ..utils.versions import package_versions
 from .aggregation import DEFAULT, aggregate, check_strategy
-from .verdict import Verdict, judge_person, judge_video
+from .verdict import VERDICT_WORDS, Verdict, judge_person, judge_video
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -185,9 +185,8 @@ class VideoReport:
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{p.name} {p.probability:.2f}" for p in self.persons) or "no face"
-        return (
-            f"<VideoReport {self.name!r}: {self.verdict.label} at threshold {self.threshold:.2f}, {scores}>"
-        )
+        verdict = f"{VERDICT_WORDS[self.verdict.label]} at threshold {self.threshold:.2f}"
+        return f"<VideoReport {self.name!r}: {verdict}, {scores}>"
 
     @property
     def kind(self) -> Literal["video"]:

@@ -191,8 +191,8 @@ def read_faces(path: str | os.PathLike, pictures: str | os.PathLike | None = Non
         * a folder with ``metadata.csv`` and ``faces_224/`` (Kaggle ``dagnelies/deepfake-faces``),
         * a folder tree with folders called ``real`` and ``fake`` anywhere below, or
         * a CSV file with the columns ``file, label`` and, where known, ``original, identity, split``, the
-          face's box in the picture ``left, top, right, bottom`` in pixels, and its ``source`` and ``kind``,
-          by which evaluation then reports too.
+          face's box ``left, top, right, bottom`` in pixels of the upright picture, and ``kind``,
+          ``generator`` and ``source``, by which evaluation then reports too.
     pictures
         For a CSV: the folder or zip file of the pictures. Default: the zip file of the same name beside it if
         there is one, else the CSV's folder.
@@ -231,6 +231,7 @@ def _table(columns: dict, subject: Path) -> pd.DataFrame:
             subject=subject,
             next_step="Rename the labels in the CSV.",
         )
+    table = _with_checked_boxes(table, subject)
     if "kind" in table and (strange := sorted(set(table["kind"].dropna().astype(str)) - set(KINDS))):
         raise UnsupportedMedia(
             f"kinds of fakes must be {', '.join(KINDS)}, not {', '.join(strange[:5])}",
@@ -239,6 +240,26 @@ def _table(columns: dict, subject: Path) -> pd.DataFrame:
         )
     rest = [c for c in table.columns if c not in COLUMNS]
     return table[[*COLUMNS, *rest]].reset_index(drop=True)
+
+
+def _with_checked_boxes(table: pd.DataFrame, subject: Path) -> pd.DataFrame:
+    """Check that boxes are complete, finite numbers; a row without any of the four has no box."""
+    present = [name for name in BOX if name in table]
+    if not present:
+        return table
+    wrong = len(present) < len(BOX)
+    if not wrong:
+        boxes = table[present].apply(pd.to_numeric, errors="coerce").astype(np.float64)
+        given = table[present].notna().sum(axis=1)
+        numbers = np.isfinite(boxes).sum(axis=1)
+        wrong = bool((given != numbers).any() or (~numbers.isin([0, len(BOX)])).any())
+    if wrong:
+        raise UnsupportedMedia(
+            "the face boxes are not complete: each row needs four numbers, or none",
+            subject=subject,
+            next_step=f"Fill the columns {', '.join(BOX)}, in pixels of the upright picture, or delete them.",
+        )
+    return table.assign(**{name: boxes[name] for name in BOX})
 
 
 def _read_csv(path: Path, *needed: str) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..faces.detection import find_landmarks
 from ..utils.writing import atomic_file
-from .labelled_faces import LabelledFaces
+from .labelled_faces import BOX, LabelledFaces
 
 # Points may lie this far outside a crop, as a share of its longer side: dlib's boxes cut off some chins.
 _OUTSIDE = 0.15
@@ -35,7 +35,8 @@ class LandmarkStore:
     Parameters
     ----------
     faces
-        Face crops. Landmarks are stored by file name, so that the splits of one data set can share a file.
+        Landmarks are stored by file name, and by box where the table lists boxes, so that the splits of one
+        data set can share a file.
     path
         An npz file that :meth:`save` writes, and that is read if it exists and belongs to the same data set.
         ``None`` keeps landmarks in memory only.
@@ -72,7 +73,7 @@ class LandmarkStore:
         RedeepfakeError
             dlib or its model files are not installed.
         """
-        name = str(self.faces.table["file"].iloc[row])
+        name = self._key(row)
         with self._lock:
             if name in self._points:
                 return self._points[name]
@@ -83,6 +84,13 @@ class LandmarkStore:
         with self._lock:
             self._points[name] = kept
         return kept
+
+    def _key(self, row: int) -> str:
+        listed = self.faces.table.iloc[row]
+        name = str(listed["file"])
+        if set(BOX) <= set(listed.index) and listed[list(BOX)].notna().all():
+            name += "#" + ",".join(f"{listed[side]:g}" for side in BOX)
+        return name
 
     def save(self) -> None:
         """Replace the file atomically if there are new landmarks. Does nothing without a path."""

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .metrics import check_labels
+
 
 class OperatingPoint(NamedTuple):
     """A threshold, and the shares of real and of fake faces that score at or above it, 0..1."""
@@ -48,8 +50,7 @@ def threshold_at(
     y, score = np.asarray(y_true), np.asarray(y_score, np.float64)
     if y.shape != score.shape or y.ndim != 1:
         raise ValueError(f"labels {y.shape} and scores {score.shape} must be two vectors of one length")
-    if not set(np.unique(y)) <= {0, 1} or len(np.unique(y)) < 2:
-        raise ValueError("labels must be 0 (real) and 1 (fake), with both present")
+    check_labels(y)
     if not np.isfinite(score).all():
         raise ValueError("scores must be finite")
     if not 0 <= false_positive_rate <= 1:

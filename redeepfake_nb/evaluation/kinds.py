@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 
 from ..models.tested_kinds import KindResult
-from .metrics import Metric, bootstrap
+from .metrics import Metric, bootstrap, check_labels
 from .slices import auc_of, interval_columns
 
-# Columns of a labelled set that say where a face comes from.
-ORIGINS = ("kind", "source")
+# Columns of a labelled set that say what a fake is and where a face comes from.
+ORIGINS = ("kind", "generator", "source")
+# The fewest bootstrap samples whose 2.5th and 97.5th percentiles mean anything.
+MIN_RESAMPLES = 100
 _COLUMNS = [
     "origin", "value", "label", "faces",
     "predicted_fake", "predicted_fake_low", "predicted_fake_high", "auc", "auc_low", "auc_high",
@@ -57,7 +59,9 @@ def measure_kinds(
     trained_on
         Generators whose fakes, other than these, were in the model's training data.
     resamples
-        Bootstrap samples for the 95 % intervals; at least 1.
+        Bootstrap samples for the 95 % intervals; at least :data:`MIN_RESAMPLES`.
+    seed
+        Of the bootstrap.
 
     Returns
     -------
@@ -67,16 +71,20 @@ def measure_kinds(
     Raises
     ------
     ValueError
-        Lengths differ, there is no real or no fake face, a kind is not known, or ``resamples`` is under 1.
+        Lengths differ, a score is not finite, there is no real or no fake face, a kind is not known, or there
+        are too few ``resamples``.
     """
     y, score = np.asarray(y_true), np.asarray(y_score, np.float64)
     kind, generator = np.asarray(kinds, object), np.asarray(generators, object)
     if not y.shape == score.shape == kind.shape == generator.shape or y.ndim != 1:
         raise ValueError("labels, scores, kinds and generators must be four vectors of one length")
-    if not set(np.unique(y)) <= {0, 1} or len(np.unique(y)) < 2:
-        raise ValueError("labels must be 0 (real) and 1 (fake), with both present")
-    if resamples < 1:
-        raise ValueError(f"resamples must be at least 1, not {resamples}")
+    check_labels(y)
+    if groups is not None and len(groups) != len(y):
+        raise ValueError(f"{len(groups)} groups for {len(y)} faces")
+    if not np.isfinite(score).all():
+        raise ValueError("scores must be finite")
+    if resamples < MIN_RESAMPLES:
+        raise ValueError(f"an interval needs {MIN_RESAMPLES} resamples or more, not {resamples}")
     real = np.flatnonzero(y == 0)
     fakes = np.flatnonzero(y == 1)
     results = []
@@ -86,7 +94,7 @@ def measure_kinds(
         auc = bootstrap(
             {"auc": _auc_of(y[rows], score[rows], np.ones(len(rows), bool))},
             y[rows],
-            groups=None if groups is None else np.asarray(groups, object)[rows].astype(str),
+            groups=None if groups is None else np.asarray(groups)[rows],
             resamples=resamples,
             seed=seed,
         )["auc"]
@@ -95,8 +103,9 @@ def measure_kinds(
                 kind=pair[0],
                 generator=str(pair[1]),
                 auc=round(auc.value, 4),
-                low=round(auc.low, 4),
-                high=round(auc.high, 4),
+                # A small set's percentiles may leave out the value itself.
+                low=round(min(auc.low, auc.value), 4),
+                high=round(max(auc.high, auc.value), 4),
                 fakes=len(made),
                 reals=len(real),
                 against=against,
@@ -132,7 +141,8 @@ def origin_table(
         Columns ``origin`` (the column of the table), ``value``, ``label``, ``faces``; ``predicted_fake``,
         which is the false positive rate of real faces and the true positive rate of fakes; and ``auc`` of
         fakes against all real faces, NaN for real ones. Both with ``_low`` and ``_high`` of the 95 %
-        interval, NaN where none was asked for. Empty where the table has none of the columns.
+        interval, NaN where none was asked for and where a bootstrap sample holds no face of the row. Empty
+        where the table has none of the columns.
     """
     y = (table["label"] == "FAKE").to_numpy().astype(np.int64)
     predicted = (p >= threshold).astype(np.float64)

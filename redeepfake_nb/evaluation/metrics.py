@@ -86,6 +86,18 @@ class Metrics:
         }
 
 
+def check_labels(y: np.ndarray) -> None:
+    """Check that labels are 0 (real) and 1 (fake), with both present.
+
+    Raises
+    ------
+    ValueError
+        They are not.
+    """
+    if not set(np.unique(y)) <= {0, 1} or len(np.unique(y)) < 2:
+        raise ValueError("labels must be 0 (real) and 1 (fake), with both present")
+
+
 def evaluate(
     y_true: Sequence[int] | np.ndarray,
     y_score: Sequence[float] | np.ndarray,
@@ -126,8 +138,7 @@ def evaluate(
     y, p = np.asarray(y_true), np.asarray(y_score, np.float64)
     if y.shape != p.shape or y.ndim != 1:
         raise ValueError(f"labels {y.shape} and scores {p.shape} must be two vectors of one length")
-    if not set(np.unique(y)) <= {0, 1} or len(np.unique(y)) < 2:
-        raise ValueError("labels must be 0 (real) and 1 (fake), with both present")
+    check_labels(y)
     if not np.isfinite(p).all() or p.min() < 0 or p.max() > 1:
         raise ValueError("scores must be probabilities of fake, 0 to 1")
     y = y.astype(np.int64)

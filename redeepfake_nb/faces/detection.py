@@ -56,8 +56,7 @@ class Detector(Protocol):
 
 
 class HogDetector:
-    """dlib's frontal face detector (HOG features and a linear SVM on an image pyramid), searched coarse to
-    fine.
+    """dlib's frontal face detector, HOG features and a linear SVM on an image pyramid, run coarse to fine.
 
     The image is searched at one of the scales 2, 2/1.2, 2/1.2**2, ..., which are the levels of the pyramid of
     ``face_recognition.face_locations(image)``, so that boxes have the sizes for which models were trained on
@@ -117,8 +116,7 @@ class HogDetector:
     def confirm_detections(
         self, image: np.ndarray, detections: Sequence[Detection], answers: list[tuple[Detection, bool]]
     ) -> list[Detection]:
-        """Keep detections of high confidence and those that the CNN detector confirms; all without
-        ``confirm``.
+        """Keep detections of high confidence, and those that the CNN confirms; without ``confirm``, all.
 
         Parameters
         ----------

@@ -36,8 +36,7 @@ def load_dlib() -> Any:
 
 
 def model_file(name: str) -> str:
-    """Find a model file of ``face_recognition_models`` without importing that package, which needs
-    pkg_resources.
+    """Find a model file of ``face_recognition_models`` without importing it, which needs pkg_resources.
 
     Raises
     ------

@@ -1,5 +1,4 @@
-"""Read videos as a sequence of upright RGB :class:`~redeepfake_nb.media.frames.Frame` records with
-timestamps.
+"""Read videos as a sequence of upright RGB :class:`Frame` records with timestamps.
 
 .. code-block:: python
 

@@ -7,3 +7,6 @@ from .loading import load_model as load_model
 from .loading import save_model as save_model
 from .prediction import Prediction as Prediction
 from .prediction import predict as predict
+from .tested_kinds import KINDS as KINDS
+from .tested_kinds import KindResult as KindResult
+from .tested_kinds import blind_spots as blind_spots

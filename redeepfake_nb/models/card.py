@@ -110,6 +110,8 @@ class Card:
         if not abs(self.shift) < float("inf"):
             raise ValueError(f"shift must be a finite number, not {self.shift}")
         check_threshold(self.threshold)
+        if not all(isinstance(result, KindResult) for result in self.tested_on):
+            raise ValueError("tested_on must hold KindResult records")
         object.__setattr__(self, "trusted", tuple(str(name) for name in self.trusted))
 
     def to_dict(self) -> dict[str, Any]:

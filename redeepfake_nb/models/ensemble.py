@@ -38,7 +38,7 @@ def backbone_of(model: keras.Model) -> str:
 
 
 def resized(classifier: Classifier, input_size: int) -> Classifier:
-    """Return a network of this package with the same weights and another input size, uncalibrated.
+    """Return a network of this package with the same weights and another input size, without temperature.
 
     Raises
     ------
@@ -79,7 +79,12 @@ def ensemble(classifiers: Sequence[Classifier], input_size: int) -> tuple[keras.
         raise ValueError("an ensemble needs at least two classifiers")
     parts = [backbone_of(c.keras_model) for c in classifiers]
     inputs = {
-        (c.preprocessing.color_order, c.preprocessing.value_range, c.preprocessing.margin)
+        (
+            c.preprocessing.color_order,
+            c.preprocessing.value_range,
+            c.preprocessing.margin,
+            c.preprocessing.align,
+        )
         for c in classifiers
     }
     if len(inputs) > 1 or len(set(parts)) < len(parts):
@@ -99,6 +104,6 @@ def ensemble(classifiers: Sequence[Classifier], input_size: int) -> tuple[keras.
         weight = 1 / (len(classifiers) * (classifier.temperature or 1.0))
         # Cells that a network lacks count as zeros in the mean over the grid.
         kernels.append(kernel * weight * (grid / cells) ** 2)
-        bias += own_bias * weight
+        bias += (own_bias + np.float32(classifier.card.shift)) * weight
     joint.get_layer(LOGIT_LAYER).set_weights([np.concatenate(kernels), bias])
     return joint, backbone

@@ -121,7 +121,11 @@ def load_model(
         "positive_class": positive_class,
         "output": output,
     }
-    card = replace(card, sha256=digest, **{key: value for key, value in given.items() if value is not None})
+    changed = {key: value for key, value in given.items() if value is not None}
+    if any(getattr(card, key) != value for key, value in changed.items()):
+        # What the sidecar says was measured holds for its own preprocessing and output only.
+        changed |= {"metrics": {}, "tested_on": ()}
+    card = replace(card, sha256=digest, **changed)
     if description.config is not None:
         if architecture is not None:
             raise ValueError(f"{path.name} has an architecture of its own; leave architecture out")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from ..utils.numeric import is_finite_number
 
-Kind = Literal["swapped", "reenacted", "generated", "edited"]
+FakeKind = Literal["swapped", "reenacted", "generated", "edited"]
 
 # As a reader is told of them, in the order in which they are named.
-KINDS: dict[Kind, str] = {
+KINDS: dict[FakeKind, str] = {
     "generated": "wholly generated faces",
     "swapped": "swapped faces",
     "reenacted": "re-enacted faces",
@@ -47,7 +47,7 @@ class KindResult:
         Whether fakes of this generator were among the training data (the tested faces never were).
     """
 
-    kind: Kind
+    kind: FakeKind
     generator: str
     auc: float
     low: float
@@ -59,18 +59,29 @@ class KindResult:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"kind must be one of {', '.join(sorted(get_args(Kind)))}, not {self.kind!r}")
+            raise ValueError(f"kind must be one of {', '.join(sorted(KINDS))}, not {self.kind!r}")
         for name in ("auc", "low", "high"):
             value = getattr(self, name)
             if not is_finite_number(value) or not 0 <= value <= 1:
                 raise ValueError(f"{name} must lie between 0 and 1, not {value!r}")
+        if not self.low <= self.auc <= self.high:
+            raise ValueError(f"auc {self.auc} must lie between low {self.low} and high {self.high}")
         if not (isinstance(self.generator, str) and self.generator and isinstance(self.against, str)):
             raise ValueError("generator and against must be text, and generator must not be empty")
-        if not all(isinstance(n, int) and n > 0 for n in (self.fakes, self.reals)):
+        if not all(
+            isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in (self.fakes, self.reals)
+        ):
             raise ValueError("fakes and reals must be numbers of faces above 0")
+        if not isinstance(self.trained_on, bool):
+            raise ValueError(f"trained_on must be true or false, not {self.trained_on!r}")
+
+    @property
+    def detected(self) -> bool:
+        """Whether the AUC reaches :data:`DETECTED` and its interval lies above chance."""
+        return self.auc >= DETECTED and self.low > 0.5
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON."""
+        """Return plain JSON values."""
         return asdict(self)
 
     @classmethod
@@ -91,18 +102,17 @@ class KindResult:
 def undetected(results: Sequence[KindResult]) -> list[str]:
     """Name what the model was tested on and does not detect, in the order of :data:`KINDS`.
 
-    A kind of which every tested generator stays below :data:`DETECTED` is named as a whole
-    (``"wholly generated faces"``); of a kind that is detected in part, the generators that are missed are
-    named (``"swapped faces by InSwapper"``).
+    A kind of which no tested generator is detected is named as a whole (``"wholly generated faces"``); of a
+    kind that is detected in part, the missed generators are named (``"swapped faces by InSwapper"``).
     """
     found = []
     for kind, words in KINDS.items():
         tested = [result for result in results if result.kind == kind]
-        missed = [result.generator for result in tested if result.auc < DETECTED]
+        missed = [result.generator for result in tested if not result.detected]
         if missed and len(missed) == len(tested):
             found.append(words)
         elif missed:
-            found.append(f"{words} by {listed(missed)}")
+            found.append(f"{words} by {listed(dict.fromkeys(missed))}")
     return found
 
 
@@ -118,7 +128,7 @@ def blind_spots(results: Sequence[KindResult]) -> str:
     Returns
     -------
     str
-        Such as ``"this model does not detect wholly generated faces and was not tested on swapped faces"``;
+        Such as ``"this model does not detect wholly generated faces, and was not tested on swapped faces"``;
         empty where every kind was tested and is detected.
     """
     if not results:
@@ -128,7 +138,7 @@ def blind_spots(results: Sequence[KindResult]) -> str:
         clauses.append(f"does not detect {listed(missed, 'or')}")
     if unknown := untested(results):
         clauses.append(f"was not tested on {listed(unknown, 'or')}")
-    return f"this model {' and '.join(clauses)}" if clauses else ""
+    return f"this model {', and '.join(clauses)}" if clauses else ""
 
 
 def listed(words: Iterable[str], last: str = "and") -> str:

@@ -46,8 +46,8 @@ def save_evaluation(
 
     The folder holds ``summary.md``, ``metrics.json``, ``scores.csv`` (one row per face), ``slices.csv``,
     ``robustness.csv``, a PNG of each plot, ``origins.csv`` where the faces' sources or kinds are known, and
-    ``unreadable.csv`` where a file could not be read. The same
-    model, faces, options and machine give the same bytes in the tables.
+    ``unreadable.csv`` where a file could not be read. The same model, faces, options and machine give the
+    same bytes in the tables.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def save_evaluation(
 
 
 def summary(assessment: Assessment, table: pd.DataFrame | None = None) -> str:
-    """Format an assessment as Markdown: threshold, metrics, calibration, kinds of faces, robustness."""
+    """Format an assessment as Markdown: metrics, calibration, face properties, origins, robustness."""
     a, report = assessment, assessment.to_dict()
     counts, at_threshold = report["faces"], report["threshold"]
     unit = {"identity": "people", "original": "source videos"}.get(a.group or "", "single faces")
@@ -141,8 +141,8 @@ def summary(assessment: Assessment, table: pd.DataFrame | None = None) -> str:
     for name in CALIBRATION_METRICS:
         before, after = a.uncalibrated[name].value, a.metrics[name].value
         lines.append(f"| {METRIC_WORDS[name]} | {before:.4f} | {after:.4f} | {_interval(a, name)} |")
-    lines += ["", "## Kinds of faces", ""]
-    lines += ["| kind | faces | fakes | AUC | 95 % interval |", "|---|---|---|---|---|"]
+    lines += ["", "## By face properties", ""]
+    lines += ["| slice | faces | fakes | AUC | 95 % interval |", "|---|---|---|---|---|"]
     for row in a.slices.to_dict("records"):
         kind = f"{row['feature']} {format_range(row['from'], row['below'])} ({row['unit']})"
         if pd.isna(row["auc"]):

@@ -267,7 +267,7 @@ def base_rate_table() -> dict[str, Any]:
 
 def describe_model(card: Card) -> dict[str, Any]:
     """Return what a model was trained on, and its metrics on held-out faces."""
-    # A calibrated copy has the metrics of the model it was made of one level below.
+    # A copy that was calibrated on reviewed files has the review's metrics only, which are not shown here.
     measured = card.metrics if "auc" in card.metrics else {}
     metrics = metric_rows(measured)
     accuracy = measured.get("accuracy", {}).get("value") if metrics else None

@@ -22,7 +22,7 @@ from ..analysis.aggregation import DEFAULT, check_strategy
 from ..analysis.image import ImageReport
 from ..analysis.options import AnalysisOptions
 from ..analysis.report import Report, highest_probability
-from ..analysis.verdict import judge
+from ..analysis.verdict import Verdict, judge
 from ..analysis.video import analyze_video
 from ..analysis.video_report import VideoReport
 from ..errors import MediaTooLarge, RedeepfakeError, one_line_message
@@ -202,13 +202,19 @@ def _from_report(report: Report, status: Status, seconds: float) -> Outcome:
         score=highest_probability(report),
         threshold=report.threshold,
         verdict=report.verdict.label,
-        reasons=report.verdict.reasons,
+        reasons=_reasons(report.verdict),
         detail={
             **{key: value for key, value in values.items() if key not in _NOT_IN_DETAIL},
             "warnings": list(source.warnings),
         },
         seconds=round(seconds, 4),
     )
+
+
+def _reasons(verdict: Verdict) -> tuple[str, ...]:
+    """The reasons of a row, which has no headline that names what the model cannot see."""
+    unseen = verdict.label == "real" and verdict.limits
+    return (*verdict.reasons, verdict.limits) if unseen else verdict.reasons
 
 
 @dataclass

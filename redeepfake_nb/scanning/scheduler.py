@@ -59,7 +59,8 @@ _MAX_BATCH_FILES, _MAX_JOB_IMAGES, _MAX_JOB_BYTES = 64, 16, 64 * 2**20
 _MAX_BATCH_SECONDS = 1.0
 # Seconds between two checks for cancellation.
 _POLL_INTERVAL = 0.2
-# Fields of a model's card that do not change a score.
+# Fields of a model's card that do not change a score. Where one changes, known files keep what was stored of
+# it, such as the kinds of fakes that the model had not been tested on by then.
 _SCORE_NEUTRAL_FIELDS = {"metrics", "threshold", "licence", "training_data", "explain_layer", "architecture"}
 _SCORE_NEUTRAL_FIELDS |= {"unresponsive", "tested_on"}
 

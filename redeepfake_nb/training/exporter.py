@@ -13,7 +13,7 @@ import pandas as pd
 from ..datasets.labelled_faces import LabelledFaces
 from ..evaluation.assessment import Assessment, assess
 from ..evaluation.calibration import fit_calibration, fit_temperature
-from ..evaluation.kinds import measure_kinds
+from ..evaluation.kinds import MIN_RESAMPLES, measure_kinds
 from ..evaluation.metrics import CALIBRATION_METRICS, METRIC_WORDS, Metrics, evaluate
 from ..evaluation.robustness_sweep import robustness
 from ..evaluation.scoring import group_column, score_all
@@ -133,9 +133,8 @@ def join_and_export(
 ) -> Path:
     """Join several models to one, calibrate it on ``val``, and write it.
 
-    See :func:`redeepfake_nb.models.ensemble.ensemble`.
-
-    Each is first brought to the common input size and calibrated there, so that all have equal weight.
+    Each model is first brought to the common input size and calibrated there, so that all have equal weight;
+    see :func:`redeepfake_nb.models.ensemble.ensemble`.
 
     Raises
     ------
@@ -222,7 +221,7 @@ def calibrate_and_save(
     grouped = found.group == "identity"
     card = replace(
         card,
-        tested_on=_tested_kinds(found, train_faces, max(resamples, 1)),
+        tested_on=_tested_kinds(found, train_faces, max(resamples, MIN_RESAMPLES)),
         metrics={
             "split": "val: people without any training face; also used for model selection and calibration",
             **found.metrics.to_dict(),
@@ -250,9 +249,15 @@ def _tested_kinds(found: Assessment, train_faces: LabelledFaces, resamples: int)
         return ()
     column = next((name for name in ("generator", "source") if name in table), None)
     usable = ((table["label"] == "REAL") | table["kind"].notna()).to_numpy()
+    if not found.y[usable].any():  # no fake of a known kind
+        return ()
     rest = "this labelled set"
-    generators = pd.Series(rest, table.index) if column is None else table[column].fillna(rest)
-    trained = set() if column is None else set(train_faces.table[column].dropna())
+
+    def generators_of(faces: pd.DataFrame) -> pd.Series:
+        return pd.Series(rest, faces.index) if column not in faces else faces[column].fillna(rest)
+
+    generators = generators_of(table)
+    trained = set(generators_of(train_faces.table[train_faces.table["label"] == "FAKE"]))
     return tuple(
         measure_kinds(
             found.y[usable],

@@ -166,7 +166,7 @@ def plot_scores(assessment: Assessment, ax: Canvas = None, *, bins: int = 20) ->
 
 
 def plot_slices(assessment: Assessment, ax: Canvas = None, *, metric: str = "auc") -> Axes:
-    """Plot a metric with its interval for each kind of face; the line is the metric of all faces.
+    """Plot a metric with its interval for each slice of the faces; the line is the metric of all faces.
 
     ``metric`` is ``"auc"``, ``"accuracy"`` or ``"log_loss"``; any other raises ValueError.
     """
@@ -204,7 +204,7 @@ def plot_slices(assessment: Assessment, ax: Canvas = None, *, metric: str = "auc
     ax.set_yticks(ticks, words, fontsize=FONT)
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel(f"{name}, with 95 % interval (hollow: without)", fontsize=FONT)
-    return _finish(ax, f"{name} by kind of face; dotted: all faces, {overall:.3f}", None)
+    return _finish(ax, f"{name} by face property; dotted: all faces, {overall:.3f}", None)
 
 
 def plot_robustness(table: pd.DataFrame, ax: Canvas = None, *, metric: str = "auc") -> np.ndarray:

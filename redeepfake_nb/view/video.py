@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.typing import LineStyleType
 
-from ..analysis.verdict import inconclusive_band
+from ..analysis.segments import MAX_GAP
+from ..analysis.verdict import VERDICT_WORDS, inconclusive_band
 from ..analysis.video_report import Person, VideoReport
 from ..errors import displayable
 from .heatmap import overlay
@@ -35,8 +36,6 @@ _PERSON_STYLES: tuple[tuple[str, LineStyleType], ...] = (
     (ORANGE, ":"),
     (SKY_BLUE, (0, (5, 1, 1, 1, 1, 1))),
 )
-# A line breaks where sightings are farther apart than this many times the median interval of the frames.
-_GAP = 2.5
 
 
 def plot_timeline(
@@ -132,7 +131,7 @@ def _draw_person(ax: Axes, person: Person, threshold: float, step: float) -> Non
     values = np.array([s.probability for s in person.sightings])
     label = f"{person.name}: {person.probability:.2f}"
     for i, run in enumerate(
-        np.split(np.arange(len(times)), np.flatnonzero(np.diff(times) > _GAP * step) + 1)
+        np.split(np.arange(len(times)), np.flatnonzero(np.diff(times) > MAX_GAP * step) + 1)
     ):
         low, high = _neighbours(values[run])
         ax.fill_between(times[run], low, high, color=color, alpha=0.12, lw=0)
@@ -186,7 +185,7 @@ def plot_persons(report: VideoReport, ax: Canvas = None, *, columns: int = 4) ->
         return _message(ax, "no face was found")
     captions = [
         [
-            f"{p.name}: {p.verdict.label}",
+            f"{p.name}: {VERDICT_WORDS[p.verdict.label]}",
             f"P(fake) {p.probability:.2f} (frames {p.spread[0]:.2f} to {p.spread[1]:.2f})",
             f"{len(p.sightings)} of {report.frames} frames",
         ]

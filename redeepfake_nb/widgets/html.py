@@ -84,7 +84,7 @@ def video_verdict(report: VideoReport) -> str:
 
 def _about_model(card: Card) -> list[str]:
     calibration = "calibrated" if card.temperature else "never calibrated"
-    return [f"Judged by {card.name} {card.version} ({calibration}).", "A score is a hint, not proof."]
+    return [f"Scored by {card.name} {card.version} ({calibration}).", "A score is a hint, not proof."]
 
 
 def file_result(row: FileResult) -> str:

@@ -47,7 +47,7 @@ def test_report_by_hand(report: ImageReport) -> None:
     assert report.verdict.reasons[0] == "P(fake) at or over 0.60 for 1 of 2 faces, highest 0.98"
     assert set(report.timing) == {"read", "detect", "score", "explain"}
     assert [e.prediction for e in report.explanations] == list(report.predictions)
-    assert repr(report).endswith("fake at threshold 0.60, P(fake) 0.02, 0.98>")
+    assert repr(report).endswith("points to manipulation at threshold 0.60, P(fake) 0.02, 0.98>")
 
 
 def test_path_bytes_upload_and_array_agree(classifier: Classifier, tmp_path: Path) -> None:

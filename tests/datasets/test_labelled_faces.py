@@ -263,7 +263,7 @@ def boxed(folder: Path, *box: float) -> LabelledFaces:
         ((1, 1, 3, 4), [1, 2], [1, 2, 3]),
         ((-2, -1, 2, 2), [0, 1], [0, 1]),  # cut off by the picture's edge
         ((4, 2, 9, 9), [4, 5], [2, 3]),
-        ((np.nan, 1, 3, 4), list(range(6)), list(range(4))),  # no box is known
+        ((np.nan,) * 4, list(range(6)), list(range(4))),  # no box is known
     ],
 )
 def test_a_listed_box_is_cut_out(tmp_path: Path, box, columns, rows) -> None:
@@ -277,6 +277,22 @@ def test_a_listed_box_is_cut_out(tmp_path: Path, box, columns, rows) -> None:
 def test_a_box_without_pixels_is_refused(tmp_path: Path, box) -> None:
     with pytest.raises(InputError, match=r"a\.png.*holds no pixel of the 6 x 4 picture"):
         boxed(tmp_path, *box).image(0)
+
+
+@pytest.mark.parametrize(
+    "csv",
+    [
+        "file,label,left,top,right\na.png,REAL,0,0,1\n",  # a column is missing
+        "file,label,left,top,right,bottom\na.png,REAL,0,0,1,\n",  # a number is missing
+        "file,label,left,top,right,bottom\na.png,REAL,0,0,1,low\n",
+        "file,label,left,top,right,bottom\na.png,REAL,0,0,1,inf\n",
+    ],
+)
+def test_incomplete_boxes_are_refused(tmp_path: Path, csv: str) -> None:
+    picture(tmp_path / "a.png", 0)
+    (tmp_path / "faces.csv").write_text(csv)
+    with pytest.raises(UnsupportedMedia, match="each row needs four numbers, or none"):
+        read_faces(tmp_path / "faces.csv")
 
 
 def test_unknown_kinds_of_fakes_are_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from helpers.face_points import face_points
 from PIL import Image
 
 from redeepfake_nb.datasets import landmarks
-from redeepfake_nb.datasets.labelled_faces import LabelledFaces
+from redeepfake_nb.datasets.labelled_faces import BOX, LabelledFaces
 from redeepfake_nb.datasets.landmarks import LandmarkStore, plausible
 from redeepfake_nb.errors import InputError
 
@@ -127,3 +127,15 @@ def test_missing_picture(faces: LabelledFaces, calls: list[int]) -> None:
     (faces.root / "2.png").unlink()
     with pytest.raises(InputError, match=r"2\.png"):
         LandmarkStore(faces).get(2)
+
+
+def test_two_boxes_of_one_picture_are_two_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(np.zeros((SIDE, 2 * SIDE, 3), np.uint8)).save(tmp_path / "a.png")
+    rows = [["a.png", "REAL", left, 0, left + SIDE, SIDE] for left in (0, SIDE)]
+    table = pd.DataFrame(rows, columns=["file", "label", *BOX])
+    found = iter([face_points((SIDE / 2, SIDE / 2), 18), face_points((SIDE / 2, SIDE / 2), 20)])
+    monkeypatch.setattr(landmarks, "find_landmarks", lambda image, boxes: [next(found)])
+    store = LandmarkStore(LabelledFaces(table, tmp_path))
+    left, right = store.get(0), store.get(1)
+    assert np.ptp(right[:, 0]) > np.ptp(left[:, 0])
+    assert store.get(0) is left

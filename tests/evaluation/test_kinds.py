@@ -16,7 +16,7 @@ GENERATOR = ["", "", "A", "B", "C"]
 
 
 def test_by_hand() -> None:
-    found = measure_kinds(Y, SCORE, KIND, GENERATOR, against="two faces", trained_on={"A"}, resamples=20)
+    found = measure_kinds(Y, SCORE, KIND, GENERATOR, against="two faces", trained_on={"A"}, resamples=100)
     assert [(r.kind, r.generator, r.auc) for r in found] == [
         ("swapped", "A", 1.0),
         ("generated", "B", 0.5),
@@ -31,8 +31,8 @@ def test_by_hand() -> None:
 
 
 def test_only_the_order_of_scores_counts() -> None:
-    first = measure_kinds(Y, SCORE, KIND, GENERATOR, resamples=5)
-    assert measure_kinds(Y, np.log(SCORE), KIND, GENERATOR, resamples=5) == first
+    first = measure_kinds(Y, SCORE, KIND, GENERATOR, resamples=100)
+    assert measure_kinds(Y, np.log(SCORE), KIND, GENERATOR, resamples=100) == first
 
 
 def test_the_interval_widens_when_faces_of_one_person_go_together() -> None:
@@ -54,11 +54,13 @@ def test_the_interval_widens_when_faces_of_one_person_go_together() -> None:
         ({"y_true": [0, 0, 1, 1]}, "one length"),
         ({"y_true": [1, 1, 1, 1, 1]}, "both present"),
         ({"kinds": ["", "", "drawn", "generated", "generated"]}, "kind must be one of"),
-        ({"resamples": 0}, "resamples must be at least 1"),
+        ({"resamples": 99}, "needs 100 resamples or more"),
+        ({"groups": [1, 2]}, "2 groups for 5 faces"),
+        ({"y_score": [0.2, 0.4, np.nan, 0.3, 0.1]}, "scores must be finite"),
     ],
 )
 def test_bad_input_is_refused(change: dict, message: str) -> None:
-    given = {"y_true": Y, "y_score": SCORE, "kinds": KIND, "generators": GENERATOR, "resamples": 5}
+    given = {"y_true": Y, "y_score": SCORE, "kinds": KIND, "generators": GENERATOR, "resamples": 100}
     with pytest.raises(ValueError, match=message):
         measure_kinds(**given | change)
 

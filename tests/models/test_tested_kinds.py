@@ -38,7 +38,7 @@ def test_a_kind_is_missed_as_a_whole_or_by_generator() -> None:
     assert undetected(results) == ["wholly generated faces", "swapped faces by InSwapper"]
     assert untested(results) == ["re-enacted faces"]
     assert blind_spots(results) == (
-        "this model does not detect wholly generated faces or swapped faces by InSwapper "
+        "this model does not detect wholly generated faces or swapped faces by InSwapper, "
         "and was not tested on re-enacted faces"
     )
 
@@ -46,6 +46,11 @@ def test_a_kind_is_missed_as_a_whole_or_by_generator() -> None:
 @pytest.mark.parametrize(("auc", "missed"), [(DETECTED - 0.001, True), (DETECTED, False)])
 def test_what_counts_as_detected(auc: float, missed: bool) -> None:
     assert bool(undetected([result("edited", auc)])) is missed
+
+
+def test_an_interval_that_includes_chance_is_no_detection() -> None:
+    wide = KindResult("edited", "A", 0.75, 0.45, 0.95, 5, 5)
+    assert undetected([wide, wide, result("edited", 0.9, "B")]) == ["faces edited by hand by A"]
 
 
 def test_without_results_nothing_is_known() -> None:
@@ -67,6 +72,9 @@ def test_words_in_a_row(words: str, text: str) -> None:
         ({"kind": "made up"}, "kind must be one of edited, generated, reenacted, swapped"),
         ({"auc": 1.2}, "auc must lie between 0 and 1"),
         ({"low": float("nan")}, "low must lie"),
+        ({"low": 0.95}, "must lie between low 0.95 and high 0.95"),
+        ({"trained_on": "no"}, "trained_on must be true or false"),
+        ({"fakes": True}, "numbers of faces above 0"),
         ({"generator": ""}, "generator must not be empty"),
         ({"fakes": 0}, "numbers of faces above 0"),
         ({"colour": "red"}, "not understood"),
@@ -83,6 +91,8 @@ def test_results_travel_in_the_card() -> None:
     assert model_to_dict(card)["tested_on"][0]["kind"] == "generated"
     with pytest.raises(ValueError, match="tested_on must be a list"):
         Card.from_dict({"tested_on": "all"})
+    with pytest.raises(ValueError, match="must hold KindResult records"):
+        Card(tested_on=(ALL_DETECTED[0].to_dict(),))
 
 
 def test_the_shipped_model_says_what_it_was_tested_on() -> None:

@@ -54,7 +54,7 @@ def test_persons(people: int) -> None:
     made = report(*seen, portraits={p: portrait(p) for p in range(people) if p != 1})
     axes = view.plot_persons(made, Figure())
     assert len(axes) == people
-    assert axes[0].get_title().startswith("person 1: fake\n")
+    assert axes[0].get_title().startswith("person 1: points to manipulation\n")
     if people > 1:
         assert [t.get_text() for t in axes[1].texts] == ["no image was kept"]
 
