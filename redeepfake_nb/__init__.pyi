@@ -4,7 +4,6 @@ from . import errors as errors
 from . import evaluation as evaluation
 from . import explanation as explanation
 from . import faces as faces
-from . import hosts as hosts
 from . import media as media
 from . import models as models
 from . import report as report
