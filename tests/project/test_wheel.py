@@ -71,7 +71,7 @@ def test_the_wheel_holds_the_model_and_no_media(root: Path, wheel: Path) -> None
 
 def test_it_comes_from_the_wheel(root: Path, installed) -> None:
     environment, folder = installed
-    code = "from redeepfake_nb.models import loading; print(loading.__file__); print(loading.default_model_path())"
+    code = "from redeepfake_nb.models import loading as m; print(m.__file__); print(m.default_model_path())"
     run = _run(sys.executable, "-c", code, env=environment, cwd=folder)
     assert run.returncode == 0, run.stderr
     for line in run.stdout.splitlines():
