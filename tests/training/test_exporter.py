@@ -115,7 +115,7 @@ def test_card_says_which_kinds_were_tested(
     assert found["generated"].auc == pytest.approx(wins.mean(), abs=1e-4)
     text = (tmp_path / "m.md").read_text()
     assert "| swapped faces | A | yes |" in text
-    assert "this model was not tested on re-enacted faces or faces edited by hand" in text
+    assert "was not tested on re-enacted faces or faces edited by hand. Lip-sync" in text
 
 
 def test_joined_networks_are_written_as_one_model(faces: LabelledFaces, tmp_path: Path) -> None:
