@@ -180,15 +180,16 @@ class BatchInspector(Inspector):
     def clear(self) -> None:
         """Remove what is shown from the kernel and the browser; keep journal, settings and model."""
         self._background.discard()
-        self._callbacks.forget()
-        self.review = None
         c = self.controls
-        c.show_saved("")
-        c.show_review(None)
-        with self._callbacks.paused():
-            c.paths.value = c.text.value = ""
-        self._table.clear()
-        c.show_status(f"Cleared. {WELCOME}")
+        with self._callbacks.lock:
+            self._callbacks.forget()
+            self.review = None
+            c.show_saved("")
+            c.show_review(None)
+            with self._callbacks.paused():
+                c.paths.value = c.text.value = ""
+            self._table.clear()
+            c.show_status(f"Cleared. {WELCOME}")
 
     def _start(self, get_paths: Callable[[], Any]) -> Job:
         """Start a scan. ``get_paths`` is called in the background, as it may take a while."""
@@ -274,11 +275,13 @@ class BatchInspector(Inspector):
 
     def select(self, row: FileResult | None) -> None:
         """Choose a file: its row is shown at once, its faces and heatmaps when they are computed."""
-        self._table.select(row)
+        with self._callbacks.lock:
+            self._table.select(row)
 
     def step(self, by: int = 1) -> None:
         """Choose the row that many places below the chosen one, at most the last; negative steps go up."""
-        self._table.step(by)
+        with self._callbacks.lock:
+            self._table.step(by)
 
     def label(self, label: str | None) -> None:
         """Store a label of the chosen file and choose the next one; ``None`` removes the label and stays.
@@ -293,7 +296,8 @@ class BatchInspector(Inspector):
         InputError
             No file is chosen, or it could not be read.
         """
-        self._table.label(label)
+        with self._callbacks.lock:
+            self._table.label(label)
 
     def judge(self, false_positive_rate: float | None = None) -> review.Review:
         """Evaluate the scan's model on the labels; see :func:`redeepfake_nb.scanning.review.evaluate_labels`.
@@ -312,8 +316,10 @@ class BatchInspector(Inspector):
         if self.result is None:
             raise InputError("there is no scan yet", next_step="Scan files or open a journal first.")
         rate = self.controls.false_positive_rate.value if false_positive_rate is None else false_positive_rate
-        self.review = found = review.evaluate_labels(self.result, false_positive_rate=rate)
-        self.controls.show_review(found)
+        found = review.evaluate_labels(self.result, false_positive_rate=rate)
+        with self._callbacks.lock:
+            self.review = found
+            self.controls.show_review(found)
         return found
 
     # -------------------------------------------------------------- writing files

@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -346,6 +347,24 @@ def test_the_end_of_the_review_is_reported(inspector: BatchInspector, files: Pat
     assert len(labels(inspector)) == 6
     c.refresh.click()
     assert shown(inspector) == []
+
+
+@pytest.mark.parametrize("act", [lambda i: i.step(), lambda i: i.select(None), lambda i: i.label("real")])
+def test_a_change_waits_until_a_background_thread_has_drawn(
+    inspector: BatchInspector, files: Path, quick: None, act: Callable[[BatchInspector], None]
+) -> None:
+    inspector.scan(files)
+    click(inspector, "00.png")
+    assert inspector.wait(SECONDS)
+    changing = threading.Thread(target=act, args=(inspector,))
+    with inspector._callbacks.lock:  # as a background thread holds it while it draws
+        changing.start()
+        changing.join(0.2)
+        assert changing.is_alive()
+        assert Path(inspector.row.path).name == "00.png"
+    changing.join(SECONDS)
+    assert not changing.is_alive()
+    assert inspector.row is None or Path(inspector.row.path).name != "00.png"
 
 
 def test_an_unreadable_file_takes_no_label(inspector: BatchInspector, files: Path, tmp_path: Path) -> None:
