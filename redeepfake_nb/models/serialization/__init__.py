@@ -3,6 +3,7 @@
 A file passes through these modules in order; each refuses what it does not know with a typed error:
 
 1. :mod:`.archive` recognises the format by its first bytes, and reads the configuration as plain JSON;
+   :mod:`.other_formats` names what is no Keras model, and what to do with it;
    :mod:`.hdf5` inspects an HDF5 file, or the one inside a ``.keras`` archive, before an array is read.
 2. :mod:`.keras2_graph` rewrites a Keras 2 configuration as a Keras 3 one (:mod:`.keras2_layers`,
    :mod:`.keras2_operations`). A Keras 3 file skips this step.

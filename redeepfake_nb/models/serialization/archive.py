@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from ...errors import ModelIncomplete, NotAModel, UnsafeModel
 from .hdf5 import MAX_CONFIG_BYTES, config_too_large, open_store, read_text_attribute
+from .other_formats import other_file, other_folder, other_zip
 
 MAX_UNPACKED_BYTES = 2 * 2**30
 MAX_NESTING = 200
@@ -78,32 +79,20 @@ def model_format(path: Path) -> Format:
     formats: tuple[tuple[Format, bytes], ...] = (("keras", b"PK\x03\x04"), ("hdf5", _HDF5_MAGIC))
     for found, magic in formats:
         if head.startswith(magic):
+            if found == "keras" and (other := other_zip(path)) is not None:
+                raise other
             # Keras chooses its reader by the suffix. A file can be valid in both formats at once, and what
             # was checked must be what is loaded.
-            if path.suffix not in _SUFFIXES[found]:
+            if path.suffix.lower() not in _SUFFIXES[found]:
                 raise NotAModel(
                     f"its content is that of a {_SUFFIXES[found][0]} file, its name is not",
                     subject=path,
-                    next_step=f"If you trust its source, rename it to end in {_SUFFIXES[found][0]}.",
+                    next_step=f"Rename it to end in {_SUFFIXES[found][0]}; its content is checked as always.",
                 )
             return found
-    if head.startswith(b"version https://git-lfs"):
-        cause, step = (
-            f"this is a Git LFS pointer, {size} bytes, not the model",
-            "Run `git lfs pull` in its checkout.",
-        )
-    elif not head:
-        cause, step = "the file is empty", "Copy or download it again."
-    elif head.lstrip()[:1] == b"<":
-        cause, step = "this is a web page, not a model", "Download the file itself, not the page about it."
-    elif head[:1] == b"\x80" or path.suffix in (".pkl", ".pickle", ".pt", ".pth", ".joblib"):
-        cause, step = (
-            "this looks like a pickle, which runs code when it is loaded",
-            "Ask for a .keras or .h5 file.",
-        )
-    else:
-        cause, step = "this is neither a .keras archive nor an HDF5 file", "Save the model with Keras 3."
-    raise NotAModel(cause, subject=path, next_step=step)
+    if not head:
+        raise NotAModel("the file is empty", subject=path, next_step="Copy or download it again.")
+    raise other_file(path, head, size)
 
 
 def _file_size(path: Path) -> int:
@@ -116,11 +105,7 @@ def _file_size(path: Path) -> int:
         cause = "there is no such file" if isinstance(error, known) else f"it cannot be reached ({reason})"
         raise ModelIncomplete(cause, subject=path, next_step="Check the path.") from error
     if stat.S_ISDIR(status.st_mode):
-        raise NotAModel(
-            "this is a folder, perhaps a SavedModel, which can run code",
-            subject=path,
-            next_step="Save the model as a .keras file and load that.",
-        )
+        raise other_folder(path)
     if not stat.S_ISREG(status.st_mode):
         raise NotAModel(
             "this is a pipe or a device, not a file", subject=path, next_step="Give a .keras or .h5 file."
