@@ -1,0 +1,211 @@
+"""Traces that the decoders of generators leave in a picture, without any change of its content.
+
+Three kinds, each made from the picture itself:
+
+- ``"transposed"``: a transposed convolution, that is zeros between the pixels and a small kernel. It repeats
+  the spectrum around the Nyquist frequency and shows as a fine checkerboard (Odena et al., "Deconvolution and
+  checkerboard artifacts", Distill 2016; Zhang et al., "Detecting and simulating artifacts in GAN fake
+  images", WIFS 2019).
+- ``"nearest"``: repeated pixels and a small convolution, with grain that was made at the low resolution, as
+  in the decoders of StyleGAN and Stable Diffusion.
+- ``"bottleneck"``: overlapping patches through few components, as in an autoencoder: edges stay, fine texture
+  becomes smooth or is made up anew, chroma more than luma.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import cv2
+import numpy as np
+
+from .blending import validated_image
+from .image_operations import resize
+
+TRACES: tuple[str, ...] = ("transposed", "nearest", "bottleneck")
+
+_PATCH = 8
+
+
+def generator_traces(
+    image: np.ndarray, rng: np.random.Generator, *, kind: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pass a whole picture through an imitation of a generator's decoder.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3) uint8 RGB. Not changed.
+    rng
+        Source of all randomness; the same state gives the same result.
+    kind
+        One of :data:`TRACES`; None draws one.
+
+    Returns
+    -------
+    decoded : (H, W, 3) uint8
+    mask : (H, W) float32
+        All 1.
+
+    Raises
+    ------
+    ValueError
+        Wrong shape or dtype, or an unknown kind.
+    """
+    image = validated_image(image)
+    drawn = TRACES[rng.integers(len(TRACES))]
+    kind = drawn if kind is None else kind
+    if kind not in TRACES:
+        raise ValueError(f"kind must be one of {', '.join(TRACES)}, not {kind!r}")
+    if kind == "bottleneck":
+        decoded = _bottleneck(image, rng)
+    else:
+        decoded = _upsampled(image, rng, transposed=kind == "transposed")
+    mask: np.ndarray = np.ones(image.shape[:2], np.float32)
+    return np.rint(decoded).clip(0, 255).astype(np.uint8), mask
+
+
+def _upsampled(image: np.ndarray, rng: np.random.Generator, *, transposed: bool) -> np.ndarray:
+    """Return the picture after its detail was made by an upsampling layer, float32."""
+    height, width = image.shape[:2]
+    # Half of the time the picture was made larger and scaled down afterwards, so that the pattern's period
+    # is not a whole number of pixels.
+    scale = 1.0 if rng.random() < 0.5 else rng.uniform(1.0, 1.6)
+    large = (round(width * scale), round(height * scale))
+    whole = image if scale == 1 else cv2.resize(image, large, interpolation=cv2.INTER_CUBIC)
+    factor = 4 if rng.random() < 0.2 and min(large) >= 64 else 2
+    small = resize(whole, -(-large[0] // factor), -(-large[1] // factor)).astype(np.float32)
+    if not transposed:
+        small += rng.uniform(0, 4) * rng.standard_normal(small.shape, np.float32)
+    made = small
+    while factor > 1:
+        made = _transposed_convolution(made, rng) if transposed else _repeated_pixels(made, rng)
+        factor //= 2
+    made = made[: large[1], : large[0]]
+    # Detail that the low resolution cannot carry comes back from the picture, in part.
+    amount = np.float32(rng.uniform(0.25, 1.0))
+    made = whole + amount * (made - whole)
+    made = made + np.float32(rng.uniform(0, 0.5)) * (made - cv2.GaussianBlur(made, (0, 0), 1.2))
+    return made if scale == 1 else cv2.resize(made, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _transposed_convolution(small: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Enlarge twice: zeros between the pixels, then a smooth kernel with random deviations."""
+    height, width = small.shape[:2]
+    spread: np.ndarray = np.zeros((2 * height, 2 * width, small.shape[2]), np.float32)
+    spread[::2, ::2] = small
+    profile = np.array([0.25, 0.75, 0.75, 0.25]) if rng.random() < 0.5 else np.array([0.5, 1.0, 0.5])
+    kernel = np.outer(profile, profile)
+    kernel *= 1 + rng.uniform(0.01, 0.08) * rng.standard_normal(kernel.shape)
+    kernel *= 4 / kernel.sum()
+    return cv2.filter2D(spread, -1, kernel.astype(np.float32), borderType=cv2.BORDER_REFLECT_101)
+
+
+def _repeated_pixels(small: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Enlarge twice: every pixel four times, then a small convolution with random deviations."""
+    large = np.repeat(np.repeat(small, 2, axis=0), 2, axis=1)
+    side = rng.uniform(0.05, 0.3)
+    profile = np.array([side, 1.0, side])
+    kernel = np.outer(profile, profile)
+    kernel *= 1 + 0.1 * rng.standard_normal(kernel.shape)
+    kernel /= kernel.sum()
+    return cv2.filter2D(large, -1, kernel.astype(np.float32), borderType=cv2.BORDER_REFLECT_101)
+
+
+@functools.cache
+def _cosines() -> np.ndarray:
+    """Return the basis of the 8 x 8 DCT, (64 values, 64 components) from low to high frequency, float32."""
+    k = np.arange(_PATCH)
+    line = np.cos(np.pi * (k[:, None] + 0.5) * k / _PATCH) * np.sqrt(2 / _PATCH)
+    line[:, 0] = np.sqrt(1 / _PATCH)
+    basis = np.einsum("yv,xu->yxvu", line, line).reshape(64, 64)
+    order = np.argsort(np.add.outer(k, k).ravel(), kind="stable")
+    cosines: np.ndarray = np.ascontiguousarray(basis[:, order].astype(np.float32))
+    return cosines
+
+
+@functools.cache
+def _window() -> np.ndarray:
+    """Return the (64,) window whose copies, shifted by half a patch, add up to 1."""
+    line = 0.5 - 0.5 * np.cos(2 * np.pi * (np.arange(_PATCH) + 0.5) / _PATCH)
+    window: np.ndarray = np.outer(line, line).ravel().astype(np.float32)
+    return window
+
+
+def _bottleneck(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the picture rebuilt from few components of overlapping patches, float32."""
+    height, width = image.shape[:2]
+    planes = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb).astype(np.float32)
+    own = rng.random() < 0.5  # components of this picture instead of cosines
+    kept, threshold = int(rng.integers(6, 25)), rng.uniform(0, 6)
+    invented = rng.uniform(0, 1) if rng.random() < 0.6 else 0.0
+    luma = _through_patches(planes[..., 0], kept, threshold, invented, own, rng)
+    kept = int(rng.integers(1, 7))
+    small = (-(-width // 2), -(-height // 2))  # chroma at half the resolution
+    chroma = [
+        cv2.resize(
+            _through_patches(
+                cv2.resize(np.ascontiguousarray(planes[..., c]), small, interpolation=cv2.INTER_AREA),
+                kept,
+                threshold,
+                0.0,
+                False,
+                rng,
+            ),
+            (width, height),
+            interpolation=cv2.INTER_LINEAR,
+        )
+        for c in (1, 2)
+    ]
+    made = np.stack([luma, *chroma], axis=-1).clip(0, 255)
+    made = planes + np.float32(rng.uniform(0.5, 1.0)) * (made - planes)
+    made[..., 0] += np.float32(rng.uniform(0, 0.5)) * (
+        made[..., 0] - cv2.GaussianBlur(made[..., 0], (0, 0), 1.0)
+    )
+    return cv2.cvtColor(np.rint(made).clip(0, 255).astype(np.uint8), cv2.COLOR_YCrCb2RGB)
+
+
+def _through_patches(
+    plane: np.ndarray, kept: int, threshold: float, invented: float, own: bool, rng: np.random.Generator
+) -> np.ndarray:
+    """Return a plane, (H, W) float32, rebuilt from ``kept`` components of patches that overlap by half.
+
+    Components weaker than ``threshold`` are left out; ``invented`` is the share of the strength of the
+    components left out that comes back with random signs: texture as strong as before, but not the same.
+    """
+    height, width = plane.shape
+    half = _PATCH // 2
+    rows, columns = -(-height // half) + 1, -(-width // half) + 1
+    padded = cv2.copyMakeBorder(
+        plane,
+        half,
+        (rows + 1) * half - height - half,
+        half,
+        (columns + 1) * half - width - half,
+        cv2.BORDER_REFLECT_101 if min(plane.shape) > _PATCH else cv2.BORDER_REPLICATE,
+    )
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (_PATCH, _PATCH))[::half, ::half]
+    patches = windows.reshape(-1, _PATCH * _PATCH)
+    basis = _cosines()
+    if own:
+        centred = patches - patches.mean(axis=0)
+        basis = np.linalg.eigh(centred.T @ centred)[1][:, ::-1].astype(np.float32)
+    strong = patches @ basis
+    weak = strong.copy()
+    strong[:, kept:] = 0
+    if threshold > 0:
+        strong[:, 1:kept] = np.sign(strong[:, 1:kept]) * np.maximum(np.abs(strong[:, 1:kept]) - threshold, 0)
+    if invented > 0:
+        weak -= strong
+        weak[:, 0] = 0
+        signs = rng.integers(0, 2, weak.shape, np.int8) * 2 - 1
+        strong += np.float32(invented) * weak * signs
+    made = (strong @ basis.T) * _window()
+    made = made.reshape(rows, columns, _PATCH, _PATCH)
+    whole: np.ndarray = np.zeros(((rows + 1) * half, (columns + 1) * half), np.float32)
+    quarters = whole.reshape(rows + 1, half, columns + 1, half)
+    for y in (0, 1):
+        for x in (0, 1):
+            block = made[:, :, y * half : (y + 1) * half, x * half : (x + 1) * half]
+            quarters[y : y + rows, :, x : x + columns, :] += block.transpose(0, 2, 1, 3)
+    return whole[half : half + height, half : half + width]
