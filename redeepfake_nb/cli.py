@@ -96,6 +96,9 @@ def _parser() -> argparse.ArgumentParser:
         "--target", choices=("fake", "real"), default="fake", help="label that heatmaps explain"
     )
     analyze.add_argument(
+        "--layer", metavar="NAME", help="layer that heatmaps are computed at; default: the model's"
+    )
+    analyze.add_argument(
         "--frames",
         type=_frames,
         default=32,
@@ -247,6 +250,7 @@ def _analyze(options: argparse.Namespace) -> int:
         threshold=options.threshold,
         explain=options.explain,
         target=options.target,
+        layer=options.layer,
     )
     classifier: Classifier | None = None
     failed = 0
@@ -318,6 +322,7 @@ def _analyze_file(file: str, classifier: Classifier, options: argparse.Namespace
             explain_top=4 if method or options.json else 0,
             explain=method or ("gradcam" if options.json else None),
             target=options.target,
+            layer=options.layer,
         )
         lines = _persons(video)
         if options.annotate:
@@ -334,8 +339,11 @@ def _analyze_file(file: str, classifier: Classifier, options: argparse.Namespace
             threshold=options.threshold,
             explain=method,
             target=options.target,
+            layer=options.layer,
         )
         lines = _faces(image)
+    if report.heatmap_error:
+        lines.append(f"no heatmaps: {displayable(report.heatmap_error, 1000)}")
     if options.save:
         from .report.files import save
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 from helpers.grey_faces import grey_faces
+from helpers.planted_models import classifier_without_map
 from PIL import Image
 
 from redeepfake_nb import (
@@ -129,6 +130,26 @@ def test_analyze_json_equals_analyze_video(
         del values["timing"]
         del values["model"]["sha256"]  # the fixture was never on disk
     assert found == expected
+
+
+@pytest.mark.parametrize("output", ["--json", "--save"])
+def test_a_missing_heatmap_costs_no_score(
+    output: str, video: Path, portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    model = save_model(classifier_without_map(branches=True), tmp_path / "branches.keras")
+    options = [output] if output == "--json" else [output, str(tmp_path / "saved")]
+    files = [str(video), str(portrait)]
+    assert main(["analyze", *files, *options, "--model", str(model), "--frames", "5"]) == 0
+    printed = capsys.readouterr().out
+    if output == "--json":
+        clip, photo = (json.loads(line) for line in printed.splitlines())
+        assert len(clip["persons"]) == len(photo["faces"]) == 1
+        assert "Choose saliency" in clip["heatmap_error"]
+        return
+    assert printed.count("no heatmaps: ") == 2
+    named = ["--explain", "gradcam", "--layer", "branch_b"]
+    assert main(["analyze", str(portrait), *options, "--model", str(model), *named]) == 0
+    assert "no heatmaps" not in capsys.readouterr().out
 
 
 @pytest.mark.slow

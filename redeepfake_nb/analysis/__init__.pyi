@@ -1,12 +1,12 @@
 from .aggregation import aggregate as aggregate
 from .image import ImageReport as ImageReport
 from .image import analyze_image as analyze_image
+from .intervals import format_segments as format_segments
 from .options import AnalysisOptions as AnalysisOptions
 from .report import Report as Report
 from .segments import describe_detection as describe_detection
 from .segments import describe_persons as describe_persons
 from .segments import fake_segments as fake_segments
-from .segments import format_segments as format_segments
 from .segments import nearest_time as nearest_time
 from .verdict import Verdict as Verdict
 from .video import analyze_video as analyze_video

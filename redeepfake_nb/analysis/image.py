@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..explanation.heatmaps import Explanation
-from ..explanation.heatmaps import explain as explain_predictions
 from ..explanation.methods import Target
 from ..faces.detection import Detector
 from ..faces.face import find_faces
@@ -19,7 +18,7 @@ from ..models.loading import default_classifier
 from ..models.prediction import Prediction, predict
 from ..utils.versions import package_versions
 from .options import AnalysisOptions
-from .verdict import VERDICT_WORDS, Verdict, doubts, judge
+from .verdict import VERDICT_WORDS, Verdict, doubts, judge, without_face
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +44,8 @@ class ImageReport:
         Label, threshold and reasons.
     card
         The model's card, with the SHA-256 of its file.
+    heatmap_error
+        Why there are no explanations although some were asked for; empty otherwise.
     settings
         Detector, margin, explanation and so on, as plain values.
     timing
@@ -56,6 +57,7 @@ class ImageReport:
     verdict: Verdict
     card: Card
     explanations: tuple[Explanation, ...] = ()
+    heatmap_error: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     timing: Mapping[str, float] = field(default_factory=dict)
 
@@ -111,12 +113,13 @@ class ImageReport:
         ValueError
             A threshold outside (0, 1).
         """
-        verdict = judge(self.predictions, self.card, threshold)
+        no_face = without_face(self.settings.get("detector", ""), self.settings.get("min_size"))
+        verdict = judge(self.predictions, self.card, threshold, no_face=no_face)
         return replace(self, verdict=verdict, settings={**self.settings, "threshold": threshold})
 
-    def with_explanations(self, explanations: list[Explanation]) -> ImageReport:
-        """Return the report with other heatmaps; scores and verdict stay the same."""
-        return replace(self, explanations=tuple(explanations))
+    def with_explanations(self, explanations: list[Explanation], heatmap_error: str = "") -> ImageReport:
+        """Return the report with other heatmaps, or why there are none; scores and verdict stay the same."""
+        return replace(self, explanations=tuple(explanations), heatmap_error=heatmap_error)
 
     def doubts(self, index: int) -> tuple[str, ...]:
         """Say why the score of one face should not be relied on alone."""
@@ -173,6 +176,7 @@ class ImageReport:
             "height": self.frame.height,
             "verdict": self.verdict.to_dict(),
             "faces": faces,
+            "heatmap_error": self.heatmap_error,
             "model": model_to_dict(self.card),
             "settings": dict(self.settings),
             "versions": package_versions(),
@@ -214,6 +218,7 @@ def analyze_image(
     Returns
     -------
     ImageReport
+        Where heatmaps cannot be computed, ``heatmap_error`` says why; scores and verdict are there.
 
     Raises
     ------
@@ -228,6 +233,7 @@ def analyze_image(
     """
     options = AnalysisOptions(detector, margin, min_size, threshold, explain, target, layer)
     classifier = default_classifier() if classifier is None else classifier
+    options.check_layer(classifier)
     clock = _Clock()
     frame = read_image(source)
     clock.lap("read")
@@ -235,17 +241,19 @@ def analyze_image(
     clock.lap("detect")
     predictions = predict(classifier, faces)
     clock.lap("score")
-    explanations: list[Explanation] = []
+    explanations, heatmap_error = options.explanations(classifier, predictions)
     if explain is not None:
-        explanations = explain_predictions(classifier, predictions, explain, target, layer)
         clock.lap("explain")
+    settings = options.settings(classifier)
+    no_face = without_face(settings["detector"], min_size)
     return ImageReport(
         frame=frame,
         predictions=tuple(predictions),
-        verdict=judge(predictions, classifier.card, options.threshold_for(classifier.card)),
+        verdict=judge(predictions, classifier.card, settings["threshold"], no_face=no_face),
         card=classifier.card,
-        explanations=tuple(explanations),
-        settings=options.settings(classifier),
+        explanations=explanations,
+        heatmap_error=heatmap_error,
+        settings=settings,
         timing=clock.laps,
     )
 

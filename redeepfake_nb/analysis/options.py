@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ..explanation.methods import METHODS, Target, check_choice
+from ..errors import RedeepfakeError, UnsuitableModel, one_line_message
+from ..explanation.heatmaps import Explanation, explain
+from ..explanation.methods import METHODS, Target, check_choice, check_layer, default_layer
 from ..faces.detection import Detector, detector_names
 from ..faces.face import check_margin, check_min_size, detector_name
 from ..models.card import Card
 from ..models.classifier import Classifier
+from ..models.prediction import Prediction
 from ..utils.numeric import check_threshold
 
 
@@ -70,6 +75,30 @@ class AnalysisOptions:
         if self.layer is not None and not isinstance(self.layer, str):
             raise ValueError(f"layer must be a layer's name, not {type(self.layer).__name__}")
 
+    def check_layer(self, classifier: Classifier) -> None:
+        """Raise UnknownChoice where heatmaps are to be computed at a layer that has no feature map."""
+        if self.explain is not None and self.layer is not None:
+            check_layer(classifier.keras_model, self.layer)
+
+    def explanations(
+        self, classifier: Classifier, predictions: Sequence[Prediction]
+    ) -> tuple[tuple[Explanation, ...], str]:
+        """Compute the heatmaps that were asked for; a failure costs no score.
+
+        Returns
+        -------
+        tuple of Explanation
+            One per prediction, or none where none were asked for or where they cannot be computed.
+        str
+            Why they cannot be computed; empty otherwise.
+        """
+        if self.explain is None or not predictions:
+            return (), ""
+        try:
+            return tuple(explain(classifier, predictions, self.explain, self.target, self.layer)), ""
+        except Exception as error:  # the backend raises whatever its operations raise
+            return (), str(error) if isinstance(error, RedeepfakeError) else one_line_message(error)
+
     def threshold_for(self, card: Card) -> float:
         """Return the threshold, or the model's where none was given."""
         return card.threshold if self.threshold is None else self.threshold
@@ -77,6 +106,10 @@ class AnalysisOptions:
     def settings(self, classifier: Classifier) -> dict[str, Any]:
         """Return the options as plain values for a report, with the model's where none was given."""
         explained = self.explain is not None
+        layer = self.layer
+        if explained and layer is None:
+            with suppress(UnsuitableModel):  # no layer is fit for heatmaps, so there are none
+                layer = default_layer(classifier, str(self.explain))
         return {
             "detector": detector_name(self.detector),
             "margin": classifier.preprocessing.margin if self.margin is None else self.margin,
@@ -84,5 +117,5 @@ class AnalysisOptions:
             "threshold": self.threshold_for(classifier.card),
             "explain": self.explain,
             "target": self.target if explained else None,
-            "layer": (self.layer or classifier.explain_layer) if explained else None,
+            "layer": layer if explained else None,
         }

@@ -64,6 +64,10 @@ class Report(Protocol):
         """Heatmaps; empty where none were asked for."""
 
     @property
+    def heatmap_error(self) -> str:
+        """Why there are no heatmaps although some were asked for; empty otherwise."""
+
+    @property
     def explanation_names(self) -> tuple[str, ...]:
         """What each heatmap shows, such as ``"Face 1"`` or ``"Frame at 2.00 s"``."""
 

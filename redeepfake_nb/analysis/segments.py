@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
+from .intervals import format_segments as format_segments
+from .intervals import join_times, sampling_interval
 from .video_report import Person, VideoReport
 
-# Two sightings are neighbours if at most this many times the median sampling interval lies between them.
-MAX_GAP = 2.5
 # Smallest difference of mean P(fake) that is mentioned.
 _MIN_DIFFERENCE = 0.1
 
@@ -31,32 +29,9 @@ def fake_segments(report: VideoReport, person: Person) -> list[tuple[float, floa
         under the threshold ends a segment, and so does an absence from two or more sampled frames. Nothing is
         known about the time between two sampled frames.
     """
-    interval = float(np.median(np.diff(report.frame_times))) if report.frames > 1 else 1.0
-    segments: list[tuple[float, float]] = []
-    last: float | None = None  # time of the sighting before, where it is in a segment
-    for sighting in person.sightings:
-        time = sighting.timestamp
-        if sighting.label(report.threshold) == "real":
-            last = None
-            continue
-        if last is not None and time - last <= MAX_GAP * interval:
-            segments[-1] = (segments[-1][0], time)
-        else:
-            segments.append((time, time))
-        last = time
-    return segments
-
-
-def format_segments(segments: Sequence[tuple[float, float]], most: int = 6) -> str:
-    """Write the first ``most`` segments as ``"2.0 to 3.9 s, 5.1 s"``; ``"never"`` where there are none."""
-    if not segments:
-        return "never"
-    texts = [
-        f"{a:.1f} s" if f"{a:.1f}" == f"{b:.1f}" else f"{a:.1f} to {b:.1f} s" for a, b in segments[:most]
-    ]
-    if len(segments) > most:
-        texts.append(f"and {len(segments) - most} more")
-    return ", ".join(texts)
+    times = [sighting.timestamp for sighting in person.sightings]
+    over = [sighting.label(report.threshold) == "fake" for sighting in person.sightings]
+    return join_times(times, over, sampling_interval(report.frame_times))
 
 
 def describe_persons(report: VideoReport) -> list[str]:

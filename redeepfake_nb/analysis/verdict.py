@@ -9,20 +9,26 @@ The rules are few and stated, because people act on them:
 5. Anything else is ``inconclusive``, with the reasons. So is every verdict of a model that gives all images
    the same score.
 
-A person in a video is judged by the score over all frames. The verdict is inconclusive if the face is in few
-frames, small or blurred in most frames, near the threshold, or if the frames disagree.
+A person in a video is judged by the score over all frames. The verdict is inconclusive if few frames were
+looked at although the video has more, if the face is in few of them, small or blurred in most, near the
+threshold, or if the frames disagree. Where others make a verdict inconclusive, its headline names the persons
+or faces that reach the threshold, and when.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..models.card import Card
 from ..models.prediction import Prediction
 from ..models.tested_kinds import blind_spots
 from ..utils.numeric import check_threshold
+from .intervals import format_segments, join_times, sampling_interval
+
+if TYPE_CHECKING:
+    import numpy as np
 
 VerdictLabel = Literal["fake", "real", "inconclusive"]
 
@@ -33,10 +39,12 @@ BAND_UNCALIBRATED = 0.25
 # Used where the card does not say what the model was trained on: dlib's detector works on 80 px windows, and
 # a crop enlarged from much less shows no texture that a model could judge.
 MIN_FACE = 64
-# In a video: the fewest frames with a person's face, and the largest share of them that may contradict the
-# overall score.
+# In a video: the fewest frames to look at and to find a person's face in, unless the video has no more, and
+# the largest share of them that may contradict the overall score.
 MIN_FRAMES = 5
 MAX_DISAGREEMENT = 0.3
+# How many times of a person a reason names; reports list all.
+_MAX_NAMED_TIMES = 3
 
 
 def inconclusive_band(temperature: float | None) -> float:
@@ -74,18 +82,27 @@ class Verdict:
         What the model does not detect or was not tested on, as the end of a sentence that begins with "but";
         see :func:`redeepfake_nb.models.tested_kinds.blind_spots`. Empty where every kind of fakes is covered,
         and where no face was found.
+    suspects
+        Which of several faces or persons of an inconclusive file reach the threshold, and when, as the end of
+        a sentence that begins with "but".
     """
 
     label: VerdictLabel
     reasons: tuple[str, ...]
     threshold: float
     limits: str = ""
+    suspects: str = ""
 
     @property
     def headline(self) -> str:
-        """One cautious line. For ``"real"`` it names what the model could not have detected."""
+        """One cautious line.
+
+        For ``"real"`` it names what the model could not have detected, for ``"inconclusive"`` the
+        :attr:`suspects`.
+        """
         line = f"{HEADLINES[self.label]} (threshold {self.threshold:.2f})"
-        return f"{line}, but {self.limits}" if self.label == "real" and self.limits else line
+        but = {"real": self.limits, "inconclusive": self.suspects}.get(self.label)
+        return f"{line}, but {but}" if but else line
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -95,6 +112,7 @@ class Verdict:
             "threshold": self.threshold,
             "reasons": list(self.reasons),
             "limits": self.limits,
+            "suspects": self.suspects,
         }
 
 
@@ -112,7 +130,63 @@ def doubts(prediction: Prediction, card: Card, threshold: float) -> tuple[str, .
     return tuple(found)
 
 
-def judge(predictions: Sequence[Prediction], card: Card, threshold: float) -> Verdict:
+def without_face(detector: str = "", min_size: float | None = None) -> str:
+    """Say that an image shows no face, and what to try next.
+
+    Parameters
+    ----------
+    detector
+        Name of the detector that was used; empty where it is not known.
+    min_size
+        Shorter side in pixels under which faces were left out.
+    """
+    return f"no face was found; {_other_search(detector, min_size)}"
+
+
+def without_face_in_frames(
+    times: Sequence[float] | np.ndarray,
+    pictures: int,
+    detector: str = "",
+    min_size: float | None = None,
+) -> str:
+    """Say that no sampled frame of a video shows a face, and what to try next.
+
+    Parameters
+    ----------
+    times
+        Seconds of the sampled frames.
+    pictures
+        Number of frames in the file.
+    detector, min_size
+        As for :func:`without_face`.
+    """
+    if not len(times):
+        return "no face was found: no frame was looked at"
+    step = _other_search(detector, min_size)
+    if len(times) >= pictures:
+        return f"no face was found: 0 of all {len(times)} frames had a face; {step}"
+    interval = sampling_interval(times)
+    every = "" if interval is None else f", one every {interval:.1f} s"
+    frames = f"0 of {len(times)} frames looked at had a face{every}"
+    return f"no face was found: {frames}; look at more with frames=, or {step}"
+
+
+def _other_search(detector: str, min_size: float | None) -> str:
+    """Say how faces may be found that one search has missed."""
+    steps = ["try another detector"]
+    if detector == "hog":
+        steps = ["try the detector cnn, which finds more poses"]
+    elif detector == "cnn":
+        steps = []
+    if min_size:
+        steps.append(f"allow faces under {min_size:g} px with min_size=")
+    steps.append(f"{'' if steps else 'try '}a larger or brighter copy that lies upright")
+    return ", or ".join(steps)
+
+
+def judge(
+    predictions: Sequence[Prediction], card: Card, threshold: float, *, no_face: str = "no face was found"
+) -> Verdict:
     """Derive the verdict on one image.
 
     Parameters
@@ -123,6 +197,8 @@ def judge(predictions: Sequence[Prediction], card: Card, threshold: float) -> Ve
         The model's card: face sizes it was trained on, calibration, kinds of fakes it was tested on.
     threshold
         Threshold on P(fake), above 0 and below 1.
+    no_face
+        The reason where there is none; see :func:`without_face`.
 
     Raises
     ------
@@ -131,7 +207,7 @@ def judge(predictions: Sequence[Prediction], card: Card, threshold: float) -> Ve
     """
     check_threshold(threshold)
     if not predictions:
-        return Verdict("inconclusive", ("no face was found", *_on_trust(card)), threshold)
+        return Verdict("inconclusive", (no_face, *_on_trust(card)), threshold)
 
     faces = "1 face" if len(predictions) == 1 else f"{len(predictions)} faces"
     over = [p for p in predictions if p.label(threshold) == "fake"]
@@ -151,7 +227,11 @@ def judge(predictions: Sequence[Prediction], card: Card, threshold: float) -> Ve
         label = "inconclusive"
     else:
         label = "real"
-    return _verdict(label, reasons, card, threshold)
+    band = inconclusive_band(card.temperature)
+    suspects = [f"face {i + 1}" for i, p in enumerate(predictions) if p.probability >= threshold + band]
+    named = f"{_joined(suspects)} {'reaches' if len(suspects) == 1 else 'reach'} it"
+    verdict = _verdict(label, reasons, card, threshold)
+    return replace(verdict, suspects=named) if suspects and len(predictions) > 1 else verdict
 
 
 def judge_person(
@@ -163,6 +243,10 @@ def judge_person(
     frames: int,
     card: Card,
     threshold: float,
+    times: Sequence[float] = (),
+    interval: float | None = None,
+    pictures: int | None = None,
+    name: str = "the person",
 ) -> Verdict:
     """Derive the verdict on one person of a video.
 
@@ -180,15 +264,31 @@ def judge_person(
         The model's card.
     threshold
         Threshold on P(fake), above 0 and below 1.
+    times
+        Seconds of the frames with the person's face; empty where they are not known, and not named then.
+    interval
+        Seconds between sampled frames; see :func:`redeepfake_nb.analysis.intervals.join_times`.
+    pictures
+        Number of frames in the file; ``None`` where all were looked at.
+    name
+        What to call the person.
     """
     seen = len(single)
-    over = sum(p >= threshold for p in single)
+    above = [p >= threshold for p in single]
+    over = sum(above)
+    when = format_segments(join_times(times, above, interval), _MAX_NAMED_TIMES) if times else ""
     reasons = [
         f"P(fake) {probability:.2f} over {seen} of {frames} frames, {over} of them at or over {threshold:.2f}"
+        + (f" ({when})" if when and 0 < over < frames else "")
     ]
     found = []
+    if frames < MIN_FRAMES and pictures is not None and pictures > frames:
+        found.append(f"only {frames} of {pictures} frames looked at; look at more with frames=")
     if seen < min(MIN_FRAMES, frames):
-        found.append(f"face in only {seen} of {frames} frames")
+        shown = join_times(times, [True] * seen, interval) if times else []
+        at = f", at {format_segments(shown, _MAX_NAMED_TIMES)}" if shown else ""
+        more = "; look at more with frames= or every=" if pictures is not None and pictures > frames else ""
+        found.append(f"face in only {seen} of {frames} frames{at}{more}")
     smallest = card.min_face or MIN_FACE
     if (size := _median(sizes)) < smallest:
         found.append(f"small face ({size:.0f} px in most frames, the model needs {smallest})")
@@ -203,11 +303,19 @@ def judge_person(
     reasons += _about(card)
     label: VerdictLabel = "fake" if probability >= threshold else "real"
     doubtful = bool(found) or card.unresponsive
-    return _verdict("inconclusive" if doubtful else label, [*reasons, *found], card, threshold)
+    verdict = _verdict("inconclusive" if doubtful else label, [*reasons, *found], card, threshold)
+    if probability < threshold + band:
+        return verdict
+    return replace(verdict, suspects=f"{name} reaches it" + (f" at {when}" if when else ""))
 
 
 def judge_video(
-    persons: Sequence[tuple[str, Verdict]], missing: Sequence[str], card: Card, threshold: float
+    persons: Sequence[tuple[str, Verdict]],
+    missing: Sequence[str],
+    card: Card,
+    threshold: float,
+    *,
+    no_face: str = "no face was found",
 ) -> Verdict:
     """Derive the verdict on a video from those on its persons.
 
@@ -224,10 +332,12 @@ def judge_video(
         The model's card.
     threshold
         Threshold on P(fake), above 0 and below 1.
+    no_face
+        The reason where there is none; see :func:`without_face_in_frames`.
     """
     reasons = list(missing)
     if not persons:
-        return Verdict("inconclusive", ("no face was found", *reasons, *_on_trust(card)), threshold)
+        return Verdict("inconclusive", (no_face, *reasons, *_on_trust(card)), threshold)
     labels = [verdict.label for _, verdict in persons]
     for name, verdict in persons:
         own = [reason for reason in verdict.reasons if reason != verdict.limits]
@@ -238,7 +348,9 @@ def judge_video(
         label = "inconclusive"
     else:
         label = "real"
-    return _verdict(label, reasons, card, threshold)
+    suspects = [verdict.suspects for _, verdict in persons if verdict.suspects]
+    verdict = _verdict(label, reasons, card, threshold)
+    return replace(verdict, suspects=_joined(suspects)) if len(persons) > 1 else verdict
 
 
 def _verdict(label: VerdictLabel, reasons: Sequence[str], card: Card, threshold: float) -> Verdict:
@@ -264,6 +376,11 @@ def _on_trust(card: Card) -> list[str]:
     if not card.trusted:
         return []
     return [f"the model was loaded on trust: it contains {', '.join(card.trusted)}"]
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Write names as "a, b and c"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _median(values: Sequence[float]) -> float:

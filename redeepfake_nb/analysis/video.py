@@ -23,8 +23,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..explanation.heatmaps import Explanation
-from ..explanation.heatmaps import explain as explain_predictions
 from ..explanation.methods import Target
 from ..faces.detection import Box, Detection, Detector, find_landmarks
 from ..faces.face import Face, crop_frame, crop_sharpness, detector_name
@@ -119,6 +117,7 @@ def analyze_video(
     Returns
     -------
     VideoReport
+        Where heatmaps cannot be computed, ``heatmap_error`` says why; scores and verdict are there.
 
     Raises
     ------
@@ -136,6 +135,7 @@ def analyze_video(
     if explain_top < 0:
         raise ValueError(f"explain_top must be 0 or more, not {explain_top}")
     classifier = default_classifier() if classifier is None else classifier
+    options.check_layer(classifier)
     start_time = time.perf_counter()
     stop = as_cancel_check(cancel)
     run = _VideoRun(classifier, options, keep=explain_top)
@@ -159,9 +159,7 @@ def analyze_video(
         timing = {"scan": round(time.perf_counter() - start_time, 4)}
         persons = group_tracks(run.embeddings, run.tracks_by_frame)
         evidence = [_with_landmarks(_with_person(p, persons)) for p in run.evidence()]
-        explanations: list[Explanation] = []
-        if evidence and explain is not None:
-            explanations = explain_predictions(classifier, evidence, explain, target, layer)
+        explanations, heatmap_error = options.explanations(classifier, evidence)
         timing["total"] = round(time.perf_counter() - start_time, 4)
         return VideoReport(
             source=video.source,
@@ -175,7 +173,8 @@ def analyze_video(
             aggregation=aggregation,
             cancelled=run.cancelled,
             evidence=tuple(evidence),
-            explanations=tuple(explanations),
+            explanations=explanations,
+            heatmap_error=heatmap_error,
             portraits=run.portraits(persons),
             settings={
                 "frames": None if every is not None else frames,

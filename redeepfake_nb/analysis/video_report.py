@@ -18,7 +18,8 @@ from ..models.prediction import Label, Prediction
 from ..utils.numeric import check_threshold, sigmoid
 from ..utils.versions import package_versions
 from .aggregation import DEFAULT, aggregate, check_strategy
-from .verdict import VERDICT_WORDS, Verdict, judge_person, judge_video
+from .intervals import sampling_interval
+from .verdict import VERDICT_WORDS, Verdict, judge_person, judge_video, without_face_in_frames
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,12 +119,16 @@ class Person:
     @property
     def name(self) -> str:
         """``"person 1"`` and so on."""
-        return f"person {self.number + 1}"
+        return _person_name(self.number)
 
     @property
     def tracks(self) -> tuple[int, ...]:
         """The tracks that show this person."""
         return tuple(sorted({s.track for s in self.sightings}))
+
+
+def _person_name(number: int) -> str:
+    return f"person {number + 1}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +161,8 @@ class VideoReport:
         The faces with the highest P(fake), highest first, each on a crop of its frame.
     explanations
         Heatmaps of ``evidence`` in the same order, or empty.
+    heatmap_error
+        Why there are no explanations although some were asked for; empty otherwise.
     portraits
         Number of a person -> best view.
     settings
@@ -178,6 +185,7 @@ class VideoReport:
     cancelled: bool = False
     evidence: tuple[Prediction, ...] = ()
     explanations: tuple[Explanation, ...] = ()
+    heatmap_error: str = ""
     portraits: Mapping[int, Prediction] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     timing: Mapping[str, float] = field(default_factory=dict)
@@ -235,6 +243,10 @@ class VideoReport:
                 frames=self.frames,
                 card=self.card,
                 threshold=self.threshold,
+                times=[s.timestamp for s in sightings],
+                interval=sampling_interval(self.frame_times),
+                pictures=self.completeness.pictures,
+                name=_person_name(number),
             )
             portrait = self.portraits.get(number)
             spread = float(low), float(high)
@@ -250,7 +262,14 @@ class VideoReport:
         # A cancelled analysis is incomplete without any fault of the file.
         if not self.completeness.complete and not (self.cancelled and self.completeness.first_error is None):
             missing.append(self.completeness.summary)
-        return judge_video([(p.name, p.verdict) for p in self.persons], missing, self.card, self.threshold)
+        no_face = without_face_in_frames(
+            self.frame_times,
+            self.completeness.pictures,
+            self.settings.get("detector", ""),
+            self.settings.get("min_size"),
+        )
+        persons = [(p.name, p.verdict) for p in self.persons]
+        return judge_video(persons, missing, self.card, self.threshold, no_face=no_face)
 
     def check_same(self, source: Source) -> None:
         """Raise InputError unless ``source`` is the analysed file."""
@@ -362,6 +381,7 @@ class VideoReport:
             "verdict": self.verdict.to_dict(),
             "persons": persons,
             "evidence": evidence,
+            "heatmap_error": self.heatmap_error,
             "completeness": self.completeness.to_dict(),
             "cancelled": self.cancelled,
             "model": model_to_dict(self.card),

@@ -106,7 +106,8 @@ class SplitNetwork:
         import tensorflow as tf
 
         model = classifier.keras_model
-        features = _map_of(model, layer)
+        check_layer(model, layer)
+        features = model.get_layer(layer).output
         self.layer = layer
         self._mirror = classifier.card.mirror
         # Black, in the model's value range.
@@ -278,8 +279,8 @@ def _input_layer(model: keras.Model) -> str:
     return model.inputs[0]._keras_history.operation.name
 
 
-def _map_of(model: keras.Model, layer: str) -> Any:
-    """Return the layer's symbolic output, (N, h, w, channels)."""
+def check_layer(model: keras.Model, layer: str) -> None:
+    """Raise :class:`UnknownChoice`, which names others, unless the layer's output is a feature map."""
     maps = [item.name for item in model.layers if len(getattr(item.output, "shape", ())) == 4]
     if layer not in maps:
         known = layer in [item.name for item in model.layers]
@@ -291,7 +292,6 @@ def _map_of(model: keras.Model, layer: str) -> Any:
             subject=model.name,
             next_step=f"Leave the layer out, or choose one with a feature map, such as {', '.join(close)}.",
         )
-    return model.get_layer(layer).output
 
 
 def _compiled_rest(

@@ -240,17 +240,24 @@ def spatial_cut_layer(model: keras.Model) -> str:
     """
     parents, uses = _graph(model)
     for layer in reversed(model.layers):
-        shape = getattr(layer.output, "shape", ())
         # A layer that is used twice has two maps, and one alone does not account for the score.
-        if len(shape) != 4 or 1 in shape[1:3] or not parents[id(layer)] or uses[id(layer)] > 1:
+        if not _is_map(layer) or not parents[id(layer)] or uses[id(layer)] > 1:
             continue
         if not _reaches_input(model, parents, without=layer):
             return layer.name
+    maps = [layer.name for layer in model.layers if parents[id(layer)] and _is_map(layer)]
+    named = f", or name a layer with a feature map, such as {', '.join(maps[-3:])} (layer)" if maps else ""
     raise UnsuitableModel(
-        "it has no spatial feature map that the whole score passes through",
+        "it has no spatial feature map that the whole score passes through, so it has no such heatmap",
         subject=model.name,
-        next_step="Name a layer: explain(..., layer=...).",
+        next_step=f"Choose saliency, which needs none{named}.",
     )
+
+
+def _is_map(layer: keras.layers.Layer) -> bool:
+    """Tell whether a layer's output is a feature map (N, h, w, channels) with several rows and columns."""
+    shape = getattr(layer.output, "shape", ())
+    return len(shape) == 4 and 1 not in shape[1:3]
 
 
 def is_cut(model: keras.Model, layer_name: str) -> bool:

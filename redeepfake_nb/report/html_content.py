@@ -322,6 +322,7 @@ def _describe_image(entry: Entry, report: ImageReport) -> Section:
     left = len(report.explanations) - MAX_HEATMAPS
     if left > 0:
         note = f"{note} {left} smaller faces are in the table, without their heatmaps.".strip()
+    note = _with_heatmap_error(note, report)
     images = []
     if report.predictions:
         images = [("The image with its faces", data_uri(view.to_png(view.plot_faces, report)))]
@@ -360,7 +361,7 @@ def _describe_video(entry: Entry, report: VideoReport) -> Section:
         heatmaps.append(_heatmap(f"Frame at {time:.2f} s", explanation, entry.checks.get(i), draw=False))
     return Section(
         entry.name,
-        entry.note,
+        _with_heatmap_error(entry.note, report),
         entry.why,
         entry.row,
         verdict=report.verdict,
@@ -376,6 +377,10 @@ def _describe_video(entry: Entry, report: VideoReport) -> Section:
         persons=person_rows(report),
         heatmaps=heatmaps,
     )
+
+
+def _with_heatmap_error(note: str, report: Report) -> str:
+    return f"{note} No heatmaps: {report.heatmap_error}".strip() if report.heatmap_error else note
 
 
 def _source_facts(source: Source | None) -> list[tuple[str, str]]:

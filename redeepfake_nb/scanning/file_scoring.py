@@ -22,7 +22,7 @@ from ..analysis.aggregation import DEFAULT, check_strategy
 from ..analysis.image import ImageReport
 from ..analysis.options import AnalysisOptions
 from ..analysis.report import Report, highest_probability
-from ..analysis.verdict import Verdict, judge
+from ..analysis.verdict import Verdict, judge, without_face
 from ..analysis.video import analyze_video
 from ..analysis.video_report import VideoReport
 from ..errors import MediaTooLarge, RedeepfakeError, one_line_message
@@ -320,7 +320,9 @@ class FileScorer:
             Prediction(face, logit, c.temperature, c.threshold)
             for face, logit in zip(image.faces, logits, strict=True)
         ]
-        verdict = judge(predictions, c.card, self._settings.threshold)
+        s = self._settings
+        no_face = without_face(detector_name(s.detector), s.min_size)
+        verdict = judge(predictions, c.card, s.threshold, no_face=no_face)
         return ImageReport(image.frame, tuple(predictions), verdict, c.card)
 
 

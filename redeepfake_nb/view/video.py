@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.typing import LineStyleType
 
-from ..analysis.segments import MAX_GAP
+from ..analysis.intervals import MAX_GAP
 from ..analysis.verdict import VERDICT_WORDS, inconclusive_band
 from ..analysis.video_report import Person, VideoReport
 from ..errors import displayable

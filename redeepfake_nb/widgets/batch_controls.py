@@ -314,6 +314,8 @@ class BatchControls(Controls):
             self._show_image_report(report, strength)
         elif isinstance(report, VideoReport):
             self._show_video_report(report)
+        if report is not None and report.heatmap_error:
+            self.table.value += markup.note(f"No heatmaps: {report.heatmap_error}")
 
     def _show_image_report(self, report: ImageReport, strength: float) -> None:
         from .. import view

@@ -86,12 +86,15 @@ class Callbacks:
 
     def record(self, error: BaseException, section: str, subject: str = "") -> None:
         """Keep an error and show it; ``subject`` names what an unexpected error is about."""
-        message = error_message(error, subject)
         for kind, where in self._sections:
             if isinstance(error, kind):
                 section = where
                 break
-        self._recorded.append((section, message, error))
+        self.record_at(section, error, subject)
+
+    def record_at(self, section: str, error: BaseException, subject: str = "") -> None:
+        """Keep an error and show it at this section, whatever its type."""
+        self._recorded.append((section, error_message(error, subject), error))
         self._show_errors()
 
     def forget(self, *sections: str) -> None:

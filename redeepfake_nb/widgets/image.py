@@ -20,11 +20,12 @@ from typing import Any
 from ..analysis.image import ImageReport, analyze_image
 from ..errors import InputError, OutputError, displayable
 from ..explanation.heatmaps import Explanation, explain
-from ..explanation.methods import Target
+from ..explanation.methods import Target, default_layer
 from ..media.frames import Frame
 from ..models.classifier import Classifier
 from ..models.prediction import Prediction
 from .base import Inspector, expand_paths, model_name, pluralize
+from .callbacks import error_message
 from .controls import NO_METHOD, empty_upload
 from .image_controls import ImageControls, ImageSettings
 
@@ -236,14 +237,14 @@ class ImageInspector(Inspector):
             return _with_heatmaps(report, [], None, None, None)
         known = self._explanations
         try:
-            layer = self.layer or classifier.explain_layer
+            layer = self.layer or default_layer(classifier, method)
             missing = [p for p in report.predictions if (p, method, target, layer) not in known]
             made = explain(classifier, missing, method, target, layer) if missing else []
             known.update({(e.prediction, method, target, layer): e for e in made})
             found = [known[p, method, target, layer] for p in report.predictions]
         except Exception as error:
-            self._callbacks.record(error, "heatmap", report.name)
-            return _with_heatmaps(report, [], None, None, None)
+            self._callbacks.record_at("heatmap", error, report.name)
+            return _with_heatmaps(report, [], None, None, None, error_message(error))
         return _with_heatmaps(report, found, method, target, layer)
 
     def _options(self) -> tuple[str, float | None, str]:
@@ -364,9 +365,10 @@ def _with_heatmaps(
     method: str | None,
     target: str | None,
     layer: str | None,
+    heatmap_error: str = "",
 ) -> ImageReport:
     settings = {**report.settings, "explain": method, "target": target, "layer": layer}
-    return replace(report.with_explanations(list(explanations)), settings=settings)
+    return replace(report.with_explanations(list(explanations), heatmap_error), settings=settings)
 
 
 def _name_of(source: Any) -> str:

@@ -61,6 +61,8 @@ class VideoInspector(Inspector):
         A name in :data:`redeepfake_nb.explanation.METHODS`.
     target
         Label that heatmaps explain, ``"fake"`` or ``"real"``.
+    layer
+        Layer that heatmaps are taken from, or ``None`` for the model's own.
     strength
         Opacity of the heatmap, 0 to 1.
     top
@@ -91,11 +93,13 @@ class VideoInspector(Inspector):
         aggregation: str = DEFAULT_AGGREGATION,
         method: str = "gradcam",
         target: Target = "fake",
+        layer: str | None = None,
         strength: float = 0.5,
         top: int = 4,
         folder: str | os.PathLike = "results",
     ) -> None:
         self.top = top
+        self.layer = layer
         self._background = JobRunner(self._finished)
         self._source: Any = None
         self._used_options: tuple | None = None  # those that made the result, see _options
@@ -280,10 +284,11 @@ class VideoInspector(Inspector):
             threshold=c.threshold.value,
             explain_top=self.top,
             explain=c.method.value,
+            layer=self.layer,
             progress=self._progress(job, "Frame"),
             cancel=job.cancel,
         )
-        session = VideoSession(report, classifier)
+        session = VideoSession(report, classifier, self.layer)
         with contextlib.suppress(InputError):  # it is shown with the frame
             session.load_frame()
         with self._callbacks.lock:

@@ -18,6 +18,7 @@ from ..media.frames import Frame
 from ..media.video import Video, open_video
 from ..models.classifier import Classifier
 from ..models.prediction import Prediction
+from .callbacks import error_message
 
 
 class FrameReader:
@@ -115,10 +116,16 @@ class VideoSession:
         Its faces, largest first.
     classifier : Classifier
         The one that made the report.
+    layer : str or None
+        Layer that heatmaps are taken from; None for the model's own.
+    heatmap_error : Exception or None
+        Why the heatmaps that were asked for last could not be computed.
     """
 
-    def __init__(self, report: VideoReport, classifier: Classifier) -> None:
+    def __init__(self, report: VideoReport, classifier: Classifier, layer: str | None = None) -> None:
         self.report = report
+        self.layer = layer
+        self.heatmap_error: Exception | None = None
         self.frame: Frame | None = None
         self.predictions: list[Prediction] = []
         self.classifier = classifier
@@ -172,19 +179,33 @@ class VideoSession:
         self.report = self.report.at_threshold(threshold).aggregated(aggregation)
 
     def explanations(self, method: str, target: Target, limit: int) -> list[Explanation]:
-        """Return heatmaps of the frame's ``limit`` largest faces; each is computed once."""
+        """Return heatmaps of the frame's ``limit`` largest faces; each is computed once.
+
+        None where they cannot be computed; :attr:`heatmap_error` has the reason.
+        """
         return self._explained(self.predictions[:limit], method, target)
 
     def explain_evidence(self, method: str, target: Target) -> None:
         """Replace the heatmaps of the report's strongest frames by those of this method and target."""
         found = self._explained(list(self.report.evidence), method, target)
-        settings = {**self.report.settings, "explain": method if found else None}
-        self.report = replace(self.report, explanations=tuple(found), settings=settings)
+        settings = {
+            **self.report.settings,
+            "explain": method if found else None,
+            "target": target if found else None,
+            "layer": found[0].layer if found else None,
+        }
+        error = "" if self.heatmap_error is None else error_message(self.heatmap_error)
+        self.report = replace(self.report, explanations=tuple(found), settings=settings, heatmap_error=error)
 
     def _explained(self, predictions: list[Prediction], method: str, target: Target) -> list[Explanation]:
+        self.heatmap_error = None
         missing = [p for p in predictions if (p, method, target) not in self._explanations]
         if missing:
-            made = explain(self.classifier, missing, method, target)
+            try:
+                made = explain(self.classifier, missing, method, target, self.layer)
+            except Exception as error:  # a missing heatmap never costs the score
+                self.heatmap_error = error
+                return []
             self._explanations.update({(p, method, target): e for p, e in zip(missing, made, strict=True)})
         return [self._explanations[p, method, target] for p in predictions]
 

@@ -120,6 +120,9 @@ class VideoView:
     def _show_explanations(self) -> None:
         session, c = self.session, self._controls
         found = [] if session is None else session.explanations(c.method.value, c.target.value, MAX_HEATMAPS)
+        if session is not None and session.heatmap_error is not None:
+            self._callbacks.forget("heatmap")
+            self._callbacks.record_at("heatmap", session.heatmap_error)
         c.show_explanations(found)
         classifier = None if session is None else session.classifier
         self._panel.set_heatmaps(classifier, [(person_name(e), e) for e in found], c.threshold.value)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from redeepfake_nb import Classifier, EmptyFile, Face, Frame, ImageReport, Prediction, analyze_image
+from redeepfake_nb.analysis.verdict import without_face
 from redeepfake_nb.datasets.samples import sample_image, write_samples
 
 
@@ -78,7 +79,8 @@ def test_media_of_the_development_data(shared: Path) -> None:
 def test_no_face_is_inconclusive(classifier: Classifier, picture: np.ndarray) -> None:
     report = analyze_image(picture, classifier, detector=lambda image: [], explain="gradcam")
     assert report.verdict.label == "inconclusive"
-    assert report.verdict.reasons == ("no face was found",)
+    assert report.verdict.reasons == (without_face(),)
+    assert report.at_threshold(0.9).verdict.reasons == report.verdict.reasons
     assert report.to_frame().empty
     assert list(report.to_frame())[:2] == ["file", "face"]
     assert report.to_dict()["faces"] == []

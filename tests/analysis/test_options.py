@@ -6,9 +6,19 @@ import inspect
 from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from helpers.planted_models import classifier_without_map
 
-from redeepfake_nb import Classifier, UnknownChoice, analyze_image, analyze_video, scan
+from redeepfake_nb import (
+    Classifier,
+    Face,
+    UnknownChoice,
+    analyze_image,
+    analyze_video,
+    predict,
+    scan,
+)
 from redeepfake_nb.analysis import AnalysisOptions
 
 INVALID = [
@@ -83,6 +93,27 @@ def test_settings_fill_in_what_the_model_decides(classifier: Classifier) -> None
         "target": "real",
         "layer": "conv",
     }
+
+
+@pytest.mark.parametrize("branches", [True, False])
+def test_a_missing_heatmap_costs_no_score(branches: bool) -> None:
+    found = classifier_without_map(branches)
+    face = predict(found, [Face.whole(np.full((40, 40, 3), 90, np.uint8))])
+    explanations, why = AnalysisOptions(explain="gradcam").explanations(found, face)
+    assert explanations == ()
+    assert "Choose saliency" in why
+    assert ("branch_b" in why) == branches
+    assert AnalysisOptions(explain="gradcam").settings(found)["layer"] is None
+    (explanation,), why = AnalysisOptions(explain="saliency").explanations(found, face)
+    assert (explanation.method, why) == ("saliency", "")
+    assert AnalysisOptions(explain="saliency").settings(found)["layer"] == explanation.layer
+
+
+def test_an_unknown_layer_is_an_error_before_any_work(classifier: Classifier) -> None:
+    AnalysisOptions(layer="nonsense").check_layer(classifier)  # no heatmap is asked for
+    for analyze in (analyze_image, analyze_video):
+        with pytest.raises(UnknownChoice, match="there is no layer 'nonsense'"):
+            analyze("no such file", classifier, explain="gradcam", layer="nonsense")
 
 
 def test_threshold_of_the_model_or_of_the_caller(classifier: Classifier) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from redeepfake_nb import Card, Face, Frame, Prediction
-from redeepfake_nb.analysis.verdict import doubts, judge, judge_person, judge_video
+from redeepfake_nb.analysis.verdict import doubts, judge, judge_person, judge_video, without_face
 from redeepfake_nb.models.tested_kinds import KINDS, KindResult
 
 FRAME = Frame(np.zeros((400, 400, 3), np.uint8))
@@ -91,7 +91,28 @@ def test_no_face_is_inconclusive() -> None:
         "threshold": 0.5,
         "reasons": ["no face was found"],
         "limits": "",
+        "suspects": "",
     }
+
+
+def test_no_face_says_what_to_try_next() -> None:
+    assert without_face("hog") == (
+        "no face was found; try the detector cnn, which finds more poses, "
+        "or a larger or brighter copy that lies upright"
+    )
+    assert without_face("cnn") == "no face was found; try a larger or brighter copy that lies upright"
+    assert "allow faces under 40 px with min_size=" in without_face("mine", 40)
+    assert judge([], CARD, 0.5, no_face=without_face("cnn")).reasons == (without_face("cnn"),)
+
+
+def test_an_inconclusive_headline_names_the_face_over_the_threshold() -> None:
+    verdict = judge([scored(0.1), scored(0.9, size=20)], CARD, 0.5)
+    assert verdict.headline == "Inconclusive (threshold 0.50), but face 2 reaches it"
+    verdict = judge([scored(0.9, size=20), scored(0.1), scored(0.9, size=20)], CARD, 0.5)
+    assert verdict.headline == "Inconclusive (threshold 0.50), but face 1 and face 3 reach it"
+    # One face alone needs no name, and a score near the threshold is none to point at.
+    assert judge([scored(0.9, size=20)], CARD, 0.5).headline == "Inconclusive (threshold 0.50)"
+    assert judge([scored(0.1), scored(0.55)], CARD, 0.5).headline == "Inconclusive (threshold 0.50)"
 
 
 def test_an_uncalibrated_model_says_so_and_has_a_wider_band() -> None:

@@ -143,7 +143,7 @@ def test_highest_scores_are_kept_with_heatmaps(two_people: bytes, classifier: Cl
 def test_without_a_face(classifier: Classifier) -> None:
     report = analyze_video(clip([picture(None)] * 5), classifier, detector=detect_squares)
     assert (report.persons, report.evidence, report.face_share) == ((), (), 0.0)
-    assert report.verdict.reasons[0] == "no face was found"
+    assert report.verdict.reasons[0].startswith("no face was found: 0 of all 5 frames had a face")
 
 
 def test_the_same_face_after_a_cut_is_the_same_person(classifier: Classifier) -> None:
@@ -227,3 +227,19 @@ def test_heatmaps_for_a_target_at_a_layer(two_people: bytes, classifier: Classif
 def test_heatmaps_only_where_asked_for(two_people: bytes, classifier: Classifier) -> None:
     report = analyze_video(two_people, classifier, frames=3, detector=detect_squares, explain_top=2)
     assert (len(report.evidence), report.explanations, report.settings["explain"]) == (2, (), None)
+
+
+def test_a_missing_heatmap_costs_no_score(
+    two_people: bytes, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("no map")
+
+    options = {"frames": 6, "detector": detect_squares}
+    expected = analyze_video(two_people, classifier, **options)
+    monkeypatch.setattr("redeepfake_nb.analysis.options.explain", fails)
+    found = analyze_video(two_people, classifier, explain="gradcam", **options)
+    assert [s.logit for s in found.sightings] == [s.logit for s in expected.sightings]
+    assert found.verdict == expected.verdict
+    assert (found.explanations, found.heatmap_error) == ((), "no map")
+    assert found.to_dict()["heatmap_error"] == "no map"

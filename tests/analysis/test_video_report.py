@@ -46,7 +46,11 @@ def test_one_fake_person_makes_the_video_fake_even_if_it_is_damaged() -> None:
 @pytest.mark.parametrize(
     ("faces", "times", "reason"),
     [
-        (steady(3.0, count=3), 32, "face in only 3 of 32 frames"),
+        (
+            steady(3.0, count=3),
+            32,
+            "face in only 3 of 32 frames, at 0.0 to 0.4 s; look at more with frames= or every=",
+        ),
         (steady(3.0, box=(0, 0, 40, 45)), 10, "small face (40 px in most frames, the model needs 50)"),
         (
             [sighting(i, z) for i, z in enumerate([6, 6, 6, 6, 6, 6, -2, -2, -2, -2])],
@@ -70,12 +74,65 @@ def test_a_blurred_face_is_doubtful() -> None:
 
 
 def test_a_video_of_three_frames_can_have_a_verdict() -> None:
-    assert report(*steady(3.0, count=3)).verdict.label == "fake"
+    whole = report(*steady(3.0, count=3), completeness=Read(pictures=3))
+    assert whole.verdict.label == "fake"
 
 
-def test_no_person() -> None:
-    found = report(times=np.arange(4.0))
-    assert found.verdict.reasons == ("no face was found",)
+@pytest.mark.parametrize("frames", [1, 4])
+def test_a_few_frames_of_a_long_video_are_not_enough(frames: int) -> None:
+    found = report(*steady(-3.0, count=frames), completeness=Read(pictures=750))
+    assert found.verdict.label == "inconclusive"
+    reason = f"only {frames} of 750 frames looked at; look at more with frames="
+    assert reason in found.verdict.reasons
+    enough = report(*steady(-3.0, count=5), completeness=Read(pictures=750))
+    assert enough.verdict.label == "real"
+
+
+def test_a_second_person_in_one_frame_is_named_with_its_time() -> None:
+    times = np.arange(32) * 0.4
+    people = [sighting(t, -3.0) for t in times[:31]]
+    found = report(*people, sighting(times[31], 4.0, 1), times=times)
+    assert [p.verdict.label for p in found.persons] == ["real", "inconclusive"]
+    assert found.verdict.headline == "Inconclusive (threshold 0.50), but person 2 reaches it at 12.4 s"
+    assert found.verdict.to_dict()["suspects"] == "person 2 reaches it at 12.4 s"
+    reasons = [reason for reason in found.verdict.reasons if reason.startswith("person 2")]
+    assert "1 of them at or over 0.50 (12.4 s)" in reasons[0]
+    assert "face in only 1 of 32 frames, at 12.4 s" in reasons[1]
+    # The same with a second person of whom nothing is to be seen.
+    nobody = report(*people, sighting(times[31], -4.0, 1), times=times)
+    assert nobody.verdict.headline == "Inconclusive (threshold 0.50)"
+
+
+def test_single_frames_over_the_threshold_are_named_with_their_times() -> None:
+    found = report(*[sighting(i * 0.2, 3.0 if i in (4, 5) else -3.0) for i in range(10)])
+    assert found.verdict.label == "real"
+    assert found.verdict.reasons[0].endswith("2 of them at or over 0.50 (0.8 to 1.0 s)")
+
+
+@pytest.mark.parametrize(
+    ("frames", "pictures", "settings", "reason"),
+    [
+        (
+            16,
+            1500,
+            {"detector": "hog"},
+            "no face was found: 0 of 16 frames looked at had a face, one every 3.8 s; look at more with "
+            "frames=, or try the detector cnn, which finds more poses, "
+            "or a larger or brighter copy that lies upright",
+        ),
+        (
+            16,
+            16,
+            {"detector": "cnn", "min_size": 40},
+            "no face was found: 0 of all 16 frames had a face; allow faces under 40 px with min_size=, "
+            "or a larger or brighter copy that lies upright",
+        ),
+        (0, 100, {}, "no face was found: no frame was looked at"),
+    ],
+)
+def test_no_person(frames: int, pictures: int, settings: dict, reason: str) -> None:
+    found = report(times=np.arange(frames) * 3.8, completeness=Read(pictures=pictures), settings=settings)
+    assert found.verdict.reasons == (reason,)
     assert (found.face_share, found.persons) == (0.0, ())
     assert list(found.to_frame().columns)[:3] == ["file", "person", "track"]
 

@@ -200,5 +200,5 @@ def test_a_model_without_a_common_feature_map() -> None:
     image = keras.Input((8, 8, 3), name="picture")
     classifier = classifier_of(keras.Model(image, keras.layers.Dense(1)(keras.layers.Flatten()(image))))
     assert m.default_layer(classifier, "saliency") == "picture"
-    with pytest.raises(UnsuitableModel, match="Name a layer"):
+    with pytest.raises(UnsuitableModel, match="Choose saliency, which needs none"):
         m.default_layer(classifier, "gradcam")

@@ -56,3 +56,16 @@ def random_classifier(seed: int, size: int = SIZE) -> Classifier:
     return Classifier(
         keras.Model(image, x), Card(preprocessing=Preprocessing(input_size=size), temperature=1.0)
     )
+
+
+def classifier_without_map(branches: bool, size: int = SIZE) -> Classifier:
+    """A network without a feature map that the whole score passes through: of two branches, or an MLP."""
+    layers = keras.layers
+    image = keras.Input((size, size, 3))
+    if branches:
+        maps = [layers.Conv2D(4, 3, name=f"branch_{name}")(image) for name in "ab"]
+        x = layers.Concatenate()([layers.GlobalAveragePooling2D()(found) for found in maps])
+    else:
+        x = layers.Dense(4, activation="relu")(layers.Flatten()(image))
+    model = keras.Model(image, layers.Dense(1)(x), name="no_map")
+    return Classifier(model, Card(preprocessing=Preprocessing(input_size=size), temperature=1.0))

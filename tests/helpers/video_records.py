@@ -18,6 +18,7 @@ class Read:
     complete: bool = True
     summary: str = "read to the end"
     first_error: str | None = None
+    pictures: int = 1000
 
     def to_dict(self) -> dict:
         return {"complete": self.complete}

@@ -354,7 +354,7 @@ def test_save_all_writes_a_summary(tmp_path):
     assert [r["faces"] for r in rows] == ["2", "0", "1"]
     assert float(rows[0]["highest_probability"]) == pytest.approx(0.8808, abs=1e-4)
     assert rows[1]["highest_probability"] == ""
-    assert rows[1]["reasons"] == "no face was found"
+    assert rows[1]["reasons"].startswith("no face was found")
     assert rows[2]["file"] == "'" + FORMULA
     assert {r["error"] for r in rows} == {""}
     assert len(names_in(tmp_path)) == 4

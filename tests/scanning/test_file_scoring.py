@@ -32,7 +32,7 @@ def test_images_equal_analyze_image(classifier: Classifier, tmp_path: Path) -> N
         report = analyze_image(path, classifier, detector=square)
         if grey is None:
             assert (outcome.status, outcome.score, outcome.verdict) == ("no face", None, "inconclusive")
-            assert outcome.reasons == ("no face was found",)
+            assert outcome.reasons[0].startswith("no face was found")
             continue
         assert outcome.status == "done"
         assert outcome.score == pytest.approx(probability(grey), abs=1e-4)

@@ -10,6 +10,7 @@ from pathlib import Path
 import ipywidgets as ipw
 import numpy as np
 import pytest
+from helpers.planted_models import classifier_without_map
 from helpers.small_clips import LEFT, clip, detect_squares, level, picture, three_seconds
 from helpers.widget_trees import HOSTILE, KNOWN_ATTRIBUTES, KNOWN_TAGS, Tags, all_widgets, html_of, put
 from PIL import Image
@@ -460,6 +461,33 @@ def test_heatmaps_are_computed_once_for_each_method(inspector, video, counted, q
     for _ in range(3):
         c.previous.click()
     assert len(inspector._view.session._explanations) <= 2 * 4 + 2
+
+
+def test_a_missing_heatmap_costs_no_score(video, quick):
+    inspector = VideoInspector(classifier_without_map(branches=True), frames=15, detector="squares")
+    report, c = inspector.analyze(video), inspector.controls
+    assert [len(person.sightings) for person in report.persons] == [15, 10]
+    assert report.explanations == ()
+    (error,) = inspector.errors
+    assert "Choose saliency" in str(error)
+    assert inspector._callbacks.sections == ["heatmap"]
+    assert report.heatmap_error == str(error)
+    c.method.value = "saliency"
+    assert (inspector.errors, inspector.result.heatmap_error) == ([], "")
+    assert {e.method for e in inspector.result.explanations} == {"saliency"}
+    inspector.clear()
+
+
+def test_heatmaps_at_a_layer(video, quick):
+    inspector = VideoInspector(
+        classifier_without_map(branches=True), frames=15, detector="squares", layer="branch_a"
+    )
+    inspector.analyze(video)
+    c = inspector.controls
+    c.method.value = "layercam"
+    assert {e.layer for e in inspector.result.explanations} == {"branch_a"}
+    assert inspector.result.settings["layer"] == "branch_a"
+    inspector.clear()
 
 
 @pytest.mark.slow
