@@ -40,10 +40,11 @@ class Card:
     preprocessing
         How a face becomes the model's input.
     output
-        What the model file's last layer returns: a ``logit``, a sigmoid ``probability``, or a two-column
-        ``softmax`` whose second column is the positive class.
+        What the model file's last layer returns: a ``logit`` (one column, or two before a softmax), a sigmoid
+        ``probability`` (one column, or one for each class), or a two-column ``softmax``; see
+        :func:`redeepfake_nb.models.heads.as_logit_model`.
     positive_class
-        The class that a high output means.
+        The class that a high output means; of two columns, the class of the second.
     temperature
         Divisor of the logit before the sigmoid (Guo et al. 2017, "On Calibration of Modern Neural
         Networks"); ``None`` where the model was never calibrated.

@@ -13,7 +13,8 @@ from ..faces.preprocessing import Preprocessing
 from ..utils.keras_backend import import_keras
 from .card import Card
 from .cost_limits import check_cost
-from .graph import as_logit_model, spatial_cut_layer
+from .graph import spatial_cut_layer
+from .heads import as_logit_model
 
 if TYPE_CHECKING:
     import keras
@@ -203,19 +204,29 @@ class Classifier:
             ) from error
 
     def _check_input(self) -> None:
-        shape = self.keras_model.inputs[0].shape
+        shape = tuple(self.keras_model.inputs[0].shape[1:])
         size = self.preprocessing.input_size
-        if len(shape) != 4 or shape[3] != 3:
+        if len(shape) != 3 or shape[2] != 3:
             raise UnsuitableModel(
-                f"its input has the shape {tuple(shape)}, not (batch, height, width, 3)",
+                f"its input has the shape {(None, *shape)}{_kind_of_input(shape)}, "
+                "and faces are given as (batch, height, width, 3)",
                 subject=self.name,
-                next_step="Use a model over RGB or BGR images.",
+                next_step="Use a model over RGB or BGR images with the channels last.",
             )
-        if any(side not in (None, size) for side in shape[1:3]):
+        height, width, _ = shape
+        if None not in shape and height != width:
             raise UnsuitableModel(
-                f"it takes {shape[1]} x {shape[2]} px, but its preprocessing says {size}",
+                f"it takes images of {height} x {width} px (height x width), and faces are given as squares",
                 subject=self.name,
-                next_step=f"Give load_model(..., preprocessing=Preprocessing(input_size={shape[1]})).",
+                next_step=f"Put a layer in front that squeezes squares as in its training, and save that: "
+                f"keras.Sequential([keras.Input(({max(height, width)}, {max(height, width)}, 3)), "
+                f"keras.layers.Resizing({height}, {width}), model]).",
+            )
+        if any(side not in (None, size) for side in (height, width)):
+            raise UnsuitableModel(
+                f"it takes {height} x {width} px, but its preprocessing says {size}",
+                subject=self.name,
+                next_step=f"Give load_model(..., preprocessing=Preprocessing(input_size={height or width})).",
             )
 
     def _check_scores(self) -> None:
@@ -237,6 +248,17 @@ class Classifier:
                 next_step="Check its input and its data format; channels must come last.",
             ) from error
         self._card = replace(self._card, unresponsive=bool(np.ptp(scores) == 0))
+
+
+def _kind_of_input(shape: tuple[int | None, ...]) -> str:
+    """Say in a clause what a model with such an input was made for, where that is known."""
+    if len(shape) == 4:
+        return ", so it takes several frames at once"
+    if len(shape) == 3 and shape[2] == 1:
+        return ", so it takes grey images"
+    if len(shape) == 3 and shape[0] == 3:
+        return ", so its channels come first"
+    return ""
 
 
 def probe_images(preprocessing: Preprocessing) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Rewrite Keras graphs: flatten nested models, replace the output by one logit, find the layer for Grad-CAM.
+"""Rewrite and read Keras graphs: flatten nested models, find the layer for Grad-CAM.
 
 Keras has no public interface for several of these steps; ``tests/models/test_keras_internals.py`` lists the
 private ones that the package uses.
@@ -9,19 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ..errors import UnsuitableModel
+from ..errors import UnsuitableModel, displayable
 from .serialization.weights import finalize_state
 
 if TYPE_CHECKING:
     import keras
-
-    from .card import Output, PositiveClass
-
-# The activation that each kind of output ends in.
-_ACTIVATIONS: dict[Output, str] = {"logit": "linear", "probability": "sigmoid", "softmax": "softmax"}
-_OUTPUTS: dict[str, Output] = {"sigmoid": "probability", "softmax": "softmax"}
 
 
 def flatten(model: keras.Model, input_size: int | None = None) -> keras.Model:
@@ -96,16 +88,18 @@ def flatten(model: keras.Model, input_size: int | None = None) -> keras.Model:
         _fix_sides(tensor.shape[1:], input_size), dtype=tensor.dtype, name=_input_name(tensor)
     )
     taken.add(image.name)
-    outputs = call_flat(model, image, "")
-    if isinstance(outputs, (list, tuple)):
-        if len(outputs) != 1:
-            raise UnsuitableModel(
-                f"it has {len(outputs)} outputs, not one",
-                subject=model.name,
-                next_step="Save a model whose only output is the real/fake score.",
-            )
-        outputs = outputs[0]
-    flat = keras.Model(image, outputs, name=model.name)
+    returned = call_flat(model, image, "")
+    outputs = keras.tree.flatten(returned)
+    if len(outputs) != 1:
+        known_as = sorted(returned) if isinstance(returned, dict) else model.output_names
+        names = ", ".join(displayable(name, 40) for name in known_as[:6])
+        raise UnsuitableModel(
+            f"it has {len(outputs)} outputs, not one: {names}",
+            subject=model.name,
+            next_step="Save it with the real/fake score alone: "
+            "keras.Model(model.inputs, model.outputs[0]).save('one.keras'), with the number of that output.",
+        )
+    flat = keras.Model(image, outputs[0], name=model.name)
     for layer, twin in copies.values():
         if getattr(layer, "weights", None):
             twin.set_weights(layer.get_weights())
@@ -129,102 +123,6 @@ def _fix_sides(shape: tuple[int | None, ...], size: int | None) -> tuple[int | N
 
 def _input_name(tensor: keras.KerasTensor) -> str:
     return tensor.name.split(":")[0] if tensor.name else "face"
-
-
-def infer_output(model: keras.Model) -> Output:
-    """Infer from a model's last activation whether it returns a probability, a softmax or a logit."""
-    import keras
-
-    last = model
-    while isinstance(last, keras.Model):
-        last = last.outputs[0]._keras_history.operation
-    return _OUTPUTS.get(_activation_name(last), "logit")
-
-
-def _activation_name(operation: Any) -> str:
-    """Return the name of an operation's activation; its own name if it has none."""
-    own = getattr(operation, "activation", None)
-    if own is None:
-        return type(operation).__name__.lower()
-    return getattr(own, "__name__", type(own).__name__)
-
-
-def as_logit_model(
-    model: keras.Model, output: Output, positive_class: PositiveClass, input_size: int | None = None
-) -> keras.Model:
-    """Copy a binary model into a flat one with one logit per face, positive for fake.
-
-    A final sigmoid or softmax is removed rather than inverted: the logit of a probability that has been
-    rounded to 1 is lost, and so is its gradient.
-
-    Parameters
-    ----------
-    output
-        ``"logit"``, ``"probability"`` (ends in a sigmoid) or ``"softmax"`` (two columns, the second is the
-        positive class).
-    positive_class
-        ``"fake"`` or ``"real"``.
-    input_size
-        Side of the input in pixels, for a model that leaves it open.
-
-    Returns
-    -------
-    keras.Model
-        (N, H, W, 3) -> (N, 1) float32.
-
-    Raises
-    ------
-    UnsuitableModel
-        The output's shape or last activation is not what ``output`` says.
-    """
-    import keras
-
-    layers = keras.layers
-    flat = flatten(model, input_size)
-    width = 2 if output == "softmax" else 1
-    shape = flat.outputs[0].shape
-    if len(shape) != 2 or shape[-1] != width:
-        raise UnsuitableModel(
-            f"its output has the shape {tuple(shape)}, not (batch, {width}) as for a {output}",
-            subject=model.name,
-            next_step='Give load_model(..., output="logit" | "probability" | "softmax"), or another model.',
-        )
-    # Not layers[-1]: a graph may end in an operation such as keras.ops.sigmoid, which is no layer.
-    last = flat.outputs[0]._keras_history.operation
-    own = getattr(last, "activation", None)
-    activation = _activation_name(last)
-    expected = _ACTIVATIONS[output]
-    out = flat.outputs[0]
-    if output == "logit":
-        if activation in _OUTPUTS or (own is not None and activation != "linear"):
-            raise UnsuitableModel(
-                f"it ends in a {activation}, so its output is no logit",
-                subject=model.name,
-                next_step=f'Give load_model(..., output="{_OUTPUTS[activation]}").'
-                if activation in _OUTPUTS
-                else "Save it with a linear or sigmoid output.",
-            )
-    elif activation != expected:
-        raise UnsuitableModel(
-            f"it ends in {activation}, not in a {expected}",
-            subject=model.name,
-            next_step="Say what its output is: logit, probability or softmax.",
-        )
-    elif isinstance(last, layers.Activation) or own is None:
-        out = last.input
-    else:
-        last.activation = keras.activations.linear
-    if output == "softmax":
-        # log p1 - log p0 = z1 - z0
-        sign = 1.0 if positive_class == "fake" else -1.0
-        difference = layers.Dense(1, use_bias=False, dtype="float32", name="fake_minus_real")
-        out = difference(out)
-        difference.set_weights([np.array([[-sign], [sign]], np.float32)])
-    elif positive_class == "real":
-        out = layers.Rescaling(-1.0, dtype="float32", name="real_to_fake")(out)
-    if out is flat.outputs[0]:
-        return flat
-    return keras.Model(flat.inputs[0], out, name=flat.name)
 
 
 def spatial_cut_layer(model: keras.Model) -> str:

@@ -14,7 +14,7 @@ from ..faces.preprocessing import Preprocessing
 from ..utils.hashing import sha256_of
 from .card import Card, Output, PositiveClass, read_sidecar, sidecar_of
 from .classifier import Classifier
-from .graph import infer_output
+from .heads import infer_output
 from .hub import HUB_MODELS, cached_model
 from .input_convention import missing_convention_error
 from .named_architectures import build_for_weights

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 from redeepfake_nb import UnsuitableModel
-from redeepfake_nb.models.graph import as_logit_model, flatten, is_cut, spatial_cut_layer
+from redeepfake_nb.models.graph import flatten, is_cut, spatial_cut_layer
 
 
 def run(model: keras.Model, x: np.ndarray) -> np.ndarray:
@@ -76,86 +76,27 @@ def test_flat_model_has_its_own_weights(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(run(model, x), before)
 
 
-def log_odds(p: np.ndarray) -> np.ndarray:
-    return np.log(p / (1 - p))
-
-
-def ending_in(*last) -> keras.Model:
-    """Layers or plain operations on a flat picture."""
-    image = keras.Input((4, 4, 3))
-    x = layers.Flatten()(image)
-    for step in last:
-        x = step(x)
-    return keras.Model(image, x)
-
-
-@pytest.mark.parametrize(
-    ("last", "output"),
-    [
-        ([layers.Dense(1, activation="sigmoid")], "probability"),
-        ([layers.Dense(1), layers.Activation("sigmoid")], "probability"),
-        ([layers.Dense(2, activation="softmax")], "softmax"),
-        ([layers.Dense(2), layers.Softmax()], "softmax"),
-        ([layers.Dense(2), layers.Activation("softmax")], "softmax"),
-        ([layers.Dense(1), keras.ops.sigmoid], "probability"),
-        ([layers.Dense(2), keras.ops.softmax], "softmax"),
-    ],
-    ids=[
-        "dense sigmoid",
-        "sigmoid layer",
-        "dense softmax",
-        "softmax layer",
-        "softmax activation",
-        "sigmoid operation",
-        "softmax operation",
-    ],
-)
-def test_probabilities_become_logits(last: list, output: str, rng: np.random.Generator) -> None:
-    model = ending_in(*last)
-    x = rng.random((5, 4, 4, 3)).astype(np.float32)
-    expected = log_odds(run(model, x)[:, -1].astype(np.float64))
-    np.testing.assert_allclose(run(as_logit_model(model, output, "fake"), x)[:, 0], expected, atol=1e-5)
-    np.testing.assert_allclose(run(as_logit_model(model, output, "real"), x)[:, 0], -expected, atol=1e-5)
-
-
-def test_logits_stay_or_are_negated(rng: np.random.Generator) -> None:
-    model = ending_in(layers.Dense(1))
-    x = rng.random((5, 4, 4, 3)).astype(np.float32)
-    np.testing.assert_array_equal(run(as_logit_model(model, "logit", "fake"), x), run(model, x))
-    np.testing.assert_array_equal(run(as_logit_model(model, "logit", "real"), x), -run(model, x))
-
-
-def test_a_saturated_sigmoid_keeps_its_logit() -> None:
-    model = ending_in(layers.Dense(1, activation="sigmoid"))
-    model.layers[-1].set_weights([np.full((48, 1), 2.0, np.float32), np.zeros(1, np.float32)])
-    x = np.ones((1, 4, 4, 3), np.float32)
-    assert run(model, x)[0, 0] == 1
-    assert run(as_logit_model(model, "probability", "fake"), x)[0, 0] == pytest.approx(96)
-
-
-@pytest.mark.parametrize(
-    ("last", "output", "message"),
-    [
-        ([layers.Dense(1, activation="sigmoid")], "logit", "ends in a sigmoid"),
-        ([layers.Dense(1), keras.ops.sigmoid], "logit", "ends in a sigmoid"),
-        ([layers.Dense(1, activation="tanh")], "logit", "ends in a tanh"),
-        ([layers.Dense(1)], "probability", "not in a sigmoid"),
-        ([layers.Dense(2)], "softmax", "not in a softmax"),
-        ([layers.Dense(2)], "logit", r"shape \(None, 2\)"),
-        ([layers.Dense(1000)], "softmax", r"shape \(None, 1000\)"),
-    ],
-)
-def test_output_that_does_not_match_is_refused(last: list, output: str, message: str) -> None:
-    with pytest.raises(UnsuitableModel, match=message):
-        as_logit_model(ending_in(*last), output, "fake")
-
-
 def test_two_inputs_and_two_outputs_are_refused() -> None:
     a, b = keras.Input((4,)), keras.Input((4,))
     with pytest.raises(UnsuitableModel, match="2 inputs"):
         flatten(keras.Model([a, b], layers.Add()([a, b])))
-    with pytest.raises(UnsuitableModel, match="2 outputs"):
-        flatten(keras.Model(a, [layers.Dense(1)(a), layers.Dense(1)(a)]))
+    two = [layers.Dense(1, name="label")(a), layers.Dense(1, name="mask")(a)]
+    with pytest.raises(UnsuitableModel, match=r"2 outputs, not one: label, mask.*model\.outputs\[0\]"):
+        flatten(keras.Model(a, two))
+    with pytest.raises(UnsuitableModel, match="2 outputs, not one: fake, real"):
+        flatten(keras.Model(a, {"real": two[0], "fake": two[1]}))
+
+
+def test_dictionaries_of_one_are_taken(rng: np.random.Generator) -> None:
+    """A single input or output may have a name, alone and inside another model."""
+    image = keras.Input((4,), name="face")
+    named = keras.Model({"face": image}, {"fake": layers.Dense(1)(image)})
+    outer = keras.Input((4,))
+    x = rng.random((3, 4)).astype(np.float32)
+    expected = np.asarray(named({"face": x})["fake"])
+    np.testing.assert_array_equal(run(flatten(named), x), expected)
+    around = keras.Model(outer, layers.Rescaling(2.0)(named({"face": outer})["fake"]))
+    np.testing.assert_allclose(run(flatten(around), x), 2 * expected, rtol=1e-6)
 
 
 class Subclassed(keras.Model):
@@ -224,8 +165,9 @@ def test_a_layer_used_twice_is_no_cut() -> None:
 
 
 def test_without_a_map_there_is_no_cut() -> None:
+    image = keras.Input((4, 4, 3))
     with pytest.raises(UnsuitableModel, match="no spatial feature map"):
-        spatial_cut_layer(ending_in(layers.Dense(1)))
+        spatial_cut_layer(keras.Model(image, layers.Dense(1)(layers.Flatten()(image))))
 
 
 def test_statistics_of_normalization_are_kept() -> None:
