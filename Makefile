@@ -74,15 +74,15 @@ fuzz: install ## Read damaged pictures, videos and models in bulk; see docs/reli
 screenshot: install ## Renew the picture in the README; needs Chromium
 	$(BIN)/python tests/browser/make_screenshot.py
 
-# DATA: a CSV, a Kaggle deepfake-faces folder, or a folder with real/ and fake/.
+# DATA: a CSV, a Kaggle deepfake-faces folder, or a folder with real/ and fake/; or several of these.
 train: install ## Train: RECIPE=models/recipes/NAME.toml DATA=folder OUT=folder
-	$(BIN)/python -m redeepfake_nb.cli train $(RECIPE) --data "$(DATA)" --out "$(OUT)"
+	$(BIN)/python -m redeepfake_nb.cli train $(RECIPE) --data $(DATA) --out "$(OUT)"
 
 # MODEL: a .keras file with its sidecar, or "default". SPLIT, LIMIT and FALSE_POSITIVE_RATE may be left out.
 MODEL ?= default
 evaluate: OUT := runs/evaluate-$(basename $(notdir $(MODEL)))
 evaluate: install ## Evaluate: MODEL=mine.keras DATA=folder [SPLIT=val] [LIMIT=400]
-	$(BIN)/python -m redeepfake_nb.cli evaluate --model "$(MODEL)" --data "$(DATA)" --out "$(OUT)" \
+	$(BIN)/python -m redeepfake_nb.cli evaluate --model "$(MODEL)" --data $(DATA) --out "$(OUT)" \
 		$(if $(SPLIT),--split "$(SPLIT)") $(if $(LIMIT),--limit "$(LIMIT)") \
 		$(if $(FALSE_POSITIVE_RATE),--false-positive-rate "$(FALSE_POSITIVE_RATE)")
 

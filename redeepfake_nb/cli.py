@@ -156,8 +156,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train a model from a recipe")
     train.add_argument("recipe", metavar="RECIPE.toml")
-    train.add_argument("--data", required=True, help="CSV, Kaggle deepfake-faces folder, or real/ fake/ tree")
-    train.add_argument("--images", metavar="PATH", help="folder or ZIP file with the images that a CSV lists")
+    _add_data(train)
     train.add_argument(
         "--out", required=True, metavar="DIR", help="folder for checkpoints, logs and the model"
     )
@@ -168,8 +167,7 @@ def _parser() -> argparse.ArgumentParser:
         "models", nargs="+", metavar="MODEL.keras", help="EfficientNet-Lite models before FaceResNet models"
     )
     join.add_argument("--size", type=int, required=True, help="input size of the combined model in pixels")
-    join.add_argument("--data", required=True, help="labelled faces with the splits train and val")
-    join.add_argument("--images", metavar="PATH", help="folder or ZIP file with the images that a CSV lists")
+    _add_data(join)
     join.add_argument("--out", required=True, metavar="MODEL.keras")
     join.set_defaults(run=_join)
 
@@ -179,12 +177,7 @@ def _parser() -> argparse.ArgumentParser:
         default="default",
         help="model file with its sidecar, or a model's name; default: the model that ships",
     )
-    evaluate.add_argument(
-        "--data", required=True, help="CSV, Kaggle deepfake-faces folder, or real/ fake/ tree"
-    )
-    evaluate.add_argument(
-        "--images", metavar="PATH", help="folder or ZIP file with the images that a CSV lists"
-    )
+    _add_data(evaluate)
     evaluate.add_argument("--split", help="split to evaluate on, such as val; default: all faces")
     evaluate.add_argument("--limit", type=int, help="maximum number of faces, half of them fake")
     evaluate.add_argument(
@@ -223,6 +216,20 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--sha256", help="expected SHA-256 of the old file")
     convert.set_defaults(run=_convert)
     return parser
+
+
+def _add_data(command: argparse.ArgumentParser) -> None:
+    """Add the arguments that name labelled faces."""
+    command.add_argument(
+        "--data",
+        required=True,
+        nargs="+",
+        metavar="PATH",
+        help="CSV, Kaggle deepfake-faces folder, or real/ fake/ tree; several are joined",
+    )
+    command.add_argument(
+        "--images", metavar="PATH", help="folder or ZIP file with the images that a single CSV lists"
+    )
 
 
 def _frames(text: str) -> int | Literal["all"]:
@@ -479,12 +486,12 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _join(options: argparse.Namespace) -> int:
-    from .datasets.labelled_faces import read_faces
+    from .datasets.labelled_faces import read_collections
     from .models.loading import load_model
     from .training.exporter import join_and_export
 
     classifiers = [load_model(path) for path in options.models]
-    faces = read_faces(options.data, options.images)
+    faces = read_collections(options.data, options.images)
     print(f"model, sidecar and card: {join_and_export(classifiers, options.size, faces, options.out)}")
     return 0
 
@@ -492,12 +499,12 @@ def _join(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from .datasets.labelled_faces import read_faces, split
+    from .datasets.labelled_faces import read_collections, split
     from .training.exporter import train_and_export
     from .training.recipes import Recipe
 
     recipe = Recipe.read(options.recipe)
-    faces = read_faces(options.data, options.images)
+    faces = read_collections(options.data, options.images)
     if faces.table["split"].isna().any():
         by = "original" if faces.table["identity"].isna().any() else "identity"
         faces = split(faces, by)
@@ -549,10 +556,10 @@ def _convert(options: argparse.Namespace) -> int:
 def _evaluate(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from .datasets.labelled_faces import read_faces
+    from .datasets.labelled_faces import read_collections
     from .report.evaluation import save_evaluation
 
-    faces = read_faces(options.data, options.images)
+    faces = read_collections(options.data, options.images)
     if options.split:
         splits = sorted(str(name) for name in faces.table["split"].dropna().unique())
         faces = faces.part(options.split)

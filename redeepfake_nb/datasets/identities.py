@@ -85,7 +85,7 @@ def identify(
     group = _cluster(embeddings, distance)[point]
     table = table.copy()
     table["identity"] = _name_groups(group, table["identity"])
-    return LabelledFaces(table, faces.root, faces.prefix)
+    return faces.with_table(table)
 
 
 def _points(table: pd.DataFrame) -> np.ndarray:

@@ -13,7 +13,7 @@ import threading
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,11 +44,15 @@ class LabelledFaces:
         Folder that ``file`` is relative to, or a zip file.
     prefix
         Folder inside ``root`` that the pictures lie in; ``""``, or ends with ``/``.
+    collections
+        Of several collections (:func:`join_faces`): each by its name, which the column ``collection`` gives
+        for every row, and whose ``root`` and ``prefix`` are then used instead. ``root`` is the first one's.
     """
 
     table: pd.DataFrame
     root: Path
     prefix: str = ""
+    collections: Mapping[str, LabelledFaces] = field(default_factory=dict)
     _zips: threading.local = field(default_factory=threading.local, repr=False)
 
     def __len__(self) -> int:
@@ -65,7 +69,16 @@ class LabelledFaces:
 
     def take(self, rows: Iterable[int]) -> LabelledFaces:
         """Select rows by position."""
-        return LabelledFaces(self.table.iloc[list(rows)].reset_index(drop=True), self.root, self.prefix)
+        return self.with_table(self.table.iloc[list(rows)].reset_index(drop=True))
+
+    def with_table(self, table: pd.DataFrame) -> LabelledFaces:
+        """Return these faces with other rows or columns; pictures are found as before."""
+        return LabelledFaces(table, self.root, self.prefix, self.collections)
+
+    @property
+    def places(self) -> list[tuple[Path, str]]:
+        """Where the pictures lie, as (``root``, ``prefix``) of each collection."""
+        return [(part.root, part.prefix) for part in self.collections.values()] or [(self.root, self.prefix)]
 
     def read(self, row: int) -> bytes:
         """Read the undecoded file of one row.
@@ -76,7 +89,13 @@ class LabelledFaces:
             The file does not exist or cannot be read. ``subject`` is its name in the table, without the
             folder.
         """
-        listed = str(self.table["file"].iloc[row])
+        if self.collections:
+            return self.collections[self.table["collection"].iloc[row]]._read(
+                str(self.table["file"].iloc[row])
+            )
+        return self._read(str(self.table["file"].iloc[row]))
+
+    def _read(self, listed: str) -> bytes:
         try:
             if self.root.is_dir():
                 return (self.root / (self.prefix + listed)).read_bytes()
@@ -150,6 +169,14 @@ class LabelledFaces:
 
     def absent(self) -> pd.DataFrame:
         """List missing and empty pictures, in the form of :meth:`unreadable`, without decoding any."""
+        if self.collections:
+            found = []
+            for name, part in self.collections.items():
+                rows = np.flatnonzero((self.table["collection"] == name).to_numpy())
+                listed = part.with_table(self.table.iloc[rows].reset_index(drop=True)).absent()
+                listed.index = pd.Index(rows[listed.index.to_numpy(np.int64)])
+                found.append(listed)
+            return pd.concat(found)
         if self.root.is_dir():
             return self._failures(range(len(self)), self._check_exists)
         sizes = {item.filename: item.file_size for item in self._archive().infolist()}
@@ -214,6 +241,77 @@ def read_faces(path: str | os.PathLike, pictures: str | os.PathLike | None = Non
         subject=path,
         next_step="Name a folder with real/ and fake/, a Kaggle deepfake-faces folder, or a CSV.",
     )
+
+
+def join_faces(collections: Mapping[str, LabelledFaces]) -> LabelledFaces:
+    """Join several collections of labelled faces into one.
+
+    Parameters
+    ----------
+    collections
+        Each collection by a name of its own.
+
+    Returns
+    -------
+    LabelledFaces
+        All rows, in order. ``collection`` names each row's collection; ``source`` is filled with that name
+        where a collection does not say more. ``original`` and ``identity`` get the name in front, since
+        collections count their videos and people independently. Where any collection names people, a face
+        whose person is not known counts as a person of its own.
+
+    Raises
+    ------
+    ValueError
+        No collection, or one that is itself joined.
+    """
+    if not collections:
+        raise ValueError("there is no collection to join")
+    if any(part.collections for part in collections.values()):
+        raise ValueError("a joined collection cannot be joined again; join all of them at once")
+    tables = []
+    for name, part in collections.items():
+        table = part.table.copy()
+        table["collection"] = name
+        table["source"] = name if "source" not in table else table["source"].fillna(name)
+        for column in ("original", "identity"):
+            known = table[column].notna()
+            table[column] = (f"{name}/" + table[column].astype(str)).where(known, None)
+        tables.append(table)
+    joined = pd.concat(tables, ignore_index=True)
+    if joined["identity"].notna().any():
+        alone = joined["collection"] + "/" + joined["file"].astype(str)
+        joined["identity"] = joined["identity"].where(joined["identity"].notna(), alone)
+    first = next(iter(collections.values()))
+    return LabelledFaces(joined, first.root, first.prefix, dict(collections))
+
+
+def read_collections(
+    paths: Sequence[str | os.PathLike], pictures: str | os.PathLike | None = None
+) -> LabelledFaces:
+    """Read one or several collections; several are joined under the names of their files or folders.
+
+    Parameters
+    ----------
+    paths
+        Each as :func:`read_faces` takes it.
+    pictures
+        For a single CSV: the folder or zip file of its pictures.
+
+    Raises
+    ------
+    InputError
+        One cannot be read.
+    ValueError
+        No path, two of the same name, or ``pictures`` for more than one.
+    """
+    if len(paths) == 1:
+        return read_faces(paths[0], pictures)
+    if pictures is not None:
+        raise ValueError("pictures can only be named for a single CSV file; put the others beside theirs")
+    named = [(Path(path).stem, path) for path in paths]
+    if len({name for name, _ in named}) < len(named):
+        raise ValueError(f"collections need different names, not {', '.join(name for name, _ in named)}")
+    return join_faces({name: read_faces(path) for name, path in named})
 
 
 def _table(columns: dict, subject: Path) -> pd.DataFrame:
@@ -393,7 +491,7 @@ def split(
     for split_name, members in zip(shares, np.split(names, edges[:-1]), strict=True):
         split_of.update(dict.fromkeys(members, split_name))
     table["split"] = [split_of[g] for g in groups]
-    return LabelledFaces(table, faces.root, faces.prefix)
+    return faces.with_table(table)
 
 
 def pair_up(faces: LabelledFaces, *, fakes: bool = True) -> np.ndarray:

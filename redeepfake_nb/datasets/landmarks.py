@@ -45,7 +45,7 @@ class LandmarkStore:
     def __init__(self, faces: LabelledFaces, path: Path | None = None) -> None:
         self.faces = faces
         self.path = path
-        self._set = f"{faces.root.resolve()}|{faces.prefix}"
+        self._set = "|".join(f"{root.resolve()}|{prefix}" for root, prefix in faces.places)
         self._lock, self._writing = threading.Lock(), threading.Lock()
         self._points: dict[str, np.ndarray | None] = {}
         self._saved = 0
@@ -90,6 +90,8 @@ class LandmarkStore:
         name = str(listed["file"])
         if set(BOX) <= set(listed.index) and listed[list(BOX)].notna().all():
             name += "#" + ",".join(f"{listed[side]:g}" for side in BOX)
+        if self.faces.collections:
+            name = f"{listed['collection']}:{name}"
         return name
 
     def save(self) -> None:

@@ -1,4 +1,4 @@
-"""Training batches: pairs of a fake and its original under the same augmentation, with self-blended fakes.
+"""Training batches: pairs of a fake and a real face under the same augmentation, with pseudo-fakes.
 
 Every batch is a function of the table, the recipe and the step number alone, so that a resumed run sees the
 same batches as an uninterrupted one.
@@ -10,50 +10,67 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 
 from ..datasets.augmentation import apply, draw
 from ..datasets.labelled_faces import LabelledFaces, batches, pair_up
 from ..datasets.landmarks import LandmarkStore
-from ..datasets.self_blending import self_blend
+from ..datasets.pseudo_fakes import NEEDS_LANDMARKS, NEEDS_OTHER, make_pseudo_fake
 from ..errors import InputError
 from ..faces.preprocessing import Preprocessing, prepare_crop
 from .recipes import Recipe
+from .source_mixture import SourceMixture, source_names
+
+# How often a pair of a mixture is drawn again where its pictures cannot be used.
+_TRIES = 20
+# How many other people are considered for a swap; the one whose pose is most similar is taken.
+_PEERS = 3
 
 
 class PairBatches:
     """Makes the batch of any step: balanced pairs of a fake and a real face.
 
-    Each epoch is a new permutation of the pairs. Both faces of a pair get the same augmentation. A share
-    ``recipe.self_blend`` of the fakes are self-blended copies of the pair's real face. A pair that cannot be
-    made is replaced by the next one in the table; ``unreadable`` records why, file -> cause.
+    Without ``recipe.sources`` each epoch is a new permutation of the table's pairs; with them, pairs are
+    drawn at random, source by source in proportion to the weights. Both faces of a pair get the same
+    augmentation. Some fakes are replaced by pseudo-fakes of the pair's real face, in the shares that the
+    recipe names. A pair that cannot be made is replaced by another; ``unreadable`` records why, as file ->
+    cause.
 
     Parameters
     ----------
     faces
         Training faces.
     recipe
-        Batch size, augmentation, share of self-blended fakes, and seed.
+        Batch size, augmentation, sources, shares of pseudo-fakes, and seed.
     landmarks
-        Cache of the real faces' landmarks, which only self-blending needs; by default in memory.
+        Cache of the real faces' landmarks, which only pseudo-fakes need; by default in memory.
 
     Raises
     ------
     ValueError
-        There are no fakes (unless all are to be self-blended) or no real faces.
+        There are no fakes (unless all are to be pseudo-fakes) or no real faces, or a source of the recipe has
+        no face.
     """
 
     def __init__(self, faces: LabelledFaces, recipe: Recipe, landmarks: LandmarkStore | None = None) -> None:
         self.faces = faces
         self.recipe = recipe
         self.landmarks = landmarks or LandmarkStore(faces)
-        self.pairs = pair_up(faces, fakes=recipe.self_blends[0] < 1)
-        if not len(self.pairs):
-            raise ValueError("there are no fake faces to train on; a recipe with self_blend = 1 needs none")
-        self.per_epoch = max(1, len(self.pairs) // recipe.batch_pairs)
         self.unreadable: dict[str, str] = {}
+        needs_fakes = recipe.pseudo_share[0] < 1
+        self._mixture = SourceMixture(faces, recipe) if recipe.sources else None
+        self.pairs = np.zeros((0, 2), np.int64) if self._mixture else pair_up(faces, fakes=needs_fakes)
+        if not self._mixture and not len(self.pairs):
+            raise ValueError(
+                "there are no fake faces to train on; a recipe whose fakes are all pseudo-fakes needs none"
+            )
+        self._peers = _peers(faces) if recipe.pseudo_share[1] else {}
+        self.per_epoch = max(1, len(self.pairs) // recipe.batch_pairs)
 
     def rows(self, step: int) -> np.ndarray:
         """Return the rows of the table that make a step's batch, (P, 2): fake, real."""
+        if self._mixture:
+            return self._mixture.draw(step)
         return self.pairs[self._pair_indices(step)]
 
     def make(self, step: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -80,13 +97,14 @@ class PairBatches:
         """
         rng = np.random.default_rng([self.recipe.seed, 2, step])
         strength = self.recipe.augmentation_at(step)
-        indices = self._pair_indices(step)
-        x = np.empty((2, len(indices), size, size, 3), np.float32)
-        for i, index in enumerate(indices.tolist()):
+        count = self.recipe.batch_pairs
+        candidates = self._candidates(step)
+        x = np.empty((2, count, size, size, 3), np.float32)
+        for i in range(count):
             change = draw(rng, strength)
-            for side, image in enumerate(self._pair(index, step, i)):
+            for side, image in enumerate(self._pair(candidates(i), step, i)):
                 x[side, i] = apply(image, change, size)
-        y = np.zeros((2, len(indices), 1), np.float32)
+        y = np.zeros((2, count, 1), np.float32)
         y[0] = 1
         return x.reshape(-1, size, size, 3), y.reshape(-1, 1)
 
@@ -108,23 +126,107 @@ class PairBatches:
         chosen = np.arange(position * self.recipe.batch_pairs, (position + 1) * self.recipe.batch_pairs)
         return order[chosen % len(self.pairs)]
 
-    def _pair(self, index: int, step: int, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the images of a pair, fake and real, or of the next pair that can be made."""
-        for k in range(len(self.pairs)):
-            fake, real = self.pairs[(index + k) % len(self.pairs)].tolist()
-            # A separate generator, so that the draws of a blend do not affect other pairs.
+    def _candidates(self, step: int) -> Callable[[int], Iterator[tuple[int, int]]]:
+        """Return a function that gives the i-th pair of a step, followed by those that may replace it."""
+        if self._mixture:
+            mixture, drawn = self._mixture, self._mixture.draw(step)
+
+            def redrawn(i: int) -> Iterator[tuple[int, int]]:
+                yield int(drawn[i, 0]), int(drawn[i, 1])
+                for again in range(1, _TRIES):
+                    fake, real = mixture.draw(step, again)[i]
+                    yield int(fake), int(real)
+
+            return redrawn
+        indices = self._pair_indices(step)
+
+        def following(i: int) -> Iterator[tuple[int, int]]:
+            for k in range(len(self.pairs)):
+                fake, real = self.pairs[(indices[i] + k) % len(self.pairs)]
+                yield int(fake), int(real)
+
+        return following
+
+    def _pair(
+        self, candidates: Iterator[tuple[int, int]], step: int, i: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the images, fake and real, of the first pair that can be made."""
+        for fake, real in candidates:
+            # A separate generator, so that the draws of a pseudo-fake do not affect other pairs.
             rng = np.random.default_rng([self.recipe.seed, 3, step, i])
-            blended = rng.random() < self.recipe.self_blend_at(step)
+            kind = self._pseudo_kind(rng.random(), step, always=self._mixture is not None and fake == real)
             try:
                 image = self.faces.image(real)
-                points = self.landmarks.get(real, image) if blended else None
-                if points is not None:
-                    return self_blend(image, points, rng)[0], image
+                made = None if kind is None else self._pseudo_fake(kind, real, image, rng)
+                if made is not None:
+                    return made, image
                 if fake != real:
                     return self.faces.image(fake), image
             except InputError as error:
                 self.unreadable[str(error.subject)] = error.cause
         raise ValueError("no pair of faces can be made: pictures cannot be read, or no landmarks are found")
+
+    def _pseudo_kind(self, u: float, step: int, always: bool) -> str | None:
+        """Choose the kind of pseudo-fake, or none, by a number ``u`` in [0, 1)."""
+        shares = self.recipe.pseudo_fakes_at(step)
+        if always:
+            u *= sum(shares.values())
+        for kind, share in shares.items():
+            if u < share:
+                return kind
+            u -= share
+        return None
+
+    def _pseudo_fake(
+        self, kind: str, row: int, image: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray | None:
+        """Make a pseudo-fake of a real face; None where landmarks or another person are missing."""
+        if kind not in NEEDS_LANDMARKS:
+            return make_pseudo_fake(kind, image, None, rng)[0]
+        points = self.landmarks.get(row, image)
+        if points is None:
+            return None
+        other = None
+        if kind in NEEDS_OTHER:
+            other = self._other_person(row, points, rng)
+            if other is None:
+                return None
+        return make_pseudo_fake(kind, image, points, rng, other=other)[0]
+
+    def _other_person(
+        self, row: int, points: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return a real face of another person of the same source, in the most similar pose of a few."""
+        table = self.faces.table
+        best, least = None, np.inf
+        for peer in rng.choice(self._peers[row], _PEERS).tolist():
+            if peer == row or (
+                pd.notna(table["identity"].iloc[row])
+                and table["identity"].iloc[peer] == table["identity"].iloc[row]
+            ):
+                continue
+            image = self.faces.image(peer)
+            theirs = self.landmarks.get(peer, image)
+            if theirs is None:
+                continue
+            # Shares of the faces' sizes, so that a large and a small picture can be compared.
+            distance = float(np.abs(_centred(points) - _centred(theirs)).mean())
+            if distance < least:
+                best, least = (image, theirs), distance
+        return best
+
+
+def _centred(points: np.ndarray) -> np.ndarray:
+    """Move landmarks to their mean and divide by their extent."""
+    return (points - points.mean(axis=0)) / max(float(np.ptp(points, axis=0).max()), 1.0)
+
+
+def _peers(faces: LabelledFaces) -> dict[int, np.ndarray]:
+    """Return the rows of the real faces of each real face's source."""
+    reals = np.flatnonzero(faces.y == 0)
+    names = source_names(faces.table)[reals]
+    rows = {name: reals[names == name] for name in set(names)}
+    return {int(row): rows[name] for row, name in zip(reals, names, strict=True)}
 
 
 def score_faces(

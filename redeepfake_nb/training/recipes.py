@@ -5,14 +5,45 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..datasets.augmentation import Augmentation
+from ..datasets.pseudo_fakes import PSEUDO_FAKES
 from ..models.architectures.builder import Head
+from ..utils.numeric import is_finite_number
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Source:
+    """How faces of one source take part in training; sources are named by the table's column ``source``.
+
+    Parameters
+    ----------
+    name
+        Of the source.
+    weight
+        Share of all pairs that come from this source, relative to the other sources' weights.
+    real
+        Sources of the genuine faces that its fakes are paired with, each as often as the others, where the
+        table does not name a fake's own original. By default the genuine faces of the source itself. They
+        should be made like the fakes (same camera, size, compression), so that the difference in a pair is
+        the manipulation and not the source. A source without fakes takes part with pseudo-fakes of its own
+        faces.
+    """
+
+    name: str
+    weight: float = 1.0
+    real: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "real", tuple(self.real))
+        if not (is_finite_number(self.weight) and self.weight > 0):
+            raise ValueError(f"the weight of {self.name!r} must be above 0, not {self.weight!r}")
 
 
 @dataclass(frozen=True)
@@ -27,8 +58,11 @@ class Stage:
         Optimiser steps of the stage, and of its warm-up.
     rate
         Learning rate after the warm-up.
-    augmentation, self_blend
+    augmentation, self_blend, pseudo_fakes
         Replace the recipe's for this stage; later stages often need stronger augmentation.
+    leave_out
+        Sources that take no part in this stage, neither their fakes nor their genuine faces. How they are
+        judged at its end shows what the model makes of sources that it has not seen.
     """
 
     input_size: int
@@ -37,6 +71,11 @@ class Stage:
     warmup: int = 100
     augmentation: Augmentation | None = None
     self_blend: float | None = None
+    pseudo_fakes: Mapping[str, float] | None = None
+    leave_out: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "leave_out", tuple(self.leave_out))
 
 
 @dataclass(frozen=True)
@@ -48,8 +87,9 @@ class Recipe:
     name
         Name of the recipe and of the exported files.
     backbone, weights, head
-        Network, initial weights (None for random ones) and classification head; see
-        :func:`redeepfake_nb.build_model`.
+        Network, initial weights and classification head; see :func:`redeepfake_nb.build_model`. Weights may
+        also be those of a model file that was trained with the same network (``runs/a/a.keras``). None for
+        random ones.
     stages
         Trained one after another.
     batch_pairs
@@ -78,6 +118,14 @@ class Recipe:
         Share of pairs, 0 to 1, whose fake is replaced by a self-blended copy of the pair's real face
         (:func:`redeepfake_nb.datasets.self_blending.self_blend`), drawn anew each time. With 1, no fakes of
         the table are used or needed.
+    pseudo_fakes
+        Shares of other pseudo-fakes, by name, see
+        :data:`redeepfake_nb.datasets.pseudo_fakes.PSEUDO_FAKES`; together with ``self_blend`` at most 1.
+    sources
+        Which sources take part, and how often. Empty: every fake of the table once an epoch.
+    val_faces
+        Most val faces per source and label that are scored during training; 0: all. The finished model is
+        evaluated on all of them in any case.
     fallback_random
         Whether a run may start from random weights if ``weights`` are not available; history and card then
         say so. Otherwise that is an error.
@@ -102,12 +150,23 @@ class Recipe:
     score_size: int | None = None
     mirror: bool = False
     self_blend: float = 0.0
+    pseudo_fakes: Mapping[str, float] = field(default_factory=dict)
+    sources: tuple[Source, ...] = ()
+    val_faces: int = 0
     fallback_random: bool = False
 
     def __post_init__(self) -> None:
         for share in (self.self_blend, *(s.self_blend for s in self.stages if s.self_blend is not None)):
             if not 0 <= share <= 1:
                 raise ValueError(f"self_blend must be a share from 0 to 1, not {share}")
+        for shares in self._stage_shares():
+            _check_shares(shares)
+        names = [source.name for source in self.sources]
+        if len(set(names)) < len(names):
+            raise ValueError(f"a source is listed twice: {', '.join(names)}")
+        unknown = {name for stage in self.stages for name in stage.leave_out} - set(names)
+        if unknown:
+            raise ValueError(f"leave_out names unknown sources: {', '.join(sorted(unknown))}")
 
     @classmethod
     def read(cls, path: str | Path) -> Recipe:
@@ -126,6 +185,7 @@ class Recipe:
                 if "augmentation" in table:
                     table["augmentation"] = _augmentation(table["augmentation"])
             values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
+            values["sources"] = tuple(Source(**source) for source in values.get("sources", ()))
             if "head" in values:
                 values["head"] = Head(**values["head"])
             return cls(**values)
@@ -160,27 +220,35 @@ class Recipe:
         """Input size in pixels of the exported model."""
         return self.score_size or self.stages[-1].input_size
 
+    def stage_at(self, step: int) -> Stage:
+        """Return the stage that a step belongs to; the last one after the end."""
+        for stage in self.stages:
+            step -= stage.steps
+            if step < 0:
+                return stage
+        return self.stages[-1]
+
     def augmentation_at(self, step: int) -> Augmentation:
         """Return the augmentation at a step."""
-        for stage in self.stages:
-            step -= stage.steps
-            if step < 0:
-                return stage.augmentation or self.augmentation
-        return self.augmentation
+        return self.stage_at(step).augmentation or self.augmentation
 
-    def self_blend_at(self, step: int) -> float:
-        """Return the share of self-blended fakes at a step."""
-        for stage in self.stages:
-            step -= stage.steps
-            if step < 0:
-                return self.self_blend if stage.self_blend is None else stage.self_blend
-        return self.self_blend
+    def pseudo_fakes_at(self, step: int) -> dict[str, float]:
+        """Return the share of each kind of pseudo-fakes at a step, self-blended ones first."""
+        return self._shares(self.stage_at(step))
 
     @property
-    def self_blends(self) -> tuple[float, float]:
-        """The lowest and the highest share of self-blended fakes in any stage."""
-        shares = [self.self_blend if s.self_blend is None else s.self_blend for s in self.stages]
-        return min(shares), max(shares)
+    def pseudo_share(self) -> tuple[float, float]:
+        """The lowest and the highest share of pseudo-fakes in any stage."""
+        totals = [sum(shares.values()) for shares in self._stage_shares()]
+        return min(totals), max(totals)
+
+    def _shares(self, stage: Stage) -> dict[str, float]:
+        blend = self.self_blend if stage.self_blend is None else stage.self_blend
+        others = self.pseudo_fakes if stage.pseudo_fakes is None else stage.pseudo_fakes
+        return {"self_blend": blend, **others}
+
+    def _stage_shares(self) -> list[dict[str, float]]:
+        return [self._shares(stage) for stage in self.stages]
 
     @property
     def steps(self) -> int:
@@ -211,10 +279,24 @@ def choose_recipe(name: str = "", *, practice: bool = False, self_blend: float |
     return recipe if self_blend is None else replace(recipe, self_blend=self_blend)
 
 
+def _check_shares(shares: Mapping[str, float]) -> None:
+    unknown = set(shares) - set(PSEUDO_FAKES)
+    if unknown:
+        raise ValueError(
+            f"unknown pseudo-fakes {', '.join(sorted(unknown))}; there are {', '.join(PSEUDO_FAKES)}"
+        )
+    if not all(is_finite_number(share) and share >= 0 for share in shares.values()) or (
+        sum(shares.values()) > 1 + 1e-9
+    ):
+        raise ValueError(f"shares of pseudo-fakes must be 0 or more and at most 1 together, not {shares}")
+
+
 def _settings(value: Any) -> Any:
     """Convert a record and nested records to plain JSON, without fields at their defaults."""
     if isinstance(value, tuple):
         return [_settings(item) for item in value]
+    if isinstance(value, Mapping):
+        return dict(value)
     if not is_dataclass(value):
         return value
     chosen = [f for f in fields(value) if getattr(value, f.name) != _default(f)]

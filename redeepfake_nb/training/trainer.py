@@ -22,12 +22,14 @@ from ..datasets.landmarks import LandmarkStore
 from ..errors import ModelIncomplete, RedeepfakeError, displayable
 from ..faces.preprocessing import Preprocessing
 from ..models.architectures.builder import build_model
+from ..models.loading import load_model
 from ..utils.keras_backend import dtype_policy
 from ..utils.numeric import sigmoid
 from ..utils.writing import atomic_file
 from .batches import PairBatches, score_faces
 from .logs import ScalarLog, write_history
 from .recipes import Recipe, Stage
+from .source_mixture import source_names, source_reals
 
 if TYPE_CHECKING:
     import keras
@@ -110,6 +112,8 @@ def initial_network(recipe: Recipe, size: int) -> tuple[keras.Model, str]:
     """
     if recipe.weights is None:
         return build(recipe, size, None, recipe.mixed_precision), "random"
+    if recipe.weights.endswith(".keras"):
+        return _continued(recipe, size), f"the weights of {Path(recipe.weights).name}"
     try:
         return build(recipe, size, recipe.weights, recipe.mixed_precision), recipe.weights
     except ValueError:
@@ -130,6 +134,23 @@ def initial_network(recipe: Recipe, size: int) -> tuple[keras.Model, str]:
     )
     start = f"random, since {recipe.weights} was not available"
     return build(recipe, size, None, recipe.mixed_precision), start
+
+
+def _continued(recipe: Recipe, size: int) -> keras.Model:
+    """Build the network with the weights of a model file of the same network, at any input size."""
+    path = Path(str(recipe.weights))
+    if not path.is_file():
+        raise ModelIncomplete(
+            "the model to start from does not exist",
+            subject=path,
+            next_step="Train it first, or name its path, relative to the current folder, as weights.",
+        )
+    weights = load_model(path).keras_model.get_weights()
+    model = build(recipe, size, None, recipe.mixed_precision)
+    if [w.shape for w in weights] != [w.shape for w in model.get_weights()]:
+        raise ValueError(f"{path} does not hold the weights of {recipe.backbone}")
+    _set_weights(model, weights)
+    return model
 
 
 def compile_stage(model: keras.Model, recipe: Recipe, stage: Stage) -> None:
@@ -231,9 +252,9 @@ class TrainingRun:
 
     def __init__(self, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, out: Path) -> None:
         self.recipe = recipe
-        self.val = val
+        self.val = _sample_of_each_source(val, recipe.val_faces)
         self.out = out
-        self.landmarks = LandmarkStore(train, out / "landmarks.npz" if recipe.self_blends[1] else None)
+        self.landmarks = LandmarkStore(train, out / "landmarks.npz" if recipe.pseudo_share[1] else None)
         self.batches = PairBatches(train, recipe, self.landmarks)
         self.step = 0
         self.start = "unknown"
@@ -399,6 +420,11 @@ class TrainingRun:
             "val_log_loss": round(float(log_loss(y, p)), 5),
             "start": self.start,
         }
+        if self.recipe.sources:
+            aucs = source_aucs(self.recipe, self.val, logits)
+            # Sources count alike, however many faces they have.
+            line["val_auc"] = round(float(np.mean(list(aucs.values()))), 5)
+            line |= {f"val_auc {name}": round(auc, 5) for name, auc in aucs.items()}
         if self.best is None or line["val_auc"] > max(h["val_auc"] for h in self.history):
             self.best = [w.copy() for w in self.average]
         self.history.append(line)
@@ -422,6 +448,46 @@ class TrainingRun:
             return False
         scores = [h["val_auc"] for h in self.history]
         return len(scores) - 1 - int(np.argmax(scores)) >= self.recipe.patience
+
+
+def source_aucs(recipe: Recipe, faces: LabelledFaces, logits: np.ndarray) -> dict[str, float]:
+    """Compute the AUC of each source's fakes against real faces of the same making.
+
+    Parameters
+    ----------
+    recipe
+        Its ``sources`` say which real faces each source's fakes are compared with.
+    faces
+        With a column ``source``.
+    logits
+        (N,) of these faces.
+
+    Returns
+    -------
+    dict of str to float
+        Only of sources that have fakes, and real faces to compare them with, in ``faces``.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    names, y = source_names(faces.table), faces.y
+    found = {}
+    for source in recipe.sources:
+        fakes = np.flatnonzero((names == source.name) & (y == 1))
+        reals = np.concatenate(list(source_reals(source, names, y).values()))
+        if len(fakes) and len(reals):
+            rows = np.concatenate([fakes, reals])
+            found[source.name] = float(roc_auc_score(y[rows], logits[rows]))
+    return found
+
+
+def _sample_of_each_source(faces: LabelledFaces, limit: int) -> LabelledFaces:
+    """Keep at most ``limit`` faces of each source and label, chosen by chance; 0 keeps all."""
+    if not limit:
+        return faces
+    order = np.random.default_rng(0).permutation(len(faces))
+    shuffled = pd.DataFrame({"source": source_names(faces.table), "y": faces.y}).iloc[order]
+    kept = shuffled.groupby(["source", "y"], sort=False).head(limit).index
+    return faces.take(np.sort(kept.to_numpy()))
 
 
 def train(

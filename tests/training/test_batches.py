@@ -14,9 +14,10 @@ from PIL import Image
 from redeepfake_nb.datasets import landmarks
 from redeepfake_nb.datasets.augmentation import apply, draw
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
+from redeepfake_nb.datasets.pseudo_fakes import PSEUDO_FAKES
 from redeepfake_nb.datasets.self_blending import self_blend
 from redeepfake_nb.training.batches import PairBatches
-from redeepfake_nb.training.recipes import Recipe
+from redeepfake_nb.training.recipes import Recipe, Source
 
 POINTS = face_points((32, 32), 26)
 
@@ -152,6 +153,86 @@ def test_a_face_without_landmarks_is_not_blended(
     assert [int(alone.make(step, 67)[0][1].mean()) for step in range(4)] == [200] * 4
 
 
+# ------------------------------------------------------------------ other pseudo-fakes, several sources
+
+
+def with_sources(faces: LabelledFaces) -> LabelledFaces:
+    """Even rows' people are a source with fakes; of the others only the real faces are kept."""
+    table = faces.table.assign(source=np.where(faces.table["identity"] % 2 == 0, "swaps", "street"))
+    keep = (table["source"] == "swaps") | (table["label"] == "REAL")
+    return faces.with_table(table[keep].reset_index(drop=True))
+
+
+@pytest.mark.parametrize("kind", PSEUDO_FAKES)
+def test_each_pseudo_fake_is_made_of_the_real_face_of_its_pair(
+    faces: LabelledFaces, smoke: Recipe, searched: list[np.ndarray], kind: str
+) -> None:
+    part = reals_of(faces.part("train"))
+    calm = replace(smoke.augmentation, crop=(1.0, 1.0), flip=0.0)
+    batches = PairBatches(part, replace(smoke, pseudo_fakes={kind: 1.0}, augmentation=calm))
+    x, _ = batches.make(2, 64)
+    for i, (_, real) in enumerate(batches.rows(2)):
+        np.testing.assert_array_equal(x[i + 4], part.image(real))
+    assert all((x[i] != x[i + 4]).any() for i in range(4))
+    if kind == "generator_traces":
+        assert searched == []
+
+
+def test_the_other_person_of_a_swap_is_of_the_same_source(
+    faces: LabelledFaces, smoke: Recipe, searched: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = with_sources(reals_of(faces.part("train")))
+    others = []
+
+    def made(name, image, landmarks, rng, *, other):
+        others.append((image, other[0]))
+        return image, None
+
+    monkeypatch.setattr("redeepfake_nb.training.batches.make_pseudo_fake", made)
+    batches = PairBatches(part, replace(smoke, pseudo_fakes={"face_swap": 1.0}))
+    for step in range(6):
+        batches.make(step, 64)
+    names = {part.image(i).tobytes(): part.table["source"].iloc[i] for i in range(len(part))}
+    assert len(others) >= 12
+    for image, other in others:
+        assert names[image.tobytes()] == names[other.tobytes()]
+        assert (image != other).any()
+
+
+def test_a_source_without_fakes_takes_part_with_pseudo_fakes(
+    faces: LabelledFaces, smoke: Recipe, searched: list[np.ndarray]
+) -> None:
+    part = with_sources(faces.part("train"))
+    recipe = replace(
+        smoke,
+        sources=(Source("swaps", 1), Source("street", 1)),
+        pseudo_fakes={"generator_traces": 0.1},
+        augmentation=replace(smoke.augmentation, crop=(1.0, 1.0), flip=0.0),
+    )
+    batches = PairBatches(part, recipe)
+    for step in range(4):
+        rows, (x, _) = batches.rows(step), batches.make(step, 64)
+        assert sorted(part.table["source"].iloc[rows[:, 0]]) == ["street", "street", "swaps", "swaps"]
+        for i, (fake, real) in enumerate(rows):
+            np.testing.assert_array_equal(x[i + 4], part.image(real))
+            assert (x[i] != x[i + 4]).any()
+            assert (fake == real) == (part.table["source"].iloc[real] == "street")
+
+
+def test_a_mixture_replaces_a_pair_that_cannot_be_read(
+    faces: LabelledFaces, smoke: Recipe, tmp_path: Path
+) -> None:
+    part = faces.part("train").with_table(faces.part("train").table.assign(source="swaps"))
+    for name in part.table["file"]:
+        (tmp_path / name).write_bytes((faces.root / name).read_bytes())
+    gone = str(part.table["file"].iloc[0])
+    (tmp_path / gone).write_bytes(b"no picture")
+    batches = PairBatches(LabelledFaces(part.table, tmp_path), replace(smoke, sources=(Source("swaps"),)))
+    for step in range(8):
+        assert batches.make(step, 64)[0].shape == (8, 64, 64, 3)
+    assert list(batches.unreadable) == [gone]
+
+
 # ------------------------------------------------------------------ unreadable
 
 
@@ -177,7 +258,7 @@ def test_a_damaged_picture_is_replaced_by_the_next_pair(
 
 def test_no_faces_to_train_on(faces: LabelledFaces, smoke: Recipe, tmp_path: Path) -> None:
     part = faces.part("train")
-    with pytest.raises(ValueError, match="self_blend = 1 needs none"):
+    with pytest.raises(ValueError, match="whose fakes are all pseudo-fakes needs none"):
         PairBatches(reals_of(part), smoke)
     with pytest.raises(ValueError, match="no real faces"):
         PairBatches(part.take(np.flatnonzero(part.y)), replace(smoke, self_blend=1.0))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from redeepfake_nb import Head, build_model
+from redeepfake_nb import Card, Classifier, Head, Preprocessing, build_model, save_model
 from redeepfake_nb.errors import ModelIncomplete
 from redeepfake_nb.training import trainer
 from redeepfake_nb.training.recipes import Recipe, Stage
@@ -68,3 +69,24 @@ def test_start_is_described() -> None:
     assert initial_network(replace(RECIPE, backbone="FaceResNet", weights=None), 67)[1] == "random"
     known = replace(RECIPE, backbone="FaceResNet", weights="face_recognition", fallback_random=True)
     assert initial_network(known, 67)[1] == "face_recognition"
+
+
+# ------------------------------------------------------------------ the weights of another run
+
+
+def test_a_run_continues_the_weights_of_a_model_file(tmp_path: Path, classifier: Classifier) -> None:
+    recipe = Recipe("more", "EfficientNetLite0", (Stage(64, 4, 0.1),), mixed_precision=False, seed=3)
+    before = build_model("EfficientNetLite0", input_size=96)
+    path = save_model(
+        Classifier(before, Card(preprocessing=Preprocessing(input_size=96))), tmp_path / "a.keras"
+    )
+    model, start = initial_network(replace(recipe, weights=str(path)), 64)
+    assert start == "the weights of a.keras"
+    assert model.input_shape == (None, 64, 64, 3)
+    for a, b in zip(before.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    other = save_model(classifier, tmp_path / "other.keras")
+    with pytest.raises(ValueError, match=r"other\.keras does not hold the weights of EfficientNetLite0"):
+        initial_network(replace(recipe, weights=str(other)), 64)
+    with pytest.raises(ModelIncomplete, match=r"absent\.keras.*does not exist.*Train it first"):
+        initial_network(replace(recipe, weights=str(tmp_path / "absent.keras")), 64)

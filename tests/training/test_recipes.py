@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from redeepfake_nb.datasets.augmentation import Augmentation
-from redeepfake_nb.training.recipes import Recipe, Stage, choose_recipe
+from redeepfake_nb.training.recipes import Recipe, Source, Stage, choose_recipe
 
 TEXT = """
 backbone = "FaceResNet"
@@ -116,9 +116,9 @@ def test_recipes_by_name() -> None:
 def test_a_stage_may_have_its_own_share_of_self_blends() -> None:
     stages = (Stage(67, 10, 1e-3), Stage(67, 5, 1e-3, self_blend=0.2))
     recipe = Recipe("r", "FaceResNet", stages)
-    assert [recipe.self_blend_at(step) for step in (0, 9, 10, 14)] == [0, 0, 0.2, 0.2]
-    assert recipe.self_blends == (0, 0.2)
-    assert replace(recipe, self_blend=0.5).self_blends == (0.2, 0.5)
+    assert [recipe.pseudo_fakes_at(step)["self_blend"] for step in (0, 9, 10, 14)] == [0, 0, 0.2, 0.2]
+    assert recipe.pseudo_share == (0, 0.2)
+    assert replace(recipe, self_blend=0.5).pseudo_share == (0.2, 0.5)
     with pytest.raises(ValueError, match="share from 0 to 1"):
         Recipe("r", "FaceResNet", (Stage(67, 5, 1e-3, self_blend=1.5),))
 
@@ -132,3 +132,61 @@ def test_a_recipe_is_chosen_by_name_by_file_or_by_the_faces(tmp_path: Path) -> N
     assert choose_recipe("smoke", self_blend=0.5).self_blend == 0.5
     with pytest.raises(ValueError, match="self_blend"):
         choose_recipe("smoke", self_blend=2)
+
+
+# ------------------------------------------------------------------ sources and pseudo-fakes
+
+
+MIXED = """
+backbone = "FaceResNet"
+self_blend = 0.1
+[pseudo_fakes]
+face_swap = 0.2
+[[stages]]
+input_size = 67
+steps = 10
+rate = 1e-3
+leave_out = ["portraits"]
+[[stages]]
+input_size = 67
+steps = 5
+rate = 1e-3
+pseudo_fakes = {composite = 0.3}
+[[sources]]
+name = "swaps"
+[[sources]]
+name = "portraits"
+weight = 2
+real = ["studio"]
+"""
+
+
+def test_sources_and_pseudo_fakes_are_read(file: Path) -> None:
+    file.write_text(MIXED)
+    recipe = Recipe.read(file)
+    assert recipe.sources == (Source("swaps"), Source("portraits", 2, ("studio",)))
+    assert [stage.leave_out for stage in recipe.stages] == [("portraits",), ()]
+    assert recipe.pseudo_fakes_at(0) == {"self_blend": 0.1, "face_swap": 0.2}
+    assert recipe.pseudo_fakes_at(10) == {"self_blend": 0.1, "composite": 0.3}
+    assert recipe.pseudo_share == pytest.approx((0.3, 0.4))
+    assert [recipe.stage_at(step) for step in (9, 10, 99)] == [*recipe.stages, recipe.stages[1]]
+    changed = replace(recipe, sources=(Source("swaps"), Source("portraits", 3, ("studio",))))
+    assert changed.digest() != recipe.digest()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("face_swap", "painting", "unknown pseudo-fakes painting; there are self_blend, face_swap"),
+        ("face_swap = 0.2", "face_swap = 0.95", "at most 1 together"),
+        ("face_swap = 0.2", "face_swap = -0.1", "must be 0 or more"),
+        ("weight = 2", "weight = 0", "weight of 'portraits' must be above 0"),
+        ('leave_out = ["portraits"]', 'leave_out = ["moon"]', "leave_out names unknown sources: moon"),
+        ('name = "swaps"', 'name = "portraits"', "a source is listed twice"),
+    ],
+)
+def test_sources_and_shares_that_make_no_sense(file: Path, old: str, new: str, message: str) -> None:
+    assert old in MIXED
+    file.write_text(MIXED.replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        Recipe.read(file)

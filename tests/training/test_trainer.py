@@ -20,7 +20,7 @@ from redeepfake_nb.datasets import landmarks
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 from redeepfake_nb.training import trainer
 from redeepfake_nb.training.exporter import About, export, round_to_half, train_and_export
-from redeepfake_nb.training.recipes import Recipe, Stage
+from redeepfake_nb.training.recipes import Recipe, Source, Stage
 from redeepfake_nb.training.trainer import train
 
 
@@ -262,6 +262,56 @@ def test_self_blending_trains_without_fakes_and_saves_landmarks(
     assert train(recipe, reals, faces.part("val"), tmp_path).step == 4
     with np.load(tmp_path / "landmarks.npz") as saved:
         assert saved["points"].shape == (8, 68, 2)
+
+
+# ------------------------------------------------------------------ several sources
+
+
+def by_source(faces: LabelledFaces) -> LabelledFaces:
+    """The faces of even people, and those of odd people as another source."""
+    return faces.with_table(
+        faces.table.assign(source=np.where(faces.table["identity"] % 2 == 0, "swaps", "portraits"))
+    )
+
+
+def test_each_source_is_evaluated_against_real_faces_of_its_making(faces: LabelledFaces) -> None:
+    table = pd.DataFrame(
+        {
+            "label": ["FAKE", "FAKE", "REAL", "REAL", "FAKE", "REAL"],
+            "source": ["a", "a", "a", "a", "b", "c"],
+        }
+    )
+    recipe = Recipe(
+        "r", "FaceResNet", (Stage(67, 1, 0.1),), sources=(Source("a"), Source("b", real=("a", "c")))
+    )
+    logits = np.array([3.0, 1.0, 2.0, 0.0, 1.5, 1.0])
+    # a: 3 above both, 1 above one of two; b: 1.5 above 0 and 1, below 2.
+    aucs = trainer.source_aucs(recipe, faces.with_table(table), logits)
+    assert aucs == {"a": pytest.approx(0.75), "b": pytest.approx(2 / 3)}
+
+
+def test_a_run_with_sources_records_the_auc_of_each(
+    faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path
+) -> None:
+    sources = (Source("swaps"), Source("portraits", 2))
+    stages = (Stage(67, 4, 1e-2, 1, leave_out=("portraits",)), Stage(67, 4, 1e-2, 1))
+    recipe = replace(brief, sources=sources, stages=stages)
+    parts = by_source(faces).part("train"), by_source(faces).part("val")
+    result = train(recipe, *parts, tmp_path)
+    for line in result.history:
+        both = line["val_auc swaps"], line["val_auc portraits"]
+        assert line["val_auc"] == pytest.approx(np.mean(both), abs=1e-4)
+    written = pd.read_csv(tmp_path / "history.csv")
+    assert written["val_auc portraits"].notna().all()
+
+
+def test_val_is_sampled_evenly(faces: LabelledFaces) -> None:
+    part = by_source(faces)
+    some = trainer._sample_of_each_source(part, 3)
+    counts = some.table.groupby(["source", "label"]).size()
+    assert counts.tolist() == [3, 3, 3, 3]
+    assert trainer._sample_of_each_source(part, 0) is part
+    assert len(trainer._sample_of_each_source(part, 99)) == len(part)
 
 
 BLOCKED = """
