@@ -29,7 +29,7 @@ LABELS = ("REAL", "FAKE")
 # Where a face is in its picture, in pixels; pictures without these columns are face crops.
 BOX = ("left", "top", "right", "bottom")
 _UNREADABLE_STEP = "Check the folder or zip file of the pictures, or remove this row from the table."
-_PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,25 +264,37 @@ def join_faces(collections: Mapping[str, LabelledFaces]) -> LabelledFaces:
     ValueError
         No collection, or one that is itself joined.
     """
-    if not collections:
-        raise ValueError("there is no collection to join")
     if any(part.collections for part in collections.values()):
         raise ValueError("a joined collection cannot be joined again; join all of them at once")
-    tables = []
-    for name, part in collections.items():
-        table = part.table.copy()
+    joined = joined_table({name: part.table for name, part in collections.items()})
+    first = next(iter(collections.values()))
+    return LabelledFaces(joined, first.root, first.prefix, dict(collections))
+
+
+def joined_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Join the tables of several collections as :func:`join_faces` describes it.
+
+    Raises
+    ------
+    ValueError
+        No table.
+    """
+    if not tables:
+        raise ValueError("there is no collection to join")
+    named = []
+    for name, part in tables.items():
+        table = part.copy()
         table["collection"] = name
         table["source"] = name if "source" not in table else table["source"].fillna(name)
         for column in ("original", "identity"):
             known = table[column].notna()
             table[column] = (f"{name}/" + table[column].astype(str)).where(known, None)
-        tables.append(table)
-    joined = pd.concat(tables, ignore_index=True)
+        named.append(table)
+    joined = pd.concat(named, ignore_index=True)
     if joined["identity"].notna().any():
         alone = joined["collection"] + "/" + joined["file"].astype(str)
         joined["identity"] = joined["identity"].where(joined["identity"].notna(), alone)
-    first = next(iter(collections.values()))
-    return LabelledFaces(joined, first.root, first.prefix, dict(collections))
+    return joined
 
 
 def read_collections(
@@ -314,10 +326,26 @@ def read_collections(
     return join_faces({name: read_faces(path) for name, path in named})
 
 
-def _table(columns: dict, subject: Path) -> pd.DataFrame:
+def label_table(columns: dict, subject: Path, what: str = "face") -> pd.DataFrame:
+    """Make the table of a labelled set, with at least the columns :data:`COLUMNS`, and check its values.
+
+    Parameters
+    ----------
+    columns
+        Name -> values, with ``file`` and ``label``.
+    subject
+        What was read, for errors.
+    what
+        ``"face"`` or ``"video"``: what a row is.
+
+    Raises
+    ------
+    InputError
+        There is no row, or a label, kind or box is not valid.
+    """
     table = pd.DataFrame(columns)
     if table.empty:
-        raise EmptyFile("no face is listed in it", subject=subject, next_step="Check the path.")
+        raise EmptyFile(f"no {what} is listed in it", subject=subject, next_step="Check the path.")
     for name in COLUMNS:
         if name not in table:
             table[name] = None
@@ -360,8 +388,14 @@ def _with_checked_boxes(table: pd.DataFrame, subject: Path) -> pd.DataFrame:
     return table.assign(**{name: boxes[name] for name in BOX})
 
 
-def _read_csv(path: Path, *needed: str) -> pd.DataFrame:
-    """Read a CSV file and check that it has the columns ``needed``, without gaps except in ``original``."""
+def read_label_csv(path: Path, *needed: str) -> pd.DataFrame:
+    """Read a CSV file and check that it has the columns ``needed``, without gaps except in ``original``.
+
+    Raises
+    ------
+    UnsupportedMedia
+        It cannot be read, or lacks a column or values.
+    """
     try:
         raw = pd.read_csv(path)
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
@@ -388,13 +422,15 @@ def _read_csv(path: Path, *needed: str) -> pd.DataFrame:
 
 
 def _from_csv(path: Path, pictures: Path | None) -> LabelledFaces:
-    raw = _read_csv(path, "file", "label")
+    raw = read_label_csv(path, "file", "label")
     if raw.empty:
         raise EmptyFile("no face is listed in it", subject=path, next_step="Check the path.")
     if pictures is None:
         beside = path.with_suffix(".zip")
         pictures = beside if beside.is_file() else path.parent
-    return LabelledFaces(_table(dict(raw.items()), path), pictures, _prefix(pictures, raw["file"].iloc[0]))
+    return LabelledFaces(
+        label_table(dict(raw.items()), path), pictures, _prefix(pictures, raw["file"].iloc[0])
+    )
 
 
 def _prefix(pictures: Path, name: str) -> str:
@@ -418,7 +454,7 @@ def _prefix(pictures: Path, name: str) -> str:
 
 
 def _from_kaggle(folder: Path) -> LabelledFaces:
-    raw = _read_csv(folder / "metadata.csv", "videoname", "label", "original")
+    raw = read_label_csv(folder / "metadata.csv", "videoname", "label", "original")
     stem = raw["videoname"].astype(str).str.rsplit(".", n=1).str[0]
     real = raw["label"].astype(str).str.upper() == "REAL"
     columns = {
@@ -428,21 +464,26 @@ def _from_kaggle(folder: Path) -> LabelledFaces:
         "original_width": raw.get("original_width"),
         "original_height": raw.get("original_height"),
     }
-    return LabelledFaces(_table(columns, folder), folder, "faces_224/")
+    return LabelledFaces(label_table(columns, folder), folder, "faces_224/")
 
 
 def _from_tree(folder: Path) -> LabelledFaces:
     files, labels = [], []
     for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() not in _PICTURE_SUFFIXES or not file.is_file():
+        if file.suffix.lower() not in PICTURE_SUFFIXES or not file.is_file():
             continue
-        parts = [p.lower() for p in file.relative_to(folder).parts[:-1]]
-        # The folder nearest to the file decides where both names occur in a path.
-        label = next((p.upper() for p in reversed(parts) if p in ("real", "fake")), None)
+        label = label_of_folder(file.relative_to(folder))
         if label:
             files.append(file.relative_to(folder).as_posix())
             labels.append(label)
-    return LabelledFaces(_table({"file": files, "label": labels}, folder), folder)
+    return LabelledFaces(label_table({"file": files, "label": labels}, folder), folder)
+
+
+def label_of_folder(file: Path) -> str | None:
+    """Return the label that the folders of a file's relative path give it: ``REAL``, ``FAKE`` or ``None``."""
+    # The folder nearest to the file decides where both names occur in a path.
+    parts = [part.lower() for part in file.parts[:-1]]
+    return next((part.upper() for part in reversed(parts) if part in ("real", "fake")), None)
 
 
 def split(
