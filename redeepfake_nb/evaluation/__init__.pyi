@@ -12,5 +12,6 @@ from .metrics import Metrics as Metrics
 from .metrics import evaluate as evaluate
 from .robustness_sweep import Sweep as Sweep
 from .robustness_sweep import robustness as robustness
+from .source_comparison import compare_sources as compare_sources
 from .stress_curves import StressTest as StressTest
 from .stress_curves import stress_test as stress_test

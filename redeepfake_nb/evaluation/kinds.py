@@ -92,7 +92,7 @@ def measure_kinds(
         made = fakes[(kind[fakes] == pair[0]) & (generator[fakes] == pair[1])]
         rows = np.concatenate([real, made])
         auc = bootstrap(
-            {"auc": _auc_of(y[rows], score[rows], np.ones(len(rows), bool))},
+            {"auc": auc_among(y[rows], score[rows], np.ones(len(rows), bool))},
             y[rows],
             groups=None if groups is None else np.asarray(groups)[rows],
             resamples=resamples,
@@ -154,9 +154,9 @@ def origin_table(
             member = np.zeros(len(table), bool)
             member[np.flatnonzero(table[origin].notna())[members]] = True
             row = {"origin": origin, "value": str(value), "label": label, "faces": int(member.sum())}
-            functions[f"{len(rows)} predicted_fake"] = _mean_of(predicted, member)
+            functions[f"{len(rows)} predicted_fake"] = mean_of(predicted, member)
             if label == "FAKE":
-                functions[f"{len(rows)} auc"] = _auc_of(y, p, member | (y == 0))
+                functions[f"{len(rows)} auc"] = auc_among(y, p, member | (y == 0))
             rows.append(row)
     measured = bootstrap(functions, y, groups=groups, resamples=resamples, seed=seed)
     missing = Metric(np.nan, np.nan, np.nan)
@@ -166,7 +166,7 @@ def origin_table(
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _mean_of(values: np.ndarray, member: np.ndarray) -> Callable[[np.ndarray], float]:
+def mean_of(values: np.ndarray, member: np.ndarray) -> Callable[[np.ndarray], float]:
     """The mean over the members among the rows of a bootstrap sample; NaN where it holds none."""
 
     def mean(rows: np.ndarray) -> float:
@@ -176,7 +176,7 @@ def _mean_of(values: np.ndarray, member: np.ndarray) -> Callable[[np.ndarray], f
     return mean
 
 
-def _auc_of(y: np.ndarray, score: np.ndarray, member: np.ndarray) -> Callable[[np.ndarray], float]:
+def auc_among(y: np.ndarray, score: np.ndarray, member: np.ndarray) -> Callable[[np.ndarray], float]:
     """The AUC over the members among the rows of a bootstrap sample; NaN where one label is missing."""
 
     def auc(rows: np.ndarray) -> float:
