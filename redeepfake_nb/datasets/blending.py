@@ -97,6 +97,7 @@ def soft_mask(
     *,
     distortion: float = 0.04,
     widths: tuple[float, float] = (0.005, 0.045),
+    erosion: float = 0.5,
 ) -> np.ndarray:
     """Return a filled convex outline, distorted and with a blurred edge.
 
@@ -114,6 +115,8 @@ def soft_mask(
         The outline moves by up to this share of the size.
     widths
         (lowest, highest) width of each of the two box filters that blur the edge, as a share of the size.
+    erosion
+        Probability that the outline shrinks first by half of the blur, which keeps a wide edge on the face.
 
     Returns
     -------
@@ -130,11 +133,10 @@ def soft_mask(
     mask = cv2.remap(
         mask, field[..., 0] + x, field[..., 1] + y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    # Two box filters of random widths; eroding first, half of the time, keeps a wide boundary on the face.
     boxes = [1 + 2 * round(w * size) for w in rng.uniform(*widths, 2)]
-    if rng.random() < 0.5:
-        erosion = max(1, sum(boxes) // 4)
-        kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * erosion + 1, 2 * erosion + 1))
+    if rng.random() < erosion:
+        depth = max(1, sum(boxes) // 4)
+        kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (2 * depth + 1, 2 * depth + 1))
         mask = cv2.erode(mask, kernel, borderType=cv2.BORDER_REPLICATE)
     for box in boxes:
         mask = cv2.blur(mask, (box, box), borderType=cv2.BORDER_REPLICATE)
@@ -147,7 +149,7 @@ def blend(image: np.ndarray, copy: np.ndarray, weight: np.ndarray) -> tuple[np.n
     Weights too small to change a level become 0, so that the picture stays equal where the mask is 0.
     ``copy`` may be of type float; both results are new arrays.
     """
-    weight = np.where(weight < _LEAST_WEIGHT, np.float32(0), weight.astype(np.float32, copy=False))
+    weight = np.where(weight < _LEAST_WEIGHT, np.float32(0), np.minimum(weight, np.float32(1)))
     difference = copy.astype(np.float32) - image
     blended = np.rint(image + weight[..., None] * difference)
     return blended.clip(0, 255).astype(np.uint8), weight
@@ -188,8 +190,8 @@ def match_colours(
     own_mean, own_spread, new_mean, new_spread = (
         v.ravel() for v in (own_mean, own_spread, new_mean, new_spread)
     )
-    # A flat copy has no contrast to stretch; beyond these limits noise would be.
-    factor = ((new_spread + 1) / (own_spread + 1)).clip(0.4, 2.5) ** spread
+    # Stretching the contrast of a flat copy any further would stretch its noise.
+    factor = ((new_spread + 1) / (own_spread + 1)).clip(0.1, 2.5) ** spread
     levels = np.arange(256.0)[:, None]
     table = np.rint((levels - own_mean) * factor + own_mean + mean * (new_mean - own_mean)).clip(0, 255)
     if (table == levels).all():  # the way through Lab and back would change levels by rounding

@@ -20,7 +20,7 @@ _PARTS: dict[str, tuple[int, ...]] = {
     "right eye": (*range(17, 22), *range(36, 42)),
     "left eye": (*range(22, 27), *range(42, 48)),
     "eyes": (*range(17, 27), *range(36, 48)),
-    "nose": tuple(range(27, 36)),
+    "nose": (*range(27, 36), 39, 42),
     "mouth": tuple(range(48, 68)),
     "right half": (*range(0, 9), *range(17, 22), *range(27, 42), 48, 49, 50, 51, 57, 58, 59),
     "left half": (*range(8, 17), *range(22, 36), *range(42, 48), 51, 52, 53, 54, 55, 56, 57),
@@ -29,6 +29,9 @@ _PARTS: dict[str, tuple[int, ...]] = {
 }
 COPIED_PARTS: tuple[str, ...] = tuple(_PARTS)
 _SINGLE = COPIED_PARTS[:5]
+# How far the outline lies outside the landmarks, as a factor: a nose's landmarks reach the corners of the
+# eyes, those of a half its border.
+_GROWTH = {"nose": (1.0, 1.25)} | dict.fromkeys(COPIED_PARTS[5:], (1.0, 1.1))
 
 
 def composite(
@@ -85,7 +88,8 @@ def composite(
     source, other = shrink_to(source, other, size)
     for part in parts:
         chosen = list(_PARTS[part])
-        _copy_part(pieced, mask, points[chosen], source, other[chosen], size, rng, strength)
+        outline = _outline(points[chosen], part, rng)
+        _copy_part(pieced, mask, outline, points[chosen], source, other[chosen], size, rng, strength)
     return pieced, mask
 
 
@@ -99,6 +103,7 @@ def _draw(rng: np.random.Generator) -> tuple[str, ...]:
 def _copy_part(
     pieced: np.ndarray,
     mask: np.ndarray,
+    outline: np.ndarray,
     points: np.ndarray,
     source: np.ndarray,
     other: np.ndarray,
@@ -107,7 +112,6 @@ def _copy_part(
     strength: float,
 ) -> None:
     """Copy one part into ``pieced`` and its weight into ``mask``."""
-    outline = _outline(points, rng)
     height, width = pieced.shape[:2]
     move = similarity(other, points)
     jitter = strength * rng.uniform(-1, 1, 4)
@@ -145,15 +149,15 @@ def _copy_part(
     mask[rows, columns] = np.maximum(mask[rows, columns], weight)
 
 
-def _outline(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _outline(points: np.ndarray, part: str, rng: np.random.Generator) -> np.ndarray:
     """Return a convex outline drawn around a part by hand, (N, 2): a polygon or an ellipse."""
-    middle = points.mean(axis=0)
-    if len(points) < 25 and rng.random() < 0.4:
+    growth = _GROWTH.get(part, (1.15, 1.55))
+    if part in _SINGLE and rng.random() < 0.4:
         low, high = points.min(axis=0), points.max(axis=0)
-        centre, radii = (low + high) / 2, (high - low) / 2 * rng.uniform(1.15, 1.5, 2)
+        centre, radii = (low + high) / 2, (high - low) / 2 * rng.uniform(*growth, 2)
         angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
         return centre + radii * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    factor = rng.uniform(1.0, 1.1) if len(points) >= 25 else rng.uniform(1.15, 1.6)
-    grown = middle + factor * (points - middle)
+    middle = points.mean(axis=0)
+    grown = middle + rng.uniform(*growth) * (points - middle)
     grown += 0.03 * np.ptp(points, axis=0).max() * rng.uniform(-1, 1, points.shape)
     return cv2.convexHull(grown.astype(np.float32)).reshape(-1, 2).astype(np.float64)

@@ -73,20 +73,37 @@ def _upsampled(image: np.ndarray, rng: np.random.Generator, *, transposed: bool)
     scale = 1.0 if rng.random() < 0.5 else rng.uniform(1.0, 1.6)
     large = (round(width * scale), round(height * scale))
     whole = image if scale == 1 else cv2.resize(image, large, interpolation=cv2.INTER_CUBIC)
-    factor = 4 if rng.random() < 0.2 and min(large) >= 64 else 2
-    small = resize(whole, -(-large[0] // factor), -(-large[1] // factor)).astype(np.float32)
-    if not transposed:
-        small += rng.uniform(0, 4) * rng.standard_normal(small.shape, np.float32)
-    made = small
-    while factor > 1:
+    doublings = 2 if rng.random() < 0.2 and min(large) >= 64 else 1
+    # Whole pixels of the low resolution, so that nothing is shifted against the picture.
+    right, bottom = (-side % 2**doublings for side in large)
+    padded = cv2.copyMakeBorder(whole, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+    small = resize(padded, *(-(-side // 2**doublings) for side in large))
+    made = _with_invented_grain(small, padded, rng)
+    for _ in range(doublings):
         made = _transposed_convolution(made, rng) if transposed else _repeated_pixels(made, rng)
-        factor //= 2
     made = made[: large[1], : large[0]]
     # Detail that the low resolution cannot carry comes back from the picture, in part.
-    amount = np.float32(rng.uniform(0.25, 1.0))
-    made = whole + amount * (made - whole)
-    made = made + np.float32(rng.uniform(0, 0.5)) * (made - cv2.GaussianBlur(made, (0, 0), 1.2))
+    amount = rng.uniform(0.3, 1.0) / (1.0, 1.6)[doublings - 1]
+    made = cv2.addWeighted(whole.astype(np.float32), 1 - amount, made, amount, 0)
+    sharper = rng.uniform(0, 0.5)
+    made = cv2.addWeighted(made, 1 + sharper, cv2.GaussianBlur(made, (0, 0), 1.2), -sharper, 0)
     return made if scale == 1 else cv2.resize(made, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _with_invented_grain(small: np.ndarray, whole: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a small picture, float32, with noise as strong, place by place, as the detail it has lost.
+
+    Without it the result would be a blurred picture, and genuine pictures are blurred as well.
+    """
+    height, width = small.shape[:2]
+    lost = cv2.absdiff(whole, cv2.resize(small, whole.shape[1::-1])).mean(axis=2, dtype=np.float32)
+    local = cv2.blur(cv2.resize(lost, (width, height), interpolation=cv2.INTER_AREA), (3, 3))
+    follows, even = rng.uniform(0, 1.5, 2)
+    noise = (np.float32(follows) * local + np.float32(even)) * rng.standard_normal(
+        (height, width), np.float32
+    )
+    grainy: np.ndarray = small + noise[..., None]
+    return grainy
 
 
 def _transposed_convolution(small: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -94,9 +111,11 @@ def _transposed_convolution(small: np.ndarray, rng: np.random.Generator) -> np.n
     height, width = small.shape[:2]
     spread: np.ndarray = np.zeros((2 * height, 2 * width, small.shape[2]), np.float32)
     spread[::2, ::2] = small
-    profile = np.array([0.25, 0.75, 0.75, 0.25]) if rng.random() < 0.5 else np.array([0.5, 1.0, 0.5])
+    side = rng.uniform(0.05, 0.3)  # 0.25 interpolates linearly
+    profile = np.array([side, 1 - side, 1 - side, side])
     kernel = np.outer(profile, profile)
-    kernel *= 1 + rng.uniform(0.01, 0.08) * rng.standard_normal(kernel.shape)
+    # Most patterns are faint, a few easily visible.
+    kernel *= 1 + 10 ** rng.uniform(-2.5, -1.3) * rng.standard_normal(kernel.shape)
     kernel *= 4 / kernel.sum()
     return cv2.filter2D(spread, -1, kernel.astype(np.float32), borderType=cv2.BORDER_REFLECT_101)
 
@@ -137,10 +156,10 @@ def _bottleneck(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     height, width = image.shape[:2]
     planes = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb).astype(np.float32)
     own = rng.random() < 0.5  # components of this picture instead of cosines
-    kept, threshold = int(rng.integers(6, 25)), rng.uniform(0, 6)
+    kept, threshold = int(rng.integers(4, 22)), rng.uniform(0, 6)
     invented = rng.uniform(0, 1) if rng.random() < 0.6 else 0.0
     luma = _through_patches(planes[..., 0], kept, threshold, invented, own, rng)
-    kept = int(rng.integers(1, 7))
+    kept = int(rng.integers(3, 10))
     small = (-(-width // 2), -(-height // 2))  # chroma at half the resolution
     chroma = [
         cv2.resize(
@@ -190,16 +209,18 @@ def _through_patches(
     if own:
         centred = patches - patches.mean(axis=0)
         basis = np.linalg.eigh(centred.T @ centred)[1][:, ::-1].astype(np.float32)
+    if invented == 0:
+        basis = basis[:, :kept]
     strong = patches @ basis
-    weak = strong.copy()
+    weak = strong.copy() if invented else strong
     strong[:, kept:] = 0
-    if threshold > 0:
-        strong[:, 1:kept] = np.sign(strong[:, 1:kept]) * np.maximum(np.abs(strong[:, 1:kept]) - threshold, 0)
-    if invented > 0:
+    # The mean of a patch stays; shrinking the others does to weak texture what a decoder does.
+    strong[:, 1:kept] -= strong[:, 1:kept].clip(-threshold, threshold)
+    if invented:
         weak -= strong
         weak[:, 0] = 0
-        signs = rng.integers(0, 2, weak.shape, np.int8) * 2 - 1
-        strong += np.float32(invented) * weak * signs
+        weak *= np.float32(invented) * (2 * rng.integers(0, 2, weak.shape, np.int8) - 1)
+        strong += weak
     made = (strong @ basis.T) * _window()
     made = made.reshape(rows, columns, _PATCH, _PATCH)
     whole: np.ndarray = np.zeros(((rows + 1) * half, (columns + 1) * half), np.float32)

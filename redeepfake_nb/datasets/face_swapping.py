@@ -30,7 +30,7 @@ _INNER = slice(17, 68)
 # Least weight of the swapped face: the target shows through weaker ones, as with few swappers.
 _BLEND_RATIOS = (0.75, 0.9, 1.0, 1.0, 1.0, 1.0)
 # Share of swaps blended with gradients instead of a mask, which costs several times as much.
-_POISSON = 0.06
+_POISSON = 0.04
 
 
 def face_swap(
@@ -141,6 +141,6 @@ def _clone(view: np.ndarray, copy: np.ndarray, weight: np.ndarray) -> tuple[np.n
         return blend(view, copy, weight)
     left, top, width, height = cv2.boundingRect(inside)
     middle = (left + width // 2, top + height // 2)
-    cloned = cv2.seamlessClone(copy, view, inside, middle, cv2.NORMAL_CLONE)
-    # The solver also touches what it was not asked to.
+    # OpenCV overwrites the mask that it is given.
+    cloned = cv2.seamlessClone(copy, view, inside.copy(), middle, cv2.NORMAL_CLONE)
     return blend(view, cloned, inside.astype(np.float32) / 255)

@@ -89,7 +89,7 @@ def part_edit(
     if part == "mouth":
         copy = _darken_opening(copy, points - corner, moved - corner, rng)
     copy = _rerender(copy, rng, strength)
-    weight = soft_mask(outline - corner, span, size, rng, distortion=0.02, widths=(0.01, 0.05))
+    weight = soft_mask(outline - corner, span, size, rng, distortion=0.02, widths=(0.01, 0.05), erosion=0)
     edited[rows, columns], mask[rows, columns] = blend(view, copy, weight)
     return edited, mask
 
@@ -123,14 +123,14 @@ def _axes(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _mouth_moves(points: np.ndarray, part: str, rng: np.random.Generator) -> np.ndarray:
     """Return how far the landmarks move for a drawn expression of the mouth, (68, 2) pixels."""
     right, down = _axes(points)
-    width = float(np.hypot(*(points[54] - points[48])))
+    width = max(float(np.ptp(points[_MOUTH] @ right)), 1e-6)
     gap = float(((points[65:68] - points[61:64][::-1]).mean(axis=0) @ down).clip(0, width))
     moves: np.ndarray = np.zeros((68, 2))
     change = rng.random(4) < 0.5
     if not change.any():
         change[rng.integers(2)] = True
     if change[0]:
-        opened = rng.uniform(0.06, 0.35) * width
+        opened = (0.04 + 0.26 * rng.random() ** 1.5) * width  # mostly as in talking
         if gap > 0.08 * width and rng.random() < 0.7:
             opened = -rng.uniform(0.4, 0.95) * gap
         moves[_LOWER_LIP] += 0.8 * opened * down
@@ -160,7 +160,7 @@ def _eye_moves(points: np.ndarray, part: str, rng: np.random.Generator) -> np.nd
     if not change.any():
         change[0] = True
     if change[0]:  # lids closed in part, or opened wide
-        share = rng.uniform(0.2, 0.85) if rng.random() < 0.6 else -rng.uniform(0.15, 0.5)
+        share = rng.uniform(0.2, 0.7) if rng.random() < 0.6 else -rng.uniform(0.15, 0.5)
         moves[_UPPER_LIDS] += share * (points[_LOWER_LIDS] - points[_UPPER_LIDS])
         moves[_LOWER_LIDS] += 0.15 * share * (points[_UPPER_LIDS] - points[_LOWER_LIDS])
     if change[1]:
@@ -182,8 +182,8 @@ def _darken_opening(
 ) -> np.ndarray:
     """Darken what shows between lips that were closed and now are open."""
     before, after = (cv2.contourArea(cv2.convexHull(p[_OPENING].astype(np.float32))) for p in (points, moved))
-    width = float(np.hypot(*(points[54] - points[48])))
-    new = (after - before) / max(width * width, 1e-6)
+    width = max(float(np.ptp(points[_MOUTH] @ _axes(points)[0])), 1e-6)
+    new = (after - before) / width**2
     if new < 0.02 or before > 0.06 * width * width:
         return copy
     inside: np.ndarray = np.zeros(copy.shape[:2], np.float32)

@@ -57,13 +57,18 @@ def thin_plate_maps(
     grid = np.stack(np.meshgrid((columns + 0.5) * step - 0.5, (rows + 0.5) * step - 0.5), axis=-1)
     nodes = ((grid.reshape(-1, 2) - centre) / scale).astype(np.float32)
     field = _kernel(nodes, points.astype(np.float32)) @ weights[:count]
-    field += weights[count] + nodes @ weights[count + 1 :]
     fine = cv2.resize(
         field.reshape(len(rows), len(columns), 2), None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC
     )
     fine = fine[step : step + height, step : step + width]
+    # The affine part is added pixel by pixel, because cubic interpolation would put ripples on it.
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
-    return fine[..., 0] + x, fine[..., 1] + y
+    across, down = ((x - centre[0]) / scale).astype(np.float32), ((y - centre[1]) / scale).astype(np.float32)
+    shift, by_x, by_y = weights[count:]
+    maps = [
+        fine[..., i] + (own + shift[i] + by_x[i] * across + by_y[i] * down) for i, own in enumerate((x, y))
+    ]
+    return maps[0], maps[1]
 
 
 def _kernel(first: np.ndarray, second: np.ndarray) -> np.ndarray:
