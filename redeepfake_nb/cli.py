@@ -160,6 +160,11 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--out", required=True, metavar="DIR", help="folder for checkpoints, logs and the model"
     )
+    train.add_argument(
+        "--leave-one-out",
+        action="store_true",
+        help="train once without each source of fakes, and write how well each is detected unseen",
+    )
     train.set_defaults(run=_train)
 
     join = commands.add_parser("join", help="combine several trained networks into one model")
@@ -501,6 +506,7 @@ def _train(options: argparse.Namespace) -> int:
 
     from .datasets.labelled_faces import read_collections, split
     from .training.exporter import train_and_export
+    from .training.leave_one_out import leave_one_source_out
     from .training.recipes import Recipe
 
     recipe = Recipe.read(options.recipe)
@@ -511,10 +517,18 @@ def _train(options: argparse.Namespace) -> int:
     with tqdm(total=recipe.steps, unit="step") as bar:
 
         def progress(step: int, steps: int, loss: float) -> None:
+            bar.total = steps
             bar.update(step - bar.n)
             bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
 
-        path = train_and_export(recipe, faces, options.out, progress=progress)
+        if options.leave_one_out:
+            table = leave_one_source_out(recipe, faces, options.out, progress=progress)
+        else:
+            path = train_and_export(recipe, faces, options.out, progress=progress)
+    if options.leave_one_out:
+        print(table.to_string(index=False, float_format="{:.3f}".format))
+        print(f"table: {displayable(Path(options.out) / 'leave_one_out.csv')}")
+        return 0
     print(f"model, sidecar and card: {path}")
     return 0
 

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from helpers.grey_faces import grey_faces
 from helpers.planted_models import classifier_without_map
@@ -290,6 +291,39 @@ def test_command_prints_only_its_result(portrait: Path) -> None:
     assert len(json.loads(run.stdout)["faces"]) == 1
 
 
+def test_train_joins_collections_and_leaves_sources_out(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Training itself is replaced: which faces reach it, and what is printed of its results."""
+    given = []
+    table = pd.DataFrame({"source": ["a"], "fakes": [4], "auc": [0.75]})
+
+    def train(recipe, faces, out, *, progress):
+        progress(1, recipe.steps, 0.5)
+        given.append((recipe.name, faces, out))
+        return Path(out) / "made.keras"
+
+    monkeypatch.setattr("redeepfake_nb.training.exporter.train_and_export", train)
+    monkeypatch.setattr(
+        "redeepfake_nb.training.leave_one_out.leave_one_source_out",
+        lambda *args, **options: (train(*args, **options), table)[1],
+    )
+    paths = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        paths.append(str(tmp_path / name / f"{name}.csv"))
+        grey_faces(tmp_path / name).table.to_csv(paths[-1], index=False)
+    out, recipe = str(tmp_path / "out"), str(root / "models" / "recipes" / "smoke.toml")
+    assert main(["train", recipe, "--data", *paths, "--out", out]) == 0
+    assert "made.keras" in capsys.readouterr().out
+    assert main(["train", recipe, "--data", paths[0], "--out", out, "--leave-one-out"]) == 0
+    assert re.search(r"a +4 +0\.750", capsys.readouterr().out)
+    (name, both, where), (_, alone, _) = given
+    assert (name, where) == ("smoke", out)
+    assert set(both.table["collection"]) == {"one", "two"}
+    assert len(both) == 2 * len(alone)
+
+
 @pytest.mark.slow
 def test_evaluate(model: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     data, out = tmp_path / "data", tmp_path / "out"
@@ -325,6 +359,7 @@ def test_doctor_finds_no_problem(capsys: pytest.CaptureFixture) -> None:
         "detector hog",
         "detector cnn",
         "default model",
+        "heatmap",
         "widgets",
     ):
         assert topic in out
