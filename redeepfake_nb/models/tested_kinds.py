@@ -122,6 +122,20 @@ def untested(results: Sequence[KindResult]) -> list[str]:
     return [words for kind, words in KINDS.items() if kind not in tested]
 
 
+def only_familiar(results: Sequence[KindResult]) -> list[str]:
+    """Name the detected kinds of which every tested generator was in the training data.
+
+    A generator that the model has not seen may well be missed.
+    """
+    missed = set(undetected(results))
+    found = []
+    for kind, words in KINDS.items():
+        tested = [result for result in results if result.kind == kind]
+        if tested and words not in missed and all(result.trained_on for result in tested):
+            found.append(words)
+    return found
+
+
 def blind_spots(results: Sequence[KindResult]) -> str:
     """Finish the sentence "No sign of manipulation found, but ...".
 
@@ -129,16 +143,24 @@ def blind_spots(results: Sequence[KindResult]) -> str:
     -------
     str
         Such as ``"this model does not detect wholly generated faces, and was not tested on swapped faces"``;
-        empty where every kind was tested and is detected.
+        empty where every kind was tested, also by generators that were not trained on, and is detected.
     """
     if not results:
         return "nothing is known about which kinds of fakes this model detects"
     clauses = []
     if missed := undetected(results):
         clauses.append(f"does not detect {listed(missed, 'or')}")
+    if familiar := only_familiar(results):
+        every = len(familiar) == len({result.kind for result in results})
+        fakes = "fakes" if every else listed(familiar)
+        clauses.append(f"was tested on {fakes} only by generators that it was trained on")
     if unknown := untested(results):
         clauses.append(f"was not tested on {listed(unknown, 'or')}")
-    return f"this model {', and '.join(clauses)}" if clauses else ""
+    if not clauses:
+        return ""
+    # Clauses hold an "and" of their own, so a comma stands before the last one as well.
+    *first, end = clauses
+    return f"this model {', '.join([*first, f'and {end}']) if first else end}"
 
 
 def listed(words: Iterable[str], last: str = "and") -> str:
