@@ -14,7 +14,7 @@ from ..datasets.labelled_faces import LabelledFaces
 from ..evaluation.assessment import Assessment, assess
 from ..evaluation.calibration import fit_calibration, fit_temperature
 from ..evaluation.kinds import MIN_RESAMPLES, measure_kinds
-from ..evaluation.metrics import CALIBRATION_METRICS, METRIC_WORDS, Metrics, evaluate
+from ..evaluation.metrics import CALIBRATION_METRICS, METRIC_WORDS, Metric, Metrics, evaluate
 from ..evaluation.robustness_sweep import robustness
 from ..evaluation.scoring import group_column, score_all
 from ..evaluation.slices import format_range, plain_rows
@@ -219,13 +219,20 @@ def calibrate_and_save(
     found = assess(calibrated, val_faces, resamples=resamples)
     changes = robustness(calibrated, val_faces, limit=_ROBUSTNESS_FACES)
     grouped = found.group == "identity"
+    shared = _shared_groups(train_faces, val_faces) if grouped else 0
+    if shared:
+        people = "people, most of whom have no face in the training data"
+    else:
+        people = "people without any training face"
     card = replace(
         card,
         tested_on=_tested_kinds(found, train_faces, max(resamples, MIN_RESAMPLES)),
         metrics={
-            "split": "val: people without any training face; also used for model selection and calibration",
+            "split": f"val: {people}; also used for model selection and calibration",
             **found.metrics.to_dict(),
             "before_calibration": {k: round(raw[k].value, 5) for k in CALIBRATION_METRICS},
+            "collections": _by_collection(found, resamples),
+            "sources": plain_rows(found.origins[found.origins["origin"] == "source"]),
             "slices": plain_rows(found.slices),
             "robustness": plain_rows(changes),
             "known_failures": list(about.known_failures),
@@ -233,6 +240,7 @@ def calibrate_and_save(
                 **training,
                 "faces": len(train_faces),
                 "identities": _count_groups(train_faces),
+                "shared_with_val": shared,
             },
         },
     )
@@ -240,6 +248,28 @@ def calibrate_and_save(
     with atomic_file(path.with_suffix(".md")) as part:
         part.write_text(card_text(card, found.metrics, grouped=grouped), encoding="utf-8")
     return path
+
+
+def _by_collection(found: Assessment, resamples: int) -> list[dict[str, Any]]:
+    """Measure each collection of joined ones alone; empty for a single collection."""
+    table = found.faces.table
+    if "collection" not in table:
+        return []
+    rows = []
+    for name, members in table.groupby("collection", sort=False).indices.items():
+        y, p = found.y[members], found.probabilities[members]
+        if not 0 < y.sum() < len(y):
+            continue
+        groups = None if found.groups is None else found.groups[members]
+        metrics = evaluate(y, p, groups=groups, threshold=found.threshold, resamples=resamples)
+        rows.append({"collection": str(name), "fakes": int(y.sum()), **metrics.to_dict()})
+    return rows
+
+
+def _shared_groups(train_faces: LabelledFaces, val_faces: LabelledFaces) -> int:
+    """Count the people with faces on both sides."""
+    people = (set(faces.table["identity"].dropna()) for faces in (train_faces, val_faces))
+    return len(set.intersection(*people))
 
 
 def _tested_kinds(found: Assessment, train_faces: LabelledFaces, resamples: int) -> tuple[KindResult, ...]:
@@ -327,12 +357,15 @@ def card_text(card: Card, metrics: Metrics, *, grouped: bool) -> str:
         loader=PackageLoader("redeepfake_nb.training"), undefined=StrictUndefined, keep_trailing_newline=True
     )
     templates.filters["interval"] = _interval
+    templates.filters["measured"] = _measured
     templates.filters["span"] = lambda row: format_range(row["from"], _upper(row))
     return templates.get_template("model_card.md.j2").render(
         card=card,
         metrics=metrics,
         grouped=grouped,
         reported=_REPORTED,
+        collections=card.metrics["collections"],
+        sources=card.metrics["sources"],
         slices=card.metrics["slices"],
         changes=card.metrics["robustness"],
         before=card.metrics["before_calibration"],
@@ -346,6 +379,11 @@ def card_text(card: Card, metrics: Metrics, *, grouped: bool) -> str:
 
 def _upper(row: Mapping[str, Any]) -> float:
     return float("inf") if row["below"] is None else row["below"]
+
+
+def _measured(metric: Mapping[str, float | None]) -> str:
+    """Format a metric that was converted to plain JSON."""
+    return str(Metric(*(np.nan if metric[key] is None else metric[key] for key in ("value", "low", "high"))))
 
 
 def _interval(row: Mapping[str, Any], name: str) -> str:

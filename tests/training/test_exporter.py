@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from redeepfake_nb import Card, Classifier, Preprocessing, build_model, evaluate, load_model
-from redeepfake_nb.datasets.labelled_faces import LabelledFaces
+from redeepfake_nb.datasets.labelled_faces import LabelledFaces, join_faces
 from redeepfake_nb.evaluation.assessment import assess
 from redeepfake_nb.evaluation.calibration import fit_calibration, fit_temperature
 from redeepfake_nb.evaluation.scoring import score_all
@@ -72,6 +72,7 @@ def test_metrics_are_those_of_the_written_file(
         "steps": 3,
         "faces": 12,
         "identities": 6,
+        "shared_with_val": 0,
     }
     assert json.loads((tmp_path / "m.json").read_text())["licence"] == "MIT"
 
@@ -116,6 +117,36 @@ def test_card_says_which_kinds_were_tested(
     text = (tmp_path / "m.md").read_text()
     assert "| swapped faces | A | yes |" in text
     assert "was not tested on re-enacted faces or faces edited by hand. Lip-sync" in text
+
+
+@pytest.mark.slow
+def test_card_shows_each_collection_and_source(
+    classifier: Classifier, faces: LabelledFaces, tmp_path: Path
+) -> None:
+    """Two collections; a person of the second one is on both sides."""
+    second = faces.table[faces.table["identity"].isin([0, 1, 7, 8])].copy()
+    second.loc[second["identity"] == 7, "identity"] = 0
+    source = np.where(second["label"] == "FAKE", "painted", "studio")
+    both = join_faces({"one": faces, "two": faces.with_table(second.assign(source=source))})
+    written = published(classifier, both, tmp_path / "m.keras")
+    metrics = written.card.metrics
+    assert [(row["collection"], row["faces"]) for row in metrics["collections"]] == [("one", 12), ("two", 4)]
+    alone = assess(written, faces.part("val"), resamples=0)
+    assert metrics["collections"][0]["auc"]["value"] == pytest.approx(alone.metrics["auc"].value, abs=1e-4)
+    assert {(row["value"], row["label"]) for row in metrics["sources"]} == {
+        ("one", "FAKE"),
+        ("one", "REAL"),
+        ("painted", "FAKE"),
+        ("studio", "REAL"),
+    }
+    assert metrics["training"]["shared_with_val"] == 1
+    assert "most of whom have no face in the training data" in metrics["split"]
+    text = (tmp_path / "m.md").read_text()
+    assert "people, 1 of whom have faces in the training data, too, at threshold" in text
+    assert "| faces, fakes | 12, 6 | 4, 2 |" in text
+    assert "| studio, real | 2 | " in text
+    assert "None" not in text
+    assert "nan" not in text
 
 
 def test_joined_networks_are_written_as_one_model(faces: LabelledFaces, tmp_path: Path) -> None:
