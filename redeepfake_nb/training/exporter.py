@@ -382,8 +382,9 @@ def _upper(row: Mapping[str, Any]) -> float:
 
 
 def _measured(metric: Mapping[str, float | None]) -> str:
-    """Format a metric that was converted to plain JSON."""
-    return str(Metric(*(np.nan if metric[key] is None else metric[key] for key in ("value", "low", "high"))))
+    """Format a metric that was converted to plain JSON, in which NaN is None."""
+    values = [np.nan if value is None else value for value in map(metric.get, ("value", "low", "high"))]
+    return str(Metric(*values))
 
 
 def _interval(row: Mapping[str, Any], name: str) -> str:
