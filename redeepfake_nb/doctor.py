@@ -39,7 +39,15 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Run all checks; one that fails does not prevent the others."""
-    checks: list[Callable[[], list[Finding]]] = [_python, _packages, _device, _detectors, _model, _widgets]
+    checks: list[Callable[[], list[Finding]]] = [
+        _python,
+        _packages,
+        _device,
+        _detectors,
+        _model,
+        _heatmap,
+        _widgets,
+    ]
     findings = []
     for check in checks:
         try:
@@ -122,6 +130,18 @@ def _model() -> list[Finding]:
         Finding("default model", True, detail, step),
         Finding("scored on", True, f"{classifier.device}, in {classifier.keras_model.compute_dtype}"),
     ]
+
+
+def _heatmap() -> list[Finding]:
+    from .datasets.samples import sample_image
+    from .explanation.heatmaps import explain
+    from .faces.face import find_faces
+    from .models.loading import default_classifier
+    from .models.prediction import predict
+
+    classifier = default_classifier()
+    heatmap = explain(classifier, predict(classifier, find_faces(sample_image()))[0])
+    return [Finding("heatmap", True, heatmap.title)]
 
 
 def _widgets() -> list[Finding]:

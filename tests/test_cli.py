@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from helpers.grey_faces import grey_faces
 from helpers.planted_models import classifier_without_map
+from helpers.small_clips import clip, picture
 from PIL import Image
 
 from redeepfake_nb import (
@@ -472,3 +473,28 @@ def test_interrupted_scan_resumes(
     assert "the same command resumes" in capsys.readouterr().err
     monkeypatch.undo()
     assert main(["scan", str(mixed), *options]) == 0
+
+
+def test_evaluate_on_videos(model: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for name, grey in (("real/a.mkv", 60), ("fake/b.mkv", 200)):
+        (tmp_path / "data" / name).parent.mkdir(parents=True)
+        (tmp_path / "data" / name).write_bytes(clip([picture(grey)] * 2))
+    out = tmp_path / "out"
+    common = ["evaluate", "--model", model, "--data", str(tmp_path / "data"), "--out", str(out)]
+    # The faces are squares, which no detector by name finds.
+    assert main([*common, "--workers", "0", "--frames", "2", "--resamples", "0"]) == 1
+    assert (
+        "0 are real and 0 fake, which is not enough (without a score: 2 no face)" in capsys.readouterr().err
+    )
+    assert (tmp_path / "out.sqlite").is_file()
+    assert not out.exists()
+
+    assert main([*common, "--sweep", "4"]) == 2
+    assert "--sweep is for faces" in capsys.readouterr().err
+    Image.new("RGB", (64, 64)).save(tmp_path / "data" / "real" / "face.png")
+    assert main(common) == 1
+    assert "--as faces or --as videos" in capsys.readouterr().err
+    assert main([*common, "--as", "faces", "--frames", "4"]) == 2
+    assert "--frames is for videos" in capsys.readouterr().err
+    assert main([*common, "--as", "videos", "--split", "test"]) == 2
+    assert "no video is in the split test; there are no splits" in capsys.readouterr().err

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import UnknownChoice
 from ..models.graph import is_cut
-from ..utils.keras_backend import buffered_stderr
+from ..utils.keras_backend import buffered_stderr, compile_function
 
 if TYPE_CHECKING:
     import keras
@@ -116,9 +116,7 @@ class SplitNetwork:
         self._size = size = classifier.preprocessing.input_size
         image = tf.TensorSpec((None, size, size, 3), tf.float32)
         trunk = keras.Model(model.inputs, features)
-        self._trunk = tf.function(
-            lambda x: tf.cast(trunk(x, training=False), tf.float32), input_signature=[image], autograph=False
-        )
+        self._trunk = compile_function(lambda x: tf.cast(trunk(x, training=False), tf.float32), image)
         # If paths bypass the layer, the second part of the network needs the image, too.
         self._needs_image = not is_cut(model, layer)
         self._rest, self._head = _compiled_rest(model, features, self._needs_image, image)
@@ -256,11 +254,7 @@ class SplitNetwork:
 
     def _visualizer(self, module: str, name: str) -> Any:
         if name not in self._visualizers:
-            with warnings.catch_warnings():
-                # tf-keras-vis 0.8.7 imports from a SciPy namespace that is deprecated.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                kind = getattr(importlib.import_module(module), name)
-            self._visualizers[name] = kind(self._head, clone=False)
+            self._visualizers[name] = getattr(_import_visualizer(module), name)(self._head, clone=False)
         return self._visualizers[name]
 
 
@@ -307,16 +301,34 @@ def _compiled_rest(
     inputs = [features, *model.inputs] if needs_image else [features]
     rest = keras.Model(inputs, model.outputs[0])
     specs = [tf.TensorSpec(features.shape, tf.float32)] + ([image] if needs_image else [])
-    run: Callable[..., Any] = tf.function(
-        lambda *tensors: rest(list(tensors) if needs_image else tensors[0], training=False),
-        input_signature=specs,
-        autograph=False,
+    run = compile_function(
+        lambda *tensors: rest(list(tensors) if needs_image else tensors[0], training=False), *specs
     )
 
-    class Rest(keras.layers.Layer):
-        def call(self, *tensors: Any) -> Any:
+    kit = _keras_of_visualizers()
+    base: Any = kit.layers.Layer
+
+    class Rest(base):
+        @tf.autograph.experimental.do_not_convert
+        def call(self, *tensors: Any, training: bool | None = None) -> Any:
             return run(*tensors)
 
-    heads = [keras.Input(t.shape[1:], dtype="float32") for t in inputs]
-    explained = keras.layers.Identity(name="explained")(heads[0])
-    return run, keras.Model(heads, Rest(dtype="float32")(explained, *heads[1:]))
+    heads = [kit.Input(t.shape[1:], dtype="float32") for t in inputs]
+    explained = kit.layers.Activation("linear", dtype="float32", name="explained")(heads[0])
+    return run, kit.Model(heads, Rest(dtype="float32")(explained, *heads[1:]))
+
+
+def _keras_of_visualizers() -> Any:
+    """Return the Keras whose models tf-keras-vis takes: ``tf.keras``, which may be set to be Keras 2."""
+    import tensorflow as tf
+
+    # First, because this import settles what tf.keras is.
+    _import_visualizer(_CAMS["gradcam"][0])
+    return tf.keras
+
+
+def _import_visualizer(module: str) -> Any:
+    with warnings.catch_warnings():
+        # tf-keras-vis 0.8.7 imports from a SciPy namespace that is deprecated.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return importlib.import_module(module)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ import numpy as np
 
 from ..errors import RedeepfakeError, UnsuitableModel, one_line_message
 from ..faces.preprocessing import Preprocessing
-from ..utils.keras_backend import import_keras
+from ..utils.keras_backend import compile_function, import_keras
 from .card import Card
 from .cost_limits import check_cost
 from .graph import spatial_cut_layer
@@ -97,11 +99,9 @@ class Classifier:
 
         size = self.preprocessing.input_size
         # One signature with an open batch axis: one trace for every batch size.
-        self._score = tf.function(
-            self._forward,
-            input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32)],
-            autograph=False,  # it has no Python control flow to translate
-        )
+        images = tf.TensorSpec((None, size, size, 3), tf.float32)
+        with self._typed_errors():
+            self._score = compile_function(self._forward, images)
         self._check_scores()
 
     def _forward(self, batch: tf.Tensor) -> tf.Tensor:
@@ -237,17 +237,30 @@ class Classifier:
                     subject=self.name,
                     next_step="Train it again, or use another file.",
                 )
-        try:
+        with self._typed_errors():
             scores = self.logits(probe_images(self.preprocessing))
+        self._card = replace(self._card, unresponsive=bool(np.ptp(scores) == 0))
+
+    @contextmanager
+    def _typed_errors(self) -> Iterator[None]:
+        """Raise :class:`UnsuitableModel` for whatever the backend raises when it runs the model."""
+        try:
+            yield
         except (UnsuitableModel, MemoryError):
             raise
         except Exception as error:  # the backend raises whatever its operations raise
+            layers = self.keras_model.layers
+            first = [x.name for x in layers if getattr(x, "data_format", None) == "channels_first"]
+            step = "Build it from plain Keras layers, and save it again."
+            if first:
+                step = (
+                    f"Its layer {first[0]} has the channels first; build it with data_format='channels_last'."
+                )
             raise UnsuitableModel(
                 f"it cannot be run on a probe image ({one_line_message(error)})",
                 subject=self.name,
-                next_step="Check its input and its data format; channels must come last.",
+                next_step=step,
             ) from error
-        self._card = replace(self._card, unresponsive=bool(np.ptp(scores) == 0))
 
 
 def _kind_of_input(shape: tuple[int | None, ...]) -> str:

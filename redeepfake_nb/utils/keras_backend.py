@@ -1,7 +1,8 @@
-"""Import Keras without the start-up messages that TensorFlow's C++ code writes to standard error.
+"""Import Keras on TensorFlow, quietly, and compile functions with it.
 
-A notebook shows those lines in a red box above the first result, where they look like a failure. No setting
-silences all of them, because some are written before TensorFlow's logging is set up.
+TensorFlow's C++ code writes start-up messages to standard error. A notebook shows those lines in a red box
+above the first result, where they look like a failure. No setting silences all of them, because some are
+written before TensorFlow's logging is set up.
 """
 
 from __future__ import annotations
@@ -9,16 +10,40 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, wraps
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ModelError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_BACKENDS = ("jax", "torch", "openvino")
 
 
 def import_keras() -> None:
-    """Import Keras once and quietly; the buffered messages are shown if the import fails."""
-    if "keras" in sys.modules:
-        _enable_memory_growth()
-        return
+    """Import Keras once and quietly; the buffered messages are shown if the import fails.
+
+    Raises
+    ------
+    ModelError
+        Keras or TensorFlow is set up in this process so that models cannot be run; the message says what to
+        set.
+    """
+    if "keras" not in sys.modules:
+        try:
+            _import_quietly()
+        except ModuleNotFoundError as error:
+            if error.name in _BACKENDS:
+                raise _wrong_backend(str(error.name)) from error
+            raise
+    _check_setup()
+    _enable_memory_growth()
+
+
+def _import_quietly() -> None:
     # Real failures are raised as exceptions as well; the log holds only notes on processors and graphs.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with buffered_stderr():
@@ -29,7 +54,40 @@ def import_keras() -> None:
 
             # Search for GPUs inside this block, because not finding one is logged too.
             tf.config.list_physical_devices("GPU")
-    _enable_memory_growth()
+
+
+def _check_setup() -> None:
+    """Raise :class:`ModelError` if settings of this process keep the package's models from running."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise _wrong_backend(keras.backend.backend())
+    import tensorflow as tf
+
+    if not tf.compat.v1.executing_eagerly_outside_functions():
+        raise ModelError(
+            "eager execution is switched off in this process, and models need it",
+            subject="TensorFlow",
+            next_step="Restart the process (in a notebook: the kernel), and leave out "
+            "tf.compat.v1.disable_eager_execution() and disable_v2_behavior().",
+        )
+    if keras.config.image_data_format() != "channels_last":
+        raise ModelError(
+            "images have their channels first by the setting image_data_format, and here they come last",
+            subject="Keras",
+            next_step='Call keras.config.set_image_data_format("channels_last"), or remove the setting from '
+            "the file keras.json in ~/.keras.",
+        )
+
+
+def _wrong_backend(name: str) -> ModelError:
+    return ModelError(
+        f"it is set to run on {name}, and models are run on TensorFlow",
+        subject="Keras",
+        next_step='Set the environment variable KERAS_BACKEND to "tensorflow" and start the process again '
+        '(in a notebook: restart the kernel, and begin with import os; os.environ["KERAS_BACKEND"] = '
+        '"tensorflow").',
+    )
 
 
 @cache
@@ -43,6 +101,27 @@ def _enable_memory_growth() -> None:
         # A GPU that is already in use or configured otherwise stays as it is.
         with suppress(RuntimeError, ValueError):
             tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def compile_function(
+    function: Callable[..., tf.Tensor], *signature: tf.TensorSpec
+) -> Callable[..., tf.Tensor]:
+    """Trace a function of tensors once, and return what runs its graph; it takes tensors and arrays.
+
+    ``tf.function`` would do, but it counts the traces of all functions that come from one line of code, and
+    warns of retracing from the fifth on, as if models that are each traced once were one.
+    """
+    import tensorflow as tf
+
+    graph = tf.function(function, input_signature=signature, autograph=False).get_concrete_function()
+
+    # The wrapper also keeps the function, since the graph holds the model's variables only weakly.
+    @wraps(function)
+    def run(*tensors: Any) -> tf.Tensor:
+        given = zip(tensors, signature, strict=True)
+        return graph(*(tf.convert_to_tensor(tensor, spec.dtype) for tensor, spec in given))
+
+    return run
 
 
 @contextmanager

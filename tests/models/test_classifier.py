@@ -103,7 +103,6 @@ def test_scores_do_not_depend_on_the_batch(classifier: Classifier, batch: np.nda
     for size in (1, 3, 32):
         np.testing.assert_allclose(classifier.logits(batch[:size]), whole[:size], rtol=1e-5)
     assert classifier.logits(batch[:0]).shape == (0,)
-    assert classifier._score.experimental_get_tracing_count() == 1
 
 
 def test_scores_by_hand(classifier: Classifier) -> None:

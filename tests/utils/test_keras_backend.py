@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from redeepfake_nb import ModelError
 from redeepfake_nb.utils import keras_backend as backend
-from redeepfake_nb.utils.keras_backend import buffered_stderr, import_keras
+from redeepfake_nb.utils.keras_backend import buffered_stderr, compile_function, import_keras
 
 
 def fresh(code: str, *path: Path) -> subprocess.CompletedProcess:
@@ -52,7 +56,7 @@ def test_a_failed_import_shows_the_buffered_messages(tmp_path: Path) -> None:
 
 def test_an_imported_keras_is_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The log level stays as set, and nothing is imported again."""
-    marker = object()
+    marker = SimpleNamespace(backend=SETUP.backend, config=SETUP.config)
     monkeypatch.setitem(sys.modules, "keras", marker)
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
     import_keras()
@@ -64,12 +68,61 @@ def test_a_chosen_log_level_stays(tmp_path: Path) -> None:
     (tmp_path / "keras.py").write_text("class backend:\n    backend = staticmethod(lambda: 'jax')\n")
     code = (
         "import os; {}\n"
-        "from redeepfake_nb.utils.keras_backend import import_keras\n"
-        "import_keras(); print(os.environ['TF_CPP_MIN_LOG_LEVEL'])"
+        "from redeepfake_nb.utils.keras_backend import _import_quietly\n"
+        "_import_quietly(); print(os.environ['TF_CPP_MIN_LOG_LEVEL'])"
     )
     assert fresh(code.format("pass"), tmp_path).stdout == "3\n"
     chosen = "os.environ['TF_CPP_MIN_LOG_LEVEL'] = '0'"
     assert fresh(code.format(chosen), tmp_path).stdout == "0\n"
+
+
+SETUP = SimpleNamespace(
+    backend=SimpleNamespace(backend=lambda: "tensorflow"),
+    config=SimpleNamespace(image_data_format=lambda: "channels_last"),
+)
+
+
+def test_another_backend_is_named_with_what_to_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    other = SimpleNamespace(backend=SimpleNamespace(backend=lambda: "torch"))
+    monkeypatch.setitem(sys.modules, "keras", other)
+    with pytest.raises(ModelError, match=r"set to run on torch.*KERAS_BACKEND to \"tensorflow\""):
+        import_keras()
+    # Where that backend is not installed, Keras cannot even be imported.
+    (tmp_path / "keras.py").write_text("raise ModuleNotFoundError(\"No module named 'jax'\", name='jax')")
+    done = fresh("from redeepfake_nb.utils.keras_backend import import_keras\nimport_keras()", tmp_path)
+    assert "ModelError: Keras: it is set to run on jax" in done.stderr
+
+
+def test_channels_first_is_named_with_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = SimpleNamespace(image_data_format=lambda: "channels_first")
+    monkeypatch.setitem(sys.modules, "keras", SimpleNamespace(backend=SETUP.backend, config=first))
+    with pytest.raises(ModelError, match=r"keras\.config\.set_image_data_format"):
+        import_keras()
+
+
+def test_graphs_of_tensorflow_1_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.compat.v1, "executing_eagerly_outside_functions", lambda: False)
+    with pytest.raises(ModelError, match=r"leave out tf\.compat\.v1\.disable_eager_execution"):
+        import_keras()
+
+
+def test_compiled_functions_are_not_counted_together(caplog: pytest.LogCaptureFixture) -> None:
+    """TensorFlow warns of retracing from the fifth function on, though each is traced once."""
+    import tensorflow as tf
+
+    tensorflow_log = logging.getLogger("tensorflow")
+    tensorflow_log.addHandler(caplog.handler)
+    x = np.ones((3, 2), np.float32)
+    try:
+        for factor in range(8):
+            run = compile_function(lambda t, f=factor: t * f, tf.TensorSpec((None, 2), tf.float32))
+            np.testing.assert_array_equal(run(x), x * factor)
+            np.testing.assert_array_equal(run(x[:1]), x[:1] * factor)
+    finally:
+        tensorflow_log.removeHandler(caplog.handler)
+    assert "retracing" not in caplog.text
 
 
 def test_standard_error_is_buffered_and_restored(capfd: pytest.CaptureFixture[str]) -> None:
