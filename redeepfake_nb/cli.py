@@ -9,17 +9,22 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from . import __version__
-from .errors import InputError, RedeepfakeError, UnknownChoice, displayable
+from .errors import InputError, RedeepfakeError, UnknownChoice, UnsupportedMedia, displayable
 
 if TYPE_CHECKING:
     from .analysis.image import ImageReport
     from .analysis.report import Report
     from .analysis.video_report import VideoReport
+    from .datasets.labelled_faces import LabelledFaces
+    from .datasets.labelled_videos import LabelledVideos
     from .models.classifier import Classifier
     from .scanning.result import ScanResult
+
+
+_Labelled = TypeVar("_Labelled", "LabelledFaces", "LabelledVideos")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -176,25 +181,56 @@ def _parser() -> argparse.ArgumentParser:
     join.add_argument("--out", required=True, metavar="MODEL.keras")
     join.set_defaults(run=_join)
 
-    evaluate = commands.add_parser("evaluate", help="evaluate a model on labelled faces")
+    evaluate = commands.add_parser("evaluate", help="evaluate a model on labelled faces or videos")
     evaluate.add_argument(
         "--model",
         default="default",
         help="model file with its sidecar, or a model's name; default: the model that ships",
     )
-    _add_data(evaluate)
-    evaluate.add_argument("--split", help="split to evaluate on, such as val; default: all faces")
-    evaluate.add_argument("--limit", type=int, help="maximum number of faces, half of them fake")
+    _add_data(
+        evaluate,
+        "CSV, Kaggle deepfake-faces folder, or real/ fake/ tree; of videos also FaceForensics++, Celeb-DF or "
+        "DFDC; several are joined",
+        "folder or ZIP file with the images, or folder with the videos, that a single CSV lists",
+    )
+    evaluate.add_argument(
+        "--as",
+        dest="media",
+        choices=("faces", "videos"),
+        help="what to evaluate on, where the data hold both; default: what they hold",
+    )
+    evaluate.add_argument("--split", help="split to evaluate on, such as val; default: all faces or videos")
+    evaluate.add_argument("--limit", type=int, help="maximum number of faces or videos, half of them fake")
     evaluate.add_argument(
         "--false-positive-rate",
         type=float,
         metavar="RATE",
-        help="choose the threshold by the largest share of real faces that may be predicted fake",
+        help="choose the threshold by the largest share of real faces or videos that may be predicted fake",
     )
-    evaluate.add_argument("--sweep", type=int, default=200, help="faces for the robustness test; 0: none")
+    evaluate.add_argument(
+        "--sweep", type=int, metavar="N", help="faces for the robustness test; 0: none; default: 200"
+    )
     evaluate.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples for intervals")
     evaluate.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("--out", required=True, metavar="DIR", help="folder for tables and charts")
+    videos = evaluate.add_argument_group(
+        "videos", "analysed as a scan: the same command resumes where it stopped"
+    )
+    videos.add_argument(
+        "--journal", metavar="FILE.sqlite", help="SQLite file with the scores; default: DIR.sqlite"
+    )
+    videos.add_argument("--detector", help="face detector: hog (default) or cnn")
+    videos.add_argument(
+        "--frames", type=_frames, metavar="N|all", help="frames to sample from a video; default: 32"
+    )
+    videos.add_argument("--aggregation", help="how a person's frames become one score; default: mean_logit")
+    videos.add_argument(
+        "--workers", type=int, metavar="N", help="worker processes; default: by cores and free memory"
+    )
+    videos.add_argument("--time-limit", type=float, metavar="SECONDS", help="per video; default: 1800")
+    videos.add_argument(
+        "--retry-failed", action="store_true", default=None, help="score videos again that failed before"
+    )
     evaluate.set_defaults(run=_evaluate)
 
     convert = commands.add_parser("convert", help="convert another model to a .keras file with a sidecar")
@@ -223,18 +259,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_data(command: argparse.ArgumentParser) -> None:
-    """Add the arguments that name labelled faces."""
-    command.add_argument(
-        "--data",
-        required=True,
-        nargs="+",
-        metavar="PATH",
-        help="CSV, Kaggle deepfake-faces folder, or real/ fake/ tree; several are joined",
-    )
-    command.add_argument(
-        "--images", metavar="PATH", help="folder or ZIP file with the images that a single CSV lists"
-    )
+def _add_data(
+    command: argparse.ArgumentParser,
+    data: str = "CSV, Kaggle deepfake-faces folder, or real/ fake/ tree; several are joined",
+    images: str = "folder or ZIP file with the images that a single CSV lists",
+) -> None:
+    """Add the arguments that name labelled faces, with these help texts."""
+    command.add_argument("--data", required=True, nargs="+", metavar="PATH", help=data)
+    command.add_argument("--images", metavar="PATH", help=images)
 
 
 def _frames(text: str) -> int | Literal["all"]:
@@ -568,18 +600,19 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    if _evaluated_media(options) == "videos":
+        return _evaluate_videos(options)
     from tqdm import tqdm
 
     from .datasets.labelled_faces import read_collections
     from .report.evaluation import save_evaluation
 
+    given = [name for name, value in _video_options(options).items() if value is not None]
+    if given:
+        raise ValueError(f"--{given[0].replace('_', '-')} is for videos, and the data are faces")
     faces = read_collections(options.data, options.images)
     if options.split:
-        splits = sorted(str(name) for name in faces.table["split"].dropna().unique())
-        faces = faces.part(options.split)
-        if not len(faces):
-            known = f"there are {', '.join(splits)}" if splits else "there are no splits"
-            raise ValueError(f"no face is in the split {options.split}; {known}")
+        faces = _part(faces, options.split, "face")
     classifier = _load_model(None if options.model == "default" else options.model)
     with tqdm(unit="step", disable=None) as bar:
 
@@ -593,13 +626,90 @@ def _evaluate(options: argparse.Namespace) -> int:
             options.out,
             limit=options.limit,
             false_positive_rate=options.false_positive_rate,
-            sweep=options.sweep,
+            sweep=200 if options.sweep is None else options.sweep,
             resamples=options.resamples,
             seed=options.seed,
             progress=progress,
         )
     print(f"tables and charts: {displayable(out)}")
     print(f"read first: {displayable(out / 'summary.md')}")
+    return 0
+
+
+def _evaluated_media(options: argparse.Namespace) -> Literal["faces", "videos"]:
+    """Tell whether to evaluate on labelled faces or on labelled videos."""
+    from .datasets.labelled_videos import labelled_media
+
+    if options.media:
+        return options.media
+    found = set().union(*(labelled_media(path) for path in options.data))
+    if len(found) == 2:
+        raise UnsupportedMedia(
+            "both labelled pictures and labelled videos are in it",
+            subject=options.data[0],
+            next_step="Say which to evaluate on: --as faces or --as videos.",
+        )
+    return "videos" if found == {"videos"} else "faces"
+
+
+def _part(labelled: _Labelled, split: str, what: str) -> _Labelled:
+    """Select one split of labelled faces or videos.
+
+    Raises
+    ------
+    ValueError
+        Nothing is in it.
+    """
+    splits = sorted(str(name) for name in labelled.table["split"].dropna().unique())
+    part = labelled.part(split)
+    if not len(part):
+        known = f"there are {', '.join(splits)}" if splits else "there are no splits"
+        raise ValueError(f"no {what} is in the split {split}; {known}")
+    return part
+
+
+def _video_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of ``evaluate`` that concern videos alone; ``None`` where they were not given."""
+    names = ("journal", "detector", "frames", "aggregation", "workers", "time_limit", "retry_failed")
+    return {name: getattr(options, name) for name in names}
+
+
+def _evaluate_videos(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from .datasets.labelled_videos import read_video_collections
+    from .report.video_evaluation import save_video_evaluation
+
+    if options.sweep:
+        raise ValueError("--sweep is for faces, and the data are videos")
+    videos = read_video_collections(options.data, options.images)
+    if options.split:
+        videos = _part(videos, options.split, "video")
+    try:
+        with tqdm(unit="video", disable=None) as bar:
+
+            def progress(done: int, total: int | None) -> None:
+                bar.total, bar.n = total, done
+                bar.refresh()
+
+            out = save_video_evaluation(
+                None if options.model == "default" else options.model,
+                videos,
+                options.out,
+                limit=options.limit,
+                false_positive_rate=options.false_positive_rate,
+                resamples=options.resamples,
+                seed=options.seed,
+                progress=progress,
+                **{name: value for name, value in _video_options(options).items() if value is not None},
+            )
+    except KeyboardInterrupt:
+        print("stopped; what was scored is in the journal, and the same command resumes", file=sys.stderr)
+        return 130
+    print(f"tables and charts: {displayable(out)}")
+    print(f"read first: {displayable(out / 'summary.md')}")
+    if (left_out := out / "left_out.csv").is_file():
+        print(f"videos without a part in the metrics: {displayable(left_out)}")
     return 0
 
 

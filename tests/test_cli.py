@@ -7,14 +7,15 @@ import re
 import subprocess
 import sys
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 from helpers.grey_faces import grey_faces
 from helpers.planted_models import classifier_without_map
-from helpers.small_clips import clip, picture
 from PIL import Image
 
 from redeepfake_nb import (
@@ -28,7 +29,7 @@ from redeepfake_nb import (
     save_model,
 )
 from redeepfake_nb.cli import main
-from redeepfake_nb.datasets.samples import sample_clip, write_samples
+from redeepfake_nb.datasets.samples import clip_frames, encode_clip, sample_clip, write_samples
 from redeepfake_nb.doctor import Finding, examine
 from redeepfake_nb.media.file_types import is_video
 from redeepfake_nb.models import loading
@@ -476,18 +477,25 @@ def test_interrupted_scan_resumes(
 
 
 def test_evaluate_on_videos(model: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    for name, grey in (("real/a.mkv", 60), ("fake/b.mkv", 200)):
-        (tmp_path / "data" / name).parent.mkdir(parents=True)
-        (tmp_path / "data" / name).write_bytes(clip([picture(grey)] * 2))
+    shown = list(islice(clip_frames(), 2))
+    bright = [np.clip(frame.astype(int) + 60, 0, 255).astype(np.uint8) for frame in shown]
+    for name, data in (
+        ("real/a.mp4", encode_clip(shown)),
+        ("fake/b.mp4", encode_clip(bright)),
+        ("fake/c.mp4", b""),
+    ):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / name).write_bytes(data)
     out = tmp_path / "out"
     common = ["evaluate", "--model", model, "--data", str(tmp_path / "data"), "--out", str(out)]
-    # The faces are squares, which no detector by name finds.
-    assert main([*common, "--workers", "0", "--frames", "2", "--resamples", "0"]) == 1
-    assert (
-        "0 are real and 0 fake, which is not enough (without a score: 2 no face)" in capsys.readouterr().err
-    )
+    assert main([*common, "--workers", "0", "--frames", "2", "--resamples", "0"]) == 0
+    printed = capsys.readouterr().out
+    assert str(out / "summary.md") in printed
+    assert str(out / "left_out.csv") in printed
+    values = json.loads((out / "metrics.json").read_text())
+    assert (values["scored"], values["left_out"], values["frames"]["frames"]) == (2, {"failed": 1}, 4)
+    assert values["videos"]["auc"]["value"] == 1
     assert (tmp_path / "out.sqlite").is_file()
-    assert not out.exists()
 
     assert main([*common, "--sweep", "4"]) == 2
     assert "--sweep is for faces" in capsys.readouterr().err

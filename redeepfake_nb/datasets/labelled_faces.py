@@ -345,7 +345,8 @@ def label_table(columns: dict, subject: Path, what: str = "face") -> pd.DataFram
     """
     table = pd.DataFrame(columns)
     if table.empty:
-        raise EmptyFile(f"no {what} is listed in it", subject=subject, next_step="Check the path.")
+        step = "Check the path." + (" Labelled videos are read by read_videos()." if what == "face" else "")
+        raise EmptyFile(f"no {what} is listed in it", subject=subject, next_step=step)
     for name in COLUMNS:
         if name not in table:
             table[name] = None

@@ -15,3 +15,5 @@ from .robustness_sweep import robustness as robustness
 from .source_comparison import compare_sources as compare_sources
 from .stress_curves import StressTest as StressTest
 from .stress_curves import stress_test as stress_test
+from .video_assessment import LevelScores as LevelScores
+from .video_assessment import VideoAssessment as VideoAssessment

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from ..utils.numeric import check_threshold, probability
 from .calibration import OperatingPoint, fit_temperature, threshold_at
 from .kinds import origin_table
 from .metrics import Metric, Metrics, bootstrap, evaluate
+from .scored_labels import confusion_table
 from .scoring import group_column, sample, score_all
 from .slices import SLICE_METRICS, auc_of, interval_columns, metric_functions, plain_rows, slice_table
 
@@ -81,6 +82,11 @@ class Assessment:
         return len(self.faces)
 
     @property
+    def unit(self) -> Literal["faces"]:
+        """What is counted."""
+        return "faces"
+
+    @property
     def y(self) -> np.ndarray:
         """(N,) int64, 1 is fake."""
         return self.faces.y
@@ -122,11 +128,7 @@ class Assessment:
 
     def confusion(self) -> pd.DataFrame:
         """Return the number of faces by true (rows) and predicted (columns) label."""
-        from sklearn.metrics import confusion_matrix
-
-        labels = ["REAL", "FAKE"]
-        counts = confusion_matrix(self.y, self.predicted_fake.astype(int), labels=[0, 1])
-        return pd.DataFrame(counts, pd.Index(labels, name="truth"), pd.Index(labels, name="predicted"))
+        return confusion_table(self.y, self.predicted_fake)
 
     def classification_report(self) -> pd.DataFrame:
         """Return precision, recall, F1 and number of faces for each label, as scikit-learn reports them."""

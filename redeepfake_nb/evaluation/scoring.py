@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -31,8 +31,22 @@ class Scores(NamedTuple):
     unreadable: pd.DataFrame
 
 
-def sample(faces: LabelledFaces, limit: int | None, seed: int = 0) -> LabelledFaces:
-    """Draw at most ``limit`` faces, half of them fake if there are enough, in the table's order.
+class _Labelled(Protocol):
+    """Labelled faces or videos."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def y(self) -> np.ndarray: ...
+
+    def take(self, rows: Iterable[int]) -> Self: ...
+
+
+_LabelledSet = TypeVar("_LabelledSet", bound=_Labelled)
+
+
+def sample(faces: _LabelledSet, limit: int | None, seed: int = 0) -> _LabelledSet:
+    """Draw at most ``limit`` faces or videos, half of them fake if there are enough, in the table's order.
 
     Raises
     ------
@@ -42,7 +56,7 @@ def sample(faces: LabelledFaces, limit: int | None, seed: int = 0) -> LabelledFa
     if limit is None or limit >= len(faces):
         return faces
     if limit < 2:
-        raise ValueError(f"limit must be a number of faces, 2 or more, not {limit}")
+        raise ValueError(f"limit must be a number of faces or videos, 2 or more, not {limit}")
     rng = np.random.default_rng(seed)
     real, fake = (rng.permutation(np.flatnonzero(faces.y == label)) for label in (0, 1))
     fakes = min(max(limit // 2, limit - len(real)), len(fake))
@@ -51,7 +65,12 @@ def sample(faces: LabelledFaces, limit: int | None, seed: int = 0) -> LabelledFa
 
 def group_column(faces: LabelledFaces) -> str | None:
     """Return the column of groups: ``identity``, else ``original``, the source video, else ``None``."""
-    return next((c for c in ("identity", "original") if not faces.table[c].isna().any()), None)
+    return group_of(faces.table)
+
+
+def group_of(table: pd.DataFrame) -> str | None:
+    """Return the column of groups of a labelled set's table; see :func:`group_column`."""
+    return next((c for c in ("identity", "original") if not table[c].isna().any()), None)
 
 
 def score_all(

@@ -5,3 +5,4 @@ from .files import save_all as save_all
 from .files import to_csv as to_csv
 from .files import to_json as to_json
 from .html_page import html as html
+from .video_evaluation import save_video_evaluation as save_video_evaluation

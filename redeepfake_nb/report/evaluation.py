@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import pandas as pd
 from ..datasets.labelled_faces import LabelledFaces
 from ..errors import displayable
 from ..evaluation.assessment import Assessment, assess
-from ..evaluation.metrics import CALIBRATION_METRICS, METRIC_WORDS
+from ..evaluation.metrics import CALIBRATION_METRICS, METRIC_WORDS, Metrics
 from ..evaluation.robustness_sweep import robustness
+from ..evaluation.scored_labels import Unit, resampled_units
 from ..evaluation.slices import format_range
 from ..models.classifier import Classifier
 from ..utils.jobs import Progress
@@ -26,7 +27,7 @@ _OURS = re.compile(
     r"(metrics\.json|summary\.md|(scores|slices|origins|robustness|unreadable)\.csv|"
     r"(roc|precision_recall|confusion|reliability|scores|slices|robustness|faces)\.png)"
 )
-# Decimal places of numbers in tables: no more than are meaningful and equal on every run.
+# Decimal places of numbers in tables.
 _DECIMALS = 6
 
 
@@ -106,13 +107,13 @@ def summary(assessment: Assessment, table: pd.DataFrame | None = None) -> str:
     """Format an assessment as Markdown: metrics, calibration, face properties, origins, robustness."""
     a, report = assessment, assessment.to_dict()
     counts, at_threshold = report["faces"], report["threshold"]
-    unit = {"identity": "people", "original": "source videos"}.get(a.group or "", "single faces")
     lines = [
         f"# {displayable(a.name)} on labelled faces",
         "",
         f"{counts['read']:,} faces ({counts['real']:,} real, {counts['fake']:,} fake), "
         f"{counts['unreadable']:,} more could not be read. Model {(a.sha256 or 'not on disk')[:12]}.",
-        f"Intervals hold 95 % of {a.metrics.resamples:,} bootstrap samples of {unit} ({a.metrics.groups:,}).",
+        f"Intervals hold 95 % of {a.metrics.resamples:,} bootstrap samples of {resampled_units(a)} "
+        f"({a.metrics.groups:,}).",
         "",
         f"Threshold on P(fake): {a.threshold:.4f}"
         + (
@@ -126,10 +127,7 @@ def summary(assessment: Assessment, table: pd.DataFrame | None = None) -> str:
         "| metric | value | 95 % interval |",
         "|---|---|---|",
     ]
-    for name in METRIC_WORDS:
-        if name in CALIBRATION_METRICS:
-            continue
-        lines.append(f"| {METRIC_WORDS[name]} | {a.metrics[name].value:.4f} | {_interval(a, name)} |")
+    lines += metric_rows(a.metrics, [name for name in METRIC_WORDS if name not in CALIBRATION_METRICS])
     temperature = "never calibrated" if a.temperature is None else f"temperature {a.temperature:.4f}"
     lines += [
         "",
@@ -139,8 +137,9 @@ def summary(assessment: Assessment, table: pd.DataFrame | None = None) -> str:
         "|---|---|---|---|",
     ]
     for name in CALIBRATION_METRICS:
-        before, after = a.uncalibrated[name].value, a.metrics[name].value
-        lines.append(f"| {METRIC_WORDS[name]} | {before:.4f} | {after:.4f} | {_interval(a, name)} |")
+        metric, before = a.metrics[name], a.uncalibrated[name].value
+        interval = format_interval(metric.low, metric.high)
+        lines.append(f"| {METRIC_WORDS[name]} | {before:.4f} | {metric.value:.4f} | {interval} |")
     lines += ["", "## By face properties", ""]
     lines += ["| slice | faces | fakes | AUC | 95 % interval |", "|---|---|---|---|---|"]
     for row in a.slices.to_dict("records"):
@@ -148,23 +147,24 @@ def summary(assessment: Assessment, table: pd.DataFrame | None = None) -> str:
         if pd.isna(row["auc"]):
             metrics = f"{row['note']} |"
         else:
-            metrics = f"{row['auc']:.4f} | {row['note'] or _format_interval(row['auc_low'], row['auc_high'])}"
+            metrics = f"{row['auc']:.4f} | {row['note'] or format_interval(row['auc_low'], row['auc_high'])}"
         lines.append(f"| {kind} | {row['faces']:,} | {row['fakes']:,} | {metrics} |")
     if len(a.origins):
-        lines += _origin_lines(a.origins)
+        lines += origin_lines(a.origins)
     if table is not None:
         lines += _robustness_lines(table)
     return "\n".join(lines) + "\n"
 
 
-def _origin_lines(table: pd.DataFrame) -> list[str]:
+def origin_lines(table: pd.DataFrame, unit: Unit = "faces") -> list[str]:
+    """Format a table of :func:`redeepfake_nb.evaluation.kinds.origin_table` as a section of Markdown."""
     lines = [
         "",
         "## Sources and kinds",
         "",
-        "The AUC is that of a source's fakes against all real faces.",
+        f"The AUC is that of a source's fakes against all real {unit}.",
         "",
-        "| by | value | label | faces | predicted fake | 95 % interval | AUC | 95 % interval |",
+        f"| by | value | label | {unit} | predicted fake | 95 % interval | AUC | 95 % interval |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in table.to_dict("records"):
@@ -172,13 +172,13 @@ def _origin_lines(table: pd.DataFrame) -> list[str]:
             row["origin"],
             displayable(row["value"]).replace("|", "\\|"),
             row["label"],
-            f"{row['faces']:,}",
+            f"{row[unit]:,}",
             f"{row['predicted_fake']:.1%}",
-            _format_rates(row["predicted_fake_low"], row["predicted_fake_high"]),
+            format_rates(row["predicted_fake_low"], row["predicted_fake_high"]),
         ]
         known = not pd.isna(row["auc"])
         cells += (
-            [f"{row['auc']:.4f}", _format_interval(row["auc_low"], row["auc_high"])] if known else ["", ""]
+            [f"{row['auc']:.4f}", format_interval(row["auc_low"], row["auc_high"])] if known else ["", ""]
         )
         lines.append(f"| {' | '.join(cells)} |")
     return lines
@@ -200,16 +200,19 @@ def _robustness_lines(table: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _interval(assessment: Assessment, name: str) -> str:
-    metric = assessment.metrics[name]
-    return _format_interval(metric.low, metric.high)
+def metric_rows(metrics: Metrics, names: Iterable[str]) -> list[str]:
+    """Format metrics as rows of a Markdown table: name in words, value, interval."""
+    chosen = [(METRIC_WORDS[name], metrics[name]) for name in names]
+    return [f"| {words} | {m.value:.4f} | {format_interval(m.low, m.high)} |" for words, m in chosen]
 
 
-def _format_rates(low: float, high: float) -> str:
+def format_rates(low: float, high: float) -> str:
+    """Write the interval of a rate, 0..1, in per cent."""
     return "not computed" if pd.isna(low) else f"{low:.1%} to {high:.1%}"
 
 
-def _format_interval(low: float, high: float) -> str:
+def format_interval(low: float, high: float) -> str:
+    """Write the interval of a metric."""
     return "not computed" if pd.isna(low) else f"{low:.4f} to {high:.4f}"
 
 
@@ -223,12 +226,12 @@ def _files(assessment: Assessment, table: pd.DataFrame | None) -> Iterator[tuple
         values["robustness_faces"] = int(table["faces"].iloc[0])
     yield "metrics.json", (json.dumps(values, indent=2, allow_nan=False) + "\n").encode("ascii")
     yield "summary.md", summary(assessment, table).encode()
-    yield "scores.csv", _csv(assessment.to_frame())
-    yield "slices.csv", _csv(assessment.slices)
+    yield "scores.csv", table_csv(assessment.to_frame())
+    yield "slices.csv", table_csv(assessment.slices)
     if len(assessment.origins):
-        yield "origins.csv", _csv(assessment.origins)
+        yield "origins.csv", table_csv(assessment.origins)
     if len(assessment.unreadable):
-        yield "unreadable.csv", _csv(assessment.unreadable)
+        yield "unreadable.csv", table_csv(assessment.unreadable)
     plots: dict[str, Callable[..., Any]] = {
         "roc": view.plot_roc,
         "precision_recall": view.plot_precision_recall,
@@ -241,10 +244,11 @@ def _files(assessment: Assessment, table: pd.DataFrame | None) -> Iterator[tuple
     for name, plot in plots.items():
         yield f"{name}.png", view.to_png(plot, assessment)
     if table is not None:
-        yield "robustness.csv", _csv(table)
+        yield "robustness.csv", table_csv(table)
         yield "robustness.png", view.to_png(view.plot_robustness, table)
 
 
-def _csv(table: pd.DataFrame) -> bytes:
+def table_csv(table: pd.DataFrame) -> bytes:
+    """Format a table as CSV, with no more decimal places than are meaningful and equal on every run."""
     rows = table.round(_DECIMALS).to_dict("records")
     return csv_text(table.columns, rows).encode()

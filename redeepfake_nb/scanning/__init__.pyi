@@ -12,3 +12,5 @@ from .review_summary import describe_review as describe_review
 from .review_summary import save_if_improved as save_if_improved
 from .review_summary import try_review as try_review
 from .scheduler import scan as scan
+from .video_evaluation import assess_scan as assess_scan
+from .video_evaluation import assess_videos as assess_videos

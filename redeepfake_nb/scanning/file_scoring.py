@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -120,7 +120,8 @@ class Outcome:
     score
         Highest P(fake) among them, 0..1; ``None`` without any.
     detail
-        The report as plain JSON, without what all files of a scan have in common.
+        The report as plain JSON, without what all files of a scan have in common; of a video also
+        ``sightings``, the score of every face in every sampled frame.
     error, cause, next_step
         Class and texts of the typed error.
     seconds
@@ -173,7 +174,8 @@ class Outcome:
     def from_video(cls, report: VideoReport, seconds: float) -> Outcome:
         """Make the outcome of a video."""
         status: Status = "done" if report.completeness.complete else "partial"
-        return _from_report(report, status, seconds)
+        outcome = _from_report(report, status, seconds)
+        return replace(outcome, detail={**outcome.detail, "sightings": _sightings(report)})
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -209,6 +211,17 @@ def _from_report(report: Report, status: Status, seconds: float) -> Outcome:
         },
         seconds=round(seconds, 4),
     )
+
+
+def _sightings(report: VideoReport) -> dict[str, list[float]]:
+    """Return frame, time, person and logit of every face, in four lists of equal length."""
+    found = report.sightings
+    return {
+        "frame": [s.frame for s in found],
+        "time_s": [round(s.timestamp, 4) for s in found],
+        "person": [s.person + 1 for s in found],
+        "logit": [round(s.logit, 6) for s in found],
+    }
 
 
 def _reasons(verdict: Verdict) -> tuple[str, ...]:

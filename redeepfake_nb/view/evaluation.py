@@ -1,4 +1,4 @@
-"""Plot an assessment on labelled faces: ROC, precision-recall, confusion, calibration, slices, robustness."""
+"""Plot an assessment on labelled faces or videos: ROC, confusion, calibration, slices, robustness."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ..errors import displayable
 from ..evaluation.assessment import Assessment
 from ..evaluation.metrics import resampled_rows
 from ..evaluation.robustness_sweep import UNCHANGED
+from ..evaluation.scored_labels import ScoredLabels
 from ..evaluation.slices import SLICE_METRICS, format_range
 from ..scanning.review import Review
 from ..utils.numeric import sigmoid
@@ -28,8 +29,8 @@ _BEFORE_COLOR = REDDISH_PURPLE
 _BAND_SAMPLES = 200
 
 
-def plot_roc(assessment: Assessment, ax: Canvas = None) -> Axes:
-    """Plot the ROC curve with a 95 % band and the point of the threshold.
+def plot_roc(assessment: ScoredLabels, ax: Canvas = None) -> Axes:
+    """Plot the ROC curve of faces, videos or frames with a 95 % band and the point of the threshold.
 
     At each false positive rate, the band contains the true positive rates of 95 % of the bootstrap samples.
     """
@@ -42,7 +43,8 @@ def plot_roc(assessment: Assessment, ax: Canvas = None) -> Axes:
     for rows in _samples(assessment):
         fpr, tpr, _ = roc_curve(y[rows], p[rows])
         curves.append(np.interp(grid, fpr, tpr))
-    unit = {"identity": "people", "original": "videos"}.get(assessment.group or "", "faces")
+    alone = "faces" if assessment.unit == "faces" else "videos"
+    unit = {"identity": "people", "original": "videos"}.get(assessment.group or "", alone)
     if curves:
         low, high = np.percentile(curves, [2.5, 97.5], axis=0)
         ax.fill_between(
@@ -57,7 +59,7 @@ def plot_roc(assessment: Assessment, ax: Canvas = None) -> Axes:
     return _finish(ax, "Receiver operating characteristic", "lower right")
 
 
-def plot_precision_recall(assessment: Assessment, ax: Canvas = None) -> Axes:
+def plot_precision_recall(assessment: ScoredLabels, ax: Canvas = None) -> Axes:
     """Plot precision over recall, with the point of the threshold and the share of fakes as chance level."""
     from sklearn.metrics import precision_recall_curve
 
@@ -69,7 +71,8 @@ def plot_precision_recall(assessment: Assessment, ax: Canvas = None) -> Axes:
     label = f"average precision {_format_metric(assessment, 'average_precision')}"
     # Steps: precision cannot be interpolated between two thresholds.
     ax.step(recall, precision, where="post", color=_MODEL_COLOR, lw=2, label=label)
-    ax.axhline(y.mean(), color="0.55", lw=1, ls=":", label=f"chance: {y.mean():.0%} of the faces are fakes")
+    words = f"chance: {y.mean():.0%} of the {assessment.unit} are fakes"
+    ax.axhline(y.mean(), color="0.55", lw=1, ls=":", label=words)
     predicted = assessment.predicted_fake
     if predicted.any():
         point = predicted[y == 1].mean(), y[predicted].mean()
@@ -78,7 +81,7 @@ def plot_precision_recall(assessment: Assessment, ax: Canvas = None) -> Axes:
     return _finish(ax, "Precision and recall", "lower left")
 
 
-def plot_confusion(assessment: Assessment, ax: Canvas = None) -> Axes:
+def plot_confusion(assessment: ScoredLabels, ax: Canvas = None) -> Axes:
     """Plot the confusion matrix: counts, and shares of each row."""
     ax, _ = make_axes(ax, (WIDTH * 0.5, WIDTH * 0.42))
     counts = assessment.confusion().to_numpy()
@@ -96,45 +99,37 @@ def plot_confusion(assessment: Assessment, ax: Canvas = None) -> Axes:
     ax.set_ylabel("true label", fontsize=FONT)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
-    ax.set_title("Confusion matrix: faces, and shares of each row", fontsize=FONT + 1)
+    ax.set_title(f"Confusion matrix: {assessment.unit}, and shares of each row", fontsize=FONT + 1)
     return ax
 
 
-def plot_reliability(assessment: Assessment, ax: Canvas = None, *, bins: int = 10) -> Axes:
-    """Plot the share of fakes over P(fake) in bins, before and after calibration.
+def plot_reliability(assessment: ScoredLabels, ax: Canvas = None, *, bins: int = 10) -> Axes:
+    """Plot the share of fakes over P(fake) in bins, of faces before and after calibration.
 
     A point below the diagonal is a bin where P(fake) is too high. Bars and numbers at the bottom count the
-    faces of each bin after calibration.
+    faces, videos or frames of each bin after calibration.
     """
     from sklearn.calibration import calibration_curve
 
-    ax = _unit_axes(ax, "mean P(fake) of the faces in a bin", "share of fakes among them")
+    ax = _unit_axes(ax, f"mean P(fake) of the {assessment.unit} in a bin", "share of fakes among them")
     ax.plot([0, 1], [0, 1], color="0.55", lw=1, ls=":", label="perfectly calibrated")
     edges = np.linspace(0, 1, bins + 1)
     # The bins of calibration_curve: open below, closed above.
     count = np.bincount(np.searchsorted(edges[1:-1], assessment.probabilities), minlength=bins)
     ax.bar(edges[:-1], 0.14 * count / count.max(), width=1 / bins, align="edge", color="0.88", ec="white")
-    for left, faces in zip(edges[:-1], count, strict=True):
-        if faces:
-            ax.text(left + 0.5 / bins, 0.008, f"{faces:,}", ha="center", fontsize=FONT - 2, color=_INK)
-    if assessment.temperature is None:
-        curves = [("never calibrated", assessment.logits, assessment.uncalibrated, _MODEL_COLOR, "o", "-")]
-    else:
-        after = assessment.logits / assessment.temperature
-        words = f"after (temperature {assessment.temperature:.2f})"
-        curves = [
-            (
-                "before calibration",
-                assessment.logits,
-                assessment.uncalibrated,
-                _BEFORE_COLOR,
-                "s",
-                "--",
-            ),
-            (words, after, assessment.metrics, _MODEL_COLOR, "o", "-"),
-        ]
-    for words, logits, metrics, color, marker, line in curves:
-        p = sigmoid(logits)
+    for left, inside in zip(edges[:-1], count, strict=True):
+        if inside:
+            ax.text(left + 0.5 / bins, 0.008, f"{inside:,}", ha="center", fontsize=FONT - 2, color=_INK)
+    temperature = assessment.temperature
+    # Scores before calibration are known of single faces only.
+    both = temperature is not None and isinstance(assessment, Assessment)
+    when = "after" if both else "calibrated"
+    words = "never calibrated" if temperature is None else f"{when} (temperature {temperature:.2f})"
+    curves = [(words, assessment.probabilities, assessment.metrics, _MODEL_COLOR, "o", "-")]
+    if temperature is not None and isinstance(assessment, Assessment):
+        before = sigmoid(assessment.logits)
+        curves.insert(0, ("before calibration", before, assessment.uncalibrated, _BEFORE_COLOR, "s", "--"))
+    for words, p, metrics, color, marker, line in curves:
         share, mean = calibration_curve(assessment.y, p, n_bins=bins)
         fill = "white" if line == "--" else color
         label = f"{words}: ECE {metrics['ece'].value:.3f}, log loss {metrics['log_loss'].value:.3f}"
@@ -145,24 +140,24 @@ def plot_reliability(assessment: Assessment, ax: Canvas = None, *, bins: int = 1
     return ax
 
 
-def plot_scores(assessment: Assessment, ax: Canvas = None, *, bins: int = 20) -> Axes:
-    """Plot histograms of P(fake) of the real and the fake faces, with the threshold."""
+def plot_scores(assessment: ScoredLabels, ax: Canvas = None, *, bins: int = 20) -> Axes:
+    """Plot histograms of P(fake) of the real and the fake faces, videos or frames, with the threshold."""
     ax, _ = make_axes(ax, (WIDTH * 0.75, WIDTH * 0.36))
-    p, y = assessment.probabilities, assessment.y
+    p, y, unit = assessment.probabilities, assessment.y, assessment.unit
     edges = np.linspace(0, 1, bins + 1)
     for label, name, hatch in ((0, "real", "//"), (1, "fake", None)):
         count = int((y == label).sum())
         heights = np.histogram(p[y == label], edges)[0]
         color = COLORS[name]
         ax.stairs(heights, edges, fill=True, fc=color, ec=color, alpha=0.22, lw=0, hatch=hatch)
-        ax.stairs(heights, edges, color=color, lw=1.8, ls=LINES[name], label=f"{name} ({count:,} faces)")
+        ax.stairs(heights, edges, color=color, lw=1.8, ls=LINES[name], label=f"{name} ({count:,} {unit})")
     ax.axvline(
         assessment.threshold, color=_INK, lw=1.3, ls=":", label=f"threshold {assessment.threshold:.3f}"
     )
     ax.set_xlim(0, 1)
     ax.set_xlabel("P(fake)" if assessment.temperature else "P(fake), never calibrated", fontsize=FONT)
-    ax.set_ylabel("faces", fontsize=FONT)
-    return _finish(ax, "Scores of real and fake faces", "best")
+    ax.set_ylabel(unit, fontsize=FONT)
+    return _finish(ax, f"Scores of real and fake {unit}", "best")
 
 
 def plot_slices(assessment: Assessment, ax: Canvas = None, *, metric: str = "auc") -> Axes:
@@ -327,13 +322,13 @@ def _finish(ax: Axes, title: str, legend: Literal["best", "lower left", "lower r
     return ax
 
 
-def _samples(assessment: Assessment) -> Iterator[np.ndarray]:
+def _samples(assessment: ScoredLabels) -> Iterator[np.ndarray]:
     """Row indices of bootstrap samples; none where the assessment has no intervals."""
     resamples = min(_BAND_SAMPLES, assessment.metrics.resamples)
     return resampled_rows(assessment.y, assessment.groups, resamples, seed=0)
 
 
-def _format_metric(assessment: Assessment, name: str) -> str:
+def _format_metric(assessment: ScoredLabels, name: str) -> str:
     metric = assessment.metrics[name]
     if np.isnan(metric.low):
         return f"{metric.value:.3f}"
