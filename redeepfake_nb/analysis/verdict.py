@@ -3,16 +3,17 @@
 The rules are few and stated, because people act on them:
 
 1. Without a face the verdict is ``inconclusive``.
-2. A face is *clear* if it is large and sharp enough for the model and its score is not near the threshold.
+2. A face is *clear* if it is large and sharp enough for the model, neither enlarged from a smaller one nor
+   covered, and if its score is not near the threshold.
 3. If one clear face is at or over the threshold: ``fake``.
 4. If every face is clear and under the threshold: ``real``.
 5. Anything else is ``inconclusive``, with the reasons. So is every verdict of a model that gives all images
    the same score.
 
 A person in a video is judged by the score over all frames. The verdict is inconclusive if few frames were
-looked at although the video has more, if the face is in few of them, small or blurred in most, near the
-threshold, or if the frames disagree. Where others make a verdict inconclusive, its headline names the persons
-or faces that reach the threshold, and when.
+looked at although the video has more, if the face is in few of them, small, blurred, enlarged or covered in
+most, near the threshold, or if the frames disagree. Where others make a verdict inconclusive, its headline
+names the persons or faces that reach the threshold, and when.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..faces.detail import Detail
 from ..models.card import Card
 from ..models.prediction import Prediction
 from ..models.tested_kinds import blind_spots
@@ -39,6 +41,11 @@ BAND_UNCALIBRATED = 0.25
 # Used where the card does not say what the model was trained on: dlib's detector works on 80 px windows, and
 # a crop enlarged from much less shows no texture that a model could judge.
 MIN_FACE = 64
+# A face whose detail would fit into fewer pixels than this share of that size counts as small, too. It is
+# lower than 1, because detail is an estimate and sharp faces of that size have to pass. A face of which more
+# than the second number is of one colour is covered.
+DETAIL_SHARE = 0.75
+MAX_COVERED = 0.1
 # In a video: the fewest frames to look at and to find a person's face in, unless the video has no more, and
 # the largest share of them that may contradict the overall score.
 MIN_FRAMES = 5
@@ -124,10 +131,24 @@ def doubts(prediction: Prediction, card: Card, threshold: float) -> tuple[str, .
         found.append(f"small face ({face.size} px, the model needs {smallest})")
     if card.min_sharpness and face.sharpness is not None and face.sharpness < card.min_sharpness:
         found.append(f"blurred face (sharpness {face.sharpness:.0f} under {card.min_sharpness:.0f})")
+    if face.covered > MAX_COVERED:
+        found.append(f"covered face ({face.covered:.0%} of it is of one colour)")
+    elif face.size >= smallest:  # the edges of a cover are no detail of the face
+        found += _lacking_detail(face.detail, face.size, smallest)
     band = inconclusive_band(card.temperature)
     if abs(prediction.probability - threshold) < band:
         found.append(f"score within {band:.2f} of the threshold")
     return tuple(found)
+
+
+def _lacking_detail(detail: Detail, size: float, smallest: int, where: str = "") -> list[str]:
+    """Say that a face of ``size`` px has the detail of a smaller one; nothing where it has enough."""
+    if detail.size >= DETAIL_SHARE * smallest:
+        return []
+    kind = "face made of blocks" if detail.blocks else "enlarged or blurred face"
+    return [
+        f"{kind} (detail of about {detail.size:.0f} px in {size:.0f} px{where}, the model needs {smallest})"
+    ]
 
 
 def without_face(detector: str = "", min_size: float | None = None) -> str:
@@ -243,6 +264,8 @@ def judge_person(
     frames: int,
     card: Card,
     threshold: float,
+    details: Sequence[Detail] = (),
+    covered: Sequence[float] = (),
     times: Sequence[float] = (),
     interval: float | None = None,
     pictures: int | None = None,
@@ -264,6 +287,8 @@ def judge_person(
         The model's card.
     threshold
         Threshold on P(fake), above 0 and below 1.
+    details, covered
+        Of those faces; see :attr:`redeepfake_nb.Face.detail`. Empty where they were not measured.
     times
         Seconds of the frames with the person's face; empty where they are not known, and not named then.
     interval
@@ -294,6 +319,11 @@ def judge_person(
         found.append(f"small face ({size:.0f} px in most frames, the model needs {smallest})")
     if card.min_sharpness and (value := _median(sharpness)) < card.min_sharpness:
         found.append(f"blurred face (sharpness {value:.0f} under {card.min_sharpness:.0f} in most frames)")
+    if covered and (share := _median(covered)) > MAX_COVERED:
+        found.append(f"covered face ({share:.0%} of it is of one colour in most frames)")
+    elif details and size >= smallest:
+        middle = sorted(details, key=lambda detail: detail.size)[len(details) // 2]
+        found += _lacking_detail(middle, size, smallest, " in most frames")
     band = inconclusive_band(card.temperature)
     if abs(probability - threshold) < band:
         found.append(f"score within {band:.2f} of the threshold")

@@ -313,6 +313,8 @@ class _VideoRun:
                 confidence=face.confidence,
                 sharpness=sharpness,
                 bridged=pending.bridged,
+                detail=face.detail,
+                covered=face.covered,
             )
         )
         prediction = Prediction(face, logit, c.temperature, c.threshold)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..explanation.heatmaps import Explanation
+from ..faces.detail import Detail
 from ..faces.detection import Box
 from ..media.frames import Source
 from ..models.card import Card, model_to_dict
@@ -56,6 +57,9 @@ class Sighting:
         Variance of the Laplacian; see :func:`redeepfake_nb.faces.face.crop_sharpness`.
     bridged
         Whether the face was tracked from the frame before because the detector missed it.
+    detail, covered
+        The resolution that is really there, and the largest flat part, 0..1; see :class:`redeepfake_nb.Face`.
+        ``None`` where they were not measured.
     """
 
     frame: int
@@ -68,6 +72,8 @@ class Sighting:
     confidence: float | None
     sharpness: float
     bridged: bool = False
+    detail: Detail | None = None
+    covered: float | None = None
 
     @property
     def size(self) -> int:
@@ -243,6 +249,8 @@ class VideoReport:
                 frames=self.frames,
                 card=self.card,
                 threshold=self.threshold,
+                details=[s.detail for s in sightings if s.detail is not None],
+                covered=[s.covered for s in sightings if s.covered is not None],
                 times=[s.timestamp for s in sightings],
                 interval=sampling_interval(self.frame_times),
                 pictures=self.completeness.pictures,

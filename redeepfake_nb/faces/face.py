@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from numbers import Integral
 
 import cv2
@@ -15,6 +16,7 @@ import numpy as np
 from ..errors import RedeepfakeError
 from ..media.frames import Frame, read_image
 from ..utils.numeric import is_finite_number
+from .detail import Detail, flat_share, measure_detail
 from .detection import (
     Box,
     CnnDetector,
@@ -139,6 +141,16 @@ class Face:
     def brightness(self) -> float:
         """Mean luma of the box's pixels, 0 to 255."""
         return crop_brightness(self.crop(0.0))
+
+    @cached_property
+    def detail(self) -> Detail:
+        """The resolution that is really there; see :func:`redeepfake_nb.faces.detail.measure_detail`."""
+        return measure_detail(self.crop(0.0))
+
+    @cached_property
+    def covered(self) -> float:
+        """The largest flat part, 0..1; see :func:`redeepfake_nb.faces.detail.flat_share`."""
+        return flat_share(self.crop(0.0))
 
     def crop_box(self, margin: float | None = None) -> Box:
         """Widen the box by ``margin`` times its longer side on each side, clipped at the frame.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -128,6 +130,63 @@ def test_doubts_use_a_default_size_where_the_card_has_none() -> None:
         "small face (63 px, the model needs 64)",
     )
     assert doubts(scored(0.9, size=64), Card(temperature=1.0), 0.5) == ()
+
+
+def textured(side: int = 160) -> np.ndarray:
+    """Noise with as much energy in each octave, as in natural images: (side, side, 3) uint8."""
+    rng, image = np.random.default_rng(0), np.zeros((side, side))
+    for cells in (4, 8, 16, 32, 64, 128):
+        noise = rng.normal(0, 12, (cells, cells))
+        image += cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC)
+    return np.clip(image + 128, 0, 255).astype(np.uint8)[..., None].repeat(3, axis=2)
+
+
+def changed(how: str) -> Prediction:
+    """A clear fake face, changed as its name says."""
+    image = textured()
+    small = cv2.resize(image, (40, 40), interpolation=cv2.INTER_AREA)
+    if how == "enlarged":
+        image = cv2.resize(small, (160, 160), interpolation=cv2.INTER_CUBIC)
+    elif how == "blocks":
+        image = cv2.resize(small, (160, 160), interpolation=cv2.INTER_NEAREST)
+    elif how == "covered":
+        image[30:60, 10:150] = 0
+    return Prediction(Face(Frame(image), (0, 0, 160, 160), sharpness=50.0), 4.0, temperature=1.0)
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("untouched", None),
+        (
+            "enlarged",
+            r"enlarged or blurred face \(detail of about (3|4)\d px in 160 px, the model needs 80\)",
+        ),
+        ("blocks", r"face made of blocks \(detail of about 40 px in 160 px, the model needs 80\)"),
+        ("covered", r"covered face \((1|2)\d% of it is of one colour\)"),
+    ],
+)
+def test_what_is_not_there_is_a_doubt(how: str, reason: str | None) -> None:
+    prediction = changed(how)
+    verdict = judge([prediction], CARD, 0.5)
+    face = prediction.face
+    person = judge_person(
+        0.95,
+        [0.95] * 9,
+        sizes=[160] * 9,
+        sharpness=[50] * 9,
+        frames=9,
+        card=CARD,
+        threshold=0.5,
+        details=[face.detail] * 9,
+        covered=[face.covered] * 9,
+    )
+    if reason is None:
+        assert (verdict.label, person.label) == ("fake", "fake")
+        return
+    assert (verdict.label, person.label) == ("inconclusive", "inconclusive")
+    assert re.fullmatch(reason, verdict.reasons[1])
+    assert re.fullmatch(re.sub(r"(160 px|one colour)", r"\1 in most frames", reason), person.reasons[1])
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -1.0, float("nan")])
