@@ -8,7 +8,9 @@ directly from a zip file.
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import threading
 import warnings
 import zipfile
@@ -16,6 +18,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -210,19 +213,27 @@ class LabelledFaces:
 
 
 def read_faces(path: str | os.PathLike, pictures: str | os.PathLike | None = None) -> LabelledFaces:
-    """Read labelled faces in any of three layouts.
+    """Read labelled faces in any of the layouts below.
 
     Parameters
     ----------
     path
         * a folder with ``metadata.csv`` and ``faces_224/`` (Kaggle ``dagnelies/deepfake-faces``),
-        * a folder tree with folders called ``real`` and ``fake`` anywhere below, or
-        * a CSV file with the columns ``file, label`` and, where known, ``original, identity, split``, the
-          face's box ``left, top, right, bottom`` in pixels of the upright picture, and ``kind``,
-          ``generator`` and ``source``, by which evaluation then reports too.
+        * a folder tree with folders called ``real`` and ``fake`` (or ``df``, ``original`` and the like)
+          anywhere below,
+        * face crops of FaceForensics++, Celeb-DF, DFDC (with its ``metadata.json``) or Kaggle's "140k Real
+          and Fake Faces" in the folders of these sets, or
+        * a CSV file, whatever its separator, with the columns ``file, label`` and, where known,
+          ``original, identity, split``, the face's box ``left, top, right, bottom`` in pixels of the upright
+          picture, and ``kind``, ``generator`` and ``source``, by which evaluation then reports too.
     pictures
         For a CSV: the folder or zip file of the pictures. Default: the zip file of the same name beside it if
         there is one, else the CSV's folder.
+
+    Warns
+    -----
+    UserWarning
+        Pictures are left out, since their folders do not say what they are.
 
     Raises
     ------
@@ -234,7 +245,7 @@ def read_faces(path: str | os.PathLike, pictures: str | os.PathLike | None = Non
         if (path / "metadata.csv").is_file():
             return _from_kaggle(path)
         return _from_tree(path)
-    if path.suffix.lower() == ".csv" and path.is_file():
+    if path.suffix.lower() in (".csv", ".tsv") and path.is_file():
         return _from_csv(path, None if pictures is None else Path(pictures))
     raise UnsupportedMedia(
         "this is neither a folder nor a CSV file of labelled faces",
@@ -389,8 +400,75 @@ def _with_checked_boxes(table: pd.DataFrame, subject: Path) -> pd.DataFrame:
     return table.assign(**{name: boxes[name] for name in BOX})
 
 
+# What columns are called elsewhere, where that leaves no doubt.
+_FILE_NAMES = [
+    *("file", "filename", "file_name", "filepath", "file_path", "path"),
+    *("image", "image_path", "img", "img_path", "picture"),
+]
+_LABEL_NAMES = ["label_str", "label", "class", "category"]
+_KNOWN_COLUMNS = {
+    *(*COLUMNS, *BOX, "kind", "generator", "source", "collection", "videoname"),
+    *("original_width", "original_height", "native_width"),
+}
+_SEPARATORS = ",;\t|"
+
+
+def _decoded(path: Path) -> str:
+    """Read a text file in UTF-8, UTF-16 or the code page of Windows."""
+    data = path.read_bytes()
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text = data.decode("utf-16")
+    elif b"\0" in data[:200]:
+        text = data.decode("utf-16-le" if data[1:2] == b"\0" else "utf-16-be")
+    else:
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = data.decode("cp1252")
+    if "\0" in text:
+        raise ValueError("it holds no text")
+    return text
+
+
+def _read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
+    """Read a table of text with any usual separator, its known columns in lower case and under one name."""
+    lines = _decoded(path).splitlines(keepends=True)
+    while lines and (not lines[0].strip() or lines[0].strip().lower() in (f"sep={s}" for s in _SEPARATORS)):
+        del lines[0]  # Excel names the separator in a line of its own
+    header = lines[0] if lines else ""
+
+    def fit(separator: str) -> tuple[int, int]:
+        names = {name.strip().strip('"').lower() for name in header.split(separator)}
+        return len(names & {*needed, *_FILE_NAMES, *_LABEL_NAMES}), len(names)
+
+    separator = max(_SEPARATORS, key=fit)
+    text = "".join(lines)
+    columns = pd.read_csv(io.StringIO(text), sep=separator, skipinitialspace=True, nrows=0).columns
+    # As text, since 0012 is the name of a picture and no number.
+    texts = {*_FILE_NAMES, *_LABEL_NAMES, "videoname", "original"}
+    dtype: dict[Any, Any] = {name: str for name in columns if str(name).strip().lower() in texts}
+    raw = pd.read_csv(io.StringIO(text), sep=separator, skipinitialspace=True, dtype=dtype)
+    raw.columns = [_known(str(name)) for name in raw.columns]
+    for name, others in (("file", _FILE_NAMES), ("label", _LABEL_NAMES)):
+        found = [other for other in others if other in raw]
+        if name in needed and found and (name not in raw or found[0] != name):
+            raw = raw.drop(columns=[name], errors="ignore").rename(columns={found[0]: name})
+    for name in needed:
+        if name in raw:
+            raw[name] = raw[name].map(lambda value: value.strip() if isinstance(value, str) else value)
+    return raw
+
+
+def _known(name: str) -> str:
+    plain = name.strip().lower()
+    return plain if plain in {*_KNOWN_COLUMNS, *_FILE_NAMES, *_LABEL_NAMES} else name.strip()
+
+
 def read_label_csv(path: Path, *needed: str) -> pd.DataFrame:
-    """Read a CSV file and check that it has the columns ``needed``, without gaps except in ``original``.
+    """Read a table of labels and check that it has the columns ``needed``; only ``original`` may have gaps.
+
+    Columns may be separated by commas, semicolons, tabs or bars; the text may be UTF-8, UTF-16 or Windows'
+    own. Capitals and spaces in the names of columns do not matter.
 
     Raises
     ------
@@ -398,7 +476,7 @@ def read_label_csv(path: Path, *needed: str) -> pd.DataFrame:
         It cannot be read, or lacks a column or values.
     """
     try:
-        raw = pd.read_csv(path)
+        raw = _read_table(path, needed)
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise UnsupportedMedia(
             f"it cannot be read as a CSV file ({error})".replace("\n", " "),
@@ -408,7 +486,8 @@ def read_label_csv(path: Path, *needed: str) -> pd.DataFrame:
     missing = sorted(set(needed) - set(raw.columns))
     if missing:
         raise UnsupportedMedia(
-            f"the columns {', '.join(missing)} are missing",
+            f"the columns {', '.join(missing)} are missing; "
+            f"it has {displayable(', '.join(map(str, raw.columns)), 200)}",
             subject=path,
             next_step=f"This CSV needs the columns {', '.join(needed)}.",
         )
@@ -423,35 +502,77 @@ def read_label_csv(path: Path, *needed: str) -> pd.DataFrame:
 
 
 def _from_csv(path: Path, pictures: Path | None) -> LabelledFaces:
+    from .face_layouts import is_junk
+
     raw = read_label_csv(path, "file", "label")
+    raw = raw[~raw["file"].astype(str).map(is_junk)].reset_index(drop=True)
     if raw.empty:
         raise EmptyFile("no face is listed in it", subject=path, next_step="Check the path.")
     if pictures is None:
         beside = path.with_suffix(".zip")
         pictures = beside if beside.is_file() else path.parent
-    return LabelledFaces(
-        label_table(dict(raw.items()), path), pictures, _prefix(pictures, raw["file"].iloc[0])
-    )
+    raw["file"], prefix = _located(pictures, raw["file"].astype(str))
+    return LabelledFaces(label_table(dict(raw.items()), path), pictures, prefix)
 
 
-def _prefix(pictures: Path, name: str) -> str:
-    """Return the folder inside the zip file or folder that holds the picture called ``name``."""
+def _located(pictures: Path, names: pd.Series) -> tuple[pd.Series, str]:
+    """Return the names as they are in the folder or zip file, and the folder inside that all are in.
+
+    Names written on Windows, or as absolute paths on another machine, lose what does not exist here.
+    """
+    from .face_layouts import is_junk
+
+    members: list[str] = []
+    if not pictures.is_dir():
+        try:
+            with zipfile.ZipFile(pictures) as archive:
+                members = sorted(member for member in archive.namelist() if not is_junk(member))
+        except (OSError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f"the pictures cannot be read ({error})",
+                subject=pictures,
+                next_step="Name the folder or zip file that holds them.",
+            ) from error
+
+    ends = {member.split("/", i)[-1] for member in members for i in range(member.count("/") + 1)}
+
+    def exists(name: str) -> bool:
+        return os.path.isfile(pictures / name) if pictures.is_dir() else name in ends
+
+    first = names.iloc[0]
+    if not exists(first) or names.str.contains(r"^[A-Za-z]:|\\").any():
+        shorter: dict[str, int] = {}
+        names = names.map(lambda name: _without_foreign_parts(name, exists, shorter))
+        first = names.iloc[0]
     if pictures.is_dir():
-        return "" if (pictures / name).exists() or not (pictures / "faces_224").is_dir() else "faces_224/"
-    try:
-        with zipfile.ZipFile(pictures) as archive:
-            for member in archive.namelist():
-                if member == name or member.endswith("/" + name):
-                    return member[: -len(name)]
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"the pictures cannot be read ({error})",
-            subject=pictures,
-            next_step="Name the folder or zip file that holds them.",
-        ) from error
+        inside = not (pictures / first).exists() and (pictures / "faces_224").is_dir()
+        return names, "faces_224/" if inside else ""
+    for member in members:
+        if member == first or member.endswith("/" + first):
+            return names, member[: -len(first)]
     raise InputError(
-        f"no picture called {name} is in it", subject=pictures, next_step="Name the right zip file."
+        f"no picture called {displayable(first)} is in it",
+        subject=pictures,
+        next_step="Name the right zip file.",
     )
+
+
+def _without_foreign_parts(name: str, exists: Callable[[str], bool], shorter: dict[str, int]) -> str:
+    """Write a path with slashes, without a drive and without the leading folders that do not exist here."""
+    if exists(name):
+        return name
+    plain = re.sub(r"^[A-Za-z]:", "", name.replace("\\", "/"))
+    foreign = plain != name or plain.startswith("/")
+    parts = [part for part in plain.split("/") if part not in ("", ".")]
+    folder = "/".join(parts[:-1])
+    if folder not in shorter:
+        tries = range(len(parts)) if foreign else range(1)
+        shorter[folder] = next((i for i in tries if exists("/".join(parts[i:]))), -1)
+    cut = shorter[folder]
+    if cut >= 0:
+        return "/".join(parts[cut:])
+    del shorter[folder]  # this picture may be missing alone
+    return "/".join(parts) if foreign else name
 
 
 def _from_kaggle(folder: Path) -> LabelledFaces:
@@ -469,22 +590,38 @@ def _from_kaggle(folder: Path) -> LabelledFaces:
 
 
 def _from_tree(folder: Path) -> LabelledFaces:
-    files, labels = [], []
-    for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() not in PICTURE_SUFFIXES or not file.is_file():
-            continue
-        label = label_of_folder(file.relative_to(folder))
-        if label:
-            files.append(file.relative_to(folder).as_posix())
-            labels.append(label)
-    return LabelledFaces(label_table({"file": files, "label": labels}, folder), folder)
+    from .face_layouts import find_labelled_faces
+
+    found = find_labelled_faces(folder)
+    if found.unlabelled:
+        names = [f"{displayable(name, 60)} ({count})" for name, count in sorted(found.unlabelled.items())]
+        folders = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+        if not found.rows:
+            raise UnsupportedMedia(
+                f"its folders do not say which pictures are real or fake: {folders}",
+                subject=folder,
+                next_step="Call them real or fake, or list their pictures in a CSV: columns file and label.",
+            )
+        message = "pictures were left out, since their folders do not say what they are"
+        warnings.warn(f"{displayable(folder.name)}: {message}: {folders}", stacklevel=3)
+    columns: dict[str, Any] = {"file": [], "label": []}
+    if found.rows:
+        columns = dict(pd.DataFrame(found.rows, dtype=object).items())
+    return LabelledFaces(label_table(columns, folder), folder)
+
+
+# Names of folders that say the same where no folder is called real or fake.
+_REAL_FOLDERS = {"reals", "original", "originals", "authentic", "genuine", "pristine", "0_real", "real_faces"}
+_FAKE_FOLDERS = {"fakes", "df", "deepfake", "deepfakes", "manipulated", "forged", "1_fake", "fake_faces"}
+_FOLDER_LABELS = {**dict.fromkeys(_REAL_FOLDERS, "REAL"), **dict.fromkeys(_FAKE_FOLDERS, "FAKE")}
 
 
 def label_of_folder(file: Path) -> str | None:
     """Return the label that the folders of a file's relative path give it: ``REAL``, ``FAKE`` or ``None``."""
-    # The folder nearest to the file decides where both names occur in a path.
-    parts = [part.lower() for part in file.parts[:-1]]
-    return next((part.upper() for part in reversed(parts) if part in ("real", "fake")), None)
+    # The folder nearest to the file decides where both occur in a path.
+    parts = [part.strip().lower() for part in reversed(file.parts[:-1])]
+    label = next((part.upper() for part in parts if part in ("real", "fake")), None)
+    return label or next((_FOLDER_LABELS[part] for part in parts if part in _FOLDER_LABELS), None)
 
 
 def split(

@@ -39,7 +39,7 @@ _ACTORS_FAKE = re.compile(r"(\d+)_\d+__(.+?)(__[^_]+)?")
 _CELEB = {"celeb-real": "REAL", "youtube-real": "REAL", "celeb-synthesis": "FAKE"}
 _CELEB_FAKE = re.compile(r"(id\d+)_id\d+_(\d+)")
 _CELEB_LIST = "List_of_testing_videos.txt"
-_DFDC_LISTS = ("metadata.json", "dataset.json")
+DFDC_LISTS = ("metadata.json", "dataset.json")
 # Larger lists are not read: that of DFDC's largest part has 1 MB.
 _MAX_LIST_BYTES = 200_000_000
 
@@ -67,16 +67,16 @@ def find_labelled_videos(folder: Path) -> Layout:
     videos, lists = _walk(folder)
     rows: dict[str, Row] = {}
     for path in lists:
-        if path.name in _DFDC_LISTS:
-            rows |= _dfdc(folder, path)
-    splits = _faceforensics_splits(folder, lists)
+        if path.name in DFDC_LISTS:
+            rows |= read_dfdc(folder, path)
+    splits = read_splits(folder, lists)
     flat = _flat_faceforensics(videos)
     unlabelled = []
     for path in videos:
         name = path.as_posix()
         if name in rows:
             continue
-        row = _faceforensics(path, splits, flat) or _celeb(path) or _by_folder(path)
+        row = label_by_faceforensics(path, splits, flat) or label_by_celeb(path) or _by_folder(path)
         if row is None:
             unlabelled.append(name)
         else:
@@ -96,7 +96,7 @@ def _walk(folder: Path) -> tuple[list[Path], list[Path]]:
             path = Path(parent, name)
             if name.startswith("."):
                 continue
-            if name in (*_DFDC_LISTS, _CELEB_LIST) or (
+            if name in (*DFDC_LISTS, _CELEB_LIST) or (
                 path.parent.name == "splits" and path.suffix == ".json"
             ):
                 lists.append(path.relative_to(folder))
@@ -142,7 +142,9 @@ def _flat_faceforensics(videos: Iterable[Path]) -> set[Path]:
     return {folder for folder, names in beside.items() if "original" in names and names & _METHODS.keys()}
 
 
-def _faceforensics(path: Path, splits: Mapping[str, str], flat: set[Path]) -> Row | None:
+def label_by_faceforensics(
+    path: Path, splits: Mapping[str, str], flat: set[Path] | frozenset[Path] = frozenset()
+) -> Row | None:
     """Label ``original_sequences/youtube/c23/videos/000.mp4``, or ``Deepfakes/000_003.mp4``."""
     parts = path.parts
     top = next((i for i, part in enumerate(parts) if part.lower().endswith("_sequences")), None)
@@ -180,7 +182,7 @@ def _faceforensics_original(stem: str, *, fake: bool, actors: bool) -> str:
     return stem if match is None else f"{match[1]}__{match[2]}"
 
 
-def _faceforensics_splits(folder: Path, lists: Iterable[Path]) -> dict[str, str]:
+def read_splits(folder: Path, lists: Iterable[Path]) -> dict[str, str]:
     """Read ``splits/train.json``, ``val.json`` and ``test.json``: real video -> split."""
     found: dict[str, str] = {}
     for path in lists:
@@ -194,7 +196,7 @@ def _faceforensics_splits(folder: Path, lists: Iterable[Path]) -> dict[str, str]
 # -- Celeb-DF
 
 
-def _celeb(path: Path) -> Row | None:
+def label_by_celeb(path: Path) -> Row | None:
     """Label ``Celeb-real/id0_0000.mp4``, ``YouTube-real/00000.mp4``, ``Celeb-synthesis/id0_id1_0000.mp4``."""
     folder = path.parent.name.lower()
     label = _CELEB.get(folder)
@@ -230,7 +232,7 @@ def _mark_celeb_splits(folder: Path, path: Path, rows: dict[str, Row]) -> None:
         if not line.strip():
             continue
         _, _, named = line.strip().partition(" ")
-        row = _celeb(Path(named.strip()))
+        row = label_by_celeb(Path(named.strip()))
         if row is None:
             raise UnsupportedMedia(
                 f"line {number} names no video of Celeb-DF: {displayable(line, 60)}",
@@ -248,7 +250,7 @@ def _mark_celeb_splits(folder: Path, path: Path, rows: dict[str, Row]) -> None:
 # -- DFDC
 
 
-def _dfdc(folder: Path, path: Path) -> dict[str, Row]:
+def read_dfdc(folder: Path, path: Path) -> dict[str, Row]:
     """Read DFDC's ``metadata.json``; other files of that name give no row.
 
     An entry reads ``"x.mp4": {"label": "FAKE", "split": "train", "original": "y.mp4"}``, in the test sets

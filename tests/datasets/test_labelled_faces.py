@@ -55,12 +55,161 @@ def test_folder_tree(tmp_path: Path) -> None:
     picture(tmp_path / "real" / "fake" / "3.png", 30)
     picture(tmp_path / "elsewhere" / "4.png", 40)
     (tmp_path / "real" / "notes.txt").write_text("no picture")
-    faces = read_faces(tmp_path)
+    with pytest.warns(
+        UserWarning, match=r"left out, since their folders do not say what they are: elsewhere \(1\)"
+    ):
+        faces = read_faces(tmp_path)
     assert dict(zip(faces.table["file"], faces.table["label"], strict=True)) == {
         "a/real/1.png": "REAL",
         "a/FAKE/deep/2.png": "FAKE",
         "real/fake/3.png": "FAKE",
     }
+
+
+def labels(faces: LabelledFaces) -> dict[str, str]:
+    return dict(zip(faces.table["file"], faces.table["label"], strict=True))
+
+
+def test_folders_that_are_not_understood_are_named(tmp_path: Path) -> None:
+    picture(tmp_path / "stuff" / "2.png", 20)
+    with pytest.raises(UnsupportedMedia, match=r"do not say which pictures are real or fake: stuff \(1\)"):
+        read_faces(tmp_path)
+    picture(tmp_path / "real" / "1.png", 10)
+    picture(tmp_path / "stuff" / "df" / "3.png", 30)
+    with pytest.warns(UserWarning, match=r"stuff \(1\)"):
+        faces = read_faces(tmp_path)
+    assert labels(faces) == {"real/1.png": "REAL", "stuff/df/3.png": "FAKE"}
+
+
+def test_real_and_fake_in_a_path_come_before_other_names(tmp_path: Path) -> None:
+    picture(tmp_path / "fake" / "original" / "1.png", 10)
+    picture(tmp_path / "original" / "2.png", 10)
+    assert labels(read_faces(tmp_path)) == {"fake/original/1.png": "FAKE", "original/2.png": "REAL"}
+
+
+def test_what_systems_leave_behind_are_no_faces(tmp_path: Path) -> None:
+    for name in ("1.png", "._1.png", ".hidden/2.png", "Thumbs.db"):
+        for folder in ("real", "fake", "__MACOSX/real"):
+            (tmp_path / folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / folder / name).write_bytes(b"")
+    assert sorted(labels(read_faces(tmp_path))) == ["fake/1.png", "real/1.png"]
+    (tmp_path / "set.csv").write_text("file,label\nreal/1.png,REAL\nreal/._1.png,REAL\nfake/Thumbs.db,FAKE\n")
+    assert list(labels(read_faces(tmp_path / "set.csv"))) == ["real/1.png"]
+
+
+ROWS = [("faces/0001.png", "REAL"), ("faces/2, b.png", "FAKE")]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'file,label\nfaces/0001.png,REAL\n"faces/2, b.png",FAKE\n',
+        b"file;label\nfaces/0001.png;real\nfaces/2, b.png;fake\n",
+        b"sep=;\r\nFile;Label\r\nfaces/0001.png;real\r\nfaces/2, b.png;fake\r\n",
+        b"label\tfile\textra\nREAL\tfaces/0001.png\t7\nFAKE\tfaces/2, b.png\t8\n",
+        b" File ; LABEL \n faces/0001.png ; Real \n faces/2, b.png ; Fake \n",
+        b"image_path|class\nfaces/0001.png|real\nfaces/2, b.png|fake\n",
+        b'label,label_str,path\n1,real,faces/0001.png\n0,fake,"faces/2, b.png"\n',
+        "file;label\nfaces\\0001.png;real\nfaces\\2, b.png;fake\n".encode("utf-16"),
+        b"\xef\xbb\xbffile;label\n.\\faces\\0001.png;real\n.\\faces\\2, b.png;fake\n",
+        b"file;label\nC:\\Users\\me\\set\\faces\\0001.png;real\nC:\\Users\\me\\set\\faces\\2, b.png;fake\n",
+        b"file;label\n/home/me/set/faces/0001.png;real\n/home/me/set/faces/2, b.png;fake\n",
+    ],
+    ids=[
+        "plain",
+        "semicolons",
+        "sep",
+        "tabs",
+        "spaces",
+        "bars",
+        "140k",
+        "utf16",
+        "bom",
+        "windows",
+        "absolute",
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_csv_files_as_people_write_them(tmp_path: Path, data: bytes, packed: bool) -> None:
+    for i, (name, _) in enumerate(ROWS):
+        picture(tmp_path / name, 10 + i)
+    (tmp_path / "set.csv").write_bytes(data)
+    if packed:
+        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+            archive.writestr("__MACOSX/inside/faces/._0001.png", b"")
+            for name, _ in ROWS:
+                archive.write(tmp_path / name, f"inside/{name}")
+                (tmp_path / name).unlink()
+    faces = read_faces(tmp_path / "set.csv")
+    assert list(labels(faces).items()) == ROWS
+    assert [int(faces.image(i).max()) for i in (0, 1)] == [10, 11]
+
+
+def test_one_missing_picture_on_windows_paths_is_named(tmp_path: Path) -> None:
+    picture(tmp_path / "faces" / "2.png", 10)
+    (tmp_path / "set.csv").write_bytes(b"file,label\nD:\\x\\faces\\1.png,REAL\nD:\\x\\faces\\2.png,FAKE\n")
+    faces = read_faces(tmp_path / "set.csv")
+    assert list(faces.absent()["file"]) == ["x/faces/1.png"]
+    assert faces.image(1).max() == 10
+
+
+def test_missing_columns_say_which_there_are(tmp_path: Path) -> None:
+    (tmp_path / "set.csv").write_text("a;b\n1;2\n")
+    with pytest.raises(UnsupportedMedia, match="columns file, label are missing; it has a, b"):
+        read_faces(tmp_path / "set.csv")
+
+
+def test_crops_of_faceforensics(tmp_path: Path) -> None:
+    manipulated, genuine = tmp_path / "manipulated_sequences", tmp_path / "original_sequences"
+    picture(manipulated / "Deepfakes" / "c23" / "faces" / "000_003" / "0001.png", 1)
+    picture(manipulated / "Face2Face" / "c40" / "000_003_17.png", 2)
+    picture(manipulated / "DeepFakeDetection" / "c23" / "01_02__hugging__YVGY8LOK_3.png", 3)
+    picture(genuine / "youtube" / "c23" / "faces" / "000" / "0001.png", 4)
+    picture(genuine / "actors" / "raw" / "01__hugging_12.png", 5)
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits" / "test.json").write_text('[["000", "003"]]')
+    table = read_faces(tmp_path).table
+    assert list(table["label"]) == ["FAKE", "FAKE", "FAKE", "REAL", "REAL"]
+    assert list(table["original"]) == ["01__hugging", "000", "000", "01__hugging", "000"]
+    assert list(table["kind"][:3]) == ["swapped", "swapped", "reenacted"]
+    assert list(table["source"]) == ["actors c23", "youtube c23", "youtube c40", "actors raw", "youtube c23"]
+    assert list(table["split"].fillna("")) == ["", "test", "test", "", "test"]
+
+
+def test_crops_of_celeb_df(tmp_path: Path) -> None:
+    for name in (
+        "Celeb-synthesis/id0_id1_0007/3.png",
+        "Celeb-real/id0_0007_12.png",
+        "YouTube-real/00170/0.png",
+    ):
+        picture(tmp_path / "224" / name, 1)
+    table = read_faces(tmp_path).table
+    assert list(table["label"]) == ["REAL", "FAKE", "REAL"]
+    assert list(table["original"]) == ["id0_0007", "id0_0007", "YouTube 00170"]
+    assert list(table["identity"]) == ["id0", "id0", "YouTube 00170"]
+
+
+@pytest.mark.parametrize(
+    "name", ["part/{}.png", "part/{}_12.png", "part/{}_frame_3_0.png", "part/{}/001.png"]
+)
+def test_crops_of_dfdc(tmp_path: Path, name: str) -> None:
+    entries = '"abc.mp4": {"label": "FAKE", "original": "xyz.mp4"}, "xyz.mp4": {"label": "REAL"}'
+    for video in ("abc", "xyz"):
+        picture(tmp_path / name.format(video), 1)
+    (tmp_path / "part" / "metadata.json").write_text(f"{{{entries}}}")
+    table = read_faces(tmp_path).table
+    assert list(table["label"]) == ["FAKE", "REAL"]
+    assert list(table["original"]) == ["xyz.mp4", "xyz.mp4"]
+
+
+def test_140k_real_and_fake_faces(tmp_path: Path) -> None:
+    for part in ("train", "valid", "test"):
+        for label in ("real", "fake"):
+            picture(tmp_path / "real_vs_fake" / "real-vs-fake" / part / label / f"{part}.jpg", 1)
+    table = read_faces(tmp_path).table
+    assert list(table["label"]) == ["FAKE", "REAL"] * 3
+    assert list(table["split"]) == ["test", "test", "train", "train", "val", "val"]
+    assert list(table["generator"][:2].fillna("")) == ["StyleGAN", ""]
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
