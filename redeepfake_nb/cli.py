@@ -247,6 +247,22 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--color-order", choices=("RGB", "BGR"))
     convert.add_argument("--value-range", type=float, nargs=2, metavar=("LOW", "HIGH"))
     convert.add_argument(
+        "--mean",
+        type=float,
+        nargs=3,
+        metavar=("C1", "C2", "C3"),
+        help="subtracted per channel, in the model's colour order, after --value-range",
+    )
+    convert.add_argument(
+        "--std", type=float, nargs=3, metavar=("C1", "C2", "C3"), help="divisor per channel, after --mean"
+    )
+    convert.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="value range, mean and deviation by name: imagenet (torchvision), tf, caffe, efficientnet, "
+        "0..1, -1..1 (as --preset=-1..1)",
+    )
+    convert.add_argument(
         "--margin", type=float, default=0.0, help="crop margin around the face box; default: 0"
     )
     convert.add_argument(
@@ -571,12 +587,25 @@ def _convert(options: argparse.Namespace) -> int:
 
     described = (options.input_size, options.color_order, options.value_range)
     preprocessing = None
+    if options.preset is not None:
+        if options.input_size is None or options.value_range or options.mean or options.std:
+            raise ValueError(
+                "--preset needs --input-size, and takes the place of --value-range, --mean, --std"
+            )
+        order = {} if options.color_order is None else {"color_order": options.color_order}
+        preprocessing = Preprocessing.preset(
+            options.preset, options.input_size, margin=options.margin, **order
+        )
     # All three or none: a missing one would have to be guessed.
-    if all(described):
+    elif all(described):
         size, order, (low, high) = described
-        preprocessing = Preprocessing(size, order, (low, high), options.margin)
-    elif any(described):
-        raise ValueError("--input-size, --color-order and --value-range must be given together")
+        preprocessing = Preprocessing(
+            size, order, (low, high), options.margin, mean=options.mean, std=options.std
+        )
+    elif any((*described, options.mean, options.std)):
+        raise ValueError(
+            "--input-size, --color-order and --value-range must be given together; or --input-size, --preset"
+        )
     done = convert_model(
         options.model,
         options.out,

@@ -110,8 +110,7 @@ class SplitNetwork:
         features = model.get_layer(layer).output
         self.layer = layer
         self._mirror = classifier.card.mirror
-        # Black, in the model's value range.
-        self._black = np.float32(classifier.preprocessing.value_range[0])
+        self._black = classifier.preprocessing.black
         self._at_input = layer == _input_layer(model)
         self._size = size = classifier.preprocessing.input_size
         image = tf.TensorSpec((None, size, size, 3), tf.float32)

@@ -17,10 +17,26 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..errors import UnknownChoice
 from ..utils.numeric import is_finite_number
 from .face import Face, check_margin
 
 COLOR_ORDERS = ("RGB", "BGR")
+
+# Name -> fields of a Preprocessing: the conventions of torchvision, of Keras Applications ("tf", "caffe"; its
+# EfficientNet takes pixels as they are and scales them itself), and plain ranges.
+PRESETS: dict[str, dict[str, Any]] = {
+    "imagenet": {
+        "value_range": (0.0, 1.0),
+        "mean": (0.485, 0.456, 0.406),
+        "std": (0.229, 0.224, 0.225),
+    },
+    "tf": {"value_range": (-1.0, 1.0)},
+    "caffe": {"color_order": "BGR", "mean": (103.939, 116.779, 123.68)},
+    "efficientnet": {"value_range": (0.0, 255.0)},
+    "0..1": {"value_range": (0.0, 1.0)},
+    "-1..1": {"value_range": (-1.0, 1.0)},
+}
 
 # Crops of at most this aspect ratio are resized to a square directly, as for the Kaggle faces and ReDeepFake;
 # longer ones are padded first.
@@ -57,6 +73,9 @@ class Preprocessing:
     align
         Whether faces are aligned by a similarity transform of their landmarks instead of being cropped. Faces
         without landmarks are cropped all the same; see :func:`is_aligned`.
+    mean, std
+        Per channel, in the model's colour order and in units of ``value_range``: ``mean`` is subtracted, and
+        the result divided by ``std``. ``None``: 0 and 1. :meth:`preset` knows the usual ones by name.
 
     Raises
     ------
@@ -69,6 +88,8 @@ class Preprocessing:
     value_range: tuple[float, float] = (0.0, 255.0)
     margin: float = 0.0
     align: bool = False
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         size = self.input_size
@@ -92,10 +113,69 @@ class Preprocessing:
         object.__setattr__(self, "value_range", (float(values[0]), float(values[1])))
         object.__setattr__(self, "margin", margin)
         object.__setattr__(self, "align", bool(self.align))
+        object.__setattr__(self, "mean", _per_channel("mean", self.mean))
+        object.__setattr__(self, "std", _per_channel("std", self.std))
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError(f"std must be three numbers above 0, not {self.std!r}")
+
+    @classmethod
+    def preset(cls, name: str, input_size: int = 224, **changes: Any) -> Preprocessing:
+        """Make the preprocessing of that name.
+
+        Parameters
+        ----------
+        name
+            ``"imagenet"``: 0..1, minus ImageNet's mean, divided by its deviation (torchvision, timm);
+            ``"caffe"``: BGR 0..255 minus ImageNet's mean (VGG, ResNet of Keras); ``"tf"`` or ``"-1..1"``
+            (Xception, Inception, MobileNet of Keras); ``"0..1"``; ``"efficientnet"``: 0..255.
+        input_size, changes
+            Other fields, such as ``margin`` or ``color_order``. A change of the colour order turns the
+            preset's mean and deviation round.
+
+        Raises
+        ------
+        UnknownChoice
+            Unknown name; also a ``ValueError``.
+        ValueError
+            A field is out of range.
+        """
+        if name not in PRESETS:
+            raise UnknownChoice(
+                f"unknown preset {name!r}; there are {', '.join(PRESETS)}",
+                next_step="Choose one of them, or give value_range, mean and std.",
+            )
+        fields = dict(PRESETS[name])
+        if changes.get("color_order", own := fields.get("color_order", "RGB")) != own:
+            fields |= {key: fields[key][::-1] for key in ("mean", "std") if key in fields}
+        return cls(**(fields | {"input_size": input_size} | changes))
+
+    @property
+    def black(self) -> np.ndarray:
+        """(3,) float32: what a black pixel is for the model."""
+        return _to_values(np.zeros((1, 1, 3), np.uint8), self)[0, 0]
+
+    @property
+    def summary(self) -> str:
+        """Size, colour order, values and margin in one clause."""
+        low, high = self.value_range
+        words = f"{self.input_size} px, {self.color_order}, values {low:g} to {high:g}"
+        for verb, values in (("minus", self.mean), ("divided by", self.std)):
+            if values is not None:
+                words += f", {verb} ({', '.join(f'{value:g}' for value in values)})"
+        words += f", margin {self.margin:g}" if self.margin else ""
+        return words + (", aligned" if self.align else "")
 
     def to_dict(self) -> dict[str, object]:
-        """Return the fields as plain values for JSON; :meth:`from_dict` is the inverse."""
-        return asdict(self) | {"value_range": list(self.value_range)}
+        """Return the fields as plain values for JSON; :meth:`from_dict` is the inverse.
+
+        ``mean`` and ``std`` are left out where there are none, as in older sidecars and journals.
+        """
+        values: dict[str, object] = asdict(self) | {"value_range": list(self.value_range)}
+        for key in ("mean", "std"):
+            given = values.pop(key)
+            if given is not None:
+                values[key] = list(getattr(self, key))
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
@@ -331,7 +411,7 @@ def _padding(height: int, width: int) -> tuple[int, int, int, int]:
 
 
 def _to_values(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """Convert (H, W, 3) uint8 RGB to float32 in the model's colour order and value range."""
+    """Convert (H, W, 3) uint8 RGB to float32 in the model's colour order, range, mean and deviation."""
     if preprocessing.color_order == "BGR":
         pixels = pixels[..., ::-1]
     low, high = preprocessing.value_range
@@ -339,7 +419,23 @@ def _to_values(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     if (low, high) != (0.0, 255.0):
         values *= np.float32((high - low) / 255.0)
         values += np.float32(low)
+    if preprocessing.mean is not None:
+        values -= np.array(preprocessing.mean, np.float32)
+    if preprocessing.std is not None:
+        values /= np.array(preprocessing.std, np.float32)
     return values
+
+
+def _per_channel(name: str, values: object) -> tuple[float, float, float] | None:
+    """Return three numbers as plain floats; raise ValueError unless they are three finite ones, or None."""
+    if values is None:
+        return None
+    found: list[Any] = []
+    if isinstance(values, Iterable) and not isinstance(values, (str, bytes)):
+        found = list(values)
+    if len(found) != 3 or not all(is_finite_number(value) for value in found):
+        raise ValueError(f"{name} must be three finite numbers, one per channel, not {values!r}")
+    return float(found[0]), float(found[1]), float(found[2])
 
 
 def _checked_crop(crop: np.ndarray) -> np.ndarray:

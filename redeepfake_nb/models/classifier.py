@@ -280,8 +280,8 @@ def probe_images(preprocessing: Preprocessing) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        (6, S, S, 3) float32 in the model's value range: noise, saturated colour patches, black, white, a
-        vertical and a horizontal gradient.
+        (6, S, S, 3) float32 in the model's value range, mean and deviation: noise, saturated colour patches,
+        black, white, a vertical and a horizontal gradient.
     """
     size, (low, high) = preprocessing.input_size, preprocessing.value_range
     rng = np.random.default_rng(0)
@@ -297,4 +297,7 @@ def probe_images(preprocessing: Preprocessing) -> np.ndarray:
         gradient,
         gradient.swapaxes(0, 1),
     ]
-    return (low + np.stack(images) * (high - low)).astype(np.float32)
+    values = low + np.stack(images) * (high - low)
+    values -= 0.0 if preprocessing.mean is None else preprocessing.mean
+    values /= 1.0 if preprocessing.std is None else preprocessing.std
+    return values.astype(np.float32)

@@ -82,6 +82,8 @@ def ensemble(classifiers: Sequence[Classifier], input_size: int) -> tuple[keras.
         (
             c.preprocessing.color_order,
             c.preprocessing.value_range,
+            c.preprocessing.mean,
+            c.preprocessing.std,
             c.preprocessing.margin,
             c.preprocessing.align,
         )

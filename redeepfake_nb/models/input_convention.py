@@ -16,6 +16,13 @@ from .named_architectures import PUBLISHED_CONVENTIONS
 from .serialization.allowlist import serialized_objects
 
 _OUTPUTS: dict[str, Output] = {"sigmoid": "probability", "softmax": "softmax"}
+# Networks of Keras Applications that do not scale pixels themselves, by a part of their names -> preset.
+_KERAS_PRESETS = {
+    **dict.fromkeys(("resnet50v2", "resnet101v2", "resnet152v2"), "tf"),
+    **dict.fromkeys(("resnet50", "resnet101", "resnet152", "vgg16", "vgg19"), "caffe"),
+    **dict.fromkeys(("xception", "inception", "mobilenetv2", "mobilenet_1", "nasnet"), "tf"),
+    "densenet": "imagenet",
+}
 _SCALING_FUNCTIONS = ("math.truediv", "math.divide", "nn.bias_add")
 
 
@@ -49,11 +56,28 @@ def infer_convention(config: dict[str, Any]) -> InferredConvention:
     if scaling:
         reasons.append(f"it has {scaling} for pixels from 0 to 255")
     else:
-        reasons.append("it does not rescale pixels, so they were probably divided by 255 beforehand")
+        reasons.append(_scaled_beforehand(config))
     activation = _last_activation(config)
     output = _OUTPUTS.get(str(activation), "logit")
     reasons.append(f"it ends in {activation}" if activation else "it ends without an activation")
     return InferredConvention(size, (0, 255) if scaling else (0, 1), output, tuple(reasons))
+
+
+def _scaled_beforehand(config: dict[str, Any]) -> str:
+    """Say how pixels may have been scaled for a network that does not do it itself."""
+    settings = [node["config"] for node in _objects_in_order(config) if isinstance(node.get("config"), dict)]
+    names = {str(inner.get("name", "")).lower() for inner in settings}
+    for part, preset in _KERAS_PRESETS.items():
+        if any(part in name for name in names):
+            return (
+                f"it does not rescale pixels and holds {part}, whose weights Keras publishes for "
+                f'Preprocessing.preset("{preset}")'
+            )
+    return (
+        "it does not rescale pixels, so that was done beforehand in a way that it does not state, usually "
+        'divided by 255 ("0..1"), to -1..1 ("tf"), by ImageNet\'s mean and deviation ("imagenet", the habit '
+        'of torchvision) or minus its mean in BGR ("caffe"); each is a Preprocessing.preset(name)'
+    )
 
 
 def missing_convention_error(
@@ -84,6 +108,8 @@ def missing_convention_error(
     else:
         likely = InferredConvention(None, (0, 255), "logit", ("networks of build_model take these values",))
     low, high = likely.value_range
+    scaled = (low, high) == (0, 255) or published
+    unknown, scaling = ("Two things", "") if scaled else ("Three things", ", and how pixels were scaled")
     return ModelIncomplete(
         "it has no sidecar, so its colour order, value range and the meaning of its output are unknown",
         subject=path,
@@ -91,9 +117,9 @@ def missing_convention_error(
             f"Give them; probably: load_model(path{given}, preprocessing=Preprocessing("
             f'input_size={likely.size or "..."}, color_order="RGB", value_range=({low:g}, {high:g})), '
             f'output="{likely.output}", positive_class="fake" or "real"), since {"; ".join(likely.reasons)}. '
-            "Two things are not in the file, so ask its author: "
+            f"{unknown} are not in the file, so ask its author: "
             'the colour order ("BGR" is usual where OpenCV read the images) '
-            "and which class a high output means."
+            f"and which class a high output means{scaling}."
         ),
     )
 

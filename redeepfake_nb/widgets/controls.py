@@ -30,6 +30,12 @@ MAX_HEATMAPS = 4
 WIDE = {"width": "auto"}
 STYLE = {"description_width": "76px"}
 SLIDER = {"layout": WIDE, "style": STYLE, "continuous_update": False, "readout_format": ".2f"}
+# What the built-in detectors are for; others stand in the menu by their names.
+_DETECTORS = {
+    "blazeface": "fast, finds turned and covered faces (BlazeFace)",
+    "hog": "finds faces from the front (face_recognition, HOG)",
+    "cnn": "slow without a GPU (face_recognition, CNN)",
+}
 UPLOAD_LIMIT = "Uploads may be up to about 10 MB. Open larger files by their path:"
 
 
@@ -133,13 +139,14 @@ class Controls:
 
         self.detector = hint(
             ipw.Dropdown(
-                options=detector_names(),
+                options=[(_DETECTORS.get(name, name), name) for name in detector_names()],
                 value=settings.detector,
                 description="Detector",
                 layout=WIDE,
                 style=STYLE,
             ),
-            "hog is fast and finds upright faces; cnn is slow without a GPU and finds more poses",
+            "blazeface finds turned and partly covered faces, and looks at turned pictures; the model was "
+            "trained on faces that hog finds; cnn is slow without a GPU",
         )
         self.use_model_margin = hint(
             ipw.Checkbox(
@@ -236,8 +243,7 @@ class Controls:
             self.model_facts.value = ""
             return
         calibrated = "calibrated" if classifier.calibrated else "not calibrated"
-        size = classifier.preprocessing.input_size
-        facts = [f"Loaded: {classifier.name}, {size} px, {calibrated}."]
+        facts = [f"Loaded: {classifier.name}, {calibrated}. Input: {classifier.preprocessing.summary}."]
         if limits := blind_spots(classifier.card.tested_on):
             facts.append(f"{limits[0].upper()}{limits[1:]}.")
         self.model_facts.value = markup.note(*facts)

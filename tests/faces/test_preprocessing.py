@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
+from redeepfake_nb.errors import UnknownChoice
 from redeepfake_nb.faces.face import Face
 from redeepfake_nb.faces.preprocessing import (
+    PRESETS,
     TEMPLATE,
     Preprocessing,
     face_pixels,
@@ -76,6 +78,11 @@ def test_equal_settings_are_equal_and_plain():
         ("input_size", (224, 224)),
         ("color_order", "rgb"),
         ("color_order", None),
+        ("mean", (0, 0)),
+        ("mean", 0.5),
+        ("mean", "abc"),
+        ("std", (1, 1, float("nan"))),
+        ("std", (1, 1, 0)),
         ("value_range", (0, 0)),
         ("value_range", (1, -1)),
         ("value_range", (0, float("inf"))),
@@ -120,6 +127,58 @@ def test_colour_order_and_range_by_hand():
     assert both[0, 0] == pytest.approx([1, -0.6, -1], abs=1e-6)
     assert both[1:].max() == both.min() == -1
     assert both.flags.c_contiguous
+
+
+def test_mean_and_deviation_by_hand():
+    crop = np.zeros((8, 8, 3), dtype=np.uint8)
+    crop[0, 0] = (0, 51, 255)
+    given = Preprocessing(8, "BGR", (0, 1), mean=(0.5, 0.1, 0.0), std=(0.5, 0.1, 2))
+    found = prepare_crop(crop, given)
+    assert found.dtype == np.float32
+    assert found[0, 0] == pytest.approx([1, 1, 0], abs=1e-6)  # (1 - .5) / .5, (.2 - .1) / .1, 0 / 2
+    assert given.black == pytest.approx([-1, -1, 0])
+    assert found[1, 1] == pytest.approx(given.black)
+    assert Preprocessing.from_dict(json.loads(json.dumps(given.to_dict()))) == given
+    assert hash(given) != hash(replace(given, std=None))
+
+
+def test_presets_are_the_published_ones():
+    crop = np.zeros((8, 8, 3), dtype=np.uint8)
+    crop[0, 0] = (255, 0, 51)
+    values = {name: prepare_crop(crop, Preprocessing.preset(name, 8))[0, 0].tolist() for name in PRESETS}
+    assert values["imagenet"] == pytest.approx([(1 - 0.485) / 0.229, -0.456 / 0.224, (0.2 - 0.406) / 0.225])
+    assert values["caffe"] == pytest.approx([51 - 103.939, -116.779, 255 - 123.68])
+    assert values["tf"] == values["-1..1"] == pytest.approx([1, -1, -0.6])
+    assert values["0..1"] == pytest.approx([1, 0, 0.2])
+    assert values["efficientnet"] == [255, 0, 51]
+    turned = prepare_crop(crop, Preprocessing.preset("imagenet", 8, color_order="BGR"))[0, 0]
+    assert turned.tolist() == values["imagenet"][::-1]
+    changed = Preprocessing.preset("tf", 64, margin=0.3, align=True)
+    assert changed == Preprocessing(64, "RGB", (-1, 1), 0.3, True)
+    with pytest.raises(UnknownChoice, match="unknown preset 'torch'; there are imagenet"):
+        Preprocessing.preset("torch")
+
+
+def test_keras_agrees_with_the_presets(rng):
+    from keras.applications import imagenet_utils
+
+    crop = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    for preset, mode in (("tf", "tf"), ("caffe", "caffe"), ("imagenet", "torch")):
+        expected = imagenet_utils.preprocess_input(crop.astype(np.float32), mode=mode)
+        np.testing.assert_allclose(prepare_crop(crop, Preprocessing.preset(preset, 8)), expected, atol=1e-4)
+
+
+def test_a_summary_in_words():
+    assert Preprocessing().summary == "224 px, RGB, values 0 to 255"
+    assert Preprocessing.preset("imagenet", 64, margin=0.2, align=True).summary == (
+        "64 px, RGB, values 0 to 1, minus (0.485, 0.456, 0.406), divided by (0.229, 0.224, 0.225), "
+        "margin 0.2, aligned"
+    )
+
+
+def test_without_mean_the_dictionary_is_that_of_older_versions():
+    keys = ["input_size", "color_order", "value_range", "margin", "align"]
+    assert list(Preprocessing().to_dict()) == keys
 
 
 def test_every_grey_level_reaches_the_model_unchanged():

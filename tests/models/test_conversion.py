@@ -77,6 +77,20 @@ def test_value_range_is_inferred_from_rescaling(layer: dict, value_range: str, t
     assert 'output="softmax"' in caught.value.next_step
 
 
+def test_without_rescaling_the_usual_ways_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelIncomplete) as caught:
+        load_model(good_archive(tmp_path))
+    step = caught.value.next_step
+    assert "probably divided by 255" not in step
+    for part in ('"imagenet"', '"caffe"', '"tf"', "Three things", "how pixels were scaled"):
+        assert part in step
+    dense, head = keras2_layer("Flatten"), keras2_layer("Dense", units=1, activation="sigmoid")
+    for name, preset in (("resnet50", "caffe"), ("resnet50v2", "tf"), ("densenet121", "imagenet")):
+        config = keras2_config(keras2_layer("ReLU", name=f"{name}_block"), dense, head)
+        with pytest.raises(ModelIncomplete, match=re.escape(f'Preprocessing.preset("{preset}")')):
+            load_model(keras2_file(tmp_path, name, config))
+
+
 def test_suggested_call_loads_the_model(tmp_path: Path) -> None:
     """What stands in the message can be typed as it is, once the class is chosen."""
     path = good_archive(tmp_path)
@@ -364,6 +378,28 @@ def test_convert_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert f"model: {out}" in printed
     assert "differ by at most" in printed
     assert load_model(out).preprocessing == Preprocessing(8, "RGB", (0, 1))
+
+
+@pytest.mark.slow
+def test_convert_command_takes_mean_deviation_and_presets(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    old = str(good_archive(tmp_path))
+    common = ["--positive-class", "fake", "--input-size", "8"]
+    ranges = ["--color-order", "RGB", "--value-range", "0", "1"]
+    numbers = ["--mean", "0.485", "0.456", "0.406", "--std", "0.229", "0.224", "0.225"]
+    for i, options in enumerate((["--preset", "imagenet"], [*ranges, *numbers])):
+        new = tmp_path / f"new{i}.keras"
+        assert main(["convert", old, str(new), *common, *options]) == 0
+        assert load_model(new).preprocessing == Preprocessing.preset("imagenet", 8)
+    capsys.readouterr()
+    for options, message in (
+        (["--preset", "torch"], "unknown preset 'torch'"),
+        (["--preset", "tf", "--value-range", "0", "1"], "--preset needs --input-size"),
+        (["--mean", "1", "2", "3"], "must be given together"),
+    ):
+        assert main(["convert", old, str(tmp_path / "no.keras"), *common, *options]) != 0
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -117,7 +117,7 @@ def test_no_face_is_inconclusive_and_draws_no_heatmap(inspector, boxes):
 def test_the_model_box_and_the_threshold_are_those_of_the_classifier(inspector):
     c = inspector.controls
     assert c.model.value == "brightness 1"
-    assert "brightness 1, 32 px, calibrated" in c.model_facts.value
+    assert "brightness 1, calibrated. Input: 32 px, RGB, values 0 to 255." in c.model_facts.value
     assert c.threshold.value == 0.6
 
 
