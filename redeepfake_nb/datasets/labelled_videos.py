@@ -28,6 +28,7 @@ from .labelled_faces import (
 )
 from .video_layouts import VIDEO_SUFFIXES, find_labelled_videos
 
+_TABLES = (".csv", ".tsv")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
@@ -120,7 +121,7 @@ def read_videos(path: str | os.PathLike, folder: str | os.PathLike | None = None
             )
         rows = pd.DataFrame(found.rows)
         return LabelledVideos(label_table(dict(rows.items()), path, "video"), path, tuple(found.unlabelled))
-    if path.suffix.lower() == ".csv" and path.is_file():
+    if path.suffix.lower() in _TABLES and path.is_file():
         raw = read_label_csv(path, "file", "label")
         table = _with_own_originals(label_table(dict(raw.items()), path, "video"))
         return LabelledVideos(table, path.parent if folder is None else Path(folder))
@@ -179,7 +180,7 @@ def labelled_media(path: str | os.PathLike) -> set[str]:
         A CSV file or a list of labels cannot be read.
     """
     path = Path(path)
-    if path.is_file() and path.suffix.lower() == ".csv":
+    if path.is_file() and path.suffix.lower() in _TABLES:
         names = read_label_csv(path, "file")["file"].astype(str)
         return {"videos" if _names_video(path.parent, name) else "faces" for name in names}
     if not path.is_dir():

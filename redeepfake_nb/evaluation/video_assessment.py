@@ -16,12 +16,14 @@ from .kinds import ORIGINS, origin_table
 from .metrics import Metrics, evaluate
 from .scored_labels import confusion_table
 from .scoring import group_of
-from .slices import plain_rows
+from .slices import MIN_GROUPS, plain_rows
 
 # Columns of the table of videos that have no part in the metrics.
 LEFT_OUT = ["file", "label", "reason", "error", "cause", "next_step"]
 # What can become of a video: verdicts of those with a score, and reasons for none.
 OUTCOMES = ["fake", "real", "inconclusive", "no face", "failed", "not analysed"]
+# Reasons that concern the labelled set rather than the video.
+_DUPLICATE, _CONTRADICTING, _PICTURE = "duplicate", "contradicting labels", "a picture"
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,14 +245,15 @@ def assess_clips(
     settings
         Of the analysis; its ``threshold`` is that of the metrics where none is given.
     threshold, false_positive_rate, resamples, seed
-        As for :func:`redeepfake_nb.assess`; the threshold is chosen by the scores of the videos.
+        As for :func:`redeepfake_nb.assess`; the threshold is chosen by the scores of the videos. With fewer
+        than :data:`redeepfake_nb.evaluation.slices.MIN_GROUPS` groups no interval is computed.
 
     Raises
     ------
     InputError
         No real video, or no fake one, has a score.
     """
-    clips = clips.assign(reason=_reasons(clips)).drop(columns=["kind_of_file", "content"])
+    clips = _with_reasons(clips).drop(columns=["kind_of_file", "content"])
     scored = clips[clips["reason"] == ""]
     y, p = _labels(scored), scored["probability"].to_numpy(np.float64)
     if len(set(y.tolist())) < 2:
@@ -264,8 +267,12 @@ def assess_clips(
     shared = [name for name in ("file", "label", "identity", "original", *ORIGINS) if name in clips]
     of_clip = clips.loc[of_frames["row"], shared].reset_index(drop=True)
     of_frames = pd.concat([of_clip, of_frames.drop(columns="row").reset_index(drop=True)], axis=1)
+    group = group_of(scored)
+    if scored[group or "file"].nunique() < MIN_GROUPS:
+        # Of so few, most bootstrap samples are alike, and the interval would look surer than it is.
+        resamples = 0
     options: dict[str, Any] = {"threshold": threshold, "temperature": temperature}
-    options |= {"group": group_of(scored), "resamples": resamples, "seed": seed}
+    options |= {"group": group, "resamples": resamples, "seed": seed}
     return VideoAssessment(
         name=name,
         sha256=sha256,
@@ -304,31 +311,31 @@ def _labels(table: pd.DataFrame) -> np.ndarray:
     return (table["label"] == "FAKE").to_numpy().astype(np.int64)
 
 
-def _reasons(clips: pd.DataFrame) -> list[str]:
-    """Say of each video why it has no part in the metrics; empty where it has."""
+def _with_reasons(clips: pd.DataFrame) -> pd.DataFrame:
+    """Say of each video why it has no part in the metrics, in ``reason``, which is empty where it has."""
     first: dict[str, tuple[str, str]] = {}
     contradicted = set()
     for content, file, label in clips[["content", "file", "label"]].itertuples(index=False):
         if content is not None and first.setdefault(content, (file, label))[1] != label:
             contradicted.add(content)
-    reasons = []
+    reasons, causes = [], []
     for clip in clips.to_dict("records"):
-        content = clip["content"]
+        content, cause = clip["content"], clip["cause"]
         if clip["status"] == "waiting":
-            reasons.append("not analysed")
+            reason = "not analysed"
         elif clip["status"] == "failed":
-            reasons.append("failed")
+            reason = "failed"
         elif clip["kind_of_file"] == "image":
-            reasons.append("a picture, not a video")
+            reason = _PICTURE
         elif content in contradicted:
-            reasons.append("the same bytes are labelled REAL and FAKE")
+            reason, cause = _CONTRADICTING, "the same bytes are labelled REAL and FAKE"
         elif first[content][0] != clip["file"]:
-            reasons.append(f"the same bytes as {first[content][0]}")
-        elif pd.isna(clip["probability"]):
-            reasons.append("no face")
+            reason, cause = _DUPLICATE, f"it has the same bytes as {first[content][0]}"
         else:
-            reasons.append("")
-    return reasons
+            reason = "no face" if pd.isna(clip["probability"]) else ""
+        reasons.append(reason)
+        causes.append(cause)
+    return clips.assign(reason=reasons, cause=pd.Series(causes, clips.index, dtype=object))
 
 
 def _too_few(clips: pd.DataFrame, y: np.ndarray, journal: str) -> InputError:

@@ -15,6 +15,7 @@ from ..datasets.labelled_videos import LabelledVideos
 from ..errors import displayable
 from ..evaluation.metrics import METRIC_WORDS
 from ..evaluation.scored_labels import ScoredLabels, resampled_units
+from ..evaluation.slices import MIN_GROUPS
 from ..evaluation.video_assessment import OUTCOMES, LevelScores, VideoAssessment
 from ..models.classifier import Classifier
 from ..scanning.video_evaluation import assess_videos
@@ -28,6 +29,8 @@ _OURS = re.compile(
 )
 # Names of videos that the summary lists; the tables have all of them.
 _NAMED, _WORST = 20, 10
+# With fewer videos of a label, the summary says that metrics are rough.
+_FEW = 30
 
 
 def save_video_evaluation(
@@ -112,6 +115,8 @@ def video_summary(assessment: VideoAssessment) -> str:
     chosen = (
         f"chosen on these videos for a false positive rate up to {a.target_false_positive_rate:.1%}"
         if a.operating_point is not None
+        else "the model's own"
+        if a.threshold == a.settings["threshold"]
         else "given"
     )
     lines += ["", f"Threshold on P(fake): {a.threshold:.4f}, {chosen}.", "", "## Videos", ""]
@@ -156,8 +161,18 @@ def _caveats(a: VideoAssessment) -> list[str]:
         found.append(
             "The analysis was stopped before the end; the same call with the same journal resumes it."
         )
+    y = a.videos.y
+    fewest = min(int(y.sum()), int((y == 0).sum()))
+    if fewest < _FEW:
+        found.append(
+            f"Of one label only {fewest:,} videos have a score, so that the metrics are rough, and their "
+            "intervals may be too narrow."
+        )
     if a.partial:
         found.append(f"{a.partial:,} of the scored videos could be read in part only.")
+    splits = sorted(str(name) for name in a.clips["split"].dropna().unique())
+    if len(splits) > 1:
+        found.append(f"Videos of the splits {', '.join(splits)} were evaluated together.")
     if a.videos.group is None:
         found.append(
             "Neither people nor original videos are known of all videos, so that each counts as independent: "
@@ -173,13 +188,20 @@ def _level_lines(level: LevelScores) -> list[str]:
     return [
         f"{len(level):,} {level.unit} ({int((y == 0).sum()):,} real, {int(y.sum()):,} fake). At the "
         f"threshold, {predicted[y == 0].mean():.1%} of the real and {predicted[y == 1].mean():.1%} of the "
-        f"fake ones are predicted fake. Intervals hold 95 % of {m.resamples:,} bootstrap samples of "
-        f"{resampled_units(level)} ({m.groups:,}).",
+        f"fake ones are predicted fake. {_intervals(level)}",
         "",
         "| metric | value | 95 % interval |",
         "|---|---|---|",
         *metric_rows(m, METRIC_WORDS),
     ]
+
+
+def _intervals(level: LevelScores) -> str:
+    m, units = level.metrics, resampled_units(level)
+    if m.resamples:
+        return f"Intervals hold 95 % of {m.resamples:,} bootstrap samples of {units} ({m.groups:,})."
+    few = f", since there are only {m.groups:,} {units}" if m.groups < MIN_GROUPS else ""
+    return f"No intervals were computed{few}."
 
 
 def _left_out_lines(a: VideoAssessment) -> list[str]:

@@ -116,7 +116,7 @@ def assess_videos(
             next_step="Add videos of the other label, or name a folder that holds both.",
         )
     result = scan(
-        videos.paths,
+        [path for path in videos.paths if not _stands_for_others(path)],
         journal,
         classifier,
         executor=executor,
@@ -175,7 +175,7 @@ def assess_scan(
             detail: dict[str, Any] = {} if text is None else json.loads(text)
             sightings = detail.get("sightings")
             found = _frame_scores(position, sightings or {}, temperature)
-            clips.append(_clip(row, detail) | {"frames_known": sightings is not None})
+            clips.append(_clip(path, row, detail) | {"frames_known": sightings is not None})
             clips[-1]["frames_with_face"] = len(found) if sightings is not None else None
             if len(found):
                 of_frames.append(found)
@@ -197,11 +197,22 @@ def assess_scan(
     )
 
 
-def _clip(row: FileResult | None, detail: dict[str, Any]) -> dict[str, Any]:
+def _stands_for_others(path: str) -> str:
+    """Say why a scan would take a path for several files; empty for a file, which need not exist."""
+    if os.path.isdir(path):
+        return "this is a folder"
+    return "this is a list, not a video" if path.lower().endswith(".csv") else ""
+
+
+def _clip(path: str, row: FileResult | None, detail: dict[str, Any]) -> dict[str, Any]:
     """Return what the journal has of a video as columns; ``None`` for a video that was not scanned."""
     if row is None:
-        empty = ["kind_of_file", "content", "verdict", "persons", "frames", "duration_s", "error", "cause"]
-        return {"status": "waiting", "probability": np.nan, **dict.fromkeys([*empty, "next_step"])}
+        empty = ["kind_of_file", "content", "verdict", "persons", "frames", "duration_s"]
+        clip = {"probability": np.nan, **dict.fromkeys([*empty, "error", "cause", "next_step"])}
+        if cause := _stands_for_others(path):
+            step = "List the video files themselves."
+            return clip | {"status": "failed", "error": "UnsupportedMedia", "cause": cause, "next_step": step}
+        return clip | {"status": "waiting"}
     return {
         "kind_of_file": row.kind,
         "content": row.sha256,

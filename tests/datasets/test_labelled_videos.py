@@ -90,14 +90,13 @@ def test_faceforensics(tmp_path: Path, touch: Touch) -> None:
 
 
 def test_faceforensics_with_one_folder_for_each_method(tmp_path: Path, touch: Touch) -> None:
-    touch("c23/original/000.mp4", "c23/Face2Face/000_003.mp4", "other/original/9.mp4")
+    touch("c23/original/000.mp4", "c23/Face2Face/000_003.mp4", "c23/elsewhere/9.mp4")
     videos = read_videos(tmp_path)
     assert columns(videos.table, "label", "original", "kind", "generator") == {
         "c23/Face2Face/000_003.mp4": ("FAKE", "000", "reenacted", "Face2Face"),
         "c23/original/000.mp4": ("REAL", "000", None, None),
     }
-    # Without a method beside it, "original" is a name like any other.
-    assert videos.unlabelled == ("other/original/9.mp4",)
+    assert videos.unlabelled == ("c23/elsewhere/9.mp4",)
 
 
 def test_celeb_df(tmp_path: Path, touch: Touch) -> None:

@@ -28,11 +28,13 @@ ROWS = [
 ]
 
 
-def assessment(**options: object) -> VideoAssessment:
+def assessment(copies: int = 1, **options: object) -> VideoAssessment:
+    """Assess the rows, repeated with other names."""
     clips = pd.DataFrame(ROWS, columns=["file", "label", "probability", "status", "original"])
     verdict = np.where(clips["probability"] >= 0.5, "fake", "real")
     clips = clips.assign(
         identity=None,
+        split=["test", "test", "test", "train", None, None],
         generator=["", "", "A|B", "A|B", "A|B", "A|B"],
         kind_of_file="video",
         content=[f"sha {i}" for i in range(5)] + [None],
@@ -48,6 +50,20 @@ def assessment(**options: object) -> VideoAssessment:
     frames = pd.DataFrame(
         [(0, 0.1), (0, 0.1), (1, 0.9), (1, 0.7), (2, 0.9), (2, 0.9), (3, 0.4)], columns=["row", "probability"]
     )
+    clips = pd.concat(
+        [
+            clips.assign(
+                file=[f"{'' if i == 0 else i}{name}" for name in clips["file"]],
+                original=clips["original"] + f" {i}",
+                content=[None if name is None else f"{name} {i}" for name in clips["content"]],
+            )
+            for i in range(copies)
+        ],
+        ignore_index=True,
+    )
+    frames = pd.concat(
+        [frames.assign(row=frames["row"] + i * len(ROWS)) for i in range(copies)], ignore_index=True
+    )
     settings = {"threshold": 0.5, "aggregation": "mean_logit", "frames": 2}
     given = {"resamples": 10, "unlabelled": ("x.mp4",), **options}
     return assess_clips(
@@ -60,8 +76,11 @@ def test_summary_in_words() -> None:
     for words in (
         "6 labelled videos (2 real, 4 fake), of which 4 have a score.",
         "1 of the scored videos could be read in part only.",
+        "Videos of the splits test, train were evaluated together.",
         "50.0% of the real and 50.0% of the fake ones are predicted fake",
-        "10 bootstrap samples of source videos (2).",
+        "No intervals were computed, since there are only 2 source videos.",
+        "Of one label only 2 videos have a score",
+        "Threshold on P(fake): 0.5000, the model's own.",
         "| AUC | 0.7500 |",
         "| FAKE | 1 | 1 | 0 | 1 | 1 | 0 |",
         "- r/2.mp4, REAL: P(fake) 0.800",
@@ -73,6 +92,7 @@ def test_summary_in_words() -> None:
     ):
         assert words in text, words
     assert "stopped before the end" not in text
+    assert "95 % of 10 bootstrap samples of source videos (6)." in video_summary(assessment(copies=3))
     assert "stopped before the end" in video_summary(assessment(cancelled=True, resamples=0))
 
 

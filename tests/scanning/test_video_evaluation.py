@@ -14,6 +14,7 @@ from helpers.small_clips import clip, detect_squares, level, picture
 
 from redeepfake_nb import Classifier, InputError, evaluate, open_scan, scan
 from redeepfake_nb.datasets import LabelledVideos, read_videos
+from redeepfake_nb.datasets.labelled_faces import label_table
 from redeepfake_nb.evaluation import VideoAssessment
 from redeepfake_nb.scanning import assess_scan, assess_videos
 
@@ -82,7 +83,7 @@ def test_a_frame_has_its_highest_score_and_stays_with_its_video(found: VideoAsse
     assert two["faces"].tolist() == [2, 2, 2]
     np.testing.assert_allclose(two["time_s"], [0.1, 0.2, 0.3], atol=0.01)
     expected = evaluate(
-        frames.y, frames.probabilities, groups=frames.table["file"].to_numpy(), threshold=0.6, resamples=20
+        frames.y, frames.probabilities, groups=frames.table["file"].to_numpy(), threshold=0.6, resamples=0
     )
     assert frames.metrics == expected
     assert (len(frames), expected.groups) == (15, 4)
@@ -95,8 +96,9 @@ def test_what_has_no_score_is_listed(found: VideoAssessment) -> None:
     assert left_out["reason"].to_dict() == {
         "fake/empty.mkv": "no face",
         "real/broken.mkv": "failed",
-        "real/z_copy.mkv": "the same bytes as real/low.mkv",
+        "real/z_copy.mkv": "duplicate",
     }
+    assert left_out.loc["real/z_copy.mkv", "cause"] == "it has the same bytes as real/low.mkv"
     assert left_out.loc["real/broken.mkv", "cause"]
     assert found.verdicts().loc["FAKE", "no face"] == 1
     assert found.verdicts().loc["REAL", "failed"] == 1
@@ -143,7 +145,21 @@ def test_contradicting_labels_are_left_out(folder: Path, journal: Path, found: V
     table = videos.table.assign(label=videos.table["label"].where(~turned, "FAKE"))
     with pytest.raises(InputError, match="0 are real and 3 fake, which is not enough") as raised:
         assess_scan(open_scan(journal), LabelledVideos(table, folder), resamples=0)
-    assert "2 the same bytes are labelled REAL and FAKE" in raised.value.cause
+    assert "2 contradicting labels" in raised.value.cause
+
+
+def test_a_folder_in_the_list_fails_and_is_not_searched(
+    folder: Path, tmp_path: Path, classifier: Classifier
+) -> None:
+    rows = [("real/high.mkv", "REAL"), ("fake/high.mkv", "FAKE"), ("fake", "FAKE"), ("list.csv", "REAL")]
+    listed = LabelledVideos(
+        label_table({"file": [row[0] for row in rows], "label": [row[1] for row in rows]}, folder, "video"),
+        folder,
+    )
+    options = {"frames": 1, "detector": detect_squares, "workers": 0, "resamples": 0}
+    found = assess_videos(classifier, listed, tmp_path / "r.sqlite", **options)
+    assert found.left_out()["cause"].tolist() == ["this is a folder", "this is a list, not a video"]
+    assert len(open_scan(tmp_path / "r.sqlite").rows()) == 2
 
 
 def test_one_label_alone_is_refused_before_the_scan(
