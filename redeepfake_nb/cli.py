@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from . import __version__
-from .errors import InputError, RedeepfakeError, UnknownChoice, UnsupportedMedia, displayable
+from .errors import InputError, ModelIncomplete, RedeepfakeError, UnknownChoice, UnsupportedMedia, displayable
 
 if TYPE_CHECKING:
     from .analysis.image import ImageReport
@@ -241,7 +241,17 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument(
         "--backbone", metavar="NAME", help="architecture, for a file that holds only weights"
     )
-    convert.add_argument("--positive-class", choices=("fake", "real"), help="class of a high output value")
+    convert.add_argument(
+        "--positive-class",
+        choices=("fake", "real"),
+        help="class of a high output value, or of the second of two columns",
+    )
+    convert.add_argument(
+        "--class-names",
+        nargs=2,
+        metavar=("FIRST", "SECOND"),
+        help="in place of --positive-class: the classes in the order of the columns; Keras: alphabetical",
+    )
     convert.add_argument("--output", choices=("logit", "probability", "softmax"), help="kind of output")
     convert.add_argument("--input-size", type=int, metavar="PIXELS")
     convert.add_argument("--color-order", choices=("RGB", "BGR"))
@@ -606,16 +616,20 @@ def _convert(options: argparse.Namespace) -> int:
         raise ValueError(
             "--input-size, --color-order and --value-range must be given together; or --input-size, --preset"
         )
-    done = convert_model(
-        options.model,
-        options.out,
-        preprocessing=preprocessing,
-        positive_class=options.positive_class,
-        output=options.output,
-        architecture=options.backbone,
-        trust=options.trust,
-        sha256=options.sha256,
-    )
+    given = {
+        "preprocessing": preprocessing,
+        "output": options.output,
+        "architecture": options.backbone,
+        "trust": options.trust,
+        "sha256": options.sha256,
+    }
+    named = {"positive_class": options.positive_class, "class_names": options.class_names}
+    try:
+        done = convert_model(options.model, options.out, **given, **named)
+    except ModelIncomplete:
+        if preprocessing is not None and not any(named.values()):
+            print(_output_on_samples(options.model, given), file=sys.stderr)
+        raise
     print(f"model: {displayable(done.path)}")
     print(f"sidecar: {displayable(done.path.with_suffix('.json'))}")
     low, high = done.logits.min(), done.logits.max()
@@ -626,6 +640,28 @@ def _convert(options: argparse.Namespace) -> int:
     if done.card.trusted:
         print(f"trusted beyond the allowlist: {', '.join(done.card.trusted)}")
     return 0
+
+
+def _output_on_samples(model: str, given: dict[str, Any]) -> str:
+    """Say what a model returns for a photograph and a manipulated copy, which hints at the positive class."""
+    from .datasets.samples import sample_image, sample_manipulated
+    from .faces.face import find_faces
+    from .models.loading import load_model
+    from .models.prediction import predict
+
+    classifier = load_model(model, **given, positive_class="fake")
+    real, fake = (
+        predict(classifier, find_faces(frame)[:1])[0].probability
+        for frame in (sample_image(), sample_manipulated())
+    )
+    found = (
+        "With a high output (of two columns: the second) read as fake, P(fake) of the sample photograph is "
+        f"{real:.2f}, and {fake:.2f} with its face manipulated."
+    )
+    if abs(fake - real) < 0.05:
+        return f"{found} That does not tell which class it means."
+    suggested = "fake" if fake > real else "real"
+    return f"{found} That suggests --positive-class {suggested}; two pictures prove nothing."
 
 
 def _evaluate(options: argparse.Namespace) -> int:

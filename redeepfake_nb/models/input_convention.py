@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import ModelIncomplete
 from .card import Output
+from .class_names import question
 from .named_architectures import PUBLISHED_CONVENTIONS
 from .serialization.allowlist import serialized_objects
 
@@ -51,7 +52,7 @@ class InferredConvention:
 def infer_convention(config: dict[str, Any]) -> InferredConvention:
     """Infer the likely preprocessing and output from a Keras 2 or 3 configuration."""
     size, reasons = _input_size(config), []
-    reasons.append(f"its input is {size} x {size} px" if size else "its input has no fixed size")
+    reasons.append(f"its input is {size} x {size} px" if size else "its input is no square of fixed size")
     scaling = _find_scaling(config)
     if scaling:
         reasons.append(f"it has {scaling} for pixels from 0 to 255")
@@ -118,8 +119,7 @@ def missing_convention_error(
             f'input_size={likely.size or "..."}, color_order="RGB", value_range=({low:g}, {high:g})), '
             f'output="{likely.output}", positive_class="fake" or "real"), since {"; ".join(likely.reasons)}. '
             f"{unknown} are not in the file, so ask its author: "
-            'the colour order ("BGR" is usual where OpenCV read the images) '
-            f"and which class a high output means{scaling}."
+            f'the colour order ("BGR" is usual where OpenCV read the images){scaling}, and {question(path)}'
         ),
     )
 
@@ -132,7 +132,8 @@ def _input_size(config: Any) -> int | None:
             continue
         shape = inner.get("batch_shape") or inner.get("batch_input_shape")
         if isinstance(shape, list) and len(shape) == 4 and isinstance(shape[1], int):
-            return shape[1]
+            # An input that is no square has no such side; Classifier says what to do.
+            return shape[1] if shape[2] in (None, shape[1]) else None
     return None
 
 

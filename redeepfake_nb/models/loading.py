@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from ..errors import HashMismatch, ModelIncomplete, OutputError, UnsafeModel
 from ..faces.preprocessing import Preprocessing
 from ..utils.hashing import sha256_of
 from .card import Card, Output, PositiveClass, read_sidecar, sidecar_of
+from .class_names import positive_class_of
 from .classifier import Classifier
 from .heads import infer_output
 from .hub import HUB_MODELS, cached_model
@@ -51,6 +53,7 @@ def load_model(
     *,
     preprocessing: Preprocessing | None = None,
     positive_class: PositiveClass | None = None,
+    class_names: Sequence[str] | None = None,
     output: Output | None = None,
     architecture: str | keras.Model | None = None,
     trust: bool = False,
@@ -65,7 +68,11 @@ def load_model(
         downloaded once (:mod:`redeepfake_nb.models.hub`); ``None`` for the model that ships. The sidecar is
         the file with the same name that ends in ``.json``.
     preprocessing, positive_class
-        Override the sidecar; required where there is none.
+        Override the sidecar; required where there is none. ``positive_class`` is the class that a high output
+        means; of two columns, the class of the second.
+    class_names
+        In place of ``positive_class``: the two classes in the order of the model's columns, such as
+        ``("fake", "real")``, which is the alphabetical order in which Keras numbers them.
     output
         Overrides the sidecar; where neither states it, it is inferred from the model's last activation.
     architecture
@@ -90,7 +97,15 @@ def load_model(
         The file does not have the SHA-256 of the sidecar or of ``sha256``.
     UnsuitableModel
         It loads, but is no binary face classifier.
+    ValueError
+        ``class_names`` are not a fake and a real class, or contradict ``positive_class``.
     """
+    if class_names is not None:
+        if positive_class not in (None, positive_class_of(class_names)):
+            raise ValueError(
+                f"positive_class is {positive_class}, but class_names ends in {class_names[1]!r}"
+            )
+        positive_class = positive_class_of(class_names)
     if isinstance(name_or_path, str) and name_or_path in HUB_MODELS:
         _check_hash(HUB_MODELS[name_or_path].sha256, sha256, name_or_path, "the call")
         sha256 = None

@@ -112,6 +112,15 @@ _NEVER = {
 }
 # Code in the file itself.
 _CODE = {"Lambda", "__lambda__"}
+# Classes of networks in keras.applications that Keras does not list among its layers; they only compute.
+APPLICATION_CLASSES = {
+    "LayerScale": "keras.src.applications.convnext",
+    "CustomScaleLayer": "keras.src.applications.inception_resnet_v2",
+}
+# Reasons why something is not allowed.
+RUNS_CODE = "can run code or read files"
+CUSTOM_CLASS = "is a class of its author's own"
+UNKNOWN_CLASS = "is not a Keras class that a model may consist of"
 _CLASS_NAME = re.compile(r"[A-Z]\w*")
 # Without a dot, which would reach into a module that is not on the list: keras + config.set_floatx.
 _MODULES = re.compile(
@@ -157,12 +166,42 @@ def check_config(config: Any, subject: object, trust: bool = False) -> tuple[str
 
 def not_allowed(name: str, why: str, subject: object, trust: bool = False) -> UnsafeModel:
     """Make the error for a class or function that is not on the lists."""
+    step = "Ask its author for a model made of plain Keras layers."
+    if why in (CUSTOM_CLASS, UNKNOWN_CLASS):
+        step = (
+            f"{step} If it is yours: register its class in this process with "
+            "keras.saving.register_keras_serializable, and give load_model(..., trust=True, sha256=...); or "
+            "build the model in Python, and give it to Classifier(model, Card(...))."
+        )
+    elif why == RUNS_CODE and not trust:
+        step += " If you made the file, load_model(..., trust=True, sha256=...) runs its code."
     return UnsafeModel(
         f"it contains {displayable(name)}, which {why}"
         + (", and trust=True does not cover that" if trust else ""),
         subject=subject,
-        next_step="Ask its author for a model made of plain Keras layers.",
+        next_step=step,
     )
+
+
+def registered_class(*names: object) -> str | None:
+    """Return the name under which the caller has registered one of these classes with Keras; else ``None``.
+
+    No module is imported because a file names it. Keras 2 files may lack the package, which stands before
+    ``>``.
+    """
+    import keras
+
+    known = keras.saving.get_custom_objects()
+    for name in names:
+        if not isinstance(name, str):
+            continue
+        for registered in (name, f"Custom>{name}"):
+            if keras.saving.get_registered_object(registered) is not None:
+                return registered
+        alike = [key for key in known if key.rpartition(">")[2] == name]
+        if len(alike) == 1:
+            return alike[0]
+    return None
 
 
 def serialized_objects(node: Any) -> Iterator[dict[str, Any]]:
@@ -185,7 +224,7 @@ def _violation(node: dict[str, Any]) -> tuple[str, str] | None:
     if not isinstance(name, str):
         return shown, "is not a class name"
     if name in _CODE | _NEVER:
-        return shown, "can run code or read files"
+        return shown, RUNS_CODE
     if name in _VALUES:
         return None
     if name == "function":
@@ -193,12 +232,14 @@ def _violation(node: dict[str, Any]) -> tuple[str, str] | None:
         shown = f"the function {module}.{function}"
         known = module in _FUNCTION_MODULES and function in ALLOWED_FUNCTIONS
         registered_names = {None, name, function}
+    elif name in APPLICATION_CLASSES and module == APPLICATION_CLASSES[name]:
+        known, registered_names = True, {None, name, f"Custom>{name}"}
     else:
         known = name in ALLOWED and (module is None or _MODULES.fullmatch(str(module)) is not None)
         registered_names = {None, name}
     if not isinstance(registered, (str, type(None))) or registered not in registered_names:
-        return str(registered), "is a custom class"
-    return None if known else (shown, "is not a Keras class that a model may consist of")
+        return str(registered), CUSTOM_CLASS
+    return None if known else (shown, UNKNOWN_CLASS)
 
 
 def _can_be_trusted(node: dict[str, Any]) -> bool:
@@ -207,10 +248,7 @@ def _can_be_trusted(node: dict[str, Any]) -> bool:
         return False
     if name == "__lambda__" or (name == "Lambda" and module in (None, "keras.layers")):
         return True
-    if registered not in (None, name):
-        import keras
-
-        # Only what the caller has registered with Keras: no module is imported because a file names it.
-        return registered in keras.saving.get_custom_objects()
+    if registered not in (None, name) or module is None:
+        return registered_class(registered or name) == (registered or name)
     plain = _CLASS_NAME.fullmatch(name) is not None and "layers" in str(module)
     return plain and _MODULES.fullmatch(str(module)) is not None

@@ -21,6 +21,7 @@ from .allowlist import check_config, serialized_objects
 from .archive import Description, unpack_weights
 from .hdf5 import open_store
 from .keras2_graph import translate
+from .keras3_hdf5 import restore_modules
 from .weights import count, fill_by_group, fill_by_name, fill_with_keras, match_layers_by_order
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ def read_model(path: Path, description: Description, trust: bool = False) -> Loa
     if description.legacy:
         translation = translate(config, path, trust)
         config = translation.config
+    elif description.format == "hdf5":
+        import_keras()
+        config = restore_modules(config)
     trusted = check_config(config, path, trust)
     check_layer_count(config, path)
     with tempfile.TemporaryDirectory(prefix="model-") as folder:

@@ -12,9 +12,16 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...errors import NotAModel
-from .allowlist import not_allowed
-from .keras2_layers import MERGE_LAYERS, translate_layer
+from ...errors import NotAModel, displayable
+from ...utils.numeric import is_finite_number
+from .allowlist import (
+    APPLICATION_CLASSES,
+    CUSTOM_CLASS,
+    UNKNOWN_CLASS,
+    not_allowed,
+    registered_class,
+)
+from .keras2_layers import MERGE_LAYERS, is_keras_layer, translate_custom, translate_layer
 from .keras2_operations import (
     OPERATIONS,
     is_reference,
@@ -26,8 +33,18 @@ from .keras2_operations import (
 
 _MODELS = {"Functional": "Functional", "Model": "Functional", "Sequential": "Sequential"}
 _MODULE = re.compile(r"(tensorflow\.python\.)?(tf_keras|keras)(\.\w+)*")
-# Custom classes of published models that do the same as a Keras layer.
-_KNOWN_CUSTOM = {"FixedDropout": "Dropout"}
+# Classes that do the same in inference as a Keras layer: of published models, for several GPUs, and of
+# TensorFlow 1.
+_ALIASES = {
+    "FixedDropout": "Dropout",
+    **dict.fromkeys(
+        ("SyncBatchNormalization", "BatchNormalizationV1", "BatchNormalizationV2"), "BatchNormalization"
+    ),
+}
+# Keras 2 registers these, and no others of its own, under a package.
+_REGISTERED = {f"Custom>{name}" for name in (*APPLICATION_CLASSES, "StochasticDepth")}
+# The layers by which InceptionResNetV2 scales its residuals; Lambda layers before Keras 2.13.
+_RESIDUAL_SCALING = re.compile(r"(.*_)?block(35|17|8)_\d+")
 
 
 @dataclass
@@ -71,7 +88,7 @@ def translate(config: dict[str, Any], subject: object, trust: bool = False) -> T
     """
     result = Translation({})
     try:
-        result.config = _model(config, (), "", result, subject, trust)
+        result.config = _model(_without_gpu_copies(config), (), "", result, subject, trust)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise NotAModel(
             f"its Keras 2 configuration cannot be read ({type(error).__name__}: {str(error)[:120]})",
@@ -97,9 +114,14 @@ def _model(
     trust: bool,
 ) -> dict[str, Any]:
     """Translate a model; ``path`` and ``parent_group`` say where it is nested. Fills ``result``."""
-    kind = _MODELS.get(_class_name(data, subject))
+    kind = _MODELS.get(_class_name(data, subject, trust))
     if kind is None:
-        raise not_allowed(str(data.get("class_name")), "is not a Keras model", subject)
+        raise NotAModel(
+            f"it was saved from a class of its author's own, {displayable(data.get('class_name'))}",
+            subject=subject,
+            next_step="Build the model in Python, load its weights there, and give it to "
+            "Classifier(model, Card(...)); or build it with the functional API and save it again.",
+        )
     config = data["config"]
     if isinstance(config, list):  # Sequential before Keras 2.2.3
         config = {"name": data.get("name", "sequential"), "layers": config}
@@ -120,8 +142,14 @@ def _model(
             raise ValueError(f"two layers are called {name}")
         taken.add(name)
         result.keras2_names[name] = old
-        class_name = _class_name(layer, subject)
-        group = snake_case(class_name)
+        class_name = _class_name(layer, subject, trust)
+        if class_name == "Lambda" and _scales_a_residual(layer):
+            class_name, layer = (
+                "CustomScaleLayer",
+                {**layer, "config": {**layer["config"]["arguments"], "name": old}},
+            )
+        # Named by the class that saved it, whatever it is read as.
+        group = snake_case(str(layer["class_name"]).rpartition(">")[2])
         used[group] += 1
         if used[group] > 1:
             group += f"_{used[group] - 1}"
@@ -131,7 +159,10 @@ def _model(
         elif class_name in OPERATIONS:
             new = {"class_name": class_name, "config": layer["config"]}
         else:
-            new = translate_layer(class_name, layer["config"], subject, trust)
+            if ">" in class_name:
+                new = translate_custom(class_name.removeprefix(">"), layer["config"])
+            else:
+                new = translate_layer(class_name, layer["config"], subject, trust)
             inside = (name,) if new["class_name"] == "Sequential" else ()
             if class_name != "InputLayer":
                 result.weight_groups[(*path, name, *inside)] = group
@@ -140,7 +171,7 @@ def _model(
             if class_name in OPERATIONS:
                 new = translate_operation(layer["config"], nodes, nested, subject)
             else:
-                many = class_name in MERGE_LAYERS
+                many = class_name in MERGE_LAYERS or (">" in class_name and any(len(n) > 1 for n in nodes))
                 new["inbound_nodes"] = [_call(node, many, nested, name) for node in nodes]
             new["name"] = name
         if "config" in new:
@@ -170,17 +201,59 @@ def _own_name(layer: dict[str, Any]) -> str:
     return name
 
 
-def _class_name(data: dict[str, Any], subject: object) -> str:
+def _class_name(data: dict[str, Any], subject: object, trust: bool) -> str:
+    """Return the Keras class of a layer, or ``package>Name`` of one that the caller trusts and registered."""
     name, module, registered = (data.get(key) for key in ("class_name", "module", "registered_name"))
     if not isinstance(name, str):
         raise not_allowed(str(name), "is not a class name", subject)
-    if name in _KNOWN_CUSTOM:
-        return _KNOWN_CUSTOM[name]
+    if {name, registered} & _REGISTERED:
+        name = registered = name.removeprefix("Custom>")
+    plain = registered in (None, name) and (name in _MODELS or name in OPERATIONS or is_keras_layer(name))
+    own = registered_class(registered, name) if trust and not plain else None
+    if own is not None:
+        return own if ">" in own else f">{own}"
+    if name in _ALIASES:
+        return _ALIASES[name]
+    if registered not in (None, name) or ">" in name:
+        raise not_allowed(str(registered or name), CUSTOM_CLASS, subject, trust)
     if module is not None and _MODULE.fullmatch(str(module)) is None:
-        raise not_allowed(f"{module}.{name}", "is not a Keras class that a model may consist of", subject)
-    if registered not in (None, name):
-        raise not_allowed(str(registered), "is a custom class", subject)
+        raise not_allowed(f"{module}.{name}", UNKNOWN_CLASS, subject, trust)
     return name
+
+
+def _scales_a_residual(layer: dict[str, Any]) -> bool:
+    """Tell whether a Lambda layer is one of those of InceptionResNetV2: ``inputs[0] + inputs[1] * scale``."""
+    arguments, calls = layer["config"].get("arguments"), layer.get("inbound_nodes", ())
+    return (
+        isinstance(arguments, dict)
+        and set(arguments) == {"scale"}
+        and is_finite_number(arguments["scale"])
+        and _RESIDUAL_SCALING.fullmatch(_own_name(layer)) is not None
+        and bool(calls)
+        and all(len(_entries(call)) == 2 for call in calls)
+    )
+
+
+def _without_gpu_copies(data: dict[str, Any]) -> dict[str, Any]:
+    """Return the model inside one that ``multi_gpu_model`` made: it splits a batch, and joins the scores."""
+    config = data.get("config")
+    layers = config.get("layers") if isinstance(config, dict) else None
+    if not isinstance(config, dict) or not isinstance(layers, list):
+        return data
+    slices = [x for x in layers if x["class_name"] == "Lambda" and _is_slice(x["config"].get("arguments"))]
+    models = [x for x in layers if x["class_name"] in _MODELS]
+    inputs = [x for x in layers if x["class_name"] == "InputLayer"]
+    rest = [x for x in layers if x["class_name"] == "Concatenate"]
+    counts = (len(models), len(inputs), len(slices) + len(rest) + 2)
+    if len(slices) < 2 or counts != (1, 1, len(layers)):
+        return data
+    model = {**models[0], "inbound_nodes": [[[_own_name(inputs[0]), 0, 0, {}]]]}
+    outputs = [[_own_name(model), 1, 0]]
+    return {**data, "config": {**config, "layers": [inputs[0], model], "output_layers": outputs}}
+
+
+def _is_slice(arguments: Any) -> bool:
+    return isinstance(arguments, dict) and set(arguments) == {"i", "parts"}
 
 
 def _with_input(layers: list[dict[str, Any]], shape: Any) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from ...errors import NotAModel
-from .allowlist import ALLOWED_FUNCTIONS, not_allowed
+from .allowlist import ALLOWED_FUNCTIONS, APPLICATION_CLASSES, RUNS_CODE, UNKNOWN_CLASS, not_allowed
 
 _CONV = (
     "filters kernel_size strides padding data_format dilation_rate groups activation use_bias "
@@ -73,8 +73,14 @@ _AUGMENTATION = {
     "RandomTranslation",
     "RandomWidth",
     "RandomZoom",
+    "StochasticDepth",
 }
 MERGE_LAYERS = {"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot"}
+MERGE_LAYERS |= {"CustomScaleLayer"}
+# Layers that may be the activation of another one.
+_ACTIVATION_LAYERS = {"ELU", "LeakyReLU", "ReLU", "Softmax", "ThresholdedReLU"}
+# Settings of the layers that networks of keras.applications have of their own.
+_APPLICATION_SETTINGS = {"LayerScale": ("init_values", "projection_dim"), "CustomScaleLayer": ("scale",)}
 # Settings of initialization, training and position in the graph, which do not change what a layer computes.
 _DROPPED = re.compile(
     r"\w*(_initializer|_regularizer|_constraint)|trainable|batch_input_shape|seed|noise_shape|name|dtype|"
@@ -115,10 +121,15 @@ def translate_layer(class_name: str, config: dict[str, Any], subject: object, tr
         return _entry("Activation", {"name": name, "activation": "linear"})
     if class_name == "Lambda":
         return _lambda(config, subject, trust)
+    if class_name in _APPLICATION_SETTINGS:
+        settings = {key: config[key] for key in _APPLICATION_SETTINGS[class_name]}
+        settings |= {"name": name, "dtype": _dtype(config.get("dtype"))}
+        return {**_entry(class_name, settings), "module": APPLICATION_CLASSES[class_name]}
     if class_name not in _LAYERS:
         known = class_name in ("TFOpLambda", "TensorFlowOpLayer", "MultiHeadAttention")
-        why = "cannot be translated from Keras 2" if known else "is not a layer that can be read from Keras 2"
-        raise not_allowed(class_name, why, subject)
+        raise not_allowed(
+            class_name, "cannot be translated from Keras 2" if known else UNKNOWN_CLASS, subject, trust
+        )
     wanted = _LAYERS[class_name].split()
     new: dict[str, Any] = {"name": name, "dtype": _dtype(config.get("dtype"))}
     for key, value in config.items():
@@ -134,7 +145,50 @@ def translate_layer(class_name: str, config: dict[str, Any], subject: object, tr
                 subject=subject,
                 next_step="Convert it to .keras with the Keras version that made it.",
             )
+    activation = new.get("activation")
+    if isinstance(activation, dict) and activation.get("class_name") == "PReLU":
+        raise NotAModel(
+            f"the activation of its layer {name} is a PReLU, whose weights cannot be read from Keras 2 there",
+            subject=subject,
+            next_step="Make the PReLU a layer of its own, and save the model again.",
+        )
+    if isinstance(activation, dict) and activation.get("class_name") in _ACTIVATION_LAYERS:
+        return _with_activation_layer(class_name, new, config, subject, trust)
     return _with_class_rules(class_name, new, config, subject)
+
+
+def _with_activation_layer(
+    class_name: str, new: dict[str, Any], old: dict[str, Any], subject: object, trust: bool
+) -> dict[str, Any]:
+    """Translate a layer whose activation is a layer itself, as in ``Dense(8, activation=LeakyReLU())``."""
+    activation, name = new["activation"], new["name"]
+    own_name = name if class_name == "Activation" else f"{name}_activation"
+    layer = translate_layer(
+        activation["class_name"], {**(activation.get("config") or {}), "name": own_name}, subject, trust
+    )
+    if class_name == "Activation":
+        return layer
+    return _sequence(
+        name, _with_class_rules(class_name, {**new, "activation": "linear"}, old, subject), layer
+    )
+
+
+def is_keras_layer(name: str) -> bool:
+    """Tell whether :func:`translate_layer` knows a class of this name."""
+    return name in _LAYERS or name in _AUGMENTATION or name in _APPLICATION_SETTINGS or name == "Lambda"
+
+
+def translate_custom(registered: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Translate a layer of a class that the caller has registered with Keras under that name."""
+    settings = {key: unwrap(value) for key, value in config.items() if key != "batch_input_shape"}
+    if "dtype" in settings:
+        settings["dtype"] = _dtype(settings["dtype"])
+    return {
+        "module": None,
+        "class_name": registered.rpartition(">")[2],
+        "config": settings,
+        "registered_name": registered,
+    }
 
 
 def _with_class_rules(
@@ -239,7 +293,7 @@ def _dtype(value: Any) -> str | None:
 
 def _lambda(config: dict[str, Any], subject: object, trust: bool) -> dict[str, Any]:
     if not trust:
-        raise not_allowed("Lambda", "can run code or read files", subject)
+        raise not_allowed("Lambda", RUNS_CODE, subject)
     function = config.get("function")
     if isinstance(function, dict) and "config" in function:
         function = function["config"]

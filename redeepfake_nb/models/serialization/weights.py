@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 # Variables that Keras 3 and Keras 2 name differently.
 _SYNONYMS = {"depthwise_kernel": {"kernel"}, "kernel": {"depthwise_kernel"}}
 
+# A variable without a name of its own; Keras numbers such ones.
+_UNNAMED = re.compile(r"[Vv]ariable(_\d+)?")
+
 
 def fill_by_name(model: keras.Model, store: Hdf5Store, names: Mapping[str, str] | None = None) -> None:
     """Fill a model from a full ``.h5`` model or an old weights file, whose arrays have names.
@@ -84,8 +87,11 @@ def _find_array(keys: dict[str, list[str]], owner: str, variable: Any, alone: bo
     path = variable.path.split("/")
     ends = [path[-length:-1] for length in range(len(path), 1, -1)] + [owner.split("/")]
     ends += [[]] if alone else []
+    names = {variable.name} | _SYNONYMS.get(variable.name, set())
+    if _UNNAMED.fullmatch(variable.name):
+        names |= {parts[-1] for parts in keys.values() if _UNNAMED.fullmatch(parts[-1])}
     for end in ends:
-        wanted = [[*end, name] for name in {variable.name} | _SYNONYMS.get(variable.name, set())]
+        wanted = [[*end, name] for name in names]
         found = [key for key, parts in keys.items() if parts in wanted]
         found = found or [key for key, parts in keys.items() if parts[-len(end) - 1 :] in wanted]
         if found:
