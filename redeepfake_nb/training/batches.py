@@ -21,7 +21,7 @@ from ..faces.preprocessing import Preprocessing, prepare_crop
 from .recipes import Recipe
 from .source_mixture import SourceMixture, source_names
 
-# How often a pair of a mixture is drawn again where its pictures cannot be used.
+# How often a pair of a mixture, or another person, is drawn where pictures cannot be used.
 _TRIES = 20
 # How many other people are considered for a swap; the one whose pose is most similar is taken.
 _PEERS = 3
@@ -151,9 +151,11 @@ class PairBatches:
         self, candidates: Iterator[tuple[int, int]], step: int, i: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the images, fake and real, of the first pair that can be made."""
-        for fake, real in candidates:
-            # A separate generator, so that the draws of a pseudo-fake do not affect other pairs.
-            rng = np.random.default_rng([self.recipe.seed, 3, step, i])
+        for attempt, (fake, real) in enumerate(candidates):
+            # A separate generator, so that the draws of a pseudo-fake do not affect other pairs. Another one
+            # for each attempt: the same draws would fail again.
+            seed = [self.recipe.seed, 3, step, i]
+            rng = np.random.default_rng([*seed, attempt] if attempt else seed)
             kind = self._pseudo_kind(rng.random(), step, always=self._mixture is not None and fake == real)
             try:
                 image = self.faces.image(real)
@@ -198,8 +200,10 @@ class PairBatches:
     ) -> tuple[np.ndarray, np.ndarray] | None:
         """Return a real face of another person of the same source, in the most similar pose of a few."""
         table = self.faces.table
-        best, least = None, np.inf
-        for peer in rng.choice(self._peers[row], _PEERS).tolist():
+        best, least, suitable = None, np.inf, 0
+        for peer in rng.choice(self._peers[row], _TRIES).tolist():
+            if suitable == _PEERS:
+                break
             if peer == row or (
                 pd.notna(table["identity"].iloc[row])
                 and table["identity"].iloc[peer] == table["identity"].iloc[row]
@@ -209,6 +213,7 @@ class PairBatches:
             theirs = self.landmarks.get(peer, image)
             if theirs is None:
                 continue
+            suitable += 1
             # Shares of the faces' sizes, so that a large and a small picture can be compared.
             distance = float(np.abs(_centred(points) - _centred(theirs)).mean())
             if distance < least:

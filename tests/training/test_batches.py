@@ -219,6 +219,26 @@ def test_a_source_without_fakes_takes_part_with_pseudo_fakes(
             assert (fake == real) == (part.table["source"].iloc[real] == "street")
 
 
+def test_another_pair_is_drawn_where_most_faces_have_no_landmarks(
+    smoke: Recipe, searched: list[np.ndarray], tmp_path: Path
+) -> None:
+    """Three of twelve faces have landmarks; every batch of swaps is made of these."""
+    rows = []
+    for i in range(12):
+        Image.fromarray(np.full((64, 64, 3), 60 * i if i < 4 else 0, np.uint8)).save(tmp_path / f"{i}.png")
+        rows.append((f"{i}.png", "REAL", None, None, "train", "street"))
+    columns = ["file", "label", "original", "identity", "split", "source"]
+    faces = LabelledFaces(pd.DataFrame(rows, columns=columns), tmp_path)
+    calm = replace(smoke.augmentation, crop=(1.0, 1.0), flip=0.0)
+    recipe = replace(
+        smoke, sources=(Source("street"),), pseudo_fakes={"face_swap": 1.0}, augmentation=calm, batch_pairs=2
+    )
+    batches = PairBatches(faces, recipe)
+    for step in range(25):
+        x, _ = batches.make(step, 64)
+        assert {int(face.max()) for face in x[2:]} <= {60, 120, 180}
+
+
 def test_a_mixture_replaces_a_pair_that_cannot_be_read(
     faces: LabelledFaces, smoke: Recipe, tmp_path: Path
 ) -> None:
