@@ -21,6 +21,7 @@ from .pseudo_fakes import PSEUDO_FAKES as PSEUDO_FAKES
 from .pseudo_fakes import make_pseudo_fake as make_pseudo_fake
 from .samples import MANIPULATED_SECONDS as MANIPULATED_SECONDS
 from .samples import sample_clip as sample_clip
+from .samples import sample_edited as sample_edited
 from .samples import sample_image as sample_image
 from .samples import sample_manipulated as sample_manipulated
 from .samples import sample_video as sample_video

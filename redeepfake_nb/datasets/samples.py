@@ -1,8 +1,10 @@
-"""Sample media generated on demand: a portrait, a manipulated copy of it, and a video clip cut from both.
+"""Sample media generated on demand: a portrait, two manipulated copies of it, and a video clip.
 
 The portrait is the upper part of NASA's picture of Eileen Collins, in the public domain, which scikit-image
 carries as ``skimage.data.astronaut()``. The lower part is left out because face detectors take a spot on the
-spacesuit for a small face. The manipulation is self-blending (:mod:`redeepfake_nb.datasets.self_blending`).
+spacesuit for a small face. One copy, and part of the clip, is self-blended
+(:mod:`redeepfake_nb.datasets.self_blending`); in the other the mouth is edited
+(:mod:`redeepfake_nb.datasets.part_editing`).
 """
 
 from __future__ import annotations
@@ -23,10 +25,12 @@ from ..errors import RedeepfakeError
 from ..faces.face import Face, find_faces
 from ..media.frames import Frame, Upload, read_image
 from ..utils.writing import atomic_file
+from .part_editing import part_edit
 from .self_blending import self_blend
 
 PORTRAIT_NAME = "sample-portrait.png"
 MANIPULATED_NAME = "sample-manipulated.png"
+EDITED_NAME = "sample-edited.png"
 CLIP_NAME = "sample-clip.mp4"
 CLIP_SECONDS = 6.0
 CLIP_RATE = 12  # frames per second
@@ -42,6 +46,9 @@ _MEAN_CHANGE = (7.0, 16.0)
 # From this weight on the blended copy replaces the face, including its outline, rather than tinting it.
 _LEAST_WEIGHT = 0.95
 _TRIES = 200
+
+# The smile is closed, plausibly; the model that ships finds the edit.
+_EDIT_SEED = 2
 
 # For the clip: twice the paper's strength, and a seed whose blend is visible but still plausible.
 _CLIP_STRENGTH, _CLIP_SEED = 2.0, 15
@@ -68,6 +75,19 @@ def sample_manipulated(seed: int = 0) -> Frame:
         dlib or its model files, which find the face, are not installed.
     """
     return read_image(Upload(MANIPULATED_NAME, _manipulated_file(seed)))
+
+
+def sample_edited() -> Frame:
+    """Return the portrait with another expression of the mouth, named ``sample-edited.png``.
+
+    It was chosen among a few because the model that ships finds this edit; the self-blended copy it misses.
+
+    Raises
+    ------
+    RedeepfakeError
+        dlib or its model files, which find the face, are not installed.
+    """
+    return read_image(Upload(EDITED_NAME, _edited_file()))
 
 
 def write_samples(folder: str | os.PathLike) -> list[Path]:
@@ -141,6 +161,13 @@ def _manipulated_file(seed: int) -> bytes:
         if _MEAN_CHANGE[0] <= change <= _MEAN_CHANGE[1]:
             break
     return _png(blended, "Eileen Collins, NASA, public domain; face manipulated by self-blending")
+
+
+@cache
+def _edited_file() -> bytes:
+    _, landmarks = portrait_face()
+    edited, _ = part_edit(_portrait(), landmarks, np.random.default_rng(_EDIT_SEED), part="mouth")
+    return _png(edited, "Eileen Collins, NASA, public domain; expression of the mouth manipulated")
 
 
 @cache

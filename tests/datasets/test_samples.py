@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from redeepfake_nb.datasets.samples import sample_image, sample_manipulated, write_samples
+from redeepfake_nb.datasets.samples import sample_edited, sample_image, sample_manipulated, write_samples
 from redeepfake_nb.errors import OutputError
 from redeepfake_nb.faces.face import find_faces
 from redeepfake_nb.media.frames import read_image
@@ -24,7 +24,7 @@ def test_portrait_is_the_one_of_scikit_image():
     assert frame.source.warnings == ()
 
 
-@pytest.mark.parametrize("make", [sample_image, sample_manipulated])
+@pytest.mark.parametrize("make", [sample_image, sample_manipulated, sample_edited])
 def test_exactly_one_face_is_found(make):
     (face,) = find_faces(make())
     assert face.confidence > 0.5
