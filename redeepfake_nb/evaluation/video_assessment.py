@@ -22,6 +22,7 @@ from .slices import MIN_GROUPS, plain_rows
 LEFT_OUT = ["file", "label", "reason", "error", "cause", "next_step"]
 # What can become of a video: verdicts of those with a score, and reasons for none.
 OUTCOMES = ["fake", "real", "inconclusive", "no face", "failed", "not analysed"]
+_COUNTS = ("persons", "frames", "frames_with_face")
 # Reasons that concern the labelled set rather than the video.
 _DUPLICATE, _CONTRADICTING, _PICTURE = "duplicate", "contradicting labels", "a picture"
 
@@ -263,6 +264,9 @@ def assess_clips(
         threshold = float(settings["threshold"]) if point is None else point.threshold
     unseen = ["reason", "error", "cause", "next_step", "frames_known"]
     of_videos = scored.drop(columns=unseen).reset_index(drop=True)
+    # Numbers are missing of other videos alone, which made them fractional.
+    counts = [name for name in _COUNTS if name in of_videos and of_videos[name].notna().all()]
+    of_videos = of_videos.astype(dict.fromkeys(counts, "int64"))
     of_frames = frames[frames["row"].isin(scored.index)]
     shared = [name for name in ("file", "label", "identity", "original", *ORIGINS) if name in clips]
     of_clip = clips.loc[of_frames["row"], shared].reset_index(drop=True)

@@ -40,7 +40,7 @@ def assessment(copies: int = 1, **options: object) -> VideoAssessment:
         content=[f"sha {i}" for i in range(5)] + [None],
         verdict=verdict,
         frames=2,
-        frames_with_face=[2, 2, 2, 1, 0, 0],
+        frames_with_face=[2, 2, 2, 1, 0, None],
         frames_known=True,
         error=None,
         cause=[None] * 5 + ["it is damaged"],
@@ -104,7 +104,10 @@ def test_what_is_written(tmp_path: Path) -> None:
     expected = [f"{name}.csv" for name in tables] + [f"{p}{n}.png" for p in ("", "frame_") for n in names]
     assert sorted(path.name for path in out.iterdir()) == sorted([*expected, "metrics.json", "summary.md"])
     assert json.loads((out / "metrics.json").read_text()) == found.to_dict()
-    assert '"r/=1.mp4","REAL",0.1' in (out / "videos.csv").read_text()
+    rows = (out / "videos.csv").read_text()
+    assert '"r/=1.mp4","REAL",0.1' in rows
+    assert pd.read_csv(out / "videos.csv")["frames_with_face"].tolist() == [2, 2, 2, 1]
+    assert ",2.0" not in rows
     origins = pd.read_csv(out / "origins.csv")
     assert origins[["level", "count"]].to_numpy().tolist() == [["videos", 2], ["frames", 3]]
     before = {path.name: path.read_bytes() for path in out.iterdir() if path.suffix != ".png"}
