@@ -8,7 +8,7 @@ OUT ?= runs/$(basename $(notdir $(RECIPE)))
 MARK := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab check test lint types format bench load fuzz docs screenshot train evaluate clean
+.PHONY: help install lab check test lint types format bench load fuzz docs screenshot pictures train evaluate clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -73,6 +73,9 @@ fuzz: install ## Read damaged pictures, videos and models in bulk; see docs/reli
 
 screenshot: install ## Renew the picture in the README; needs Chromium
 	$(BIN)/python tests/browser/make_screenshot.py
+
+pictures: install ## Renew the picture of pseudo-fakes in docs/training.md
+	$(BIN)/python tests/project/make_pseudo_fakes_picture.py
 
 # DATA: a CSV, a Kaggle deepfake-faces folder, or a folder with real/ and fake/; or several of these.
 train: install ## Train: RECIPE=models/recipes/NAME.toml DATA=folder OUT=folder

@@ -1,4 +1,4 @@
-"""Labelled faces, splits without leakage, augmentation, self-blended pseudo-fakes, and generated samples.
+"""Labelled faces, splits without leakage, augmentation, pseudo-fakes, and generated samples.
 
 No photograph is stored here: samples are made from a public-domain portrait that scikit-image carries.
 """

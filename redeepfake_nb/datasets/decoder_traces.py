@@ -133,13 +133,13 @@ def _repeated_pixels(small: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 @functools.cache
 def _cosines() -> np.ndarray:
-    """Return the basis of the 8 x 8 DCT, (64 values, 64 components) from low to high frequency, float32."""
+    """Return the basis of the 8 x 8 DCT without its mean: (64 values, 63 components) from low to high."""
     k = np.arange(_PATCH)
     line = np.cos(np.pi * (k[:, None] + 0.5) * k / _PATCH) * np.sqrt(2 / _PATCH)
     line[:, 0] = np.sqrt(1 / _PATCH)
     basis = np.einsum("yv,xu->yxvu", line, line).reshape(64, 64)
     order = np.argsort(np.add.outer(k, k).ravel(), kind="stable")
-    cosines: np.ndarray = np.ascontiguousarray(basis[:, order].astype(np.float32))
+    cosines: np.ndarray = np.ascontiguousarray(basis[:, order[1:]].astype(np.float32))
     return cosines
 
 
@@ -154,12 +154,13 @@ def _window() -> np.ndarray:
 def _bottleneck(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return the picture rebuilt from few components of overlapping patches, float32."""
     height, width = image.shape[:2]
-    planes = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb).astype(np.float32)
+    # In float: whole levels of chroma would show as a grid where colours change slowly.
+    planes = 255 * cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2YCrCb)
     own = rng.random() < 0.5  # components of this picture instead of cosines
-    kept, threshold = int(rng.integers(4, 22)), rng.uniform(0, 6)
+    kept, threshold = int(rng.integers(6, 24)), rng.uniform(0, 8)
     invented = rng.uniform(0, 1) if rng.random() < 0.6 else 0.0
     luma = _through_patches(planes[..., 0], kept, threshold, invented, own, rng)
-    kept = int(rng.integers(3, 10))
+    kept = int(rng.integers(2, 9))
     small = (-(-width // 2), -(-height // 2))  # chroma at half the resolution
     chroma = [
         cv2.resize(
@@ -176,18 +177,18 @@ def _bottleneck(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         )
         for c in (1, 2)
     ]
-    made = np.stack([luma, *chroma], axis=-1).clip(0, 255)
+    made = np.stack([luma, *chroma], axis=-1)
     made = planes + np.float32(rng.uniform(0.5, 1.0)) * (made - planes)
     made[..., 0] += np.float32(rng.uniform(0, 0.5)) * (
         made[..., 0] - cv2.GaussianBlur(made[..., 0], (0, 0), 1.0)
     )
-    return cv2.cvtColor(np.rint(made).clip(0, 255).astype(np.uint8), cv2.COLOR_YCrCb2RGB)
+    return 255 * cv2.cvtColor(made / 255, cv2.COLOR_YCrCb2RGB)
 
 
 def _through_patches(
     plane: np.ndarray, kept: int, threshold: float, invented: float, own: bool, rng: np.random.Generator
 ) -> np.ndarray:
-    """Return a plane, (H, W) float32, rebuilt from ``kept`` components of patches that overlap by half.
+    """Return a plane, (H, W) float32, rebuilt from the mean and ``kept`` components of overlapping patches.
 
     Components weaker than ``threshold`` are left out; ``invented`` is the share of the strength of the
     components left out that comes back with random signs: texture as strong as before, but not the same.
@@ -205,23 +206,22 @@ def _through_patches(
     )
     windows = np.lib.stride_tricks.sliding_window_view(padded, (_PATCH, _PATCH))[::half, ::half]
     patches = windows.reshape(-1, _PATCH * _PATCH)
-    basis = _cosines()
-    if own:
-        centred = patches - patches.mean(axis=0)
-        basis = np.linalg.eigh(centred.T @ centred)[1][:, ::-1].astype(np.float32)
+    # The mean is no component: a part of it that was left out would show as a grid.
+    means = patches.mean(axis=1, keepdims=True)
+    patches = patches - means
+    basis = np.linalg.eigh(patches.T @ patches)[1][:, :0:-1].astype(np.float32) if own else _cosines()
     if invented == 0:
         basis = basis[:, :kept]
-    strong = patches @ basis
-    weak = strong.copy() if invented else strong
-    strong[:, kept:] = 0
-    # The mean of a patch stays; shrinking the others does to weak texture what a decoder does.
-    strong[:, 1:kept] -= strong[:, 1:kept].clip(-threshold, threshold)
+    parts = patches @ basis
+    weak = parts.copy() if invented else parts
+    parts[:, kept:] = 0
+    # Strong components stay as they are, weak ones vanish without a step between the two.
+    parts[:, :kept] *= np.maximum(1 - np.float32(threshold**2) / np.maximum(parts[:, :kept] ** 2, 1e-6), 0)
     if invented:
-        weak -= strong
-        weak[:, 0] = 0
+        weak -= parts
         weak *= np.float32(invented) * (2 * rng.integers(0, 2, weak.shape, np.int8) - 1)
-        strong += weak
-    made = (strong @ basis.T) * _window()
+        parts += weak
+    made = (parts @ basis.T + means) * _window()
     made = made.reshape(rows, columns, _PATCH, _PATCH)
     whole: np.ndarray = np.zeros(((rows + 1) * half, (columns + 1) * half), np.float32)
     quarters = whole.reshape(rows + 1, half, columns + 1, half)

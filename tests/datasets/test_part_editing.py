@@ -22,7 +22,7 @@ def test_only_the_part_changes(part):
         edited, mask = part_edit(image, POINTS, np.random.default_rng(seed), part=part)
         np.testing.assert_array_equal(edited[mask == 0], image[mask == 0])
         assert (edited != image).any(axis=2)[mask > 0.5].mean() > 0.4
-        assert mask.max() > 0.8
+        assert mask.max() > 0.55
         rows = np.flatnonzero(mask.max(axis=1))
         if part == "mouth":
             assert rows.min() > bottom + 5  # the eyes are as they were
@@ -31,7 +31,7 @@ def test_only_the_part_changes(part):
             assert rows.max() < POINTS[48:68, 1].min() - 5
             assert rows.min() < top
             x, y = POINTS[36:42].mean(axis=0).astype(int)
-        assert mask[y, x] > 0.8
+        assert mask[y, x] > 0.55
 
 
 def test_every_part_is_drawn_and_the_mouth_most_often():
