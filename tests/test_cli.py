@@ -358,6 +358,7 @@ def test_doctor_finds_no_problem(capsys: pytest.CaptureFixture) -> None:
         "python",
         "tensorflow",
         "devices",
+        "detector blazeface",
         "detector hog",
         "detector cnn",
         "default model",

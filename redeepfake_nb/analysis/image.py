@@ -238,6 +238,7 @@ def analyze_image(
     frame = read_image(source)
     clock.lap("read")
     faces = find_faces(frame, detector, margin=margin, min_size=min_size)
+    frame = faces[0].frame if faces else frame  # it may have been turned
     clock.lap("detect")
     predictions = predict(classifier, faces)
     clock.lap("score")

@@ -135,6 +135,10 @@ def doubts(prediction: Prediction, card: Card, threshold: float) -> tuple[str, .
         found.append(f"covered face ({face.covered:.0%} of it is of one colour)")
     elif face.size >= smallest:  # the edges of a cover are no detail of the face
         found += _lacking_detail(face.detail, face.size, smallest)
+    if face.uncertain:
+        found.append(f"uncertain whether this is a face (confidence {face.confidence:.2f})")
+    if face.profile:
+        found.append("face in profile (the head is turned by more than 45 degrees)")
     band = inconclusive_band(card.temperature)
     if abs(prediction.probability - threshold) < band:
         found.append(f"score within {band:.2f} of the threshold")
@@ -195,13 +199,14 @@ def without_face_in_frames(
 def _other_search(detector: str, min_size: float | None) -> str:
     """Say how faces may be found that one search has missed."""
     steps = ["try another detector"]
-    if detector == "hog":
-        steps = ["try the detector cnn, which finds more poses"]
-    elif detector == "cnn":
+    if detector in ("hog", "cnn"):
+        steps = ["try the detector blazeface, which finds turned and partly covered faces"]
+    elif detector == "blazeface":
         steps = []
     if min_size:
         steps.append(f"allow faces under {min_size:g} px with min_size=")
-    steps.append(f"{'' if steps else 'try '}a larger or brighter copy that lies upright")
+    upright = "" if detector == "blazeface" else " that lies upright"  # it looks at turned pictures itself
+    steps.append(f"{'' if steps else 'try '}a larger or brighter copy{upright}")
     return ", or ".join(steps)
 
 

@@ -26,6 +26,7 @@ import numpy as np
 from ..explanation.methods import Target
 from ..faces.detection import Box, Detection, Detector, find_landmarks
 from ..faces.face import Face, crop_frame, crop_sharpness, detector_name
+from ..faces.pose import is_profile
 from ..faces.preprocessing import preprocess
 from ..faces.tracking import FaceTracker, TrackedDetection, group_tracks
 from ..media.frames import Frame
@@ -245,7 +246,8 @@ class _VideoRun:
         track = found.track
         due = frame.timestamp - self._identified.get(track, -np.inf) >= _IDENTIFY_INTERVAL
         identify = due and not found.bridged and _shorter_side(found.box) >= _MIN_IDENTITY_SIZE
-        if identify or self.classifier.preprocessing.align:
+        profile = is_profile(found.key_points)
+        if (identify or self.classifier.preprocessing.align) and not profile:
             (landmarks,) = find_landmarks(frame.image, [found.box])
         if identify and landmarks is not None:
             track = self._identify(frame, landmarks, track)
@@ -259,6 +261,7 @@ class _VideoRun:
             sharpness,
             track=track,
             detector=detector_name(self.options.detector),
+            key_points=found.key_points,
         )
         surroundings = max(_SURROUNDINGS, self.classifier.preprocessing.margin if margin is None else margin)
         return _PendingFace(crop_frame(face, surroundings), found.box, track, found.bridged)
@@ -352,7 +355,7 @@ def _with_person(prediction: Prediction, persons: dict[int, int]) -> Prediction:
 def _with_landmarks(prediction: Prediction) -> Prediction:
     """Add landmarks where scoring did not need them; heatmaps are summed over the parts of the face."""
     face = prediction.face
-    if face.landmarks is not None:
+    if face.landmarks is not None or face.profile:
         return prediction
     (points,) = find_landmarks(face.frame.image, [face.box])
     return replace(prediction, face=replace(face, landmarks=points))

@@ -1,7 +1,8 @@
-"""Face detectors (dlib HOG and CNN), landmarks, and operations on boxes, all on plain arrays.
+"""Face detectors of dlib (HOG and CNN), landmarks, and operations on boxes, all on plain arrays.
 
-The built-in detectors are those of face_recognition: dlib's HOG and CNN detectors and the 68-point shape
-predictor of ``face_recognition_models``. They are loaded from ``dlib`` and the model files directly, because
+A third built-in detector is :mod:`redeepfake_nb.faces.blazeface`. The detectors here are those of
+face_recognition: dlib's HOG and CNN detectors and the 68-point shape predictor of
+``face_recognition_models``. They are loaded from ``dlib`` and the model files directly, because
 importing ``face_recognition`` loads all five models, needs ``pkg_resources``, and sets
 ``PIL.ImageFile.LOAD_TRUNCATED_IMAGES`` for the whole process, after which Pillow accepts truncated images
 silently.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import cv2
@@ -38,11 +39,16 @@ class Detection:
         (left, top, right, bottom) in pixels of the image, right and bottom exclusive; fractions and parts
         outside the image are allowed.
     confidence
-        On the detector's own scale, higher is more certain, or None.
+        Higher is more certain: of ``"blazeface"`` from 0 to 1, of dlib's detectors the distance to their
+        threshold, about 0 to 3; on a scale of its own for any other, or None.
+    key_points
+        (6, 2) x and y of eyes, nose tip, mouth and ears, in the order of
+        :data:`redeepfake_nb.faces.blazeface.KEY_POINTS`, in pixels of the image; None if they are not known.
     """
 
     box: Sequence[float]
     confidence: float | None = None
+    key_points: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 @runtime_checkable
@@ -138,7 +144,7 @@ class HogDetector:
         for other, confirmed in answers:
             if box_iou([other.box], [detection.box])[0, 0] >= 0.7:
                 return confirmed
-        confirmed = _cnn_confirms(image, detection.box)
+        confirmed = cnn_confirms(image, detection.box)
         answers.append((detection, confirmed))
         return confirmed
 
@@ -179,7 +185,14 @@ class CnnDetector:
         return []
 
 
+def _blazeface() -> Callable[[np.ndarray], Iterable[Any]]:
+    from .blazeface import BlazeFaceDetector
+
+    return BlazeFaceDetector()
+
+
 _DETECTORS: dict[str, Callable[[], Callable[[np.ndarray], Iterable[Any]]]] = {
+    "blazeface": _blazeface,
     "hog": HogDetector,
     "cnn": CnnDetector,
 }
@@ -275,7 +288,8 @@ def validate_detections(output: object, width: int, height: int, name: str) -> l
         raise ValueError(f"detector {name!r} returned {type(output).__name__}, not a list of boxes")
     checked = []
     for item in output:
-        box, confidence = (item.box, item.confidence) if isinstance(item, Detection) else (item, None)
+        given = item if isinstance(item, Detection) else Detection(item)
+        box, confidence = given.box, given.confidence
         values = np.asarray(box, dtype=object).ravel()
         if len(values) != 4 or not all(is_finite_number(v) for v in values):
             raise ValueError(f"detector {name!r} returned {box!r}, not four finite numbers")
@@ -288,7 +302,7 @@ def validate_detections(output: object, width: int, height: int, name: str) -> l
             round(min(max(float(v), 0.0), limit)) for v, limit in zip(values, limits, strict=True)
         )
         if left < right and top < bottom:
-            checked.append(Detection((left, top, right, bottom), confidence))
+            checked.append(Detection((left, top, right, bottom), confidence, given.key_points))
     return checked
 
 
@@ -328,7 +342,7 @@ def _detection(rect: Any, confidence: float, factor: float) -> Detection:
     return Detection(box, float(confidence))
 
 
-def _cnn_confirms(image: np.ndarray, box: Sequence[float]) -> bool:
+def cnn_confirms(image: np.ndarray, box: Sequence[float]) -> bool:
     """Tell whether dlib's CNN detector finds a face at ``box`` in the box widened by 40 % per side."""
     side = max(_sides(box))
     limits = (image.shape[1], image.shape[0]) * 2

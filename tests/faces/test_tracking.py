@@ -152,10 +152,23 @@ def test_a_rejected_detection_is_not_checked_again_soon(monkeypatch: pytest.Monk
     weak = [Detection((20, 20, 90, 90), 0.1)]
     monkeypatch.setattr(tracker, "search", lambda image: weak)
     monkeypatch.setattr(tracker._fine_detector, "_detect_at_scale", lambda image, scale: [])
-    monkeypatch.setattr(detection, "_cnn_confirms", lambda image, box: looked.append(box) or False)
+    monkeypatch.setattr(detection, "cnn_confirms", lambda image, box: looked.append(box) or False)
     for i in range(8):
         assert tracker(SCENE, 0.6 * i) == []
     assert len(looked) == 2  # at 0 s and again after 3 s
+
+
+def test_blazeface_searches_every_frame_and_may_do_so_early() -> None:
+    picture = sample_image().image
+    plain, ahead = FaceTracker("blazeface"), FaceTracker("blazeface")
+    for i in range(3):
+        image = np.ascontiguousarray(np.roll(picture, 5 * i, axis=1))
+        assert ahead.needs_full_search(0.04 * i)
+        (found,) = plain(image, 0.04 * i)
+        assert found.track == 0
+        assert found.key_points.shape == (6, 2)
+        assert [found] == ahead(image, 0.04 * i, ahead.search(image))
+    assert plain.counts == {"whole": 3, "near": 0, "fine": 0, "followed": 0}
 
 
 def test_the_interval_of_fine_searches_grows() -> None:
