@@ -53,7 +53,8 @@ def fill_by_name(model: keras.Model, store: Hdf5Store, names: Mapping[str, str] 
         keys = {name: re.sub(r":\d+$", "", name).split("/") for name in store.below(group)}
         alone = len({id(owner) for owner, _ in variables}) == 1
         for owner, variable in variables:
-            found = _find_array(keys, names.get(owner.name, owner.name), variable, alone)
+            known_as = _names_of(owner, variable, keys)
+            found = _find_array(keys, names.get(owner.name, owner.name), variable, known_as, alone)
             if found is None:
                 raise _mismatch(f"the weight {owner.name}/{variable.name} is not in the file", store)
             keys.pop(found)
@@ -79,17 +80,27 @@ def match_layers_by_order(model: keras.Model, store: Hdf5Store) -> dict[str, str
     return dict(zip(wanted, stored, strict=True))
 
 
-def _find_array(keys: dict[str, list[str]], owner: str, variable: Any, alone: bool) -> str | None:
+def _names_of(owner: Any, variable: Any, keys: dict[str, list[str]]) -> set[str]:
+    """Return the names that a variable of a layer may have in a file whose arrays are called ``keys``."""
+    names = {variable.name} | _SYNONYMS.get(variable.name, set())
+    if _UNNAMED.fullmatch(variable.name):
+        names |= {parts[-1] for parts in keys.values() if _UNNAMED.fullmatch(parts[-1])}
+        # Keras 2 may have named it as the layer does.
+        names |= {name for name, value in vars(owner).items() if value is variable}
+    return names
+
+
+def _find_array(
+    keys: dict[str, list[str]], owner: str, variable: Any, names: set[str], alone: bool
+) -> str | None:
     """Return the name of a variable's array: the one that matches the longest end of the variable's path.
 
-    ``keys`` maps array names to their parts; ``alone`` tells whether the layer has no sublayers with weights.
+    ``keys`` maps array names to their parts, ``names`` are those that the variable may have, and ``alone``
+    tells whether the layer has no sublayers with weights.
     """
     path = variable.path.split("/")
     ends = [path[-length:-1] for length in range(len(path), 1, -1)] + [owner.split("/")]
     ends += [[]] if alone else []
-    names = {variable.name} | _SYNONYMS.get(variable.name, set())
-    if _UNNAMED.fullmatch(variable.name):
-        names |= {parts[-1] for parts in keys.values() if _UNNAMED.fullmatch(parts[-1])}
     for end in ends:
         wanted = [[*end, name] for name in names]
         found = [key for key, parts in keys.items() if parts in wanted]
