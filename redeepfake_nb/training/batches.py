@@ -16,6 +16,7 @@ from ..datasets.augmentation import apply, draw
 from ..datasets.labelled_faces import LabelledFaces, batches, pair_up
 from ..datasets.landmarks import LandmarkStore
 from ..datasets.pseudo_fakes import NEEDS_LANDMARKS, NEEDS_OTHER, make_pseudo_fake
+from ..datasets.warping import shape_distance
 from ..errors import InputError
 from ..faces.preprocessing import Preprocessing, prepare_crop
 from .recipes import Recipe
@@ -214,16 +215,10 @@ class PairBatches:
             if theirs is None:
                 continue
             suitable += 1
-            # Shares of the faces' sizes, so that a large and a small picture can be compared.
-            distance = float(np.abs(_centred(points) - _centred(theirs)).mean())
+            distance = shape_distance(theirs, points)
             if distance < least:
                 best, least = (image, theirs), distance
         return best
-
-
-def _centred(points: np.ndarray) -> np.ndarray:
-    """Move landmarks to their mean and divide by their extent."""
-    return (points - points.mean(axis=0)) / max(float(np.ptp(points, axis=0).max()), 1.0)
 
 
 def _peers(faces: LabelledFaces) -> dict[int, np.ndarray]:
