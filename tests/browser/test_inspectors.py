@@ -77,10 +77,11 @@ def test_image_inspector(opened, lab, picture: Path) -> None:
 
 
 def test_video_inspector(opened, lab, tmp_path: Path) -> None:
-    from redeepfake_nb.datasets.samples import sample_clip
+    from redeepfake_nb.datasets.samples import clip_frames, encode_clip
 
     clip = tmp_path / "<b onmouseover=alert(1)>clip.mp4"
-    clip.write_bytes(sample_clip())
+    # Eight times the sample, so that the analysis of all frames is still running when it is cancelled.
+    clip.write_bytes(encode_clip([*clip_frames()] * 8))
     notebook = opened("02_video.ipynb")
     page = notebook.page
     notebook.run_all()
