@@ -426,7 +426,8 @@ def _print(report: Report, file: str, lines: list[str]) -> None:
     for reason in report.verdict.reasons:
         print(f"  - {reason}")
     for warning in report.source.warnings if report.source else ():
-        print(f"  warning: {warning}")
+        if warning not in report.verdict.reasons:
+            print(f"  warning: {warning}")
     for line in lines:
         print(f"  {line}")
 

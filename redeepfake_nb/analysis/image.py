@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _COLUMNS = (
-    "file face left top right bottom size_px confidence sharpness logit probability label threshold doubts"
+    "file face left top right bottom size_px confidence sharpness logit probability label threshold doubts "
+    "warnings"
 )
 
 
@@ -114,7 +115,8 @@ class ImageReport:
             A threshold outside (0, 1).
         """
         no_face = without_face(self.settings.get("detector", ""), self.settings.get("min_size"))
-        verdict = judge(self.predictions, self.card, threshold, no_face=no_face)
+        notes = self.source.notes if self.source else ()
+        verdict = judge(self.predictions, self.card, threshold, no_face=no_face, notes=notes)
         return replace(self, verdict=verdict, settings={**self.settings, "threshold": threshold})
 
     def with_explanations(self, explanations: list[Explanation], heatmap_error: str = "") -> ImageReport:
@@ -151,6 +153,7 @@ class ImageReport:
             "label": prediction.label(self.threshold),
             "threshold": self.threshold,
             "doubts": "; ".join(self.doubts(index)),
+            "warnings": "; ".join(self.source.warnings) if self.source else "",
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -158,7 +161,7 @@ class ImageReport:
         faces = []
         for i in range(len(self.predictions)):
             row = self._row(i)
-            row.pop("file")
+            del row["file"], row["warnings"]  # of the whole image
             row["doubts"] = list(self.doubts(i))
             if self.explanations:
                 e = self.explanations[i]
@@ -247,10 +250,11 @@ def analyze_image(
         clock.lap("explain")
     settings = options.settings(classifier)
     no_face = without_face(settings["detector"], min_size)
+    notes = frame.source.notes if frame.source else ()
     return ImageReport(
         frame=frame,
         predictions=tuple(predictions),
-        verdict=judge(predictions, classifier.card, settings["threshold"], no_face=no_face),
+        verdict=judge(predictions, classifier.card, settings["threshold"], no_face=no_face, notes=notes),
         card=classifier.card,
         explanations=explanations,
         heatmap_error=heatmap_error,

@@ -9,9 +9,11 @@ The rules are few and stated, because people act on them:
 4. If every face is clear and under the threshold: ``real``.
 5. Anything else is ``inconclusive``, with the reasons. So is every verdict of a model that gives all images
    the same score.
+6. What was repaired or assumed while reading is a reason. Where a part of the file in which a fake could hide
+   was not looked at, no verdict is ``real``; see :class:`redeepfake_nb.media.notes.Note`.
 
 A person in a video is judged by the score over all frames. The verdict is inconclusive if few frames were
-looked at although the video has more, if the face is in few of them, small, blurred, enlarged or covered in
+looked at or the video has no more, if the face is in few of them, small, blurred, enlarged or covered in
 most, near the threshold, or if the frames disagree. Where others make a verdict inconclusive, its headline
 names the persons or faces that reach the threshold, and when.
 """
@@ -23,6 +25,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..faces.detail import Detail
+from ..media.notes import Note
 from ..models.card import Card
 from ..models.prediction import Prediction
 from ..models.tested_kinds import blind_spots
@@ -46,8 +49,8 @@ MIN_FACE = 64
 # than the second number is of one colour is covered.
 DETAIL_SHARE = 0.75
 MAX_COVERED = 0.1
-# In a video: the fewest frames to look at and to find a person's face in, unless the video has no more, and
-# the largest share of them that may contradict the overall score.
+# In a video: the fewest frames to look at and to find a person's face in, and the largest share of them that
+# may contradict the overall score.
 MIN_FRAMES = 5
 MAX_DISAGREEMENT = 0.3
 # How many times of a person a reason names; reports list all.
@@ -211,7 +214,12 @@ def _other_search(detector: str, min_size: float | None) -> str:
 
 
 def judge(
-    predictions: Sequence[Prediction], card: Card, threshold: float, *, no_face: str = "no face was found"
+    predictions: Sequence[Prediction],
+    card: Card,
+    threshold: float,
+    *,
+    no_face: str = "no face was found",
+    notes: Sequence[Note] = (),
 ) -> Verdict:
     """Derive the verdict on one image.
 
@@ -225,6 +233,8 @@ def judge(
         Threshold on P(fake), above 0 and below 1.
     no_face
         The reason where there is none; see :func:`without_face`.
+    notes
+        How the image was read.
 
     Raises
     ------
@@ -233,7 +243,7 @@ def judge(
     """
     check_threshold(threshold)
     if not predictions:
-        return Verdict("inconclusive", (no_face, *_on_trust(card)), threshold)
+        return Verdict("inconclusive", (no_face, *_from_notes(notes), *_on_trust(card)), threshold)
 
     faces = "1 face" if len(predictions) == 1 else f"{len(predictions)} faces"
     over = [p for p in predictions if p.label(threshold) == "fake"]
@@ -243,13 +253,13 @@ def judge(
     for i, found in unclear.items():
         who = "" if len(predictions) == 1 else f"face {i + 1}: "
         reasons += [who + doubt for doubt in found]
-    reasons += _about(card)
+    reasons += [*_from_notes(notes), *_about(card)]
 
     if card.unresponsive:
         label: VerdictLabel = "inconclusive"
     elif any(p in over and not unclear[i] for i, p in enumerate(predictions)):
         label = "fake"
-    elif any(unclear.values()):
+    elif any(unclear.values()) or _has_unseen(notes):
         label = "inconclusive"
     else:
         label = "real"
@@ -314,6 +324,8 @@ def judge_person(
     found = []
     if frames < MIN_FRAMES and pictures is not None and pictures > frames:
         found.append(f"only {frames} of {pictures} frames looked at; look at more with frames=")
+    elif frames < MIN_FRAMES:
+        found.append(f"frames in the whole clip: {frames}; a verdict needs at least {MIN_FRAMES}")
     if seen < min(MIN_FRAMES, frames):
         shown = join_times(times, [True] * seen, interval) if times else []
         at = f", at {format_segments(shown, _MAX_NAMED_TIMES)}" if shown else ""
@@ -346,7 +358,7 @@ def judge_person(
 
 def judge_video(
     persons: Sequence[tuple[str, Verdict]],
-    missing: Sequence[str],
+    notes: Sequence[Note],
     card: Card,
     threshold: float,
     *,
@@ -355,14 +367,14 @@ def judge_video(
     """Derive the verdict on a video from those on its persons.
 
     One ``fake`` person makes the video ``fake``, even if a part of it could not be read; ``real`` requires
-    every person to be ``real`` and nothing to be missing.
+    every person to be ``real`` and no part of the video to be unseen.
 
     Parameters
     ----------
     persons
         Name and verdict of each.
-    missing
-        What was not analysed, in words; empty for a complete video.
+    notes
+        How the video was read, and what of it was not analysed.
     card
         The model's card.
     threshold
@@ -370,7 +382,7 @@ def judge_video(
     no_face
         The reason where there is none; see :func:`without_face_in_frames`.
     """
-    reasons = list(missing)
+    reasons = _from_notes(notes)
     if not persons:
         return Verdict("inconclusive", (no_face, *reasons, *_on_trust(card)), threshold)
     labels = [verdict.label for _, verdict in persons]
@@ -379,7 +391,7 @@ def judge_video(
         reasons += own if len(persons) == 1 else [f"{name}: {reason}" for reason in own]
     if "fake" in labels:
         label: VerdictLabel = "fake"
-    elif missing or "inconclusive" in labels:
+    elif _has_unseen(notes) or "inconclusive" in labels:
         label = "inconclusive"
     else:
         label = "real"
@@ -394,6 +406,15 @@ def _verdict(label: VerdictLabel, reasons: Sequence[str], card: Card, threshold:
     if label == "inconclusive" and limits:
         reasons = [*reasons, limits]
     return Verdict(label, tuple(reasons), threshold, limits)
+
+
+def _from_notes(notes: Sequence[Note]) -> list[str]:
+    """Return the notes that may change the answer, as reasons."""
+    return [note.text for note in notes if note.kind != "information"]
+
+
+def _has_unseen(notes: Sequence[Note]) -> bool:
+    return any(note.kind == "unseen" for note in notes)
 
 
 def _about(card: Card) -> list[str]:

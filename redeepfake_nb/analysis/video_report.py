@@ -14,6 +14,7 @@ from ..explanation.heatmaps import Explanation
 from ..faces.detail import Detail
 from ..faces.detection import Box
 from ..media.frames import Source
+from ..media.notes import unseen
 from ..models.card import Card, model_to_dict
 from ..models.prediction import Label, Prediction
 from ..utils.numeric import check_threshold, sigmoid
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     "file person track frame time_s left top right bottom size_px confidence sharpness logit probability "
-    "label threshold bridged"
+    "label threshold bridged warnings"
 )
 
 
@@ -264,12 +265,13 @@ class VideoReport:
     @cached_property
     def verdict(self) -> Verdict:
         """The verdict over all persons, with what is missing of the video."""
-        missing = []
+        notes = []
         if self.cancelled:
-            missing.append(f"stopped after {self.frames} frames")
+            notes.append(unseen(f"stopped after {self.frames} frames"))
         # A cancelled analysis is incomplete without any fault of the file.
         if not self.completeness.complete and not (self.cancelled and self.completeness.first_error is None):
-            missing.append(self.completeness.summary)
+            notes.append(unseen(self.completeness.summary))
+        notes += self.source.notes
         no_face = without_face_in_frames(
             self.frame_times,
             self.completeness.pictures,
@@ -277,7 +279,7 @@ class VideoReport:
             self.settings.get("min_size"),
         )
         persons = [(p.name, p.verdict) for p in self.persons]
-        return judge_video(persons, missing, self.card, self.threshold, no_face=no_face)
+        return judge_video(persons, notes, self.card, self.threshold, no_face=no_face)
 
     def check_same(self, source: Source) -> None:
         """Raise InputError unless ``source`` is the analysed file."""
@@ -334,6 +336,7 @@ class VideoReport:
         import pandas as pd
 
         rows = []
+        warnings = "; ".join(self.source.warnings)
         for s in self.sightings:
             left, top, right, bottom = s.box
             rows.append(
@@ -355,6 +358,7 @@ class VideoReport:
                     "label": s.label(self.threshold),
                     "threshold": self.threshold,
                     "bridged": s.bridged,
+                    "warnings": warnings,
                 }
             )
         return pd.DataFrame(rows, columns=_COLUMNS.split())

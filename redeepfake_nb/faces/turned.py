@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..media.frames import Frame
+from ..media.notes import doubt
 
 
 def turned_frames(frame: Frame) -> Iterator[Frame]:
@@ -16,6 +17,6 @@ def turned_frames(frame: Frame) -> Iterator[Frame]:
         source = frame.source
         if source is not None:
             how = "upside down" if degrees == 180 else f"{degrees} degrees clockwise"
-            warning = f"turned {how}, because faces are upright only so"
-            source = replace(source, warnings=(*source.warnings, warning))
+            note = doubt(f"turned {how}, because faces are upright only so")
+            source = replace(source, notes=(*source.notes, note))
         yield replace(frame, image=np.ascontiguousarray(np.rot90(frame.image, -degrees // 90)), source=source)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .notes import Note, doubt
+
 if TYPE_CHECKING:
     import av
 
@@ -61,23 +63,25 @@ class FrameConverter:
             )
 
 
-def conversion_notes(picture: av.VideoFrame, pixel_aspect: float | None) -> tuple[str, ...]:
-    """Describe, as clauses, in which respects the converted frame differs from what its producer intended.
+def conversion_notes(picture: av.VideoFrame, pixel_aspect: float | None) -> tuple[Note, ...]:
+    """Describe in which respects the converted frame differs from what its producer intended.
 
     ``pixel_aspect`` is the width of a pixel divided by its height, if known.
     """
     found = []
     if picture.color_trc in _HDR:
-        found.append(f"high dynamic range ({_HDR[picture.color_trc]}) is not tone-mapped; colours look flat")
+        found.append(
+            doubt(f"high dynamic range ({_HDR[picture.color_trc]}) is not tone-mapped; colours look flat")
+        )
     if pixel_aspect and not 0.99 < pixel_aspect < 1.01:
-        found.append(f"pixels are {pixel_aspect:.3g} times as wide as high; frames are not resized")
+        found.append(doubt(f"pixels are {pixel_aspect:.3g} times as wide as high; frames are not resized"))
     if picture.interlaced_frame:
-        found.append("interlaced; moving edges may look combed")
+        found.append(doubt("interlaced; moving edges may look combed"))
     matrix = display_matrix(picture)
     if matrix is not None and _quarter_turn(matrix) is None:
-        found.append(f"a rotation by {rotation(picture):g} degrees is not applied")
+        found.append(doubt(f"a rotation by {rotation(picture):g} degrees is not applied"))
     if _has_alpha(picture):
-        found.append("transparent parts are shown on white")
+        found.append(Note("transparent parts are shown on white"))
     return tuple(found)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import EmptyFile, MediaTooLarge, TruncatedMedia, UnsupportedMedia, displayable
 from .files import MAX_BYTES, check_file_size, memory_error, read_file
 from .image_decoding import MAX_PIXELS, decode_image
+from .notes import Note
 
 __all__ = [
     "MAX_BYTES",
@@ -46,19 +47,25 @@ class Source:
         ``"JPEG"``, ``"PNG"``, ..., or ``"array"``.
     size_bytes
         Size of the file; ``None`` for an array.
-    warnings
-        What was ignored, assumed or repaired while reading.
+    notes
+        What was ignored, assumed, repaired or not looked at while reading, each with what it means for the
+        answer; :attr:`warnings` are their texts.
     """
 
     name: str
     sha256: str | None
     format: str
     size_bytes: int | None
-    warnings: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", displayable(self.name, limit=255))
-        object.__setattr__(self, "warnings", tuple(self.warnings))
+        object.__setattr__(self, "notes", tuple(self.notes))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was ignored, assumed, repaired or not looked at, as clauses."""
+        return tuple(note.text for note in self.notes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values for JSON."""
@@ -317,7 +324,7 @@ def _from_array(array: np.ndarray, name: str, max_pixels: int) -> Frame:
         else:
             step = "Scale its values to 0 to 255 and convert it with .astype(np.uint8)."
         raise refuse(f"{array.dtype} of shape {array.shape}", step)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     if array.ndim == 3 and array.shape[2] == 4:
         raise refuse(f"shape {array.shape}", "Drop the transparency with image[..., :3].")
     if array.ndim == 4:
@@ -325,7 +332,7 @@ def _from_array(array: np.ndarray, name: str, max_pixels: int) -> Frame:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim == 2:
-        notes = ("grey array converted to RGB",)
+        notes = (Note("grey array converted to RGB"),)
         pixels = np.repeat(array[..., None], 3, axis=2)
     elif array.ndim == 3 and array.shape[2] == 3:
         pixels = None

@@ -16,6 +16,8 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .notes import Note, doubt
+
 _MAX_PROFILE = 4 * 2**20
 # Far above what programs write: a photo of 256 MB has some 30,000 segments or chunks.
 _MAX_SEGMENTS = 200_000
@@ -219,7 +221,7 @@ class PngInfo:
     frames: int
     exif: bytes | None
     profile: bytes | None
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -250,7 +252,7 @@ def sanitize_png(data: bytes, check_size: Callable[[int, int], None]) -> PngInfo
     """
     view = memoryview(data)
     kept: list[bytes | memoryview] = [_PNG_SIGNATURE]
-    notes: list[str] = []
+    notes: list[Note] = []
     exif = profile = None
     frames, seen_data, complete = 1, False, False
     pos = len(_PNG_SIGNATURE)
@@ -272,7 +274,7 @@ def sanitize_png(data: bytes, check_size: Callable[[int, int], None]) -> PngInfo
         if zlib.crc32(view[pos + 4 : end - 4]) != stored:
             if kind in _PNG_CRITICAL:
                 raise DamagedContainer(f"the checksum of its {kind.decode()} part is wrong")
-            notes.append("a damaged part that is not the picture was left out")
+            notes.append(Note("a damaged part that is not the picture was left out"))
         elif kind in _PNG_CRITICAL:
             if kind == b"IHDR":
                 if length != 13 or len(kept) > 1:
@@ -287,14 +289,14 @@ def sanitize_png(data: bytes, check_size: Callable[[int, int], None]) -> PngInfo
         elif kind == b"acTL" and length >= 4:
             frames = int.from_bytes(body[:4], "big")
         elif kind in (b"tEXt", b"zTXt") and bytes(body[:24]).startswith(_EXIF_AS_TEXT):
-            notes.append("EXIF data stored as text ignored; the picture may lie on its side")
+            notes.append(doubt("EXIF data stored as text ignored; the picture may lie on its side"))
         pos = end
     else:
         raise DamagedContainer("it has too many parts")
     if not seen_data:
         raise DamagedContainer("there is no picture in it")
     if not complete:
-        notes.append("the end of the file is cut off, but all of the picture is there")
+        notes.append(Note("the end of the file is cut off, but all of the picture is there"))
     kept.append(_PNG_END)
     return PngInfo(b"".join(kept), frames, exif, profile, tuple(notes))
 

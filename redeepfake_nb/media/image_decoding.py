@@ -44,6 +44,7 @@ from .image_containers import (
     sanitize_png,
     webp_size,
 )
+from .notes import Note, NoteKind
 
 MAX_PIXELS = 64_000_000
 _STRIP_PIXELS = 4_000_000
@@ -101,11 +102,12 @@ class _DecodeState:
     max_pixels: int
     orientation: int = 1
     progressive: bool = False
-    notes: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
-    def note(self, text: str) -> None:
-        if text not in self.notes:
-            self.notes.append(text)
+    def note(self, text: str, kind: NoteKind = "information") -> None:
+        note = Note(text, kind)
+        if note not in self.notes:
+            self.notes.append(note)
 
     def check_size(self, width: int, height: int) -> None:
         """Check the size in the header before anything is decoded.
@@ -133,7 +135,7 @@ class _DecodeState:
         try:
             self.orientation = exif_orientation(exif)
         except DamagedContainer as error:
-            self.note(f"EXIF data ignored ({error}); the picture may lie on its side")
+            self.note(f"EXIF data ignored ({error}); the picture may lie on its side", "doubt")
 
     def read_profile(self, profile: bytes | None) -> None:
         if profile and not is_srgb_like(profile):
@@ -141,11 +143,11 @@ class _DecodeState:
 
     def count(self, pictures: int | None, kind: str = "pictures", *, damaged: bool = False) -> None:
         if damaged:
-            self.note(f"first of several {kind} in the file, some of them damaged")
+            self.note(f"first of several {kind} in the file, some of them damaged", "unseen")
         elif pictures is None:
-            self.note(f"first of very many {kind} in the file")
+            self.note(f"first of very many {kind} in the file", "unseen")
         elif pictures > 1:
-            self.note(f"first of {pictures} {kind} in the file")
+            self.note(f"first of {pictures} {kind} in the file", "unseen")
 
     def damaged(self, why: str) -> TruncatedMedia:
         return TruncatedMedia(
@@ -162,7 +164,7 @@ class _DecodeState:
 
 def decode_image(
     data: bytes | bytearray | memoryview, *, name: object = None, max_pixels: int = MAX_PIXELS
-) -> tuple[np.ndarray, str, tuple[str, ...]]:
+) -> tuple[np.ndarray, str, tuple[Note, ...]]:
     """Decode one still image.
 
     Parameters
@@ -181,8 +183,8 @@ def decode_image(
     format : str
         ``"JPEG"``, ``"PNG"``, ``"GIF"``, ``"WEBP"``, ``"TIFF"``, ``"BMP"``, ``"PPM"`` (also PGM and PBM),
         ``"HEIF"`` or ``"AVIF"``.
-    notes : tuple of str
-        What was ignored, assumed or repaired; empty for an ordinary image.
+    notes : tuple of Note
+        What was ignored, assumed, repaired or not looked at; empty for an ordinary image.
 
     Raises
     ------
@@ -278,7 +280,7 @@ def _open_jpeg(state: _DecodeState) -> ImageFile:
         )
     state.progressive = jpeg.progressive
     if jpeg.progressive and not jpeg.fully_refined:
-        state.note("its last scans are missing: fine detail may be lost")
+        state.note("its last scans are missing: fine detail may be lost", "doubt")
     state.read_exif(jpeg.exif)
     state.read_profile(jpeg.profile)
     state.data = jpeg.data
@@ -310,8 +312,7 @@ def _open_png(state: _DecodeState) -> ImageFile:
         png = sanitize_png(state.data, state.check_size)
     except DamagedContainer as error:
         raise state.damaged(str(error)) from error
-    for text in png.notes:
-        state.note(text)
+    state.notes += png.notes
     state.count(png.frames, "frames")
     state.read_exif(png.exif)
     state.read_profile(png.profile)
@@ -489,7 +490,7 @@ def _reduce_grey(values: np.ndarray, mode: str, state: _DecodeState) -> np.ndarr
         raise state.unsupported(f"32-bit grey from {low:g} to {high:g}, whose white is unknown")
     if mode == "F":
         white = 1.0 if high <= 1 else 255.0 if high <= 255 else 65535.0
-        state.note(f"floating-point grey read with {white:g} as white")
+        state.note(f"floating-point grey read with {white:g} as white", "doubt")
         return np.rint(values * (255 / white)).astype(np.uint8)
     state.note("deep grey reduced to 8 bits")
     return (values >> 8).astype(np.uint8)

@@ -37,6 +37,7 @@ from .file_types import DOWNLOAD, describe_unsupported, image_format, is_audio, 
 from .files import check_file_size, empty_file_error, memory_error, open_file
 from .frames import Frame, Source, resolve_source
 from .limits import TimeBudget, TimeLimitExceeded
+from .notes import Note, doubt
 from .seeking import decode_selected
 from .video_stream import Stream, cause
 
@@ -118,7 +119,7 @@ TIME_LIMIT = 3600.0
 # hour. Ordinary videos are decoded many times as fast.
 _BASE_SECONDS = 25.0
 _SECONDS_PER_MIB = 8.0
-_AFTER_DAMAGE = "predicted from damaged frames; parts of it may be wrong"
+_AFTER_DAMAGE = doubt("predicted from damaged frames; parts of it may be wrong")
 
 
 def open_video(
@@ -309,14 +310,14 @@ class Video:
             self.codec = stream.codec
             self.start_time = stream.start_time
             self.rotation = rotation(picture)
-            warnings = (
+            notes = (
                 *stream.notes,
                 *conversion_notes(picture, stream.pixel_aspect),
-                *self._timing_warnings(),
+                *self._timing_notes(),
             )
             digest = sha256_of(file)
-            self.source = Source(name, digest, kind, file.seek(0, io.SEEK_END), warnings)
-            self._doubtful_source = replace(self.source, warnings=(*warnings, _AFTER_DAMAGE))
+            self.source = Source(name, digest, kind, file.seek(0, io.SEEK_END), notes)
+            self._doubtful_source = replace(self.source, notes=(*notes, _AFTER_DAMAGE))
         except BaseException:
             stream.close()
             raise
@@ -337,14 +338,14 @@ class Video:
             next_step="Get the file again from where it came from.",
         )
 
-    def _timing_warnings(self) -> Iterator[str]:
+    def _timing_notes(self) -> Iterator[Note]:
         table = self._stream.table
         if table.skipped_leading:
-            yield f"{table.skipped_leading} frames before the first keyframe cannot be decoded"
+            yield doubt(f"{table.skipped_leading} frames before the first keyframe cannot be decoded")
         if not table.has_timestamps:
-            yield f"no usable timestamps; {len(table) / table.duration:g} frames per second are assumed"
+            yield Note(f"no usable timestamps; {len(table) / table.duration:g} frames per second are assumed")
         elif not 0.1 <= len(table) / table.duration <= 1000:
-            yield f"{len(table)} frames in {table.duration:.3g} s: its timestamps are probably wrong"
+            yield Note(f"{len(table)} frames in {table.duration:.3g} s: its timestamps are probably wrong")
 
     def _file_shrunk(self) -> bool:
         """Tell whether the file has become shorter since it was opened."""

@@ -26,6 +26,7 @@ from .limits import (
     TimeLimitExceeded,
     refuse_external_file,
 )
+from .notes import Note, doubt, unseen
 from .packet_index import DISPLAYED, KEYFRAME, NO_PTS, Keyframe, PacketIndex
 from .video_containers import inspect_container
 
@@ -140,8 +141,8 @@ class Stream:
         Duration in seconds according to the header.
     missing_end : str or None
         What the header claims and the file lacks, as a clause.
-    notes : list of str
-        What was assumed or ignored while opening.
+    notes : list of Note
+        What was assumed, ignored or not looked at while opening.
     first_error : str or None
         The first error since this was last reset.
     corrupt_packets : int
@@ -172,7 +173,7 @@ class Stream:
         self._use_edit_list = True
         self._container: InputContainer
         self._stream: av.VideoStream
-        self.notes: list[str] = []
+        self.notes: list[Note] = []
         self.first_error: str | None = None
         self.corrupt_packets = 0
         self.fed = self.decoded = 0
@@ -270,7 +271,7 @@ class Stream:
         default = av.stream.Disposition.default
         stream = max(videos, key=lambda s: (bool(s.disposition & default), _area(s)))
         if len(videos) > 1 and not self.notes:
-            self.notes.append(f"one of {len(videos)} video streams in the file")
+            self.notes.append(unseen(f"one of {len(videos)} video streams in the file"))
         context = stream.codec_context
         if context is None or context.name not in DECODERS:
             name = "unknown" if context is None else context.name
@@ -384,10 +385,12 @@ class Stream:
         self._open()
         self.table = self._index_packets()
         if hides_most and len(self.table) > len(table):
-            self.notes.append("the file's edit list would hide nearly all frames and is ignored")
+            self.notes.append(doubt("the file's edit list would hide nearly all frames and is ignored"))
             return
         if self.table.packets == self.claimed:
-            self.notes.append(f"its edit list hides {self.claimed - found} of its {self.claimed} frames")
+            self.notes.append(
+                doubt(f"its edit list hides {self.claimed - found} of its {self.claimed} frames")
+            )
             self.claimed = found
         self._use_edit_list = True
         self.table, self.corrupt_packets, self.first_error = table, corrupt, error

@@ -31,7 +31,7 @@ _OURS = re.compile(
     r"sightings\.csv|(timeline|persons|strongest_frames)\.png|annotated\.mp4"
 )
 _SUMMARY_COLUMNS = (
-    "file", "folder", "verdict", "threshold", "faces", "highest_probability", "reasons",
+    "file", "folder", "verdict", "threshold", "faces", "highest_probability", "reasons", "warnings",
     "model", "model_sha256", "source_sha256", "error",
 )  # fmt: skip
 
@@ -216,6 +216,7 @@ def _summary(report: Report) -> dict[str, Any]:
         "faces": len(report.scored),
         "highest_probability": highest_probability(report),
         "reasons": "; ".join(report.verdict.reasons),
+        "warnings": "; ".join(source.warnings) if source else "",
         "model": f"{report.card.name} {report.card.version}",
         "model_sha256": report.card.sha256,
         "source_sha256": source.sha256 if source else None,

@@ -293,13 +293,16 @@ def summarize(entry: Entry) -> Summary:
         if row is None:
             return Summary(None, None, None, "", "")
         return Summary(row.verdict, row.score, row.threshold, "", row.reasons)
+    reasons = report.verdict.reasons
+    if len(reasons) > 1 and reasons[0].startswith("P(fake)"):  # the table has a column for it
+        reasons = reasons[1:]
     count, noun = len(report.scored), "face" if report.kind == "image" else "person"
     return Summary(
         report.verdict.label,
         highest_probability(report),
         report.threshold,
         f"{count} {noun if count == 1 else noun + 's'}",
-        "; ".join(report.verdict.reasons[1:] or report.verdict.reasons),
+        "; ".join(reasons),
     )
 
 

@@ -30,7 +30,7 @@ from ..faces.detection import Detector
 from ..faces.face import Face, detector_name, find_faces
 from ..faces.preprocessing import preprocess
 from ..media.file_types import is_video
-from ..media.frames import Frame, read_image
+from ..media.frames import Frame, Source, read_image
 from ..models.classifier import Classifier
 from ..models.prediction import Prediction
 from .remote import local_copy
@@ -204,7 +204,7 @@ def _from_report(report: Report, status: Status, seconds: float) -> Outcome:
         score=highest_probability(report),
         threshold=report.threshold,
         verdict=report.verdict.label,
-        reasons=_reasons(report.verdict),
+        reasons=_reasons(report.verdict, source),
         detail={
             **{key: value for key, value in values.items() if key not in _NOT_IN_DETAIL},
             "warnings": list(source.warnings),
@@ -224,10 +224,10 @@ def _sightings(report: VideoReport) -> dict[str, list[float]]:
     }
 
 
-def _reasons(verdict: Verdict) -> tuple[str, ...]:
-    """The reasons of a row, which has no headline that names what the model cannot see."""
-    unseen = verdict.label == "real" and verdict.limits
-    return (*verdict.reasons, verdict.limits) if unseen else verdict.reasons
+def _reasons(verdict: Verdict, source: Source) -> tuple[str, ...]:
+    """The reasons of a row, which has no headline that names what the model cannot see, and no warnings."""
+    limits = [verdict.limits] if verdict.label == "real" and verdict.limits else []
+    return tuple(dict.fromkeys((*verdict.reasons, *limits, *source.warnings)))
 
 
 @dataclass
@@ -336,7 +336,8 @@ class FileScorer:
         ]
         s = self._settings
         no_face = without_face(detector_name(s.detector), s.min_size)
-        verdict = judge(predictions, c.card, s.threshold, no_face=no_face)
+        notes = image.frame.source.notes if image.frame.source else ()
+        verdict = judge(predictions, c.card, s.threshold, no_face=no_face, notes=notes)
         return ImageReport(image.frame, tuple(predictions), verdict, c.card)
 
 

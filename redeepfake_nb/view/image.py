@@ -31,6 +31,7 @@ from .style import (
     fit_size,
     make_axes,
     points_per_pixel,
+    reading_line,
     replace_missing_glyphs,
     shade_inconclusive,
     wrap_text,
@@ -68,6 +69,7 @@ def plot_faces(report: ImageReport, ax: Canvas = None, *, strength: float = 0.0)
     frame, predictions = report.frame, report.predictions
     with_heatmaps = strength > 0 and bool(report.explanations)
     title = [report.verdict.headline, replace_missing_glyphs(displayable(report.name, 70))]
+    title += reading_line(report.source)
     if with_heatmaps:
         title.append(replace_missing_glyphs(_heatmap_line(report, strength)))
 

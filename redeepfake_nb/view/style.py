@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.patches import Rectangle
 
+from ..errors import displayable
+from ..media.frames import Source
 from .palette import COLORS, LINES
 
 Canvas = Axes | FigureBase | None
@@ -146,6 +148,13 @@ def draw_title(ax: Axes, text: str, width: float | None = None, pad: float | Non
     if width is None:
         width = ax.get_window_extent().width / ax.figure.dpi
     ax.set_title(wrap_text(text, width), fontsize=FONT + 1, pad=pad, **LITERAL)
+
+
+def reading_line(source: Source | None) -> list[str]:
+    """Return a title line that says what was ignored, assumed or not looked at; none for ordinary files."""
+    if source is None or not source.warnings:
+        return []
+    return [replace_missing_glyphs(displayable(f"While reading: {'; '.join(source.warnings)}", 300))]
 
 
 def wrap_text(text: str, width: float) -> str:

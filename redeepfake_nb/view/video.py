@@ -23,6 +23,7 @@ from .style import (
     draw_title,
     make_axes,
     make_grid,
+    reading_line,
     replace_missing_glyphs,
     shade_inconclusive,
     wrap_text,
@@ -108,7 +109,7 @@ def plot_timeline(
     else:
         draw_message(ax, "no face was found")
     name = replace_missing_glyphs(displayable(report.name, 70))
-    draw_title(ax, f"{report.verdict.headline}\n{name}")
+    draw_title(ax, "\n".join([report.verdict.headline, name, *reading_line(report.source)]))
     return ax
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from redeepfake_nb import Card, Face, Frame, Prediction
 from redeepfake_nb.analysis.verdict import doubts, judge, judge_person, judge_video, without_face
+from redeepfake_nb.media.notes import Note, doubt, unseen
 from redeepfake_nb.models.tested_kinds import KINDS, KindResult
 
 FRAME = Frame(np.zeros((400, 400, 3), np.uint8))
@@ -106,6 +107,18 @@ def test_no_face_says_what_to_try_next() -> None:
     assert without_face("blazeface") == "no face was found; try a larger or brighter copy"
     assert "allow faces under 40 px with min_size=" in without_face("mine", 40)
     assert judge([], CARD, 0.5, no_face=without_face("blazeface")).reasons == (without_face("blazeface"),)
+
+
+@pytest.mark.parametrize(
+    ("note", "label", "reasons"),
+    [(Note("n"), "real", 0), (doubt("n"), "real", 1), (unseen("n"), "inconclusive", 1)],
+)
+def test_notes_on_reading_are_reasons_by_their_kind(note: Note, label: str, reasons: int) -> None:
+    found = judge([scored(0.1)], CARD, 0.5, notes=(note,))
+    assert (found.label, found.reasons.count("n")) == (label, reasons)
+    # A fake stays one: what was not looked at cannot clear it.
+    assert judge([scored(0.9)], CARD, 0.5, notes=(note,)).label == "fake"
+    assert judge([], CARD, 0.5, notes=(note,)).reasons.count("n") == reasons
 
 
 def test_an_inconclusive_headline_names_the_face_over_the_threshold() -> None:

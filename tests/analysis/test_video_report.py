@@ -10,6 +10,8 @@ import pytest
 from helpers.video_records import Read, report, sighting
 
 from redeepfake_nb.analysis import describe_detection, describe_persons
+from redeepfake_nb.media.frames import Source
+from redeepfake_nb.media.notes import Note, doubt, unseen
 
 
 def steady(logit: float, person: int = 0, count: int = 10, **options) -> list:
@@ -73,9 +75,30 @@ def test_a_blurred_face_is_doubtful() -> None:
     assert "blurred face (sharpness 10 under 25 in most frames)" in found.verdict.reasons
 
 
-def test_a_video_of_three_frames_can_have_a_verdict() -> None:
-    whole = report(*steady(3.0, count=3), completeness=Read(pictures=3))
-    assert whole.verdict.label == "fake"
+@pytest.mark.parametrize("logit", [3.0, -3.0])
+def test_a_clip_of_fewer_than_five_frames_is_inconclusive(logit: float) -> None:
+    for count, label in ((1, "inconclusive"), (4, "inconclusive"), (5, "fake" if logit > 0 else "real")):
+        whole = report(*steady(logit, count=count), completeness=Read(pictures=count))
+        assert whole.verdict.label == label
+        reason = f"frames in the whole clip: {count}; a verdict needs at least 5"
+        assert (reason in whole.verdict.reasons) == (count < 5)
+
+
+@pytest.mark.parametrize(
+    ("note", "label", "reasons"),
+    [(Note("n"), "real", 0), (doubt("n"), "real", 1), (unseen("n"), "inconclusive", 1)],
+)
+def test_notes_on_reading_reach_the_verdict_and_the_tables(note: Note, label: str, reasons: int) -> None:
+    source = Source("clip.mp4", "0" * 64, "MP4", 1000, (note,))
+    found = report(*steady(-3.0, count=9), source=source)
+    assert found.verdict.label == label
+    assert found.verdict.reasons.count("n") == reasons
+    assert found.at_threshold(0.4).verdict.label == label
+    assert set(found.to_frame()["warnings"]) == {"n"}
+    assert found.to_dict()["source"]["warnings"] == ["n"]
+    # A fake stays one: what was not looked at cannot clear it.
+    assert report(*steady(3.0, count=9), source=source).verdict.label == "fake"
+    assert report(source=source).verdict.reasons.count("n") == reasons
 
 
 @pytest.mark.parametrize("frames", [1, 4])

@@ -19,8 +19,9 @@ from PIL import Image, ImageFile, features
 
 from redeepfake_nb.errors import EmptyFile, InputError, MediaTooLarge, TruncatedMedia, UnsupportedMedia
 from redeepfake_nb.media import image_containers as containers
+from redeepfake_nb.media import image_decoding
 from redeepfake_nb.media.frames import Frame, Source, Upload, read_image, uploads
-from redeepfake_nb.media.image_decoding import decode_image
+from redeepfake_nb.media.notes import Note
 
 # 2 rows, 3 columns and six colours, so that all transformations differ.
 COLOURS = np.array(
@@ -30,6 +31,12 @@ COLOURS = np.array(
     ],
     np.uint8,
 )
+
+
+def decode_image(data: bytes, **options) -> tuple[np.ndarray, str, tuple[str, ...]]:
+    """Pixels, format and the texts of the notes."""
+    pixels, kind, notes = image_decoding.decode_image(data, **options)
+    return pixels, kind, tuple(note.text for note in notes)
 
 
 def encoded(pixels: np.ndarray, kind: str, mode: str | None = None, **options) -> bytes:
@@ -97,7 +104,7 @@ def test_invalid_frames(image, index, timestamp):
 
 
 def test_source_is_plain_json():
-    source = Source("a\udcff\n.png", None, "PNG", 3, ["note"])
+    source = Source("a\udcff\n.png", None, "PNG", 3, [Note("note")])
     assert json.loads(json.dumps(source.to_dict())) == {
         "name": "a\\udcff\\n.png",
         "sha256": None,
