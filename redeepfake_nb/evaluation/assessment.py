@@ -261,6 +261,7 @@ def assess(
     width = faces.table.get("original_width")
     features = {} if width is None else {"native width": pd.to_numeric(width).to_numpy(np.float64)}
     features |= {"brightness": scores.brightness, "sharpness": scores.sharpness}
+    features |= {"skin tone": scores.skin_tone}
     return Assessment(
         faces=faces,
         name=classifier.name,

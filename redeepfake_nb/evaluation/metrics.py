@@ -195,12 +195,39 @@ def resampled_rows(
 
     Samples with only one label, which occur with few small groups, are skipped, because they have no AUC.
     """
-    members = _members(len(y), groups)
-    rng = np.random.default_rng(seed)
-    for _ in range(resamples):
-        chosen = np.concatenate([members[g] for g in rng.integers(0, len(members), len(members))])
+    for chosen in _resampled_groups(len(y), groups, resamples, seed):
         if 0 < y[chosen].sum() < len(chosen):
             yield chosen
+
+
+def _resampled_groups(
+    count: int, groups: Sequence[Any] | np.ndarray | None, resamples: int, seed: int
+) -> Iterator[np.ndarray]:
+    members = _members(count, groups)
+    rng = np.random.default_rng(seed)
+    for _ in range(resamples):
+        yield np.concatenate([members[g] for g in rng.integers(0, len(members), len(members))])
+
+
+def share_with_interval(
+    chosen: np.ndarray,
+    *,
+    groups: Sequence[Any] | np.ndarray | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Metric:
+    """Compute the share of faces that are chosen, with its 95 % percentile interval.
+
+    Parameters
+    ----------
+    chosen
+        (N,) bool, N above 0: for example, which real faces are predicted fake.
+    groups, resamples, seed
+        As for :func:`evaluate`.
+    """
+    samples = [chosen[rows].mean() for rows in _resampled_groups(len(chosen), groups, resamples, seed)]
+    low, high = np.percentile(samples, [2.5, 97.5]) if samples else (np.nan, np.nan)
+    return Metric(float(chosen.mean()), float(low), float(high))
 
 
 def _members(count: int, groups: Sequence[Any] | np.ndarray | None) -> list[np.ndarray]:

@@ -13,6 +13,7 @@ from ..datasets.labelled_faces import LabelledFaces, batches
 from ..errors import RedeepfakeError
 from ..faces.face import crop_brightness, crop_sharpness
 from ..faces.preprocessing import prepare_crop
+from ..faces.skin_tone import typology_angle
 from ..models.classifier import Classifier
 from ..utils.jobs import Progress
 
@@ -20,14 +21,16 @@ from ..utils.jobs import Progress
 class Scores(NamedTuple):
     """The result of :func:`score_all`.
 
-    ``faces``: those that were read. ``logits``: (N,) float32 per classifier. ``brightness``, ``sharpness``:
-    (N,) float64 of the stored crops. ``unreadable``: a table with columns ``file, error, cause``.
+    ``faces``: those that were read. ``logits``: (N,) float32 per classifier. ``brightness``, ``sharpness``,
+    ``skin_tone``: (N,) float64 of the stored crops. ``unreadable``: a table with columns ``file, error,
+    cause``.
     """
 
     faces: LabelledFaces
     logits: list[np.ndarray]
     brightness: np.ndarray
     sharpness: np.ndarray
+    skin_tone: np.ndarray
     unreadable: pd.DataFrame
 
 
@@ -87,7 +90,7 @@ def score_all(
         No image could be read.
     """
     logits: list[list[np.ndarray]] = [[] for _ in classifiers]
-    light: list[tuple[float, float]] = []
+    measured: list[tuple[float, float, float]] = []
     failed, kept = [], []
     for part in batches(len(faces), batch):
         images = []
@@ -101,7 +104,9 @@ def score_all(
                 # Without the path that Python adds: tables are shared, folder names are private.
                 cause = getattr(error, "strerror", None) or str(error)
                 failed.append((faces.table["file"].iloc[i], type(error).__name__, cause))
-        light += [(crop_brightness(image), crop_sharpness(image)) for image in images]
+        measured += [
+            (crop_brightness(image), crop_sharpness(image), typology_angle(image)) for image in images
+        ]
         if images:
             for scores, classifier in zip(logits, classifiers, strict=True):
                 prepared = np.stack([prepare_crop(image, classifier.preprocessing) for image in images])
@@ -110,11 +115,10 @@ def score_all(
             progress(part.stop, len(faces))
     if not kept:
         raise ValueError(f"none of the {len(faces)} faces could be read")
-    measured = np.array(light)
+    properties = np.array(measured)
     return Scores(
         faces.take(kept) if failed else faces,
         [np.concatenate(scores) for scores in logits],
-        measured[:, 0],
-        measured[:, 1],
+        *properties.T,
         pd.DataFrame(failed, columns=["file", "error", "cause"]),
     )

@@ -1,4 +1,4 @@
-"""Metrics per slice of the faces: by native width, brightness and sharpness."""
+"""Metrics per slice of the faces: by native width, brightness, sharpness and skin tone."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ import numpy as np
 import pandas as pd
 
 from ..utils.numeric import plain
-from .metrics import Metric, bootstrap
+from .metrics import Metric, bootstrap, share_with_interval
 
 # Feature -> unit, and edges of its bins. Widths are the steps of dlib's image pyramid, in which face boxes
-# come; the others divide the DFDC faces into bins of useful sizes.
+# come; brightness and sharpness divide the DFDC faces into bins of useful sizes; skin tones are the six
+# classes of the individual typology angle, see redeepfake_nb.faces.skin_tone.
 SLICES: dict[str, tuple[str, tuple[float, ...]]] = {
     "native width": ("px", (0, 108, 156, 224, np.inf)),
     "brightness": ("grey levels", (0, 60, 90, 120, 256)),
     "sharpness": ("squared grey levels", (0, 30, 75, 150, 300, np.inf)),
+    "skin tone": ("degrees", (-90, -30, 10, 28, 41, 55, 91)),
 }
 SLICE_METRICS = ("auc", "accuracy", "log_loss")
+# Also given for slices without fakes.
+FALSE_POSITIVES = "false_positive_rate"
 # With fewer groups, bootstrap samples are so alike that the interval would be too narrow.
 MIN_GROUPS = 5
 # scikit-learn clips probabilities like this before taking their logarithm.
@@ -36,7 +40,10 @@ def slice_table(
     resamples: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Compute AUC, accuracy and log loss with intervals for each slice.
+    """Compute AUC, accuracy, log loss and false positive rate with intervals for each slice.
+
+    The false positive rate, the share of real faces that are predicted fake, tells whether the model accuses
+    some people more often than others.
 
     Parameters
     ----------
@@ -52,9 +59,10 @@ def slice_table(
     Returns
     -------
     pandas.DataFrame
-        Columns ``feature, unit, from, below, faces, fakes``, the metrics, and ``note``: empty;
-        ``n/a: one label`` where a slice lacks one of the labels and so has no metric; or ``no interval: n
-        groups`` where it has fewer than :data:`MIN_GROUPS`. Slices without any face have no row.
+        Columns ``feature, unit, from, below, faces, fakes``, the metrics, ``false_positive_rate`` (NaN
+        without real faces), and ``note``: empty; ``n/a: one label`` where a slice lacks one of the labels and
+        so has no other metric; or ``no interval: n groups`` where it has fewer than :data:`MIN_GROUPS`.
+        Slices without any face have no row.
     """
     rows: list[dict[str, Any]] = []
     for feature, values in features.items():
@@ -77,10 +85,26 @@ def slice_table(
                 note = "" if enough else f"no interval: {count} group{'s' * (count > 1)}"
                 samples = resamples if enough else 0
                 metrics = bootstrap(functions, y[inside], groups=own, resamples=samples, seed=seed)
+            metrics[FALSE_POSITIVES] = _false_positives(
+                inside[y[inside] == 0], p >= threshold, groups, resamples, seed
+            )
             for name, metric in metrics.items():
                 row |= interval_columns(name, metric)
             rows.append(row | {"note": note})
     return pd.DataFrame(rows)
+
+
+def _false_positives(
+    real: np.ndarray, predicted_fake: np.ndarray, groups: np.ndarray | None, resamples: int, seed: int
+) -> Metric:
+    """Measure the share of the rows ``real`` that are predicted fake; NaN where there are none."""
+    if not len(real):
+        return Metric(np.nan, np.nan, np.nan)
+    own = np.arange(len(real)) if groups is None else groups[real]
+    enough = len(np.unique(own)) >= MIN_GROUPS
+    return share_with_interval(
+        predicted_fake[real], groups=own, resamples=resamples if enough else 0, seed=seed
+    )
 
 
 def metric_functions(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from ..evaluation.assessment import Assessment, assess
 from ..evaluation.metrics import CALIBRATION_METRICS, METRIC_WORDS, Metrics
 from ..evaluation.robustness_sweep import robustness
 from ..evaluation.scored_labels import Unit, resampled_units
-from ..evaluation.slices import format_range
+from ..evaluation.slices import FALSE_POSITIVES, format_range
 from ..models.classifier import Classifier
 from ..utils.jobs import Progress
 from ..utils.writing import check_replaceable, csv_text, replace_folder, staging_folder
@@ -141,19 +141,32 @@ def summary(assessment: Assessment, table: pd.DataFrame | None = None) -> str:
         interval = format_interval(metric.low, metric.high)
         lines.append(f"| {METRIC_WORDS[name]} | {before:.4f} | {metric.value:.4f} | {interval} |")
     lines += ["", "## By face properties", ""]
-    lines += ["| slice | faces | fakes | AUC | 95 % interval |", "|---|---|---|---|---|"]
+    lines += [
+        "| slice | faces | fakes | AUC | 95 % interval | real faces predicted fake | 95 % interval |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for row in a.slices.to_dict("records"):
         kind = f"{row['feature']} {format_range(row['from'], row['below'])} ({row['unit']})"
         if pd.isna(row["auc"]):
             metrics = f"{row['note']} |"
         else:
             metrics = f"{row['auc']:.4f} | {row['note'] or format_interval(row['auc_low'], row['auc_high'])}"
-        lines.append(f"| {kind} | {row['faces']:,} | {row['fakes']:,} | {metrics} |")
+        lines.append(
+            f"| {kind} | {row['faces']:,} | {row['fakes']:,} | {metrics} | {_false_positives(row)} |"
+        )
     if len(a.origins):
         lines += origin_lines(a.origins)
     if table is not None:
         lines += _robustness_lines(table)
     return "\n".join(lines) + "\n"
+
+
+def _false_positives(row: Mapping[str, Any]) -> str:
+    """Format the false positive rate of a slice and its interval as two cells."""
+    rate, low, high = (row[f"{FALSE_POSITIVES}{end}"] for end in ("", "_low", "_high"))
+    if pd.isna(rate):
+        return "no real faces |"
+    return f"{rate:.4f} | {'' if pd.isna(low) else format_interval(low, high)}"
 
 
 def origin_lines(table: pd.DataFrame, unit: Unit = "faces") -> list[str]:

@@ -17,7 +17,7 @@ from ..evaluation.kinds import MIN_RESAMPLES, measure_kinds
 from ..evaluation.metrics import CALIBRATION_METRICS, METRIC_WORDS, Metric, Metrics, evaluate
 from ..evaluation.robustness_sweep import robustness
 from ..evaluation.scoring import group_column, score_all
-from ..evaluation.slices import format_range, plain_rows
+from ..evaluation.slices import FALSE_POSITIVES, format_range, plain_rows
 from ..faces.face import crop_sharpness
 from ..faces.preprocessing import Preprocessing
 from ..models.architectures.evidence_map import EVIDENCE_LAYER
@@ -390,7 +390,7 @@ def _measured(metric: Mapping[str, float | None]) -> str:
 def _interval(row: Mapping[str, Any], name: str) -> str:
     """Format one metric of a slice, with its interval if it has one."""
     if row[name] is None:
-        return row["note"] or "n/a"
+        return ("" if name == FALSE_POSITIVES else row["note"]) or "n/a"
     if row[f"{name}_low"] is None:
         return f"{row[name]:.3f}"
     return f"{row[name]:.3f} ({row[f'{name}_low']:.3f} to {row[f'{name}_high']:.3f})"

@@ -15,7 +15,7 @@ from ..evaluation.assessment import Assessment
 from ..evaluation.metrics import resampled_rows
 from ..evaluation.robustness_sweep import UNCHANGED
 from ..evaluation.scored_labels import ScoredLabels
-from ..evaluation.slices import SLICE_METRICS, format_range
+from ..evaluation.slices import FALSE_POSITIVES, SLICE_METRICS, format_range
 from ..scanning.review import Review
 from ..utils.numeric import sigmoid
 from .palette import BLUISH_GREEN, COLORS, LINES, REDDISH_PURPLE
@@ -163,10 +163,12 @@ def plot_scores(assessment: ScoredLabels, ax: Canvas = None, *, bins: int = 20) 
 def plot_slices(assessment: Assessment, ax: Canvas = None, *, metric: str = "auc") -> Axes:
     """Plot a metric with its interval for each slice of the faces; the line is the metric of all faces.
 
-    ``metric`` is ``"auc"``, ``"accuracy"`` or ``"log_loss"``; any other raises ValueError.
+    ``metric`` is ``"auc"``, ``"accuracy"``, ``"log_loss"`` or ``"false_positive_rate"``, the share of real
+    faces that are predicted fake; any other raises ValueError.
     """
-    if metric not in SLICE_METRICS:
-        raise ValueError(f"metric must be one of {', '.join(SLICE_METRICS)}, not {metric!r}")
+    known = (*SLICE_METRICS, FALSE_POSITIVES)
+    if metric not in known:
+        raise ValueError(f"metric must be one of {', '.join(known)}, not {metric!r}")
     table = assessment.slices
     ax, _ = make_axes(ax, (WIDTH * 0.85, 1.2 + 0.27 * (len(table) + 3)))
     height, ticks, words = 0.0, [], []
@@ -192,7 +194,10 @@ def plot_slices(assessment: Assessment, ax: Canvas = None, *, metric: str = "auc
             ax.annotate(f"{value:.3f}", (value, height), (0, 5), textcoords="offset points", ha="center",
                         fontsize=FONT - 2)  # fmt: skip
         height += 1.3
-    overall = assessment.metrics[metric].value
+    if metric == FALSE_POSITIVES:
+        overall = float(assessment.predicted_fake[assessment.y == 0].mean())
+    else:
+        overall = assessment.metrics[metric].value
     name = metric.replace("_", " ").replace("auc", "AUC")
     ax.axvline(overall, color=_INK, lw=1.2, ls=":")
     ax.set_ylim(max(height - 0.6, 1), -0.7)

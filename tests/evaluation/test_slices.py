@@ -36,6 +36,22 @@ def test_three_slices_by_hand() -> None:
     assert np.isnan(table["auc"][2])
     assert np.isnan(table["accuracy"][2])
     assert list(table["note"]) == ["no interval: 2 groups", "no interval: 2 groups", "n/a: one label"]
+    # Real faces predicted fake: none of one, one of one, and there is no real face.
+    np.testing.assert_array_equal(table["false_positive_rate"], [0, 1, np.nan])
+    assert table["false_positive_rate_low"].isna().all()
+
+
+def test_a_slice_of_real_faces_has_a_false_positive_rate() -> None:
+    tone = np.full(12, 20.0)
+    p = np.array([0.9, 0.8] + [0.1] * 10)
+    row = slice_table(np.zeros(12, int), p, {"skin tone": tone}, resamples=200).iloc[0]
+    assert row["note"] == "n/a: one label"
+    assert row["false_positive_rate"] == pytest.approx(2 / 12)
+    assert 0 <= row["false_positive_rate_low"] < 2 / 12 < row["false_positive_rate_high"] < 0.6
+    # Both false positives are of one person: the interval is wider.
+    people = np.array([0, 0, *range(1, 11)])
+    by_person = slice_table(np.zeros(12, int), p, {"skin tone": tone}, groups=people, resamples=200).iloc[0]
+    assert by_person["false_positive_rate_high"] >= row["false_positive_rate_high"]
 
 
 def test_few_people_make_no_interval() -> None:
