@@ -115,10 +115,12 @@ def score_all(
             progress(part.stop, len(faces))
     if not kept:
         raise ValueError(f"none of the {len(faces)} faces could be read")
-    properties = np.array(measured)
+    brightness, sharpness, skin_tone = np.array(measured).T
     return Scores(
         faces.take(kept) if failed else faces,
         [np.concatenate(scores) for scores in logits],
-        *properties.T,
+        brightness,
+        sharpness,
+        skin_tone,
         pd.DataFrame(failed, columns=["file", "error", "cause"]),
     )
