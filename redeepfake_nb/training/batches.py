@@ -160,7 +160,7 @@ class PairBatches:
             kind = self._pseudo_kind(rng.random(), step, always=self._mixture is not None and fake == real)
             try:
                 image = self.faces.image(real)
-                made = None if kind is None else self._pseudo_fake(kind, real, image, rng)
+                made = None if kind is None else self.pseudo_fake(kind, real, image, rng)
                 if made is not None:
                     return made, image
                 if fake != real:
@@ -180,7 +180,7 @@ class PairBatches:
             u -= share
         return None
 
-    def _pseudo_fake(
+    def pseudo_fake(
         self, kind: str, row: int, image: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray | None:
         """Make a pseudo-fake of a real face; None where landmarks or another person are missing."""
