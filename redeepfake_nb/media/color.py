@@ -2,37 +2,78 @@
 
 * The YUV matrix (BT.601, BT.709, BT.2020) and the range (full or limited) are those the frame is tagged with.
   An untagged frame is taken as BT.601 with limited range, as FFmpeg and OpenCV do, whatever its size.
-* More than 8 bits are rounded to 8. HDR (PQ, HLG) is not tone-mapped; a note says so.
+* More than 8 bits are rounded to 8. HDR (PQ, HLG) and BT.2020 are converted to SDR; a note says so. See
+  :mod:`redeepfake_nb.media.tone_mapping`.
 * Rotation by multiples of 90 degrees and mirroring are applied; other angles are only noted.
-* Frames with non-square pixels are not resized; a note says so.
+* Frames whose pixels are not square are enlarged along their shorter side until they are; a note says so.
 * Transparent parts are composited on white.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .notes import Note, doubt
+from .tone_mapping import HLG, PQ, describe, to_sdr
 
 if TYPE_CHECKING:
     import av
 
-_HDR = {16: "PQ", 18: "HLG"}
 _UNSPECIFIED = 2
+# Ratios of pixel sides outside this range are taken as wrong.
+_PLAUSIBLE_ASPECT = (0.2, 5.0)
+
+
+def square_pixel_size(
+    width: int, height: int, pixel_aspect: float | None, max_pixels: int
+) -> tuple[int, int]:
+    """Return the size of a stored frame with square pixels.
+
+    Parameters
+    ----------
+    width, height
+        Stored size in pixels.
+    pixel_aspect
+        Width of a pixel divided by its height; ``None`` for unknown.
+    max_pixels
+        Where enlarging the shorter side of the pixels gives more than this, the longer one is reduced.
+    """
+    if not pixel_aspect or not _is_stretched(pixel_aspect):
+        return width, height
+    wide, high = round(width * max(pixel_aspect, 1)), round(height / min(pixel_aspect, 1))
+    if wide * high <= max_pixels:
+        return wide, high
+    return max(round(width * min(pixel_aspect, 1)), 1), max(round(height / max(pixel_aspect, 1)), 1)
+
+
+def _is_stretched(pixel_aspect: float) -> bool:
+    low, high = _PLAUSIBLE_ASPECT
+    return low <= pixel_aspect <= high and not 0.99 < pixel_aspect < 1.01
 
 
 class FrameConverter:
-    """Converts the frames of one video to RGB. Not thread-safe."""
+    """Converts the frames of one video to RGB with square pixels. Not thread-safe.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    pixel_aspect
+        Width of a pixel divided by its height; ``None`` for unknown.
+    max_pixels
+        Largest width x height of a frame that was enlarged to have square pixels.
+    """
+
+    def __init__(self, pixel_aspect: float | None = None, max_pixels: int = 2**26) -> None:
         from av.video.reformatter import Interpolation, VideoReformatter
 
+        self._pixel_aspect = pixel_aspect
+        self._max_pixels = max_pixels
         self._reformatter = VideoReformatter()
         # The fast mode: within 2 of 255 of exact arithmetic, and bit-identical to OpenCV, with which most
         # training faces were extracted. swscale's exact mode takes four times as long.
         self._flags = int(Interpolation.BILINEAR)
+        self._resizing_flags = int(Interpolation.BICUBIC)
 
     def rgb(self, picture: av.VideoFrame) -> np.ndarray:
         """Convert a frame to (H, W, 3) uint8 RGB, upright.
@@ -43,38 +84,59 @@ class FrameConverter:
             The pixel format cannot be converted.
         """
         alpha = _has_alpha(picture)
-        pixels = self._reformat(picture, "rgba" if alpha else "rgb24").to_ndarray()
-        if alpha:
-            pixels = composite_on_white(pixels)
+        if describe(picture.color_trc, picture.color_primaries):
+            # Read first: a matrix that is not known is replaced by none.
+            tags = picture.color_trc, picture.color_primaries
+            pixels = to_sdr(self._reformat(picture, "rgb48le").to_ndarray(), *tags)
+        else:
+            pixels = self._reformat(picture, "rgba" if alpha else "rgb24").to_ndarray()
+            if alpha:
+                pixels = composite_on_white(pixels)
         return _apply_display_matrix(pixels, display_matrix(picture))
 
     def _reformat(self, picture: av.VideoFrame, pixel_format: str) -> av.VideoFrame:
         import av
 
+        stored = picture.width, picture.height
+        width, height = square_pixel_size(*stored, self._pixel_aspect, self._max_pixels)
+        options: dict[str, Any] = {
+            "width": width,
+            "height": height,
+            "format": pixel_format,
+            "interpolation": self._flags if (width, height) == stored else self._resizing_flags,
+            "threads": 1,
+        }
         try:
-            return self._reformatter.reformat(
-                picture, format=pixel_format, interpolation=self._flags, threads=1
-            )
+            return self._reformatter.reformat(picture, **options)
         except (av.FFmpegError, ValueError):
             # Tagged with a matrix that swscale does not know (mostly a wrong tag): treat it as untagged.
             picture.colorspace = _UNSPECIFIED
-            return self._reformatter.reformat(
-                picture, format=pixel_format, interpolation=self._flags, threads=1
-            )
+            return self._reformatter.reformat(picture, **options)
 
 
-def conversion_notes(picture: av.VideoFrame, pixel_aspect: float | None) -> tuple[Note, ...]:
+def conversion_notes(
+    picture: av.VideoFrame, pixel_aspect: float | None, shown: tuple[int, int]
+) -> tuple[Note, ...]:
     """Describe in which respects the converted frame differs from what its producer intended.
 
-    ``pixel_aspect`` is the width of a pixel divided by its height, if known.
+    Parameters
+    ----------
+    picture
+        The first frame.
+    pixel_aspect
+        Width of a pixel divided by its height, if known.
+    shown
+        Width and height of the converted frame.
     """
     found = []
-    if picture.color_trc in _HDR:
-        found.append(
-            doubt(f"high dynamic range ({_HDR[picture.color_trc]}) is not tone-mapped; colours look flat")
-        )
+    found += tone_mapping_notes(picture.color_trc, picture.color_primaries)
     if pixel_aspect and not 0.99 < pixel_aspect < 1.01:
-        found.append(doubt(f"pixels are {pixel_aspect:.3g} times as wide as high; frames are not resized"))
+        wide = f"pixels are {pixel_aspect:.3g} times as wide as high"
+        if _is_stretched(pixel_aspect):
+            size = f"{shown[0]} x {shown[1]}"
+            found.append(Note(f"{wide}; frames are resized to {size} with square pixels"))
+        else:
+            found.append(doubt(f"{wide}, which is taken as an error"))
     if picture.interlaced_frame:
         found.append(doubt("interlaced; moving edges may look combed"))
     matrix = display_matrix(picture)
@@ -83,6 +145,16 @@ def conversion_notes(picture: av.VideoFrame, pixel_aspect: float | None) -> tupl
     if _has_alpha(picture):
         found.append(Note("transparent parts are shown on white"))
     return tuple(found)
+
+
+def tone_mapping_notes(transfer: int, primaries: int) -> list[Note]:
+    """Say that a picture was converted to SDR; see :func:`redeepfake_nb.media.tone_mapping.to_sdr`."""
+    kind = describe(transfer, primaries)
+    if transfer in (PQ, HLG):
+        return [
+            doubt(f"high dynamic range ({kind}) converted to SDR by BT.2390; scores may differ from SDR's")
+        ]
+    return [Note(f"{kind} colours converted to BT.709")] if kind else []
 
 
 def display_matrix(picture: av.VideoFrame) -> np.ndarray | None:

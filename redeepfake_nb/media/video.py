@@ -130,6 +130,7 @@ def open_video(
     max_seconds: float = MAX_SECONDS,
     max_bytes: int = MAX_BYTES,
     time_limit: float | None = None,
+    stream: int | None = None,
 ) -> Video:
     """Open a video: index its packets and decode its first frame.
 
@@ -149,6 +150,10 @@ def open_video(
     time_limit
         Seconds that demuxing and decoding may take in total. Default: 25 plus 8 for each MiB of the file, at
         most an hour. A sample that exceeds it ends early, which ``completeness`` reports.
+    stream
+        Which video stream to read, where the file has several: 1, 2, ... Cover pictures, and streams of one
+        frame beside a longer one, are not counted. Default: the one that the file marks as default, else the
+        largest; a note then says that the others were not looked at.
 
     Returns
     -------
@@ -162,14 +167,18 @@ def open_video(
         :class:`EmptyFile`, :class:`UnsupportedMedia` (other types of files, including playlists),
         :class:`TruncatedMedia` (no frame can be decoded), :class:`MediaTooLarge`, :class:`NoVideoFrames`
         (audio only).
+    ValueError
+        ``stream`` is no number from 1.
     """
+    if stream is not None and (isinstance(stream, bool) or not isinstance(stream, int) or stream < 1):
+        raise ValueError(f"stream must be a number from 1, not {stream!r}")
     file, label, subject = open_input(source, name=name, max_bytes=max_bytes)
     try:
         if time_limit is None:
             size = file.seek(0, io.SEEK_END) / 2**20
             time_limit = min(_BASE_SECONDS + _SECONDS_PER_MIB * size, TIME_LIMIT)
             file.seek(0)
-        return Video(file, label, subject, max_pixels, max_seconds, TimeBudget(time_limit))
+        return Video(file, label, subject, max_pixels, max_seconds, TimeBudget(time_limit), stream)
     except TimeLimitExceeded:
         file.close()
         raise MediaTooLarge(
@@ -256,7 +265,7 @@ class Video:
     source : Source
         SHA-256 of the file, its format (``"MP4"``, ``"Matroska"``, ...) and warnings.
     width, height : int
-        Size of the first frame in pixels, upright. Later frames may have other sizes.
+        Size of the first frame in pixels, upright and with square pixels. Later frames may have other sizes.
     duration : float
         Seconds from the first frame to the end of the last, by their timestamps; without usable timestamps
         the number of frames divided by the frame rate in the header, with a warning.
@@ -275,16 +284,23 @@ class Video:
     """
 
     def __init__(
-        self, file: BinaryIO, name: str, subject: str, max_pixels: int, max_seconds: float, budget: TimeBudget
+        self,
+        file: BinaryIO,
+        name: str,
+        subject: str,
+        max_pixels: int,
+        max_seconds: float,
+        budget: TimeBudget,
+        number: int | None = None,
     ) -> None:
         self._file = file
         self._budget = budget
         self._lock = threading.RLock()
-        self._converter = FrameConverter()
         self._sample: Sample | None = None
         self._subject = subject
         kind = _identify(file, subject)
-        self._stream = stream = Stream(file, kind, subject, max_pixels, budget)
+        self._stream = stream = Stream(file, kind, subject, max_pixels, budget, number)
+        self._converter = FrameConverter(stream.pixel_aspect, max_pixels)
         try:
             table = stream.table
             if not len(table):
@@ -312,7 +328,7 @@ class Video:
             self.rotation = rotation(picture)
             notes = (
                 *stream.notes,
-                *conversion_notes(picture, stream.pixel_aspect),
+                *conversion_notes(picture, stream.pixel_aspect, (width, height)),
                 *self._timing_notes(),
             )
             digest = sha256_of(file)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from array import array
 from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
@@ -16,6 +15,7 @@ import numpy as np
 from av.container import InputContainer
 
 from ..errors import InputError, MediaTooLarge, NoVideoFrames, TruncatedMedia, UnsupportedMedia
+from ..utils.threads import cores
 from .limits import (
     DECODERS,
     DEMUXERS,
@@ -130,6 +130,8 @@ class Stream:
         Largest width x height.
     budget
         Limits the total time for demuxing and decoding.
+    number
+        Which of several video streams to read, from 1; see :func:`redeepfake_nb.media.video.open_video`.
 
     Attributes
     ----------
@@ -154,6 +156,8 @@ class Stream:
     ------
     NoVideoFrames
         The file has no video stream.
+    InputError
+        The file has fewer video streams than ``number``.
     UnsupportedMedia
         The codec is not supported, or data lie in another file.
     TruncatedMedia
@@ -163,13 +167,21 @@ class Stream:
     """
 
     def __init__(
-        self, file: BinaryIO, format: str, subject: object, max_pixels: int, budget: TimeBudget
+        self,
+        file: BinaryIO,
+        format: str,
+        subject: object,
+        max_pixels: int,
+        budget: TimeBudget,
+        number: int | None = None,
     ) -> None:
         self._file = file
         self._format = format
         self._subject = subject
         self._max_pixels = max_pixels
         self._budget = budget
+        self._number = number
+        self._index: int | None = None  # of the chosen stream among all in the file
         self._use_edit_list = True
         self._container: InputContainer
         self._stream: av.VideoStream
@@ -215,17 +227,13 @@ class Stream:
         if not self._use_edit_list:
             options["ignore_editlist"] = "1"
         try:
-            self._input = TimeLimitedInput(self._file, self._budget)
-            self._container = av.open(
-                self._input,
-                "r",
-                format=DEMUXERS[self._format],
-                options=options,
-                metadata_errors="replace",
-                buffer_size=2**18,
-                io_open=refuse_external_file,
-            )
-            self._stream = self._select_stream(self._container)
+            self._container = self._open_container(options)
+            if self._index is None:
+                self._index, has_moved = self._choose_stream(self._container)
+                if has_moved:
+                    self._container.close()
+                    self._container = self._open_container(options)
+            self._stream = self._select_stream(self._container, self._index)
         except ExternalReference as error:
             raise UnsupportedMedia(str(error), subject=self._subject, next_step=_CONVERT) from error
         except TimeLimitExceeded:
@@ -235,6 +243,19 @@ class Stream:
         except BaseException:
             self.close()
             raise
+
+    def _open_container(self, options: dict[str, str]) -> InputContainer:
+        self._file.seek(0)
+        self._input = TimeLimitedInput(self._file, self._budget)
+        return av.open(
+            self._input,
+            "r",
+            format=DEMUXERS[self._format],
+            options=options,
+            metadata_errors="replace",
+            buffer_size=2**18,
+            io_open=refuse_external_file,
+        )
 
     def _open_error(self, error: Exception) -> InputError:
         number = getattr(error, "errno", None)
@@ -258,8 +279,11 @@ class Stream:
             next_step=step,
         )
 
-    def _select_stream(self, container: InputContainer) -> av.VideoStream:
-        """Select the main video stream and configure its decoder without opening it."""
+    def _choose_stream(self, container: InputContainer) -> tuple[int, bool]:
+        """Choose the video stream to read, and note what is not looked at.
+
+        Returns its index in the file, and whether packets were read from the container.
+        """
         covers = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
         videos = [s for s in container.streams.video if not s.disposition & covers]
         if not videos:
@@ -268,10 +292,47 @@ class Stream:
             raise NoVideoFrames(
                 f"there is no video in it, {what}", subject=self._subject, next_step="Choose a video file."
             )
+        has_several = len(videos) > 1
+        if has_several:
+            videos = self._without_single_frames(container, videos)
+        if pictures := len(container.streams.video) - len(videos):
+            self.notes.append(Note(f"cover pictures in the file, not looked at: {pictures}"))
+        if self._number is not None and self._number > len(videos):
+            raise InputError(
+                f"there is no video stream {self._number} in it, the last is {len(videos)}",
+                subject=self._subject,
+                next_step="Choose a smaller number.",
+            )
         default = av.stream.Disposition.default
-        stream = max(videos, key=lambda s: (bool(s.disposition & default), _area(s)))
-        if len(videos) > 1 and not self.notes:
-            self.notes.append(unseen(f"one of {len(videos)} video streams in the file"))
+        best = max(videos, key=lambda s: (bool(s.disposition & default), _area(s)))
+        chosen = best if self._number is None else videos[self._number - 1]
+        if len(videos) > 1:
+            which = f"video stream {videos.index(chosen) + 1} of {len(videos)} looked at"
+            if self._number is None:
+                self.notes.append(unseen(f"only {which}; choose another with stream="))
+            else:
+                self.notes.append(doubt(f"only {which}, as chosen"))
+        return chosen.index, has_several
+
+    def _without_single_frames(
+        self, container: InputContainer, videos: list[av.VideoStream]
+    ) -> list[av.VideoStream]:
+        """Leave out streams of one frame, which are pictures such as covers, unless all are."""
+        frames = dict.fromkeys((stream.index for stream in videos), 0)
+        try:
+            for packet in container.demux(videos):
+                frames[packet.stream.index] += bool(packet.size)
+                if min(frames.values()) > 1:
+                    break
+        except (av.FFmpegError, IndexError, KeyError):
+            pass  # reading the chosen stream reports the damage
+        return [stream for stream in videos if frames[stream.index] > 1] or videos
+
+    def _select_stream(self, container: InputContainer, index: int) -> av.VideoStream:
+        """Configure the decoder of the chosen video stream without opening it."""
+        stream = next((s for s in container.streams.video if s.index == index), None)
+        if stream is None:
+            raise ValueError("its streams change from one reading to the next")
         context = stream.codec_context
         if context is None or context.name not in DECODERS:
             name = "unknown" if context is None else context.name
@@ -284,7 +345,7 @@ class Stream:
                 other.discard = av.stream.Discard.all
         threaded = context.width * context.height in _THREADED_PIXELS
         context.thread_type = "AUTO" if threaded else "SLICE"
-        context.thread_count = min(_THREADS, _cpus()) if threaded else 1
+        context.thread_count = min(_THREADS, cores()) if threaded else 1
         # The decoder's own limit includes padding; it stops streams whose frames become larger later on.
         context.options = {"max_pixels": str(2 * self._max_pixels + 2**20)}
         return stream
@@ -333,7 +394,7 @@ class Stream:
     @property
     def pixel_aspect(self) -> float | None:
         """Width of a pixel divided by its height; ``None`` if unknown."""
-        ratio = self._stream.codec_context.sample_aspect_ratio
+        ratio = self._stream.sample_aspect_ratio or self._stream.codec_context.sample_aspect_ratio
         return float(ratio) if ratio else None
 
     def _index_packets(self) -> PacketIndex:
@@ -590,8 +651,3 @@ def cause(error: BaseException) -> str:
 def _area(stream: Any) -> int:
     context = stream.codec_context
     return context.width * context.height if context is not None else 0
-
-
-def _cpus() -> int:
-    """Count the processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

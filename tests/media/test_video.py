@@ -9,9 +9,12 @@ import json
 import os
 import struct
 import threading
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from helpers.numbered_clips import clip, number_in, numbered
@@ -25,10 +28,11 @@ from redeepfake_nb.errors import (
     TruncatedMedia,
     UnsupportedMedia,
 )
-from redeepfake_nb.media.color import _apply_display_matrix, _quarter_turn
+from redeepfake_nb.media.color import _apply_display_matrix, _quarter_turn, square_pixel_size
 from redeepfake_nb.media.file_types import video_format
 from redeepfake_nb.media.frames import Upload
 from redeepfake_nb.media.packet_index import DISPLAYED, KEYFRAME, NO_PTS, PacketIndex
+from redeepfake_nb.media.tone_mapping import PQ, to_sdr
 from redeepfake_nb.media.video import open_video
 
 X264 = {"g": "20", "bf": "3"}
@@ -543,7 +547,13 @@ def test_ten_bits_and_hdr():
         stream.codec_context.color_trc = 16
 
     with open_video(clip(range(2), pix_fmt="yuv420p10le", prepare=hdr)) as video:
-        assert "PQ" in video.source.warnings[0]
+        (note,) = video.source.notes
+        assert note.kind == "doubt"
+        assert note.text.startswith("high dynamic range (PQ) converted to SDR")
+        image = next(video.sample("all")).image
+    with open_video(clip(range(2), pix_fmt="yuv420p10le")) as video:
+        stored = next(video.sample("all")).image
+    assert np.abs(image.astype(int) - to_sdr(stored, PQ, 2)).mean() < 2
 
 
 def test_changing_size_and_restarting_timestamps():
@@ -561,13 +571,97 @@ def test_changing_size_and_restarting_timestamps():
         assert "160 x 96" in video.completeness.first_error
 
 
-def test_pixels_that_are_not_square_are_noted():
-    def wide(stream) -> None:
-        stream.codec_context.sample_aspect_ratio = 2
+@pytest.mark.parametrize(
+    ("aspect", "size", "kind"),
+    [
+        (Fraction(2), (256, 64), "information"),
+        (Fraction(1, 2), (128, 128), "information"),
+        (Fraction(64, 45), (182, 64), "information"),
+        (Fraction(40), (128, 64), "doubt"),
+    ],
+)
+def test_frames_are_shown_with_square_pixels(aspect: Fraction, size: tuple[int, int], kind: str):
+    def stretch(stream) -> None:
+        stream.codec_context.sample_aspect_ratio = aspect
 
-    with open_video(clip(range(2), prepare=wide)) as video:
-        assert (video.width, video.height) == (128, 64)
-        assert "pixels are 2 times as wide as high" in video.source.warnings[0]
+    with open_video(clip(range(2), prepare=stretch)) as video:
+        (note,) = video.source.notes
+        frames = list(video.sample("all"))
+        assert (video.width, video.height) == size
+    assert note.kind == kind
+    assert f"pixels are {float(aspect):.3g} times as wide as high" in note.text
+    for frame in frames:
+        assert (frame.width, frame.height) == size
+        stored = cv2.resize(frame.image, (128, 64), interpolation=cv2.INTER_AREA)
+        assert number_in(stored) == frame.index
+
+
+def test_the_size_with_square_pixels_by_hand():
+    limit = 10**6
+    assert square_pixel_size(720, 576, 16 / 15, limit) == (768, 576)
+    assert square_pixel_size(720, 480, 8 / 9, limit) == (720, 540)
+    assert square_pixel_size(100, 100, None, limit) == square_pixel_size(100, 100, 1.005, limit) == (100, 100)
+    # Where enlarging would exceed the limit, the longer side of the pixels is reduced.
+    assert square_pixel_size(1000, 1000, 2.0, limit) == (1000, 500)
+    assert square_pixel_size(1000, 1000, 0.5, limit) == (500, 1000)
+
+
+def several_streams(lengths: Sequence[int], container: str = "matroska") -> bytes:
+    """A file with streams of so many frames; those of the second begin at number 32, and so on."""
+    out = io.BytesIO()
+    with av.open(out, "w", format=container) as made:
+        streams = [made.add_stream("libx264", rate=25, options={"bf": "0"}) for _ in lengths]
+        for stream in streams:
+            stream.width, stream.height, stream.pix_fmt = 128, 64, "yuv420p"
+        for i in range(max(lengths)):
+            for k, (stream, length) in enumerate(zip(streams, lengths, strict=True)):
+                if i < length:
+                    picture = av.VideoFrame.from_ndarray(numbered(32 * k + i), format="rgb24")
+                    picture.pts = i
+                    made.mux(stream.encode(picture))
+        for stream in streams:
+            made.mux(stream.encode(None))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("container", ["mp4", "matroska", "mpegts"])
+def test_one_of_several_streams(container: str):
+    data = several_streams([6, 8], container)
+    with open_video(data) as video:
+        (note,) = video.source.notes
+        assert (note.kind, note.text) == (
+            "unseen",
+            "only video stream 1 of 2 looked at; choose another with stream=",
+        )
+        assert [number_in(f.image) for f in video.sample("all")] == list(range(6))
+    with open_video(data, stream=2) as video:
+        assert [(n.kind, n.text) for n in video.source.notes] == [
+            ("doubt", "only video stream 2 of 2 looked at, as chosen")
+        ]
+        assert [number_in(f.image) for f in video.sample("all")] == list(range(32, 40))
+    with pytest.raises(InputError, match="there is no video stream 3 in it, the last is 2"):
+        open_video(data, stream=3)
+    for wrong in (0, -1, True, 1.5):
+        with pytest.raises(ValueError, match="stream must be a number from 1"):
+            open_video(data, stream=wrong)
+
+
+@pytest.mark.parametrize("lengths", [[1, 6], [6, 1], [1, 6, 1]])
+def test_a_cover_is_told_apart_from_the_film(lengths: list[int]):
+    film = lengths.index(6)
+    with open_video(several_streams(lengths)) as video:
+        assert [number_in(f.image) for f in video.sample("all")] == list(range(32 * film, 32 * film + 6))
+        (note,) = video.source.notes
+        assert (note.kind, note.text) == (
+            "information",
+            f"cover pictures in the file, not looked at: {len(lengths) - 1}",
+        )
+
+
+def test_pictures_alone_are_no_covers():
+    with open_video(several_streams([1, 1])) as video:
+        assert video.frame_count == 1
+        assert [note.kind for note in video.source.notes] == ["unseen"]
 
 
 def test_animated_gif():
