@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from ..errors import ModelIncomplete
 from ..faces.preprocessing import Preprocessing
 from ..utils.numeric import check_threshold
+from .likely_kind import KIND_GROUPS, KindGroup
 from .tested_kinds import KindResult
 
 Output = Literal["logit", "probability", "softmax"]
@@ -26,6 +27,7 @@ _FIELD_TYPES: dict[str, Any] = {
     "metrics": Mapping,
     "trusted": (list, tuple),
     "tested_on": tuple,
+    "kinds": (list, tuple),
 }
 
 
@@ -67,6 +69,9 @@ class Card:
     tested_on
         How well the model separates each kind of fakes it was tested on from real faces; empty where nothing
         is known. Verdicts name the kinds that it does not detect.
+    kinds
+        Columns of the model's second output, which tells kinds of fakes apart: keys of
+        :data:`redeepfake_nb.models.likely_kind.KIND_GROUPS`. Empty for a model without one.
     converted_from
         SHA-256 of the file that this one was converted from.
     trusted
@@ -95,6 +100,7 @@ class Card:
     training_data: str = "unknown"
     metrics: Mapping[str, Any] = field(default_factory=dict)
     tested_on: tuple[KindResult, ...] = ()
+    kinds: tuple[KindGroup, ...] = ()
     converted_from: str | None = None
     trusted: tuple[str, ...] = ()
     unresponsive: bool = False
@@ -114,6 +120,9 @@ class Card:
         if not all(isinstance(result, KindResult) for result in self.tested_on):
             raise ValueError("tested_on must hold KindResult records")
         object.__setattr__(self, "trusted", tuple(str(name) for name in self.trusted))
+        object.__setattr__(self, "kinds", tuple(self.kinds))
+        if not set(self.kinds) <= set(KIND_GROUPS) or len(set(self.kinds)) < len(self.kinds):
+            raise ValueError(f"kinds must be different ones of {', '.join(KIND_GROUPS)}, not {self.kinds}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as plain JSON."""
@@ -121,6 +130,7 @@ class Card:
         values["preprocessing"] = self.preprocessing.to_dict()
         values["metrics"] = dict(self.metrics)
         values["trusted"] = list(self.trusted)
+        values["kinds"] = list(self.kinds)
         values["tested_on"] = [result.to_dict() for result in self.tested_on]
         return values
 

@@ -1,4 +1,4 @@
-"""Which kind of fake a face is, if it is one: probabilities beside the logit, and how they are put in words."""
+"""Which kind of fake a face is, if it is one: probabilities beside the logit, and their words."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 KindGroup = Literal["generated", "swapped", "edited"]
 
-# As a reader is told of them. What re-enactment changes, mouth and eyes, it blends into a genuine face as a swap
-# does, so the two are one group.
+# As a reader is told of them. What re-enactment changes, mouth and eyes, it blends into a genuine face as a
+# swap does, so the two are one group.
 KIND_GROUPS: dict[KindGroup, str] = {
     "generated": "wholly generated",
     "swapped": "swapped or re-enacted",
@@ -24,7 +24,8 @@ GROUP_OF: dict[str, KindGroup] = {
     "edited": "edited",
 }
 
-# Below this probability no kind is named: with three kinds, the likeliest one is then wrong in two of five cases.
+# Below this probability no kind is named: with three kinds, the likeliest one is then wrong in two of five
+# cases.
 NAMED_FROM = 0.6
 
 
@@ -34,8 +35,8 @@ def kinds_in_words(kinds: Mapping[str, float] | None) -> str:
     Parameters
     ----------
     kinds
-        Key of :data:`KIND_GROUPS` -> probability given that the face is fake, 0..1, summing to 1; None where the
-        model does not tell kinds apart.
+        Key of :data:`KIND_GROUPS` -> probability given that the face is fake, 0..1, summing to 1; None where
+        the model does not tell kinds apart.
 
     Returns
     -------
@@ -58,8 +59,8 @@ def mean_kinds(kinds: Iterable[Mapping[str, float]], weights: Sequence[float]) -
     kinds
         Of each sighting, all with the same keys.
     weights
-        Of each sighting, such as its P(fake): what does not look fake says little about the kind. At least one is
-        above 0.
+        Of each sighting, such as its P(fake): what does not look fake says little about the kind. At least
+        one is above 0.
     """
     rows = list(kinds)
     if not rows:

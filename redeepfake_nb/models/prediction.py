@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
-
-import numpy as np
 
 from ..faces.face import Face
 from ..faces.preprocessing import preprocess
 from ..utils.numeric import probability
-from .classifier import Classifier
+from .card import Card
+from .classifier import Classifier, Score
 
 Label = Literal["fake", "real"]
 
@@ -31,12 +30,16 @@ class Prediction:
         Divisor of the logit before the sigmoid; ``None`` where the model was never calibrated.
     threshold
         The model's threshold on P(fake).
+    kinds
+        Kind of fake -> probability given that the face is fake, see :mod:`redeepfake_nb.models.likely_kind`;
+        empty where the model does not tell kinds apart.
     """
 
     face: Face
     logit: float
     temperature: float | None = None
     threshold: float = 0.5
+    kinds: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.logit):
@@ -75,11 +78,12 @@ def predict(classifier: Classifier, faces: Sequence[Face], *, batch_size: int = 
     UnsuitableModel
         A score is not finite.
     """
-    logits: list[float] = []
+    scores: list[Score] = []
     for start in range(0, len(faces), batch_size):
-        batch = preprocess(faces[start : start + batch_size], classifier.preprocessing)
-        logits.extend(np.asarray(classifier.logits(batch), np.float64).tolist())
-    return [
-        Prediction(face, logit, classifier.temperature, classifier.threshold)
-        for face, logit in zip(faces, logits, strict=True)
-    ]
+        scores += classifier.score(preprocess(faces[start : start + batch_size], classifier.preprocessing))
+    return [as_prediction(face, score, classifier.card) for face, score in zip(faces, scores, strict=True)]
+
+
+def as_prediction(face: Face, score: Score, card: Card) -> Prediction:
+    """Join a face, its score, and how the model's card reads the score."""
+    return Prediction(face, score.logit, card.temperature, card.threshold, score.kinds)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..datasets.labelled_faces import LabelledFaces
+from ..datasets.landmarks import LandmarkStore
 from ..evaluation.assessment import Assessment, assess
 from ..evaluation.calibration import fit_calibration, fit_temperature
 from ..evaluation.kinds import MIN_RESAMPLES, measure_kinds
@@ -24,10 +25,13 @@ from ..models.architectures.evidence_map import EVIDENCE_LAYER
 from ..models.card import Card
 from ..models.classifier import Classifier
 from ..models.ensemble import ensemble, resized
+from ..models.kinds_output import with_kinds
+from ..models.likely_kind import KIND_GROUPS
 from ..models.loading import save_model
 from ..models.tested_kinds import DETECTED, KINDS, KindResult, blind_spots
 from ..utils.numeric import probability
 from ..utils.writing import atomic_file
+from .kinds import KindsOutput, fit_kinds
 from .recipes import Recipe
 from .trainer import TrainingResult, readable_faces, train
 
@@ -117,8 +121,13 @@ def export(
         "steps": result.step,
     }
     about = about or About(recipe.name)
+    round_to_half(result.model)
+    landmarks = Path(path).parent / "landmarks.npz"  # of the training run, where it needed any
+    kinds = fit_kinds(
+        result.model, recipe, train_faces, val_faces, landmarks=LandmarkStore(train_faces, landmarks)
+    )
     return calibrate_and_save(
-        result.model, card, path, about, training, train_faces, val_faces, resamples=resamples
+        result.model, card, path, about, training, train_faces, val_faces, kinds=kinds, resamples=resamples
     )
 
 
@@ -170,6 +179,7 @@ def calibrate_and_save(
     train_faces: LabelledFaces,
     val_faces: LabelledFaces,
     *,
+    kinds: KindsOutput | None = None,
     resamples: int = 1000,
 ) -> Path:
     """Calibrate and evaluate a model on ``val_faces``, and write model file, sidecar and card.
@@ -192,6 +202,8 @@ def calibrate_and_save(
         Determine the smallest size and the lowest sharpness that the model is declared fit for.
     val_faces
         For calibration and metrics.
+    kinds
+        Output that tells kinds of fakes apart, to be saved with the model.
     resamples
         Bootstrap samples for the intervals.
     """
@@ -235,6 +247,7 @@ def calibrate_and_save(
             "sources": plain_rows(found.origins[found.origins["origin"] == "source"]),
             "slices": plain_rows(found.slices),
             "robustness": plain_rows(changes),
+            "kinds": {} if kinds is None else kinds.confusion,
             "known_failures": list(about.known_failures),
             "training": {
                 **training,
@@ -244,6 +257,9 @@ def calibrate_and_save(
             },
         },
     )
+    if kinds is not None:
+        card = replace(card, kinds=kinds.names)
+        model = with_kinds(model, kinds.layer)
     save_model(Classifier(model, card), path)
     with atomic_file(path.with_suffix(".md")) as part:
         part.write_text(card_text(card, found.metrics, grouped=grouped), encoding="utf-8")
@@ -372,6 +388,8 @@ def card_text(card: Card, metrics: Metrics, *, grouped: bool) -> str:
         training=card.metrics["training"],
         failures=card.metrics["known_failures"],
         kinds=KINDS,
+        told_apart=card.metrics.get("kinds", {}),
+        groups=KIND_GROUPS,
         detected=DETECTED,
         blind_spots=blind_spots(card.tested_on),
     )

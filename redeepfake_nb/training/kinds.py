@@ -1,13 +1,13 @@
 """Fit the output that tells kinds of fakes apart, on the features that the logit is computed from.
 
 Collections hold one kind each, made and compressed in their own way, so a classifier of kinds would learn the
-collection. Pseudo-fakes of every source's genuine faces bring each kind into several collections, and all examples
-pass through the augmentation of training.
+collection. Pseudo-fakes of every source's genuine faces bring each kind into several collections, and all
+examples pass through the augmentation of training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..datasets.labelled_faces import LabelledFaces, batches
 from ..datasets.landmarks import LandmarkStore
 from ..errors import InputError
 from ..models.architectures.builder import LOGIT_LAYER
+from ..models.kinds_output import KindsLayer
 from ..models.likely_kind import GROUP_OF, KIND_GROUPS, KindGroup
 from .batches import PairBatches
 from .recipes import Recipe
@@ -39,15 +40,14 @@ _STRENGTHS = (1e-4, 1e-3, 1e-2)
 class KindsOutput(NamedTuple):
     """A linear layer that tells kinds apart, and how well it does on val.
 
-    ``names``: groups of :data:`redeepfake_nb.models.likely_kind.KIND_GROUPS`, one per column. ``kernel``: (D, K)
-    float32; ``bias``: (K,) float32; a softmax of its output gives the probabilities. ``confusion``: group ->
-    group -> number of val fakes of the first for which the second is likeliest.
+    ``names``: groups of :data:`redeepfake_nb.models.likely_kind.KIND_GROUPS`, one per column of ``layer``.
+    ``confusion``: group -> group -> number of augmented val fakes of the first for which the second is
+    likeliest.
     """
 
     names: tuple[KindGroup, ...]
-    kernel: np.ndarray
-    bias: np.ndarray
-    confusion: dict[str, dict[str, int]]
+    layer: KindsLayer
+    confusion: Mapping[KindGroup, Mapping[KindGroup, int]]
 
 
 def fit_kinds(
@@ -127,10 +127,13 @@ def fit_kinds(
         name: {other: int(((y_val == i) & (likeliest == j)).sum()) for j, other in enumerate(names)}
         for i, name in enumerate(names)
     }
-    return KindsOutput(names, kernel.astype(np.float32), bias.astype(np.float32), confusion)
+    layer = KindsLayer(kernel.astype(np.float32), bias.astype(np.float32))
+    return KindsOutput(names, layer, confusion)
 
 
-def _of_kinds(x: np.ndarray, named: np.ndarray, names: tuple[KindGroup, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _of_kinds(
+    x: np.ndarray, named: np.ndarray, names: tuple[KindGroup, ...]
+) -> tuple[np.ndarray, np.ndarray]:
     """Keep the examples of these kinds, and number the kinds."""
     kept = np.isin(named, names)
     return x[kept], np.array([names.index(name) for name in named[kept]])
@@ -147,7 +150,7 @@ def _examples(
     per_source: int,
     seed: int,
 ) -> _Examples:
-    """Yield augmented fakes of the table and, if the recipe uses any, pseudo-fakes of each source's real faces."""
+    """Yield augmented fakes of the table, and pseudo-fakes of each source if the recipe uses any."""
     yield from _table_fakes(faces, recipe, size, per_source, seed)
     if not recipe.pseudo_share[1]:
         return
@@ -167,7 +170,7 @@ def _examples(
 
 
 def _table_fakes(faces: LabelledFaces, recipe: Recipe, size: int, per_source: int, seed: int) -> _Examples:
-    """Yield augmented fakes of the table, at most ``per_source`` of each source and kind, with their groups."""
+    """Yield augmented fakes of the table, at most ``per_source`` of each source and kind."""
     kinds, names = faces.table["kind"].to_numpy(object), source_names(faces.table)
     rng = np.random.default_rng([seed, 6])
     for source, kind in sorted({(n, k) for n, k in zip(names, kinds, strict=True) if k in GROUP_OF}):

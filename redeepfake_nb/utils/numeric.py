@@ -68,6 +68,13 @@ def probability(logits: ArrayLike, temperature: float | None) -> float | NDArray
     return sigmoid(np.asarray(logits, np.float64) / divisor)
 
 
+def softmax(z: ArrayLike) -> NDArray[np.float64]:
+    """Compute the softmax over the last axis, which may have no elements, without overflow."""
+    z = np.asarray(z, np.float64)
+    powers = np.exp(z - z.max(-1, keepdims=True, initial=-np.inf)) if z.shape[-1] else z
+    return powers / powers.sum(-1, keepdims=True) if z.shape[-1] else powers
+
+
 def check_threshold(threshold: float) -> None:
     """Check that a threshold on P(fake) is a finite number above 0 and below 1.
 
