@@ -6,6 +6,7 @@ from . import explanation as explanation
 from . import faces as faces
 from . import media as media
 from . import models as models
+from . import provenance as provenance
 from . import report as report
 from . import scanning as scanning
 from . import training as training

@@ -27,6 +27,8 @@ from .samples import sample_manipulated as sample_manipulated
 from .samples import sample_video as sample_video
 from .samples import write_samples as write_samples
 from .self_blending import self_blend as self_blend
+from .signed_samples import SignedSamples as SignedSamples
+from .signed_samples import make_signed_samples as make_signed_samples
 from .synthetic import make_practice_set as make_practice_set
 from .synthetic import make_sample_folder as make_sample_folder
 from .synthetic import make_sample_labels as make_sample_labels

@@ -76,6 +76,7 @@ PUBLIC = [
 SUBPACKAGES = [
     "utils",
     "media",
+    "provenance",
     "faces",
     "models",
     "datasets",
