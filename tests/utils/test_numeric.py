@@ -10,7 +10,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from redeepfake_nb.utils.numeric import check_threshold, is_finite_number, plain, probability, sigmoid
+from redeepfake_nb.utils.numeric import (
+    check_threshold,
+    is_finite_number,
+    plain,
+    probability,
+    sigmoid,
+    softmax,
+)
 
 
 @pytest.mark.parametrize(
@@ -101,3 +108,9 @@ def test_plain(value, expected):
 def test_plain_rounds_fractions_only():
     assert plain({"a": [np.float64(0.123456)], "b": 123456}, digits=3) == {"a": [0.123], "b": 123456}
     assert plain(0.123456) == 0.123456
+
+
+def test_softmax_by_hand() -> None:
+    np.testing.assert_allclose(softmax([[0.0, np.log(3.0)], [1000.0, 1000.0]]), [[0.25, 0.75], [0.5, 0.5]])
+    assert softmax(np.zeros((4, 0))).shape == (4, 0)
+    assert softmax(np.zeros((0, 3))).shape == (0, 3)
