@@ -8,20 +8,21 @@ of the training images. :func:`face_pixels` returns the exact pixels of the inpu
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from numbers import Integral
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import UnknownChoice
+from ..errors import UnknownChoice, UnsuitableModel
 from ..utils.numeric import is_finite_number
 from .face import Face, check_margin
 
 COLOR_ORDERS = ("RGB", "BGR")
+# Largest number of frames in one input; longer ones take more memory than a notebook has.
+MAX_FRAMES = 256
 
 # Name -> fields of a Preprocessing: the conventions of torchvision, of Keras Applications ("tf", "caffe"; its
 # EfficientNet takes pixels as they are and scales them itself), and plain ranges.
@@ -76,6 +77,10 @@ class Preprocessing:
     mean, std
         Per channel, in the model's colour order and in units of ``value_range``: ``mean`` is subtracted, and
         the result divided by ``std``. ``None``: 0 and 1. :meth:`preset` knows the usual ones by name.
+    frames
+        How many frames of a video the model takes at once, 1 to 256. 1: a model of single pictures. More: a
+        sequence model, such as a CNN with an LSTM, whose input is a window of that many sightings of one
+        face, in the order of time.
 
     Raises
     ------
@@ -90,16 +95,16 @@ class Preprocessing:
     align: bool = False
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
+    frames: int = 1
 
     def __post_init__(self) -> None:
-        size = self.input_size
-        if isinstance(size, bool) or not isinstance(size, Integral) or not 8 <= size <= 4096:
-            raise ValueError(f"input_size must be an integer from 8 to 4096, not {size!r}")
+        size = _whole("input_size", self.input_size, 8, 4096)
+        frames = _whole("frames", self.frames, 1, MAX_FRAMES)
         if self.color_order not in COLOR_ORDERS:
             raise ValueError(
                 f"color_order must be one of {', '.join(COLOR_ORDERS)}, not {self.color_order!r}"
             )
-        values = self.value_range
+        values: Any = self.value_range
         if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
             raise ValueError(f"value_range must be (low, high), not {values!r}")
         values = tuple(values)
@@ -109,7 +114,8 @@ class Preprocessing:
         if not isinstance(self.align, (bool, np.bool_)):
             raise ValueError(f"align must be True or False, not {self.align!r}")
         # Plain Python values, so that equal settings compare equal and turn into the same JSON.
-        object.__setattr__(self, "input_size", int(size))
+        object.__setattr__(self, "input_size", size)
+        object.__setattr__(self, "frames", frames)
         object.__setattr__(self, "value_range", (float(values[0]), float(values[1])))
         object.__setattr__(self, "margin", margin)
         object.__setattr__(self, "align", bool(self.align))
@@ -155,10 +161,17 @@ class Preprocessing:
         return _to_values(np.zeros((1, 1, 3), np.uint8), self)[0, 0]
 
     @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input of the model: (S, S, 3), or (T, S, S, 3) where it takes T frames at once."""
+        image = (self.input_size, self.input_size, 3)
+        return image if self.frames == 1 else (self.frames, *image)
+
+    @property
     def summary(self) -> str:
-        """Size, colour order, values and margin in one clause."""
+        """Number of frames, size, colour order, values and margin in one clause."""
         low, high = self.value_range
-        words = f"{self.input_size} px, {self.color_order}, values {low:g} to {high:g}"
+        words = "" if self.frames == 1 else f"{self.frames} frames of "
+        words += f"{self.input_size} px, {self.color_order}, values {low:g} to {high:g}"
         for verb, values in (("minus", self.mean), ("divided by", self.std)):
             if values is not None:
                 words += f", {verb} ({', '.join(f'{value:g}' for value in values)})"
@@ -168,13 +181,16 @@ class Preprocessing:
     def to_dict(self) -> dict[str, object]:
         """Return the fields as plain values for JSON; :meth:`from_dict` is the inverse.
 
-        ``mean`` and ``std`` are left out where there are none, as in older sidecars and journals.
+        ``mean`` and ``std`` are left out where there are none, and ``frames`` where it is 1, as in older
+        sidecars and journals.
         """
         values: dict[str, object] = asdict(self) | {"value_range": list(self.value_range)}
         for key in ("mean", "std"):
             given = values.pop(key)
             if given is not None:
                 values[key] = list(getattr(self, key))
+        if self.frames == 1:
+            del values["frames"]
         return values
 
     @classmethod
@@ -196,13 +212,16 @@ class Preprocessing:
         return cls(**values)
 
 
-def preprocess(faces: Face | Iterable[Face], preprocessing: Preprocessing) -> np.ndarray:
+def preprocess(
+    faces: Face | Iterable[Face] | Iterable[Sequence[Face]], preprocessing: Preprocessing
+) -> np.ndarray:
     """Convert faces to one batch of model input.
 
     Parameters
     ----------
     faces
-        One face, or any number of them.
+        One face, or any number of them. For a model that takes T frames at once: windows, each a sequence of
+        T sightings of one face in the order of time.
     preprocessing
         Input convention of the model.
 
@@ -210,14 +229,41 @@ def preprocess(faces: Face | Iterable[Face], preprocessing: Preprocessing) -> np
     -------
     numpy.ndarray
         (N, S, S, 3) float32 in the order of ``faces``, C-contiguous, in the model's colour order and value
-        range, with S = ``preprocessing.input_size``; N is 0 for no faces.
+        range, with S = ``preprocessing.input_size``; (N, T, S, S, 3) for windows of T =
+        ``preprocessing.frames``. N is 0 for no faces.
+
+    Raises
+    ------
+    UnsuitableModel
+        The model takes several frames at once, and these are single pictures.
+    ValueError
+        A window has another number of faces.
     """
-    several = [faces] if isinstance(faces, Face) else list(faces)
-    size = preprocessing.input_size
-    batch = np.empty((len(several), size, size, 3), dtype=np.float32)
-    for i, face in enumerate(several):
-        batch[i] = _to_values(face_pixels(face, preprocessing), preprocessing)
+    several: list[Any] = [faces] if isinstance(faces, Face) else list(faces)
+    batch = np.empty((len(several), *preprocessing.input_shape), dtype=np.float32)
+    if preprocessing.frames > 1:
+        if any(isinstance(window, Face) for window in several):
+            raise single_picture_error(preprocessing.frames)
+        several = [list(window) for window in several]
+        if wrong := {len(window) for window in several} - {preprocessing.frames}:
+            raise ValueError(f"a window has {preprocessing.frames} faces, not {min(wrong)}")
+        several = [face for window in several for face in window]
+    for values, face in zip(batch.reshape(-1, *batch.shape[-3:]), several, strict=True):
+        values[:] = _to_values(face_pixels(face, preprocessing), preprocessing)
     return batch
+
+
+def single_picture_error(
+    frames: int,
+    subject: object = None,
+    next_step: str = "Give it a video: analyze_video(path, classifier), or scan or evaluate videos.",
+) -> UnsuitableModel:
+    """Make the error for single pictures that are given to a model that takes ``frames`` frames at once."""
+    return UnsuitableModel(
+        f"it scores {frames} frames of a video at once, so a single picture has no score",
+        subject=subject or "the model",
+        next_step=next_step,
+    )
 
 
 def prepare_crop(crop: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
@@ -424,6 +470,13 @@ def _to_values(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     if preprocessing.std is not None:
         values /= np.array(preprocessing.std, np.float32)
     return values
+
+
+def _whole(name: str, value: object, low: int, high: int) -> int:
+    """Return a whole number; raise ValueError unless it is one from ``low`` to ``high``."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not low <= value <= high:
+        raise ValueError(f"{name} must be an integer from {low} to {high}, not {value!r}")
+    return int(value)
 
 
 def _per_channel(name: str, values: object) -> tuple[float, float, float] | None:

@@ -6,12 +6,12 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import RedeepfakeError, UnsuitableModel, one_line_message
-from ..faces.preprocessing import Preprocessing
+from ..faces.preprocessing import MAX_FRAMES, Preprocessing, single_picture_error
 from ..utils.keras_backend import compile_function, import_keras
 from .card import Card
 from .cost_limits import check_cost
@@ -26,21 +26,25 @@ if TYPE_CHECKING:
 class Classifier:
     """A face classifier: a flat Keras model with one logit, and the card that belongs to it.
 
+    A sequence model scores a window of T sightings of one face, T being ``preprocessing.frames``, as one.
+
     The card is the only place where preprocessing, calibration and threshold are kept; the properties of the
     same names read it. It does not change: :meth:`with_card` returns another classifier.
 
     Parameters
     ----------
     model
-        Any binary Keras 3 model over one image input. It is copied: flattened, and reduced to one logit per
-        face.
+        Any binary Keras 3 model over one input, of images or of windows of frames. It is copied: flattened,
+        and reduced to one logit per face or window.
     card
-        How to feed the model. ``card.output`` and ``card.positive_class`` say how to read its own output.
+        How to feed the model. ``card.output`` and ``card.positive_class`` say how to read its own output. The
+        number of frames is read from the model where its input has it.
 
     Attributes
     ----------
     keras_model : keras.Model
-        (N, S, S, 3) float32 -> (N, 1) float32 logit, without ``mirror`` and ``shift`` of the card.
+        (N, S, S, 3), or (N, T, S, S, 3) for T frames at once, float32 -> (N, 1) float32 logit, without
+        ``mirror`` and ``shift`` of the card.
     device : str
         Device on which the last batch was scored: ``"CPU:0"``, ``"GPU:0"``; empty before the first.
 
@@ -55,9 +59,10 @@ class Classifier:
         import_keras()
         self._card = card or Card()
         self.device = ""
+        self._card = replace(self._card, preprocessing=self._with_frames(model))
         self.keras_model = self._flatten(model)
         self._check_input()
-        check_cost(self.keras_model, self.name)
+        check_cost(self.keras_model, self.name, self.preprocessing.frames)
         self._prepare()
 
     def with_card(self, card: Card) -> Classifier:
@@ -97,9 +102,8 @@ class Classifier:
         """Compile the scoring function, check weights and scores, and note whether the scores differ."""
         import tensorflow as tf
 
-        size = self.preprocessing.input_size
         # One signature with an open batch axis: one trace for every batch size.
-        images = tf.TensorSpec((None, size, size, 3), tf.float32)
+        images = tf.TensorSpec((None, *self.preprocessing.input_shape), tf.float32)
         with self._typed_errors():
             self._score = compile_function(self._forward, images)
         self._check_scores()
@@ -107,7 +111,7 @@ class Classifier:
     def _forward(self, batch: tf.Tensor) -> tf.Tensor:
         logits = self.keras_model(batch, training=False)
         if self.card.mirror:
-            logits = (logits + self.keras_model(batch[:, :, ::-1], training=False)) / 2
+            logits = (logits + self.keras_model(batch[..., ::-1, :], training=False)) / 2
         return logits[:, 0]
 
     @property
@@ -156,7 +160,8 @@ class Classifier:
         Parameters
         ----------
         batch
-            (N, S, S, 3) float32 from :func:`redeepfake_nb.preprocess`; N may be 0.
+            (N, S, S, 3) float32 from :func:`redeepfake_nb.preprocess`; N may be 0. (N, T, S, S, 3) where the
+            model takes T frames at once.
 
         Returns
         -------
@@ -166,14 +171,16 @@ class Classifier:
         Raises
         ------
         UnsuitableModel
-            A score is not finite.
+            A score is not finite, or the model takes several frames at once and these are single pictures.
         ValueError
             Another shape, or pixels that are not finite.
         """
         batch = np.asarray(batch, np.float32)
-        size = self.preprocessing.input_size
-        if batch.ndim != 4 or batch.shape[1:] != (size, size, 3):
-            raise ValueError(f"a batch has the shape (N, {size}, {size}, 3), not {batch.shape}")
+        shape = self.preprocessing.input_shape
+        if batch.shape[1:] != shape:
+            if batch.ndim == 4 and len(batch):
+                self.check_single_pictures()
+            raise ValueError(f"a batch has the shape (N, {', '.join(map(str, shape))}), not {batch.shape}")
         if not np.isfinite(batch).all():
             # A ReLU may turn NaN into 0, and the score would look valid.
             raise ValueError("a batch holds values that are not finite")
@@ -190,10 +197,61 @@ class Classifier:
             )
         return scores
 
+    def check_single_pictures(self, next_step: str | None = None) -> None:
+        """Raise :class:`UnsuitableModel` where the model takes several frames of a video at once.
+
+        Parameters
+        ----------
+        next_step
+            What to do instead of scoring single pictures, as a sentence.
+        """
+        if self.preprocessing.frames > 1:
+            words = () if next_step is None else (next_step,)
+            raise single_picture_error(self.preprocessing.frames, self.name, *words)
+
+    def _with_frames(self, model: keras.Model) -> Preprocessing:
+        """Return the preprocessing, with the number of frames at once that the model's input has."""
+        given = self.preprocessing
+        # What has no single input of a known shape is refused when it is flattened.
+        inputs = getattr(model, "inputs", None) or ()
+        shape: tuple[Any, ...] = tuple(inputs[0].shape) if len(inputs) == 1 else ()
+        if len(shape) == 4 and given.frames > 1:
+            raise UnsuitableModel(
+                f"it takes single pictures (input {shape}), but its preprocessing says {given.frames} frames",
+                subject=self.name,
+                next_step="Leave frames out of Preprocessing.",
+            )
+        if len(shape) != 5 or shape[-1] != 3:
+            return given
+        own = shape[1]
+        if own is None:
+            if given.frames > 1:
+                return given
+            raise UnsuitableModel(
+                f"it takes frames of a video (input {shape}), and does not say how many at once",
+                subject=self.name,
+                next_step="Give the number that it was trained with: Preprocessing(frames=..., ...).",
+            )
+        if given.frames not in (1, own):
+            raise UnsuitableModel(
+                f"it takes {own} frames at once, but its preprocessing says {given.frames}",
+                subject=self.name,
+                next_step=f"Give Preprocessing(frames={own}, ...), or leave frames out.",
+            )
+        if not 1 < own <= MAX_FRAMES:
+            raise UnsuitableModel(
+                f"it takes {own} frames at once, and windows of 2 to {MAX_FRAMES} are supported",
+                subject=self.name,
+                next_step="Use a model over fewer frames."
+                if own > 1
+                else "Put a Reshape layer in front that adds the axis, and save a model that takes pictures.",
+            )
+        return replace(given, frames=own)
+
     def _flatten(self, model: keras.Model) -> keras.Model:
-        card = self._card
+        card, given = self._card, self._card.preprocessing
         try:
-            return as_logit_model(model, card.output, card.positive_class, card.preprocessing.input_size)
+            return as_logit_model(model, card.output, card.positive_class, given.input_size, given.frames)
         except (RedeepfakeError, MemoryError):
             raise
         except Exception as error:  # Keras raises whatever its layers raise
@@ -205,20 +263,28 @@ class Classifier:
 
     def _check_input(self) -> None:
         shape = tuple(self.keras_model.inputs[0].shape[1:])
-        size = self.preprocessing.input_size
-        if len(shape) != 3 or shape[2] != 3:
+        size, frames = self.preprocessing.input_size, self.preprocessing.frames
+        if len(shape) not in (3, 4) or shape[-1] != 3:
             raise UnsuitableModel(
                 f"its input has the shape {(None, *shape)}{_kind_of_input(shape)}, "
-                "and faces are given as (batch, height, width, 3)",
+                "and faces are given as (batch, height, width, 3), or (batch, frames, height, width, 3)",
                 subject=self.name,
                 next_step="Use a model over RGB or BGR images with the channels last.",
             )
-        height, width, _ = shape
+        window, (height, width) = list(shape[:-3]), shape[-3:-1]
+        if window != ([frames] if frames > 1 else []):
+            raise UnsuitableModel(
+                f"it takes {window[0] if window else 1} frames at once, but its preprocessing says {frames}",
+                subject=self.name,
+                next_step="Give the number of frames that the model was built with.",
+            )
         if None not in shape and height != width:
             raise UnsuitableModel(
                 f"it takes images of {height} x {width} px (height x width), and faces are given as squares",
                 subject=self.name,
-                next_step=f"Put a layer in front that squeezes squares as in its training, and save that: "
+                next_step="Resize its frames to squares in training."
+                if window
+                else "Put a layer in front that squeezes squares as in its training, and save that: "
                 f"keras.Sequential([keras.Input(({max(height, width)}, {max(height, width)}, 3)), "
                 f"keras.layers.Resizing({height}, {width}), model]).",
             )
@@ -265,10 +331,12 @@ class Classifier:
 
 def _kind_of_input(shape: tuple[int | None, ...]) -> str:
     """Say in a clause what a model with such an input was made for, where that is known."""
-    if len(shape) == 4:
-        return ", so it takes several frames at once"
-    if len(shape) == 3 and shape[2] == 1:
+    if len(shape) == 4 and shape[1] == 3:
+        return ", so it takes several frames at once with their channels first"
+    if len(shape) in (3, 4) and shape[-1] == 1:
         return ", so it takes grey images"
+    if len(shape) == 2:
+        return ", so it takes features that another network computes"
     if len(shape) == 3 and shape[0] == 3:
         return ", so its channels come first"
     return ""
@@ -281,7 +349,9 @@ def probe_images(preprocessing: Preprocessing) -> np.ndarray:
     -------
     numpy.ndarray
         (6, S, S, 3) float32 in the model's value range, mean and deviation: noise, saturated colour patches,
-        black, white, a vertical and a horizontal gradient.
+        black, white, a vertical and a horizontal gradient. For a model that takes T frames at once, (6, T, S,
+        S, 3): each of these images turns gradually into the next one, so that windows differ in what they
+        show and in how it changes.
     """
     size, (low, high) = preprocessing.input_size, preprocessing.value_range
     rng = np.random.default_rng(0)
@@ -300,4 +370,8 @@ def probe_images(preprocessing: Preprocessing) -> np.ndarray:
     values = low + np.stack(images) * (high - low)
     values -= 0.0 if preprocessing.mean is None else preprocessing.mean
     values /= 1.0 if preprocessing.std is None else preprocessing.std
-    return values.astype(np.float32)
+    values = values.astype(np.float32)
+    if preprocessing.frames == 1:
+        return values
+    share = np.linspace(0, 1, preprocessing.frames, dtype=np.float32)[:, None, None, None]
+    return values[:, None] * (1 - share) + np.roll(values, -1, axis=0)[:, None] * share

@@ -1,8 +1,9 @@
-"""Refuse models whose forward pass on one face would take too much memory or time."""
+"""Refuse models whose forward pass on one face, or one window of frames, takes too much memory or time."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsuitableModel
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 MAX_MAP = 2**25
 MAX_WORK = 2**37
 MAX_TOKENS = 4096
+# A window of frames may take this many times as much: VGG16 on 30 frames of 224 px has feature maps of 96
+# million elements and needs 460 thousand million multiplications.
+WINDOW_MAP = 4
+WINDOW_WORK = 8
 # Operations that multiply their inputs with each other instead of with weights.
 _PRODUCTS = {
     "Dot",
@@ -29,8 +34,13 @@ _PRODUCTS = {
 }
 
 
-def check_cost(model: keras.Model, subject: object) -> None:
-    """Check that a flat model can score one face within the limits of this module.
+def check_cost(model: keras.Model, subject: object, frames: int = 1) -> None:
+    """Check that a flat model can score one face, or one window of frames, within the limits of this module.
+
+    Parameters
+    ----------
+    frames
+        Number of frames that the model takes at once.
 
     Raises
     ------
@@ -39,29 +49,82 @@ def check_cost(model: keras.Model, subject: object) -> None:
         ``MAX_WORK``, attention compares more than ``MAX_TOKENS`` positions, or a size in the graph is
         unknown.
     """
+    window = frames > 1
+    limits = _Limits(subject, MAX_MAP * (WINDOW_MAP if window else 1), window)
+    work = _work(model, limits)
+    if work > MAX_WORK * (WINDOW_WORK if window else 1):
+        raise limits.exceeded(f"one {limits.unit} takes about {work:,} multiplications")
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """What a model is checked against, and how its error is worded."""
+
+    subject: object
+    largest_map: int
+    window: bool
+
+    @property
+    def unit(self) -> str:
+        return "window of frames" if self.window else "face"
+
+    def exceeded(self, cause: str) -> UnsuitableModel:
+        step = "Use a model made for one image of a face."
+        if self.window:
+            step = "Use fewer or smaller frames, or a smaller network."
+        return UnsuitableModel(cause, subject=self.subject, next_step=step)
+
+
+def _work(model: keras.Model, limits: _Limits, times: float = 1) -> int:
+    """Count the multiplications of a graph on ``times`` inputs, and check the sizes in it."""
     work = 0
-    for node in (node for nodes in model._nodes_by_depth.values() for node in nodes):
+    # Inputs of each tensor's batch per input of the model: frames may have been moved into the batch.
+    copies: dict[int, float] = {id(tensor): times for tensor in model.inputs}
+    nodes = [node for _, nodes in sorted(model._nodes_by_depth.items(), reverse=True) for node in nodes]
+    for node in nodes:
         layer = node.operation
         weights = sum(math.prod(w.shape) for w in getattr(layer, "weights", ()))
-        shapes = [tuple(tensor.shape[1:]) for tensor in node.output_tensors]
-        for shape in shapes:
-            if any(side is None for side in shape):
-                raise _too_costly(f"the output size of its layer {layer.name} is not known", subject)
+        for tensor in node.output_tensors:
+            if any(side is None for side in tensor.shape[1:]):
+                raise limits.exceeded(f"the output size of its layer {layer.name} is not known")
+        several = max((copies.get(id(tensor), times) for tensor in node.input_tensors), default=times)
+        if type(layer).__name__ == "Reshape" and node.input_tensors:
+            # No element is lost, so what leaves a tensor's shape has gone into its batch.
+            before, after = (math.prod(t[0].shape[1:]) for t in (node.input_tensors, node.output_tensors))
+            several *= before / max(after, 1)
+        for tensor in node.output_tensors:
+            copies[id(tensor)] = several
+            shape = tensor.shape[1:]
             size = math.prod(shape)
-            if size > MAX_MAP:
-                raise _too_costly(f"its layer {layer.name} has a feature map of {size:,} elements", subject)
-            # Each weight is used at most once per position of the map.
+            if size * several > limits.largest_map:
+                elements = math.ceil(size * several)
+                raise limits.exceeded(f"its layer {layer.name} has a feature map of {elements:,} elements")
+            # Each weight is used at most once per position of the map, and in every step of a sequence.
             positions = math.prod(shape[:-1]) if len(shape) > 1 else 1
-            work += size * _window_size(layer) + weights * positions
+            positions *= _steps(layer, node)
+            work += math.ceil(several * (size * _window_size(layer) + weights * positions))
             if type(layer).__name__ in _PRODUCTS:
-                work += size * _smallest_input(node)
+                work += math.ceil(several * size * _smallest_input(node))
         padded = _padded_input(layer, node)
-        if padded > MAX_MAP:
-            raise _too_costly(f"its layer {layer.name} pads its input to {padded:,} elements", subject)
+        if padded * several > limits.largest_map:
+            raise limits.exceeded(f"its layer {layer.name} pads its input to {padded:,} elements")
         if "Attention" in type(layer).__name__ and _most_tokens(node) > MAX_TOKENS:
-            raise _too_costly(f"its layer {layer.name} compares more than {MAX_TOKENS} positions", subject)
-    if work > MAX_WORK:
-        raise _too_costly(f"one face takes about {work:,} multiplications", subject)
+            raise limits.exceeded(f"its layer {layer.name} compares more than {MAX_TOKENS} positions")
+        inner = getattr(layer, "layer", None)
+        if type(layer).__name__ == "TimeDistributed" and hasattr(inner, "_nodes_by_depth"):
+            work += _work(inner, limits, several * node.input_tensors[0].shape[1])
+    return work
+
+
+def _steps(layer: Any, node: Any) -> int:
+    """Count the steps of a recurrent layer that its output does not show; 1 for other layers."""
+    axis = 1
+    if type(layer).__name__ == "TimeDistributed":
+        layer, axis = layer.layer, 2
+    layer = getattr(layer, "forward_layer", layer)  # of Bidirectional
+    if not hasattr(layer, "return_sequences") or layer.return_sequences:
+        return 1
+    return int(node.input_tensors[0].shape[axis] or 1)
 
 
 def _window_size(layer: Any) -> int:
@@ -86,14 +149,11 @@ def _padded_input(layer: Any, node: Any) -> int:
     if widths is None:  # an operation, which is given its kernel as an argument
         given = (*node.arguments.args, *node.arguments.kwargs.values())
         widths = [tuple(value.shape) for value in given if hasattr(value, "shape")][1][: len(shape) - 1]
-    dilation = dilation * (len(shape) - 1) if len(dilation) == 1 else dilation
+    dilation = dilation * len(widths) if len(dilation) == 1 else dilation
+    shape = shape[-len(widths) - 1 :]  # without the frames of a ConvLSTM2D
     sides = zip(shape[:-1], widths, dilation, strict=True)
     return math.prod((side or 1) + (width - 1) * step for side, width, step in sides) * (shape[-1] or 1)
 
 
 def _most_tokens(node: Any) -> int:
     return max(math.prod(side or 1 for side in tensor.shape[1:-1]) for tensor in node.input_tensors)
-
-
-def _too_costly(cause: str, subject: object) -> UnsuitableModel:
-    return UnsuitableModel(cause, subject=subject, next_step="Use a model made for one image of a face.")

@@ -7,6 +7,7 @@ private ones that the package uses.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsuitableModel, displayable
@@ -16,17 +17,23 @@ if TYPE_CHECKING:
     import keras
 
 
-def flatten(model: keras.Model, input_size: int | None = None) -> keras.Model:
+def flatten(model: keras.Model, input_size: int | None = None, frames: int | None = None) -> keras.Model:
     """Copy a model into one graph without nested models; layers and weights are copied, outputs are equal.
 
     Grad-CAM needs gradients with respect to a layer's output inside the graph; a nested model hides its
     layers behind one node. Where an inner and an outer layer share a name, the inner one is called
     ``<inner model>_<layer>``. Layers in half precision are copied in float32.
 
+    What ``TimeDistributed`` holds is flattened, too: the frames of a window are moved into the batch, pass
+    through its layers as single pictures do, and are moved back. Recurrent layers lose ``stateful``, since a
+    score must not depend on the batch before.
+
     Parameters
     ----------
     input_size
         Height and width in pixels of an input whose sides are ``None``.
+    frames
+        Number of frames of an input that leaves it open.
 
     Raises
     ------
@@ -40,7 +47,7 @@ def flatten(model: keras.Model, input_size: int | None = None) -> keras.Model:
 
     def copy(layer: keras.layers.Layer, prefix: str) -> keras.layers.Layer:
         if id(layer) not in copies:
-            config = layer.get_config()
+            config = _stateless(layer.get_config())
             policy = getattr(layer, "dtype_policy", None)
             if "dtype" in config and getattr(policy, "compute_dtype", None) in ("bfloat16", "float16"):
                 # Trained in mixed precision; scores and gradients are computed in full precision.
@@ -72,7 +79,24 @@ def flatten(model: keras.Model, input_size: int | None = None) -> keras.Model:
     def operation_for(op: Any, prefix: str) -> Any:
         if isinstance(op, keras.Model):
             return lambda x, **_: call_flat(op, x, f"{prefix}{op.name}_")
+        if isinstance(op, keras.layers.TimeDistributed):
+            return lambda x, **_: call_on_frames(op, x, prefix)
         return copy(op, prefix)
+
+    def call_on_frames(op: Any, x: Any, prefix: str) -> Any:
+        if None in x.shape[1:] or getattr(x, "_keras_mask", None) is not None:
+            return copy(op, prefix)(x)  # a mask would be lost on the way through the batch
+        frames, *shape = x.shape[1:]
+        y = operation_for(op.layer, prefix)(reshape(x, (-1, *shape), f"{op.name}_frames"))
+        return reshape(y, (-1, frames, *y.shape[1:]), f"{op.name}_windows")
+
+    def reshape(x: Any, shape: tuple[int, ...], name: str) -> Any:
+        operation = keras.src.ops.numpy.Reshape(shape)
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        operation.name = name
+        return operation(x)
 
     known = getattr(model, "inputs", None) if getattr(model, "built", False) else None
     if not known:
@@ -81,11 +105,11 @@ def flatten(model: keras.Model, input_size: int | None = None) -> keras.Model:
         raise UnsuitableModel(
             f"it has {len(known)} inputs, not one",
             subject=model.name,
-            next_step="Use a model that takes one face image.",
+            next_step="Use a model that takes one face image, or one window of frames.",
         )
     (tensor,) = known
     image = keras.Input(
-        _fix_sides(tensor.shape[1:], input_size), dtype=tensor.dtype, name=_input_name(tensor)
+        _fix_sides(tensor.shape[1:], input_size, frames), dtype=tensor.dtype, name=_input_name(tensor)
     )
     taken.add(image.name)
     returned = call_flat(model, image, "")
@@ -115,10 +139,21 @@ def _subclassed(model: keras.Model) -> UnsuitableModel:
     )
 
 
-def _fix_sides(shape: tuple[int | None, ...], size: int | None) -> tuple[int | None, ...]:
-    if len(shape) != 3:
+def _stateless(config: Any) -> Any:
+    """Return the configuration of a layer in which no recurrent layer keeps its state between batches."""
+    if isinstance(config, list):
+        return [_stateless(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    return {key: False if key == "stateful" else _stateless(value) for key, value in config.items()}
+
+
+def _fix_sides(shape: tuple[int | None, ...], size: int | None, frames: int | None) -> tuple[int | None, ...]:
+    """Fill in what an input's shape, (H, W, C) or (T, H, W, C), leaves open."""
+    if len(shape) not in (3, 4):
         return shape
-    return tuple(size if side is None else side for side in shape[:2]) + tuple(shape[2:])
+    filled = tuple(size if side is None else side for side in shape[-3:-1])
+    return tuple(frames if side is None else side for side in shape[:-3]) + filled + tuple(shape[-1:])
 
 
 def _input_name(tensor: keras.KerasTensor) -> str:
@@ -127,6 +162,8 @@ def _input_name(tensor: keras.KerasTensor) -> str:
 
 def spatial_cut_layer(model: keras.Model) -> str:
     """Return the name of the deepest layer with a spatial feature map that every path passes through.
+
+    A feature map is computed with weights: pixels that are only scaled are none.
 
     Grad-CAM at such a layer accounts for the whole score: nothing reaches the logit around it. For
     EfficientNet that is the activation after the last convolution. The map has more than one row and column.
@@ -139,11 +176,11 @@ def spatial_cut_layer(model: keras.Model) -> str:
     parents, uses = _graph(model)
     for layer in reversed(model.layers):
         # A layer that is used twice has two maps, and one alone does not account for the score.
-        if not _is_map(layer) or not parents[id(layer)] or uses[id(layer)] > 1:
+        if not _is_map(layer) or uses[id(layer)] > 1 or not _is_learnt(layer, model, parents):
             continue
         if not _reaches_input(model, parents, without=layer):
             return layer.name
-    maps = [layer.name for layer in model.layers if parents[id(layer)] and _is_map(layer)]
+    maps = [x.name for x in model.layers if _is_map(x) and _is_learnt(x, model, parents)]
     named = f", or name a layer with a feature map, such as {', '.join(maps[-3:])} (layer)" if maps else ""
     raise UnsuitableModel(
         "it has no spatial feature map that the whole score passes through, so it has no such heatmap",
@@ -153,15 +190,60 @@ def spatial_cut_layer(model: keras.Model) -> str:
 
 
 def _is_map(layer: keras.layers.Layer) -> bool:
-    """Tell whether a layer's output is a feature map (N, h, w, channels) with several rows and columns."""
+    """Tell whether a layer's output is a feature map with several rows and columns.
+
+    Its shape is (N, h, w, channels), or (N, frames, h, w, channels).
+    """
     shape = getattr(layer.output, "shape", ())
-    return len(shape) == 4 and 1 not in shape[1:3]
+    return len(shape) in (4, 5) and 1 not in shape[-3:-1]
+
+
+def _is_learnt(layer: keras.layers.Layer, model: keras.Model, parents: dict[int, set[int]]) -> bool:
+    """Tell whether a layer, or one before it, has a kernel; statistics of a normalisation are none."""
+    kernels = {id(x) for x in model.operations if any(len(w.shape) > 1 for w in getattr(x, "weights", ()))}
+    return bool(kernels & _ancestors(id(layer), parents))
+
+
+def _ancestors(key: int, parents: dict[int, set[int]]) -> set[int]:
+    """Return the operations that an operation's output depends on, itself included."""
+    found, waiting = set(), [key]
+    while waiting:
+        key = waiting.pop()
+        if key not in found:
+            found.add(key)
+            waiting.extend(parents[key])
+    return found
+
+
+def cut_operations(model: keras.Model) -> Iterator[Any]:
+    """Yield the operations that every path from the input to the output passes through once, deepest first.
+
+    They may be layers or plain operations, such as the sum of a skip connection, and have weights before
+    them, since pixels that are only scaled say nothing of what was learned.
+    """
+    parents, uses = _graph(model)
+    for operation in reversed(model.operations):
+        if uses[id(operation)] > 1 or not parents[id(operation)]:
+            continue
+        if _is_learnt(operation, model, parents) and not _reaches_input(model, parents, without=operation):
+            yield operation
+
+
+def operation_named(model: keras.Model, name: str) -> Any:
+    """Return a flat model's layer or plain operation of that name.
+
+    Raises
+    ------
+    KeyError
+        There is none.
+    """
+    return {operation.name: operation for operation in model.operations}[name]
 
 
 def is_cut(model: keras.Model, layer_name: str) -> bool:
     """Tell whether every path from the input to the output passes through this layer, and does so once."""
     parents, uses = _graph(model)
-    layer = model.get_layer(layer_name)
+    layer = operation_named(model, layer_name)
     return uses[id(layer)] == 1 and not _reaches_input(model, parents, without=layer)
 
 

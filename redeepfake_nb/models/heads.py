@@ -74,7 +74,11 @@ def infer_output(model: keras.Model) -> Output:
 
 
 def as_logit_model(
-    model: keras.Model, output: Output, positive_class: PositiveClass, input_size: int | None = None
+    model: keras.Model,
+    output: Output,
+    positive_class: PositiveClass,
+    input_size: int | None = None,
+    frames: int | None = None,
 ) -> keras.Model:
     """Copy a binary model into a flat one with one logit per face, positive for fake.
 
@@ -91,11 +95,13 @@ def as_logit_model(
         ``"fake"`` or ``"real"``.
     input_size
         Side of the input in pixels, for a model that leaves it open.
+    frames
+        Number of frames, for a model that takes several at once and leaves it open.
 
     Returns
     -------
     keras.Model
-        (N, H, W, 3) -> (N, 1) float32.
+        (N, H, W, 3) or (N, T, H, W, 3) -> (N, 1) float32.
 
     Raises
     ------
@@ -105,7 +111,7 @@ def as_logit_model(
     import keras
 
     layers = keras.layers
-    flat = flatten(model, input_size)
+    flat = flatten(model, input_size, frames)
     end = _ending(flat, output)
     sign = 1.0 if positive_class == "fake" else -1.0
     out = flat.outputs[0]
@@ -176,6 +182,12 @@ def _columns(flat: keras.Model) -> int:
         what, step = (
             f"a map of {shape[0]} x {shape[1]} values (shape {(None, *shape)}), not one score per face",
             "Use a classifier, or add a GlobalAveragePooling2D layer before its last activation.",
+        )
+    elif len(shape) == 2 and columns in (1, 2) and len(flat.inputs[0].shape) == 5:
+        what, step = (
+            f"one score for each of {shape[0]} frames (shape {(None, *shape)}), not one for all",
+            "Let the last recurrent layer return only its last output (return_sequences=False), or add a "
+            "GlobalAveragePooling1D layer before the last Dense layer.",
         )
     elif columns is not None and columns > 2 and math.prod(shape[:-1]) == 1:
         what, step = (

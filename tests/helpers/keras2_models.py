@@ -274,6 +274,7 @@ def as_build_model(keras, size: int = 64):
 def save_all(folder: str) -> None:
     """Save every model in every format, with images and outputs: ``<name>.h5``, ``.keras``, ``.npz``."""
     import tf_keras
+    from sequence_architectures import ARCHITECTURES, randomize, windows  # beside this script
 
     trained = ("meso4", "sequential")
     for name, (_, high) in MODELS.items():
@@ -291,6 +292,14 @@ def save_all(folder: str) -> None:
         if name == "meso4":
             model.save_weights(f"{path}.weights.h5")
             model.save_weights(f"{path}.old_weights.h5")
+    for name, build_sequence in ARCHITECTURES.items():
+        tf_keras.backend.clear_session()
+        tf_keras.utils.set_random_seed(0)
+        model, path = build_sequence(tf_keras), os.path.join(folder, name)
+        randomize(model)
+        np.savez(path, x=windows(), y=np.asarray(model(windows(), training=False)))
+        model.save(f"{path}.h5")
+        model.save(f"{path}.keras")
     tf_keras.backend.clear_session()
     tf_keras.utils.set_random_seed(0)
     model = as_build_model(tf_keras)

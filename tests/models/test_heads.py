@@ -164,7 +164,9 @@ def test_mean_of_probabilities_is_no_logit() -> None:
         ((16, 12, 3), r"16 x 12 px \(height x width\), and faces are given as squares"),
         ((16, 16, 1), "so it takes grey images"),
         ((3, 16, 16), "so its channels come first"),
-        ((5, 16, 16, 3), "takes several frames at once"),
+        ((5, 16, 16, 1), "so it takes grey images"),
+        ((5, 3, 16, 16), "so it takes several frames at once with their channels first"),
+        ((5, 64), "so it takes features that another network computes"),
     ],
 )
 def test_inputs_that_are_no_square_of_colours(shape: tuple[int, ...], message: str) -> None:

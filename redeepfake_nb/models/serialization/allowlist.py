@@ -15,16 +15,20 @@ from ...errors import UnsafeModel, displayable
 _LAYERS = """
     InputLayer Activation Dense EinsumDense Identity Flatten Reshape Permute RepeatVector Masking
     Conv1D Conv2D Conv1DTranspose Conv2DTranspose DepthwiseConv1D DepthwiseConv2D SeparableConv1D
-    SeparableConv2D BatchNormalization LayerNormalization GroupNormalization RMSNormalization
-    UnitNormalization SpectralNormalization
-    ReLU LeakyReLU PReLU ELU Softmax Dropout SpatialDropout1D SpatialDropout2D GaussianDropout GaussianNoise
+    SeparableConv2D Conv3D Conv3DTranspose
+    BatchNormalization LayerNormalization GroupNormalization RMSNormalization UnitNormalization
+    SpectralNormalization ReLU LeakyReLU PReLU ELU Softmax
+    Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D GaussianDropout GaussianNoise
     AlphaDropout ActivityRegularization
     MaxPooling1D MaxPooling2D AveragePooling1D AveragePooling2D GlobalMaxPooling1D GlobalMaxPooling2D
     GlobalAveragePooling1D GlobalAveragePooling2D AdaptiveAveragePooling2D AdaptiveMaxPooling2D
-    UpSampling1D UpSampling2D ZeroPadding1D ZeroPadding2D Cropping1D Cropping2D
+    MaxPooling3D AveragePooling3D GlobalMaxPooling3D GlobalAveragePooling3D
+    UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
+    Cropping1D Cropping2D Cropping3D
     Add Subtract Multiply Average Maximum Minimum Concatenate Dot
     Attention AdditiveAttention MultiHeadAttention GroupQueryAttention GroupedQueryAttention
-    TimeDistributed Embedding
+    TimeDistributed Bidirectional LSTM GRU SimpleRNN ConvLSTM1D ConvLSTM2D ConvLSTM3D
+    RNN StackedRNNCells LSTMCell GRUCell SimpleRNNCell Embedding
     Rescaling Normalization Resizing CenterCrop
     RandomFlip RandomRotation RandomZoom RandomContrast RandomBrightness RandomTranslation RandomCrop
     RandomShear RandomSaturation RandomHue RandomSharpness RandomGrayscale RandomInvert RandomErasing
@@ -44,7 +48,7 @@ _OPERATIONS = """
     Floor Ceil Mod Maximum Minimum Clip Mean Sum Prod Max Min Amax Amin Var Std Moments Logsumexp Median
     Concatenate Stack Split Reshape Ravel Squeeze ExpandDims Transpose Swapaxes Moveaxis Flip Roll Pad Tile
     Repeat BroadcastTo GetItem Take Slice Unstack Copy Cast StopGradient Where Equal NotEqual Greater
-    GreaterEqual Less LessEqual LogicalAnd LogicalOr LogicalNot NanToNum Matmul Dot Einsum Tensordot
+    GreaterEqual Less LessEqual Any All LogicalAnd LogicalOr LogicalNot NanToNum Matmul Dot Einsum Tensordot
     ZerosLike OnesLike FullLike Relu Relu6 LeakyRelu Elu Selu Celu Gelu Glu Sigmoid LogSigmoid HardSigmoid
     Silu HardSilu HardTanh Softplus Softsign Softmax LogSoftmax SoftShrink HardShrink TanhShrink Squareplus
     Threshold MaxPool AveragePool AdaptiveAveragePool AdaptiveMaxPool Conv DepthwiseConv SeparableConv

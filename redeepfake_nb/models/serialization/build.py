@@ -22,7 +22,14 @@ from .archive import Description, unpack_weights
 from .hdf5 import open_store
 from .keras2_graph import translate
 from .keras3_hdf5 import restore_modules
-from .weights import count, fill_by_group, fill_by_name, fill_with_keras, match_layers_by_order
+from .weights import (
+    count,
+    fill_by_group,
+    fill_by_name,
+    fill_with_keras,
+    fit_hard_gates,
+    match_layers_by_order,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -83,6 +90,8 @@ def read_model(path: Path, description: Description, trust: bool = False) -> Loa
                 fill_by_group(model, translation.weight_groups, store)
             else:
                 fill_with_keras(model, file, store)
+    if translation is not None:
+        fit_hard_gates(model)
     return LoadedModel(model, trusted)
 
 
@@ -138,7 +147,7 @@ def _build(config: dict[str, Any], stored: int, subject: object, unsafe: bool) -
     config = {
         "module": module,
         "registered_name": None,
-        **_with_zero_initializers(_without_unknown_options(config)),
+        **_with_recurrence_rolled(_with_zero_initializers(_without_unknown_options(config))),
     }
     with (
         _typed_keras_errors(subject),
@@ -237,6 +246,18 @@ def _constructor_arguments(name: Any) -> frozenset[str]:
         return frozenset()
     constructors = [vars(base)["__init__"] for base in layer.__mro__ if "__init__" in vars(base)]
     return frozenset(name for init in constructors for name in inspect.signature(init).parameters)
+
+
+def _with_recurrence_rolled(node: Any) -> Any:
+    """Switch off what recurrent layers keep between batches, and the unrolling of their steps.
+
+    A score must not depend on the batch before. Unrolled, a long sequence makes a graph of any size; the
+    result is the same.
+    """
+    if isinstance(node, dict):
+        off = ("stateful", "unroll")
+        return {key: False if key in off else _with_recurrence_rolled(value) for key, value in node.items()}
+    return [_with_recurrence_rolled(value) for value in node] if isinstance(node, list) else node
 
 
 def _with_zero_initializers(node: Any) -> Any:

@@ -21,7 +21,14 @@ from .allowlist import (
     not_allowed,
     registered_class,
 )
-from .keras2_layers import MERGE_LAYERS, is_keras_layer, translate_custom, translate_layer
+from .keras2_layers import (
+    MERGE_LAYERS,
+    RECURRENT,
+    WRAPPERS,
+    is_keras_layer,
+    translate_custom,
+    translate_layer,
+)
 from .keras2_operations import (
     OPERATIONS,
     is_reference,
@@ -30,6 +37,7 @@ from .keras2_operations import (
     keras_tensor,
     translate_operation,
 )
+from .weights import Attribute
 
 _MODELS = {"Functional": "Functional", "Model": "Functional", "Sequential": "Sequential"}
 _MODULE = re.compile(r"(tensorflow\.python\.)?(tf_keras|keras)(\.\w+)*")
@@ -57,7 +65,7 @@ class Translation:
         The Keras 3 configuration.
     weight_groups
         For ``.keras`` files of Keras 2.15: group of the HDF5 file, by the names of the nested models and the
-        layer.
+        layer, and the attributes of a layer that holds others.
     keras2_names
         Layer names in Keras 2, which may have a slash, by those in ``config``.
     """
@@ -154,18 +162,10 @@ def _model(
         if used[group] > 1:
             group += f"_{used[group] - 1}"
         group = f"{parent_group}layers/{group}"
-        if class_name in _MODELS:
-            new = _model(layer, (*path, name), f"{group}/", result, subject, trust)
-        elif class_name in OPERATIONS:
+        if class_name in OPERATIONS:
             new = {"class_name": class_name, "config": layer["config"]}
         else:
-            if ">" in class_name:
-                new = translate_custom(class_name.removeprefix(">"), layer["config"])
-            else:
-                new = translate_layer(class_name, layer["config"], subject, trust)
-            inside = (name,) if new["class_name"] == "Sequential" else ()
-            if class_name != "InputLayer":
-                result.weight_groups[(*path, name, *inside)] = group
+            new = _layer(class_name, layer, (*path, name), group, result, subject, trust)
         if kind == "Functional":
             nodes = [_entries(node) for node in layer.get("inbound_nodes", ())]
             if class_name in OPERATIONS:
@@ -190,6 +190,61 @@ def _model(
             new_config[end] = ends[0] if len(ends) == 1 else ends
     module = "keras" if kind == "Sequential" else "keras.src.models.functional"
     return {"module": module, "class_name": kind, "config": new_config, "registered_name": kind}
+
+
+def _layer(
+    class_name: str,
+    layer: dict[str, Any],
+    path: tuple[str, ...],
+    group: str,
+    result: Translation,
+    subject: object,
+    trust: bool,
+) -> dict[str, Any]:
+    """Translate a layer, a nested model, or a layer around others; ``path`` ends in it. Fills ``result``."""
+    if class_name in _MODELS:
+        return _model(layer, path, f"{group}/", result, subject, trust)
+    if ">" in class_name:
+        new = translate_custom(class_name.removeprefix(">"), layer["config"])
+    elif class_name in WRAPPERS:
+        return _wrapper(class_name, layer["config"], path, group, result, subject, trust)
+    else:
+        new = translate_layer(class_name, layer["config"], subject, trust)
+    if class_name in RECURRENT:
+        path, group = (*path, Attribute("cell")), f"{group}/cell"
+    elif new["class_name"] == "Sequential":
+        path = (*path, keras3_name(_own_name(layer)))
+    if class_name != "InputLayer":
+        result.weight_groups[path] = group
+    return new
+
+
+def _wrapper(
+    class_name: str,
+    config: dict[str, Any],
+    path: tuple[str, ...],
+    group: str,
+    result: Translation,
+    subject: object,
+    trust: bool,
+) -> dict[str, Any]:
+    """Translate TimeDistributed or Bidirectional with the layers that it holds. Fills ``result``."""
+    plain = {key: value for key, value in config.items() if key not in WRAPPERS[class_name]}
+    wrapper = translate_layer(class_name, plain, subject, trust)
+    for key, attribute in WRAPPERS[class_name].items():
+        # Of a Bidirectional layer Keras makes the second from the first.
+        inner = config[key] if config.get(key) is not None else config["layer"]
+        kind = _class_name(inner, subject, trust)
+        if class_name == "Bidirectional" and kind not in RECURRENT:
+            raise not_allowed(f"Bidirectional around {kind}", UNKNOWN_CLASS, subject, trust)
+        name = _own_name(inner)
+        result.keras2_names[keras3_name(name)] = name
+        place = (*path, Attribute(attribute))
+        new = _layer(kind, inner, place, f"{group}/{attribute}", result, subject, trust)
+        new["config"]["name"] = keras3_name(name)
+        if config.get(key) is not None:
+            wrapper["config"][key] = new
+    return wrapper
 
 
 def _own_name(layer: dict[str, Any]) -> str:

@@ -14,6 +14,10 @@ _CONV = (
 )
 _POOL = "pool_size strides padding data_format"
 _GLOBAL = "data_format keepdims"
+_RECURRENT = (
+    "units activation recurrent_activation use_bias dropout recurrent_dropout return_sequences go_backwards"
+)
+_CONV_LSTM = f"filters kernel_size strides padding data_format dilation_rate {_RECURRENT}"
 # Class -> the settings that are kept. Those that are dropped from every class are listed below.
 _LAYERS = {
     "Activation": "activation",
@@ -60,6 +64,30 @@ _LAYERS = {
     "Subtract": "",
     "ThresholdedReLU": "theta",
     "UnitNormalization": "axis",
+    **{
+        f"{name}{axes}D": settings
+        for axes in (1, 3)
+        for name, settings in {
+            "AveragePooling": _POOL,
+            "Conv": _CONV,
+            "Cropping": "cropping data_format",
+            "GlobalAveragePooling": _GLOBAL,
+            "GlobalMaxPooling": _GLOBAL,
+            "MaxPooling": _POOL,
+            "SpatialDropout": "rate data_format",
+            "UpSampling": "size data_format",
+            "ZeroPadding": "padding data_format",
+        }.items()
+    },
+    "Conv3DTranspose": f"{_CONV} output_padding",
+    # Layers of sequences; what the wrappers hold is translated by keras2_graph.
+    "Bidirectional": "merge_mode",
+    "ConvLSTM2D": _CONV_LSTM,
+    "GRU": f"{_RECURRENT} reset_after",
+    "LSTM": _RECURRENT,
+    "Masking": "mask_value",
+    "SimpleRNN": _RECURRENT,
+    "TimeDistributed": "",
     "UpSampling2D": "size data_format interpolation",
     "ZeroPadding2D": "padding data_format",
 }
@@ -77,6 +105,12 @@ _AUGMENTATION = {
 }
 MERGE_LAYERS = {"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot"}
 MERGE_LAYERS |= {"CustomScaleLayer"}
+# Layers around other layers: setting that holds one -> attribute that holds it once it is built.
+WRAPPERS = {
+    "TimeDistributed": {"layer": "layer"},
+    "Bidirectional": {"layer": "forward_layer", "backward_layer": "backward_layer"},
+}
+RECURRENT = {"ConvLSTM2D", "GRU", "LSTM", "SimpleRNN"}
 # Layers that may be the activation of another one.
 _ACTIVATION_LAYERS = {"ELU", "LeakyReLU", "ReLU", "Softmax", "ThresholdedReLU"}
 # Settings of the layers that networks of keras.applications have of their own.
@@ -85,7 +119,8 @@ _APPLICATION_SETTINGS = {"LayerScale": ("init_values", "projection_dim"), "Custo
 _DROPPED = re.compile(
     r"\w*(_initializer|_regularizer|_constraint)|trainable|batch_input_shape|seed|noise_shape|name|dtype|"
     r"build_input_shape|input_dim|fused|renorm_clipping|renorm_momentum|synchronized|supports_masking|batch_size|"
-    r"sparse|ragged|optional|shared_object_id|implementation|input_dtype"
+    r"sparse|ragged|optional|shared_object_id|implementation|input_dtype|unit_forget_bias|stateful|unroll|"
+    r"input_length"
 )
 # Settings without a counterpart in Keras 3, with the values at which they have no effect.
 _NEUTRAL = {
@@ -93,6 +128,9 @@ _NEUTRAL = {
     "virtual_batch_size": (None,),
     "adjustment": (None,),
     "groups": (1, None),
+    "return_state": (False, None),
+    "time_major": (False, None),
+    "zero_output_for_mask": (False, None),
 }
 _DTYPES = {"float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16"}
 # Activations that Keras 2 and Keras 3 define differently under the same name.
@@ -152,6 +190,8 @@ def translate_layer(class_name: str, config: dict[str, Any], subject: object, tr
             subject=subject,
             next_step="Make the PReLU a layer of its own, and save the model again.",
         )
+    if class_name in RECURRENT:
+        return _entry(class_name, _recurrent(class_name, new, subject))
     if isinstance(activation, dict) and activation.get("class_name") in _ACTIVATION_LAYERS:
         return _with_activation_layer(class_name, new, config, subject, trust)
     return _with_class_rules(class_name, new, config, subject)
@@ -171,6 +211,31 @@ def _with_activation_layer(
     return _sequence(
         name, _with_class_rules(class_name, {**new, "activation": "linear"}, old, subject), layer
     )
+
+
+def _recurrent(class_name: str, new: dict[str, Any], subject: object) -> dict[str, Any]:
+    """Translate the activations of a recurrent layer, which are applied in every step.
+
+    A hard sigmoid of its gates keeps its name; :func:`.weights.fit_hard_gates` makes it that of Keras 2.
+    """
+    found = {key: value for key, value in new.items() if key not in ("dtype", "data_format") or value}
+    for key in ("activation", "recurrent_activation"):
+        if key not in found:
+            continue
+        if isinstance(found[key], dict) and found[key].get("class_name") in _ACTIVATION_LAYERS:
+            name = "a layer"
+        else:
+            name = found[key] = activation_name(found[key], subject)
+        if name == "a layer" or (name in _CHANGED_ACTIVATIONS and key == "activation"):
+            raise NotAModel(
+                f"the {key} of its layer {new['name']} ({class_name}) is {name}, which Keras 3 computes "
+                "differently there",
+                subject=subject,
+                next_step="Convert it to .keras with the Keras version that made it.",
+            )
+    if class_name == "GRU":
+        found.setdefault("reset_after", False)  # before Keras 2.1.3 there was no other
+    return found
 
 
 def is_keras_layer(name: str) -> bool:
@@ -206,13 +271,13 @@ def _with_class_rules(
             new["negative_slope"] = new.pop("alpha")
         if class_name == "ThresholdedReLU":
             class_name, new["threshold"] = "ReLU", new.pop("theta")
-    elif class_name in ("Conv2D", "Conv2DTranspose") and new.get("groups") in (None, 1):
+    elif class_name.startswith("Conv") and new.get("groups") in (None, 1):
         new.pop("groups", None)
     elif class_name in ("Rescaling", "Normalization"):
         new = {key: _vector(value) for key, value in new.items()}
     for key in [key for key, value in new.items() if value is None and key in ("data_format", "dtype")]:
         del new[key]
-    if "depth_multiplier" in new and class_name in ("Conv2D", "Conv2DTranspose"):
+    if "depth_multiplier" in new and class_name.startswith("Conv"):
         del new["depth_multiplier"]
     if "activation" not in new:
         return _entry(class_name, new)

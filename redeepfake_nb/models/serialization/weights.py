@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 # Variables that Keras 3 and Keras 2 name differently.
 _SYNONYMS = {"depthwise_kernel": {"kernel"}, "kernel": {"depthwise_kernel"}}
 
+# Cells of recurrent layers are numbered in the order in which a process has made them.
+_CELL = re.compile(r"(lstm|gru|simple_rnn)_cell(_\d+)?")
+
 # A variable without a name of its own; Keras numbers such ones.
 _UNNAMED = re.compile(r"[Vv]ariable(_\d+)?")
 
@@ -50,7 +53,7 @@ def fill_by_name(model: keras.Model, store: Hdf5Store, names: Mapping[str, str] 
         if not variables:
             continue
         group = f"{folder}{names.get(layer.name, layer.name)}"
-        keys = {name: re.sub(r":\d+$", "", name).split("/") for name in store.below(group)}
+        keys = {name: _parts(re.sub(r":\d+$", "", name)) for name in store.below(group)}
         alone = len({id(owner) for owner, _ in variables}) == 1
         for owner, variable in variables:
             known_as = _names_of(owner, variable, keys)
@@ -98,8 +101,8 @@ def _find_array(
     ``keys`` maps array names to their parts, ``names`` are those that the variable may have, and ``alone``
     tells whether the layer has no sublayers with weights.
     """
-    path = variable.path.split("/")
-    ends = [path[-length:-1] for length in range(len(path), 1, -1)] + [owner.split("/")]
+    path = _parts(variable.path)
+    ends = [path[-length:-1] for length in range(len(path), 1, -1)] + [_parts(owner)]
     ends += [[]] if alone else []
     for end in ends:
         wanted = [[*end, name] for name in names]
@@ -108,6 +111,17 @@ def _find_array(
         if found:
             return found[0] if len(found) == 1 else None
     return None
+
+
+def _parts(path: str) -> list[str]:
+    """Split the path of a variable; cells of recurrent layers lose their number."""
+    return [_CELL.sub(r"\1_cell", part) if _CELL.fullmatch(part) else part for part in path.split("/")]
+
+
+class Attribute(str):
+    """The name of an attribute by which a layer holds another one."""
+
+    __slots__ = ()
 
 
 def fill_by_group(model: keras.Model, groups: dict[tuple[str, ...], str], store: Hdf5Store) -> None:
@@ -127,7 +141,7 @@ def fill_by_group(model: keras.Model, groups: dict[tuple[str, ...], str], store:
     for path, group in groups.items():
         layer = model
         for name in path:
-            layer = layer.get_layer(name)
+            layer = getattr(layer, name) if isinstance(name, Attribute) else layer.get_layer(name)
         for i, variable in enumerate(layer.weights):
             _assign(variable, store, f"{group}/vars/{i}")
             used.add(f"{group}/vars/{i}")
@@ -136,6 +150,25 @@ def fill_by_group(model: keras.Model, groups: dict[tuple[str, ...], str], store:
     left = [name for name in left if "generator" not in name and store.shapes[name]]
     if left:
         raise _mismatch(f"its graph has no place for {left[0]}", store)
+
+
+def fit_hard_gates(model: keras.Model) -> None:
+    """Scale the weights of gates with a hard sigmoid, so that Keras 3 computes what Keras 2 did.
+
+    That is clip(0.2 x + 0.5, 0, 1) in Keras 2 and clip(x / 6 + 0.5, 0, 1) in Keras 3, so gates that receive
+    1.2 times as much are the same. What is no gate is left as it is.
+    """
+    # Which of a cell's equal parts are gates: of an LSTM input, forget, candidate, output; of a GRU update,
+    # reset, candidate.
+    gates = {"LSTMCell": (1, 1, 0, 1), "ConvLSTMCell": (1, 1, 0, 1), "GRUCell": (1, 1, 0)}
+    for cell in model._flatten_layers():
+        own = gates.get(type(cell).__name__)
+        if own is None or getattr(cell.recurrent_activation, "__name__", "") != "hard_sigmoid":
+            continue
+        for variable in cell.weights:
+            value = np.array(variable)
+            scale = np.where(own, 1.2, 1.0).repeat(value.shape[-1] // len(own)).astype(value.dtype)
+            variable.assign(value * scale)
 
 
 def fill_with_keras(model: keras.Model, path: Path, store: Hdf5Store) -> None:

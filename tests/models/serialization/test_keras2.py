@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from helpers.hostile_models import keras2_config, keras2_file, keras2_layer
 from helpers.keras2_models import MODELS
+from helpers.sequence_architectures import ARCHITECTURES
 
 from redeepfake_nb import ModelError, NotAModel, Preprocessing, UnsafeModel, load_model
 from redeepfake_nb.models.serialization.archive import describe
@@ -153,6 +154,44 @@ def old_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def logit(p: np.ndarray) -> np.ndarray:
     p = p.astype(np.float64)
     return np.log(p[:, -1] / (1 - p[:, -1] if p.shape[1] == 1 else p[:, 0]))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_sequence_models_of_keras2(old_files: Path, name: str) -> None:
+    """Recurrent layers, wrappers and Conv3D; some gates have the hard sigmoid of Keras 2."""
+    saved = np.load(old_files / f"{name}.npz")
+    assert np.ptp(saved["y"]) > 1e-3
+    for suffix in (".h5", ".keras"):
+        path = old_files / f"{name}{suffix}"
+        model = read_model(path, describe(path)).model
+        np.testing.assert_allclose(np.asarray(model(saved["x"], training=False)), saved["y"], atol=1e-5)
+
+
+def test_hard_gates_by_hand(tmp_path: Path) -> None:
+    """One LSTM unit without recurrence, whose gates are 0.2 * 0.5 + 0.5: tanh(tanh(1) * 0.6) * 0.6."""
+    inner = {"class_name": "Flatten", "config": {"name": "flat"}}
+    config = keras2_config(
+        keras2_layer("Reshape", target_shape=[1, 192]),
+        keras2_layer("TimeDistributed", layer=inner),
+        keras2_layer("LSTM", units=1, activation="tanh", recurrent_activation="hard_sigmoid", use_bias=True),
+    )
+    weights = {"kernel": np.zeros((192, 4)), "recurrent_kernel": np.zeros((1, 4)), "bias": [0.5, 0.5, 1, 0.5]}
+    path = keras2_file(tmp_path, "m", config, **{f"lstm__{key}": np.float32(v) for key, v in weights.items()})
+    model = read_model(path, describe(path)).model
+    expected = 0.6 * np.tanh(0.6 * np.tanh(1))
+    np.testing.assert_allclose(np.asarray(model(np.zeros((1, 8, 8, 3)))), [[expected]], rtol=1e-6)
+
+
+def test_recurrent_layers_that_cannot_be_translated() -> None:
+    def translated(**settings) -> None:
+        translate_layer("LSTM", {"name": "a", "units": 1, **settings}, "m", trust=False)
+
+    with pytest.raises(NotAModel, match=r"the activation of its layer a .* is hard_sigmoid"):
+        translated(activation="hard_sigmoid")
+    with pytest.raises(NotAModel, match="the setting return_state of its layer a"):
+        translated(return_state=True)
+    with pytest.raises(UnsafeModel, match="CuDNNLSTM"):
+        translate_layer("CuDNNLSTM", {"name": "a", "units": 1}, "m", trust=False)
 
 
 @pytest.mark.parametrize("ending", [".h5", ".keras"])
