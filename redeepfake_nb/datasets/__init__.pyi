@@ -3,9 +3,9 @@ from .compositing import composite as composite
 from .decoder_traces import generator_traces as generator_traces
 from .face_swapping import face_swap as face_swap
 from .identities import identify as identify
+from .joining import join_faces as join_faces
+from .joining import read_collections as read_collections
 from .labelled_faces import LabelledFaces as LabelledFaces
-from .labelled_faces import join_faces as join_faces
-from .labelled_faces import read_collections as read_collections
 from .labelled_faces import read_faces as read_faces
 from .labelled_faces import split as split
 from .labelled_videos import LabelledVideos as LabelledVideos

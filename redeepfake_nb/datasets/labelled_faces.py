@@ -48,8 +48,9 @@ class LabelledFaces:
     prefix
         Folder inside ``root`` that the pictures lie in; ``""``, or ends with ``/``.
     collections
-        Of several collections (:func:`join_faces`): each by its name, which the column ``collection`` gives
-        for every row, and whose ``root`` and ``prefix`` are then used instead. ``root`` is the first one's.
+        Of several collections (:func:`redeepfake_nb.datasets.join_faces`): each by its name, which the column
+        ``collection`` gives for every row, and whose ``root`` and ``prefix`` are then used instead. ``root``
+        is the first one's.
     """
 
     table: pd.DataFrame
@@ -252,89 +253,6 @@ def read_faces(path: str | os.PathLike, pictures: str | os.PathLike | None = Non
         subject=path,
         next_step="Name a folder with real/ and fake/, a Kaggle deepfake-faces folder, or a CSV.",
     )
-
-
-def join_faces(collections: Mapping[str, LabelledFaces]) -> LabelledFaces:
-    """Join several collections of labelled faces into one.
-
-    Parameters
-    ----------
-    collections
-        Each collection by a name of its own.
-
-    Returns
-    -------
-    LabelledFaces
-        All rows, in order. ``collection`` names each row's collection; ``source`` is filled with that name
-        where a collection does not say more. ``original`` and ``identity`` get the name in front, since
-        collections count their videos and people independently. Where any collection names people, a face
-        whose person is not known counts as a person of its own.
-
-    Raises
-    ------
-    ValueError
-        No collection, or one that is itself joined.
-    """
-    if any(part.collections for part in collections.values()):
-        raise ValueError("a joined collection cannot be joined again; join all of them at once")
-    joined = joined_table({name: part.table for name, part in collections.items()})
-    first = next(iter(collections.values()))
-    return LabelledFaces(joined, first.root, first.prefix, dict(collections))
-
-
-def joined_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Join the tables of several collections as :func:`join_faces` describes it.
-
-    Raises
-    ------
-    ValueError
-        No table.
-    """
-    if not tables:
-        raise ValueError("there is no collection to join")
-    named = []
-    for name, part in tables.items():
-        table = part.copy()
-        table["collection"] = name
-        table["source"] = name if "source" not in table else table["source"].fillna(name)
-        for column in ("original", "identity"):
-            known = table[column].notna()
-            table[column] = (f"{name}/" + table[column].astype(str)).where(known, None)
-        named.append(table)
-    joined = pd.concat(named, ignore_index=True)
-    if joined["identity"].notna().any():
-        alone = joined["collection"] + "/" + joined["file"].astype(str)
-        joined["identity"] = joined["identity"].where(joined["identity"].notna(), alone)
-    return joined
-
-
-def read_collections(
-    paths: Sequence[str | os.PathLike], pictures: str | os.PathLike | None = None
-) -> LabelledFaces:
-    """Read one or several collections; several are joined under the names of their files or folders.
-
-    Parameters
-    ----------
-    paths
-        Each as :func:`read_faces` takes it.
-    pictures
-        For a single CSV: the folder or zip file of its pictures.
-
-    Raises
-    ------
-    InputError
-        One cannot be read.
-    ValueError
-        No path, two of the same name, or ``pictures`` for more than one.
-    """
-    if len(paths) == 1:
-        return read_faces(paths[0], pictures)
-    if pictures is not None:
-        raise ValueError("pictures can only be named for a single CSV file; put the others beside theirs")
-    named = [(Path(path).stem, path) for path in paths]
-    if len({name for name, _ in named}) < len(named):
-        raise ValueError(f"collections need different names, not {', '.join(name for name, _ in named)}")
-    return join_faces({name: read_faces(path) for name, path in named})
 
 
 def label_table(columns: dict, subject: Path, what: str = "face") -> pd.DataFrame:

@@ -18,10 +18,10 @@ import pandas as pd
 
 from ..errors import EmptyFile, UnsupportedMedia
 from ..media.file_types import is_video
+from .joining import joined_table
 from .labelled_faces import (
     LABELS,
     PICTURE_SUFFIXES,
-    joined_table,
     label_of_folder,
     label_table,
     read_label_csv,

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from redeepfake_nb import Card, Classifier, Preprocessing, build_model, evaluate, load_model
-from redeepfake_nb.datasets.labelled_faces import LabelledFaces, join_faces
+from redeepfake_nb.datasets.joining import join_faces
+from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 from redeepfake_nb.evaluation.assessment import assess
 from redeepfake_nb.evaluation.calibration import fit_calibration, fit_temperature
 from redeepfake_nb.evaluation.scoring import score_all
