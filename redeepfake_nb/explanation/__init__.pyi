@@ -5,6 +5,8 @@ from .heatmaps import MethodComparison as MethodComparison
 from .heatmaps import compare_explanations as compare_explanations
 from .heatmaps import explain as explain
 from .methods import METHODS as METHODS
+from .pairs import FaceComparison as FaceComparison
+from .pairs import compare_faces as compare_faces
 from .regions import Regions as Regions
 from .toy_models import patch_classifier as patch_classifier
 from .toy_models import random_classifier as random_classifier

@@ -63,6 +63,9 @@ LEARNED = 2.0
 REST = 0.2
 # The randomisation cascade: steps from the output layer alone to all layers, and number of repetitions.
 STAGES, CASCADES = 4, 3
+# Random maps come in pairs of opposites. After so many pairs no more are drawn if they already decide: the
+# heatmap gains more than this many times what the best of them does, or could not reach "weak" any more.
+FIRST_PAIRS, CLEAR = 5, 2.0
 
 
 @dataclass(frozen=True)
@@ -203,6 +206,8 @@ class Faithfulness:
             last = "cannot be reproduced"
         elif self.reproduced < SAME:
             last = f"correlation {self.reproduced:.2f} when reproduced"
+        elif not self.stages:
+            last = "random weights not tried"
         else:
             last = f"correlation {self.randomised:.2f} with random weights"
         return (
@@ -317,6 +322,8 @@ def assign_badge(checked: Faithfulness, problem: str = "") -> tuple[Badge, tuple
             f"{checked.explanation.method} gives another heatmap for this model and face "
             f"(rank correlation {checked.reproduced:.2f}), so this one does not show it",
         )
+    elif not checked.stages:
+        note(0, "random weights were not tried, since the curves decide")
     else:
         same, localized = checked.randomised >= SAME, checked.localized
         excuse = ", which the architecture explains: the score depends on this place alone"
@@ -338,6 +345,11 @@ def assign_badge(checked: Faithfulness, problem: str = "") -> tuple[Badge, tuple
             )
         note(2 if unlearned and not localized else 0, reason)
     return BADGES[max(grades)], tuple(reasons)
+
+
+def _grade_of_curves(checked: Faithfulness) -> int:
+    """Return the worst grade of the criteria that need no other network."""
+    return max(_grade(checked.beaten, BEATEN), _grade(checked.gain, GAIN), _grade(checked.gap, GAP))
 
 
 def _grade(value: float, limits: tuple[float, float]) -> int:
@@ -386,7 +398,7 @@ def faithfulness(
         Steps of the curves, at least 2; each removes an equal share of the face.
     random_maps
         Random maps to compare with, at least 2; they come in pairs of opposites, so an odd number is rounded
-        up.
+        up. No more than ten are drawn where those decide.
     seed
         Of the random maps and the random weights. The same seed gives the same result.
     progress
@@ -418,9 +430,12 @@ def faithfulness(
     work = _CheckProgress(batches + 1 + random_networks, progress, as_cancel_check(cancel))
 
     curves = _measure_curves(classifier, explanation, heatmap, steps, pairs, seed, work)
-    sanity, problem = _measure_sanity(classifier, explanation, cells, steps, seed, work)
+    found = Faithfulness(explanation, "not supported", (), **curves)
+    # What the curves do not support is not supported, whatever random networks do.
+    networks = _grade_of_curves(found) < 2
+    sanity, problem = _measure_sanity(classifier, explanation, cells, steps, seed, work, networks)
     work.finish()
-    found = Faithfulness(explanation, "not supported", (), **curves, **sanity)
+    found = replace(found, **sanity)
     badge, reasons = assign_badge(found, problem)
     return replace(found, badge=badge, reasons=reasons)
 
@@ -518,7 +533,10 @@ def _measure_curves(
     deletion, insertion = face.of_heatmap(steps, rng)
     random_deletion: list[np.ndarray] = []
     random_insertion: list[np.ndarray] = []
-    for _ in range(pairs):
+    gain = float(area_under_curve(insertion) - area_under_curve(deletion))
+    for drawn in range(pairs):
+        if drawn >= FIRST_PAIRS and _is_decided(gain, random_deletion, random_insertion, pairs):
+            break
         noise = random_heatmap(cells, rng)
         down, up = face.of_order(rank_cells(noise, noise), steps)
         # What the opposite map deletes first, this one inserts last: the same images in reverse order.
@@ -536,6 +554,13 @@ def _measure_curves(
     }
 
 
+def _is_decided(gain: float, deletion: list[np.ndarray], insertion: list[np.ndarray], pairs: int) -> bool:
+    """Tell whether further random maps could change the grade of a heatmap's gain."""
+    gains = area_under_curve(np.array(insertion)) - area_under_curve(np.array(deletion))
+    left = 2 * pairs - len(gains)
+    return bool(gain > CLEAR * gains.max() or ((gains < gain).sum() + left) / (2 * pairs) < BEATEN[1])
+
+
 def _measure_sanity(
     classifier: Classifier,
     explanation: Explanation,
@@ -543,8 +568,12 @@ def _measure_sanity(
     steps: int,
     seed: int,
     work: _CheckProgress,
+    networks: bool,
 ) -> tuple[dict[str, Any], str]:
-    """Reproduce the heatmap with this network and with random ones; also say why, if that is impossible."""
+    """Reproduce the heatmap with this network and with random ones; also say why, if that is impossible.
+
+    Without ``networks`` no random ones are tried.
+    """
 
     def reproduce(model: Classifier) -> np.ndarray:
         e = explanation
@@ -556,6 +585,8 @@ def _measure_sanity(
     except ValueError as error:
         return {}, str(error)
     work.step()
+    if not networks:
+        return {"reproduced": reproduced}, ""
     found: dict[float, list[float]] = {}
     gaps = []
     with randomized_copy(classifier) as copy:

@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import overload
+from typing import TYPE_CHECKING, Literal, get_args, overload
 
 import cv2
 import numpy as np
-import pandas as pd
 
 from ..faces.preprocessing import frame_to_input, preprocess
 from ..models.classifier import Classifier
+from ..models.likely_kind import NAMED_FROM
 from ..models.prediction import Prediction
-from .methods import METHODS, SplitNetwork, Target, check_choice, default_layer
+from ..utils.numeric import probability
+from .methods import (
+    LOGIT_METHODS,
+    METHODS,
+    Target,
+    alike_methods,
+    check_choice,
+    distinct_methods,
+    network_for,
+)
 from .regions import Regions, sum_regions
+from .window_maps import window_layer, window_maps
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+Scale = Literal["logit", "peak"]
+SCALES: tuple[Scale, ...] = get_args(Scale)
+# Evidence that is drawn at full colour on the scale of the logit: a face that looked like that everywhere
+# would have P 0.98.
+FULL_COLOUR = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +57,15 @@ class Explanation:
         the target; the heatmap is then all zero and must not be interpreted.
     margin
         Crop margin of the pixels that the heatmap lies on.
+    evidence
+        What the marked places together add to the score, in log-odds for the target: by the map, the score
+        without them. ``None`` for methods whose values are no parts of the logit.
+    intensity
+        The peak in log-odds: what the evidence would be if the whole face looked like its hottest place. It
+        compares heatmaps of different faces. ``None`` as for ``evidence``.
+    frames
+        Where a model scores several frames at once: the heatmap of every frame of the window, in the order of
+        time, all as shares of the same peak; this one is that of the frame with the highest value.
     """
 
     prediction: Prediction
@@ -47,6 +75,9 @@ class Explanation:
     layer: str
     peak: float
     margin: float
+    evidence: float | None = None
+    intensity: float | None = None
+    frames: tuple[Explanation, ...] = field(default=(), repr=False)
 
     @property
     def empty(self) -> bool:
@@ -65,15 +96,58 @@ class Explanation:
     @cached_property
     def regions(self) -> Regions:
         """The heatmap summed over parts of the face."""
-        return sum_regions(self.heatmap, self.prediction.face, self.margin, self.target)
+        found = sum_regions(self.heatmap, self.prediction.face, self.margin, self.target)
+        kinds = self.prediction.kinds
+        likeliest = max(kinds, key=lambda kind: kinds[kind]) if kinds else ""
+        return replace(found, kind=likeliest) if kinds and kinds[likeliest] >= NAMED_FROM else found
+
+    @property
+    def without(self) -> float | None:
+        """P(fake) that the map gives the face without the marked places, 0..1; ``None`` without evidence."""
+        if self.evidence is None:
+            return None
+        calibrated = self.prediction.logit / (self.prediction.temperature or 1.0)
+        return probability(calibrated - (1 if self.target == "fake" else -1) * self.evidence, None)
+
+    def shaded(self, scale: Scale = "logit") -> np.ndarray:
+        """Return how bright each pixel of the heatmap is to be drawn, (h, w) float32, 0..1.
+
+        Parameters
+        ----------
+        scale
+            ``"logit"``: the same for all faces and models, 1 from :data:`FULL_COLOUR` log-odds on. It is used
+            as ``"peak"`` where the method's values are no log-odds. ``"peak"``: 1 at the heatmap's own peak,
+            so that a weak heatmap looks like a strong one.
+
+        Raises
+        ------
+        UnknownChoice
+            Another scale.
+        """
+        check_choice("scale", scale, SCALES)
+        if scale == "peak" or self.intensity is None:
+            return self.heatmap
+        return np.minimum(self.heatmap * np.float32(self.intensity / FULL_COLOUR), 1)
+
+    @property
+    def amount(self) -> str:
+        """How much of the score the heatmap carries, in log-odds, or its peak where that is not known."""
+        if self.empty:
+            return "no positive evidence"
+        return f"peak {self.peak:.3g}" if self.evidence is None else f"{self.evidence:+.1f} log-odds"
 
     @property
     def title(self) -> str:
-        """Method, target, layer and peak, as the title of a figure."""
-        peak = "no positive evidence" if self.empty else f"peak {self.peak:.3g}"
+        """Method, target, layer and what the heatmap carries of the score, as the title of a figure."""
+        amount = self.amount
         if self.missed:
-            peak = f"finds no place, though the score says {self.target}; try another method"
-        return f"{self.method} for {self.target} at {self.layer}, {peak}"
+            amount = f"finds no place, though the score says {self.target}; try another method"
+        elif self.without is not None and not self.empty:
+            amount += (
+                f"; without the marked places P(fake) would be about {self.without:.2f} "
+                f"instead of {self.prediction.probability:.2f}"
+            )
+        return f"{METHODS[self.method]} for {self.target} at {self.layer}, {amount}"
 
 
 @overload
@@ -122,8 +196,17 @@ def explain(
         channels: the first-order contribution of a pixel to the logit, averaged to at most 32 x 32 cells.
         Dark places get little by construction. At another layer, the same for its feature map.
 
-    Gradients are computed by tf-keras-vis on the part of the network behind ``layer``; both parts are
-    compiled once per model and layer.
+    ``"attention"``
+        For transformers: attention of all layers, weighted by the logit's gradient and rolled out (Chefer et
+        al. 2021); see :mod:`redeepfake_nb.explanation.attention`.
+
+    Where a model scores several frames at once, each frame of the window gets its own heatmap,
+    ``Explanation.frames``, by all methods but Score-CAM and attention; see
+    :mod:`redeepfake_nb.explanation.window_maps`.
+
+    Each cell of a map is drawn where its receptive field is centred on the picture; see
+    :mod:`redeepfake_nb.explanation.geometry`. Gradients are computed by tf-keras-vis on the part of the
+    network behind ``layer``; both parts are compiled once per model and layer.
 
     Parameters
     ----------
@@ -136,8 +219,8 @@ def explain(
     target
         ``"fake"`` shows evidence for manipulation, ``"real"`` evidence against it.
     layer
-        A layer whose output is a feature map (height, width, channels). Default:
-        ``classifier.explain_layer``, or the input for saliency.
+        A layer whose output is a feature map (height, width, channels), or tokens (count, channels) that lie
+        on a grid of the picture. Default: see :func:`redeepfake_nb.explanation.methods.default_layer`.
 
     Returns
     -------
@@ -149,63 +232,88 @@ def explain(
     UnknownChoice
         Unknown method, target or layer, or the layer's output is not a feature map; also a ``ValueError``.
     UnsuitableModel
-        No layer is given, and the model has no feature map that every path from input to output crosses.
+        No layer is given, and the model has no feature map that every path from input to output crosses; or
+        it is not known where the map's cells lie on the picture; or the model has no attention.
     ValueError
         The map has values that are not finite.
     """
     check_choice("method", method, METHODS)
     check_choice("target", target, ("fake", "real"))
     chosen = [predictions] if isinstance(predictions, Prediction) else list(predictions)
-    network = split_network(classifier, layer or default_layer(classifier, method))
+    if classifier.preprocessing.frames > 1:
+        of_windows = [_explain_window(classifier, p, method, target, layer) for p in chosen]
+        return of_windows[0] if isinstance(predictions, Prediction) else of_windows
+    network = network_for(classifier, method, layer)
     found: list[Explanation] = []
     if chosen:
         batch = preprocess([p.face for p in chosen], classifier.preprocessing)
-        maps = network.maps(batch, method, target)
+        maps = network.on_input(batch, method, target)
+        # A value is its cell's part of the logit, and the mean over the map times the cells is their sum.
+        cells = network.layout.cells(batch.shape[1]) if method in LOGIT_METHODS else None
+        covered = network.layout.covered(batch.shape[1])
         found = [
-            _explanation(classifier, p, m, method, target, network.layer)
+            _explanation(classifier, p, m, method, target, network.layer, cells, covered)
             for p, m in zip(chosen, maps, strict=True)
         ]
     return found[0] if isinstance(predictions, Prediction) else found
 
 
-def _explanation(
-    classifier: Classifier, prediction: Prediction, raw: np.ndarray, method: str, target: Target, layer: str
+def _explain_window(
+    classifier: Classifier, prediction: Prediction, method: str, target: Target, layer: str | None
 ) -> Explanation:
-    peak = float(raw.max())
+    """Explain the score of a window of frames, each frame on its own; return that with the most evidence."""
+    if not prediction.window:
+        classifier.check_single_pictures()
+    layer = layer or window_layer(classifier, method)
+    batch = preprocess([prediction.window], classifier.preprocessing)
+    (maps,) = window_maps(classifier, batch, method, 1.0 if target == "fake" else -1.0, layer)
+    highest = float(maps.max())
+    frames = tuple(
+        _explanation(classifier, replace(prediction, face=face), m, method, target, layer, None, 1.0, highest)
+        for face, m in zip(prediction.window, maps, strict=True)
+    )
+    # Without any evidence the face stays that of the prediction.
+    shown = [i for i, face in enumerate(prediction.window) if face is prediction.face]
+    best = int(maps.max(axis=(1, 2)).argmax()) if highest > 0 or not shown else shown[0]
+    return replace(frames[best], frames=frames)
+
+
+def _explanation(
+    classifier: Classifier,
+    prediction: Prediction,
+    raw: np.ndarray,
+    method: str,
+    target: Target,
+    layer: str,
+    cells: int | None,
+    covered: float,
+    peak: float | None = None,
+) -> Explanation:
+    """Make the explanation of one face; ``peak``, by default the map's own, is what it is divided by."""
+    peak = float(raw.max()) if peak is None else peak
     face, settings = prediction.face, classifier.preprocessing
     margin = settings.margin if face.margin is None else face.margin
     left, top, right, bottom = face.crop_box(margin)
     if not np.isfinite(raw).all():
         raise ValueError(f"{method} at layer {layer} gives values that are not finite")
+    scale = None if cells is None else cells / (prediction.temperature or 1.0)
+    evidence = None if scale is None else float(raw.sum(dtype=np.float64) / covered * scale)
+    intensity = None if scale is None else peak * scale
     if peak <= 0:
         heatmap = np.zeros((bottom - top, right - left), np.float32)
-        return Explanation(prediction, heatmap, method, target, layer, 0.0, margin)
-    size = settings.input_size
-    # cv2 centres cells on the pixels they cover, as resizing an image does.
-    on_input = cv2.resize(raw / peak, (size, size), interpolation=cv2.INTER_LINEAR)
+        return Explanation(prediction, heatmap, method, target, layer, 0.0, margin, evidence, intensity)
     # Crop pixel -> frame pixel -> input pixel.
     shift = np.array([[1, 0, left], [0, 1, top], [0, 0, 1]], np.float64)
     to_input = frame_to_input(face, settings) @ shift
     on_crop = cv2.warpAffine(
-        on_input,
+        raw / peak,
         to_input,
         (right - left, bottom - top),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT if settings.align else cv2.BORDER_REPLICATE,
     )
     heatmap = np.clip(on_crop, 0, 1).astype(np.float32)
-    return Explanation(prediction, heatmap, method, target, layer, peak, margin)
-
-
-_networks: weakref.WeakKeyDictionary[Classifier, dict[str, SplitNetwork]] = weakref.WeakKeyDictionary()
-
-
-def split_network(classifier: Classifier, layer: str) -> SplitNetwork:
-    """Split the classifier's network at a layer; cached per classifier and layer."""
-    known = _networks.setdefault(classifier, {})
-    if layer not in known:
-        known[layer] = SplitNetwork(classifier, layer)
-    return known[layer]
+    return Explanation(prediction, heatmap, method, target, layer, peak, margin, evidence, intensity)
 
 
 # Heatmaps are compared on a grid of this many cells per side, so that the fine grain of some methods does not
@@ -230,12 +338,16 @@ class MethodComparison:
         NaN where one of them is constant or empty.
     scores
         Method -> name -> number, for other measurements, such as faithfulness.
+    alike
+        Method -> the method whose heatmaps it has for this model by construction; see
+        :func:`redeepfake_nb.explanation.methods.alike_methods`. They are no second opinion.
     """
 
     explanations: tuple[Explanation, ...]
     seconds: tuple[float, ...]
     agreement: np.ndarray = field(repr=False)
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    alike: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count = len(self.explanations)
@@ -262,6 +374,20 @@ class MethodComparison:
         return self.explanations[0].target
 
     @property
+    def note(self) -> str:
+        """Which methods are the same as others by construction, in a sentence; empty if none is."""
+        same: dict[str, list[str]] = {}
+        for method, other in self.alike.items():
+            same.setdefault(other, []).append(METHODS[method])
+        parts = [
+            f"{' and '.join(names)} cannot find anything for {self.target}"
+            if not other
+            else f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} the same as {METHODS[other]}"
+            for other, names in same.items()
+        ]
+        return f"In this model, by construction, {'; '.join(parts)}." if parts else ""
+
+    @property
     def table(self) -> pd.DataFrame:
         """One row per method.
 
@@ -271,6 +397,8 @@ class MethodComparison:
         ``region``, the part of the face that stands out (None if none does, or without landmarks);
         ``agreement``, mean rank correlation with the other methods; ``seconds``; and the :attr:`scores`.
         """
+        import pandas as pd
+
         rows = []
         for i, (e, seconds) in enumerate(zip(self.explanations, self.seconds, strict=True)):
             others = np.delete(self.agreement[i], i)
@@ -319,7 +447,7 @@ class MethodComparison:
 def compare_explanations(
     classifier: Classifier,
     prediction: Prediction,
-    methods: Sequence[str] = tuple(METHODS),
+    methods: Sequence[str] | None = None,
     target: Target = "fake",
     layer: str | None = None,
     *,
@@ -335,7 +463,8 @@ def compare_explanations(
     classifier, prediction, target, layer
         See :func:`redeepfake_nb.explain`. Without a layer each method uses its default.
     methods
-        Distinct names out of ``gradcam``, ``gradcam++``, ``layercam``, ``scorecam`` and ``saliency``.
+        Distinct names in :data:`redeepfake_nb.explanation.METHODS`. Default: all that the model is fit for,
+        without those that are the same as another one by construction.
     measure
         Called with each explanation; returns a number, or numbers by name, that are added to the table.
 
@@ -350,6 +479,9 @@ def compare_explanations(
     ValueError
         ``methods`` is empty or has duplicates.
     """
+    check_choice("target", target, ("fake", "real"))
+    if methods is None:
+        methods = distinct_methods(classifier, target, layer)
     methods = (methods,) if isinstance(methods, str) else tuple(methods)
     if not methods or len(set(methods)) < len(methods):
         raise ValueError(f"methods are one or more different names, not {methods!r}")
@@ -357,7 +489,7 @@ def compare_explanations(
         check_choice("method", method, METHODS)
     for method in methods:
         # So that the run times do not include compilation.
-        split_network(classifier, layer or default_layer(classifier, method)).prepare(method)
+        network_for(classifier, method, layer).prepare(method)
     explanations: list[Explanation] = []
     seconds: list[float] = []
     for method in methods:
@@ -365,7 +497,10 @@ def compare_explanations(
         explanations.append(explain(classifier, prediction, method, target, layer))
         seconds.append(time.perf_counter() - start)
     found = MethodComparison(
-        tuple(explanations), tuple(seconds), rank_correlations([e.heatmap for e in explanations])
+        tuple(explanations),
+        tuple(seconds),
+        rank_correlations([e.heatmap for e in explanations]),
+        alike=alike_methods(classifier, target, layer),
     )
     if measure is None:
         return found
@@ -388,6 +523,8 @@ def rank_correlations(heatmaps: Sequence[np.ndarray]) -> np.ndarray:
     height, width = heatmaps[0].shape
     size = (min(width, COMPARISON_GRID), min(height, COMPARISON_GRID))
     cells = [cv2.resize(h, size, interpolation=cv2.INTER_AREA).ravel() for h in heatmaps]
+    import pandas as pd
+
     ranks = pd.DataFrame(np.stack(cells).astype(np.float64)).rank(axis=1).to_numpy()
     ranks = ranks - ranks.mean(axis=1, keepdims=True)
     length = np.sqrt((ranks**2).sum(axis=1))

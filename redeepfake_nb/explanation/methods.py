@@ -11,15 +11,19 @@ from __future__ import annotations
 import difflib
 import importlib
 import warnings
+import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
 
-from ..errors import UnknownChoice
-from ..models.graph import is_cut
+from ..errors import UnknownChoice, UnsuitableModel
+from ..models.graph import cut_operations, is_cut, operation_named
 from ..utils.keras_backend import buffered_stderr, compile_function
+from .attention import AttentionNetwork, first_attention
+from .geometry import Layout, layout_of
+from .window_maps import window_layer
 
 if TYPE_CHECKING:
     import keras
@@ -34,7 +38,12 @@ METHODS = {
     "layercam": "Layer-CAM",
     "scorecam": "Score-CAM",
     "saliency": "SmoothGrad saliency",
+    "attention": "Attention relevance",
 }
+# Methods for networks of any kind; attention needs a transformer.
+GENERAL_METHODS = tuple(name for name in METHODS if name != "attention")
+# Methods whose values are parts of the logit: over all cells they add up to what the map carries of it.
+LOGIT_METHODS = ("gradcam", "gradcam++", "layercam", "saliency")
 # Score-CAM uses this many feature maps, those with the largest standard deviation ("Faster Score-CAM",
 # T. Tabayashi), with one forward pass each; docs/performance.md measures the effect and cost of more.
 SCORECAM_MAPS = 128
@@ -68,17 +77,71 @@ def check_choice(what: str, given: object, known: Iterable[object]) -> None:
     )
 
 
+_default_layers: weakref.WeakKeyDictionary[keras.Model, str] = weakref.WeakKeyDictionary()
+
+
 def default_layer(classifier: Classifier, method: str) -> str:
-    """Return a method's default layer: the input for saliency, for all others ``classifier.explain_layer``.
+    """Return the layer that a method explains where none is named.
+
+    It is the input for saliency, and the first attention layer for attention. For all others it is the
+    card's ``explain_layer``; without one, the deepest layer or operation that every path from the input to
+    the output passes through, whose cells can be placed on the picture, and at least some of whose places
+    reach the logit. In a network that classifies by a class token that is the input of the last attention
+    layer, behind which no other token counts.
 
     Raises
     ------
     UnsuitableModel
-        The model has no feature map that every path from input to output crosses.
+        The model has no such layer.
     """
+    if classifier.preprocessing.frames > 1:
+        return window_layer(classifier, method)
+    model = classifier.keras_model
     if method == "saliency":
-        return _input_layer(classifier.keras_model)
-    return classifier.explain_layer
+        return _input_layer(model)
+    if method == "attention":
+        return first_attention(model)
+    if classifier.card.explain_layer is not None:
+        return classifier.card.explain_layer
+    if model not in _default_layers:
+        _default_layers[model] = _deepest_map(model)
+    return _default_layers[model]
+
+
+def _deepest_map(model: keras.Model) -> str:
+    reason = ""
+    for operation in cut_operations(model):
+        shape = getattr(operation.output, "shape", ())
+        if len(shape) not in (3, 4) or 1 in shape[1:-1]:
+            continue
+        layout = layout_of(model, operation.name)
+        if isinstance(layout, str):
+            reason = reason or f" (at {operation.name}, {layout})"
+        elif len(shape) == 4 or _tokens_count(model, operation.output, layout):
+            return operation.name
+    maps = [x.name for x in model.layers if isinstance(layout_of(model, x.name), Layout)][1:]
+    named = f", or name a layer with a feature map, such as {', '.join(maps[-3:])} (layer)" if maps else ""
+    raise UnsuitableModel(
+        "it has no spatial feature map that the whole score passes through, so it has no such heatmap"
+        f"{reason}",
+        subject=model.name,
+        next_step=f"Choose saliency, which needs none{named}.",
+    )
+
+
+def _tokens_count(model: keras.Model, tokens: Any, layout: Layout) -> bool:
+    """Tell whether the logit depends on the tokens that have a place, and not on a class token alone."""
+    import keras
+    import tensorflow as tf
+
+    rest = keras.Model(tokens, model.outputs[0])
+    noise = np.random.default_rng(0).standard_normal((2, *tokens.shape[1:])).astype(np.float32)
+    values = tf.constant(noise)
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        logit = rest(values, training=False)
+    gradient = np.asarray(tape.gradient(logit, values))
+    return bool(gradient[:, layout.placed].any())
 
 
 class SplitNetwork:
@@ -93,12 +156,21 @@ class SplitNetwork:
     classifier
         No reference is kept, so that a cache keyed by classifier does not keep it alive.
     layer
-        A layer whose output is a feature map (N, h, w, channels); the input layer counts.
+        A layer whose output is a feature map (N, h, w, channels) or tokens (N, T, channels); the input layer
+        counts. Only tokens that have a place on the picture are explained; a class token is passed on as it
+        is.
+
+    Attributes
+    ----------
+    layout : Layout
+        Where the cells of the maps lie on the input.
 
     Raises
     ------
     UnknownChoice
         There is no such layer, or its output is not a feature map.
+    UnsuitableModel
+        It is not known where the cells of the feature map lie on the picture.
     """
 
     def __init__(self, classifier: Classifier, layer: str) -> None:
@@ -107,22 +179,41 @@ class SplitNetwork:
 
         model = classifier.keras_model
         check_layer(model, layer)
-        features = model.get_layer(layer).output
-        self.layer = layer
+        features = operation_named(model, layer).output
+        layout = layout_of(model, layer)
+        if isinstance(layout, str):
+            raise UnsuitableModel(
+                f"the map of layer {layer} cannot be laid over the picture: {layout}",
+                subject=model.name,
+                next_step="Leave the layer out, or choose saliency, which explains the pixels themselves.",
+            )
+        self.layer, self.layout = layer, layout
+        # Tokens are a map of one column, without those that have no place.
+        self._tokens = len(features.shape) == 3
         self._mirror = classifier.card.mirror
         self._black = classifier.preprocessing.black
         self._at_input = layer == _input_layer(model)
         self._size = size = classifier.preprocessing.input_size
         image = tf.TensorSpec((None, size, size, 3), tf.float32)
         trunk = keras.Model(model.inputs, features)
-        self._trunk = compile_function(lambda x: tf.cast(trunk(x, training=False), tf.float32), image)
+        placed = layout.placed
+        others = np.flatnonzero(layout.index < 0)
+
+        def split(x: Any) -> tuple[Any, ...]:
+            made = tf.cast(trunk(x, training=False), tf.float32)
+            if not self._tokens:
+                return (made,)
+            return tf.gather(made, placed, axis=1)[:, :, None], tf.gather(made, others, axis=1)
+
+        self._trunk = compile_function(split, image)
         # If paths bypass the layer, the second part of the network needs the image, too.
         self._needs_image = not is_cut(model, layer)
-        self._rest, self._head = _compiled_rest(model, features, self._needs_image, image)
+        back = np.argsort(np.concatenate([placed, others])) if self._tokens else None
+        self._rest, self._head = _compiled_rest(model, features, self._needs_image, image, back, len(placed))
         self._visualizers: dict[str, Any] = {}
 
-    def maps(self, batch: np.ndarray, method: str, target: Target) -> np.ndarray:
-        """Compute raw maps for a batch of model inputs.
+    def on_input(self, batch: np.ndarray, method: str, target: Target) -> np.ndarray:
+        """Compute maps for a batch of model inputs, each cell drawn where it lies on the input.
 
         Parameters
         ----------
@@ -134,7 +225,39 @@ class SplitNetwork:
         Returns
         -------
         numpy.ndarray
-            (N, h, w) float32, not negative, in units of the method.
+            (N, S, S) float32, not negative, in units of the method: at each pixel the value of its cell.
+        """
+        signed = self._drawn(self.maps(batch, method, target))
+        if self._mirror:
+            # The score is the mean over the face and its mirror image, and so is the map; clipped only then.
+            mirrored = self.maps(np.ascontiguousarray(batch[:, :, ::-1]), method, target)
+            signed = (signed + self._drawn(mirrored)[:, :, ::-1]) / 2
+        return np.maximum(signed, 0)
+
+    def _drawn(self, maps: np.ndarray) -> np.ndarray:
+        """Draw cells on the input, (N, S, S)."""
+        layout = self.layout
+        if self._tokens:
+            every = np.zeros((len(maps), len(layout.index)), np.float32)
+            every[:, layout.placed] = maps[:, :, 0]
+            return layout.draw(every, self._size)
+        if layout.regular and maps.shape[1:] != (len(layout.rows), len(layout.columns)):
+            layout = layout.coarser(*maps.shape[1:])
+        return layout.draw(maps.reshape(len(maps), -1), self._size)
+
+    def maps(self, batch: np.ndarray, method: str, target: Target) -> np.ndarray:
+        """Compute the values of a map's cells for a batch of model inputs, without mirroring.
+
+        Parameters
+        ----------
+        batch, method, target
+            As for :meth:`on_input`.
+
+        Returns
+        -------
+        numpy.ndarray
+            (N, h, w) float32, evidence for the target, or against it where negative, in units of the method;
+            (N, P, 1) for P tokens.
         """
         sign = 1.0 if target == "fake" else -1.0
         if method == "saliency" and _SALIENCY[1] not in self._visualizers:
@@ -145,21 +268,32 @@ class SplitNetwork:
             "scorecam": self._score_cam,
             "saliency": self._saliency,
         }.get(method) or (lambda pixels, sign: self._cam(pixels, sign, method))
-        signed = compute(batch, sign)
-        if self._mirror:
-            # The score is the mean over the face and its mirror image, and so is the map; clipped only then.
-            signed = (signed + compute(np.ascontiguousarray(batch[:, :, ::-1]), sign)[:, :, ::-1]) / 2
-        return np.maximum(signed, 0)
+        return compute(batch, sign)
 
     def prepare(self, method: str) -> None:
         """Compile everything that a method needs, by running it on one black image."""
         black = np.full((1, self._size, self._size, 3), self._black, np.float32)
         if method == "saliency":
-            self._gradients(np.asarray(self._trunk(black)), black, 1.0)
+            features, *others = self._trunk(black)
+            self._gradients(np.asarray(features), others, black, 1.0)
         elif method == "scorecam":
             self._logits(black)
         else:
             self._cam(black, 1.0, method)
+
+    def uniform_weights(self) -> np.ndarray | None:
+        """Return the logit's gradient (channels,) where it is the same at every place, whatever the map is.
+
+        That is so where average pooling and a linear output follow the layer. ``None`` otherwise.
+        """
+        if self._needs_image:
+            return None
+        black = np.zeros((2, self._size, self._size, 3), np.float32) + self._black
+        features, *others = self._trunk(black)
+        noise = np.random.default_rng(0).standard_normal((2, *features.shape[1:])).astype(np.float32)
+        found = self._gradients(noise * np.array([1, 9], np.float32)[:, None, None, None], others, black, 1.0)
+        mean = found.mean(axis=(0, 1, 2))
+        return mean if np.abs(found - mean).max() <= 1e-4 * np.abs(mean).max() else None
 
     def _cam(self, pixels: np.ndarray, sign: float, method: str) -> np.ndarray:
         """Grad-CAM, Grad-CAM++ and Layer-CAM: feature maps weighted by gradients, (N, h, w), signed."""
@@ -169,9 +303,10 @@ class SplitNetwork:
         if method == "gradcam++":
             # Negative gradients have weight 0 anyway, but their denominator can be 0, and 0 * inf is NaN.
             options["gradient_modifier"] = tf.nn.relu
+        features, *others = self._trunk(tf.constant(pixels))
         found = self._visualizer(*_CAMS[method])(
             _score(sign),
-            self._head_inputs(self._trunk(tf.constant(pixels)), pixels),
+            self._head_inputs(features, others, pixels),
             penultimate_layer="explained",
             seek_penultimate_conv_layer=False,
             expand_cam=False,
@@ -182,7 +317,7 @@ class SplitNetwork:
 
     def _score_cam(self, pixels: np.ndarray, sign: float) -> np.ndarray:
         """Score-CAM: maps weighted by the logit of the image they mask, minus that of black, signed."""
-        maps = np.asarray(self._trunk(pixels))
+        maps = np.asarray(self._trunk(pixels)[0])
         black = float(self._logits(np.full_like(pixels[:1], self._black))[0])
         return np.stack([self._score_cam_one(p, m, sign, black) for p, m in zip(pixels, maps, strict=True)])
 
@@ -192,8 +327,12 @@ class SplitNetwork:
         found = np.zeros(maps.shape[:2], np.float32)
         for start in range(0, len(chosen), _FORWARD_BATCH):
             some = np.ascontiguousarray(maps[..., chosen[start : start + _FORWARD_BATCH]])
-            masks = cv2.resize(some, pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-            masks = masks.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)[..., None]
+            values = some.reshape(-1, some.shape[-1]).T
+            if self._tokens:
+                cells = np.zeros((len(values), len(self.layout.index)), np.float32)
+                cells[:, self.layout.placed] = values
+                values = cells
+            masks = self.layout.draw(values, self._size, soft=True)[..., None]
             low, high = (f(axis=(1, 2), keepdims=True) for f in (masks.min, masks.max))
             # A map that is constant up to rounding masks nothing.
             varies = high - low > 1e-6 * np.maximum(np.abs(high), np.abs(low))
@@ -204,9 +343,10 @@ class SplitNetwork:
 
     def _saliency(self, pixels: np.ndarray, sign: float) -> np.ndarray:
         """SmoothGrad: mean gradients over noisy samples, times the values themselves, (N, h, w), signed."""
-        features = np.asarray(self._trunk(pixels))
+        made, *others = self._trunk(pixels)
+        features = np.asarray(made)
         found = []
-        for one, values in zip(pixels, features, strict=True):
+        for i, (one, values) in enumerate(zip(pixels, features, strict=True)):
             # The same noise for every face, so that a face's heatmap does not depend on the batch.
             rng = np.random.default_rng(0)
             total = np.zeros_like(values)
@@ -214,41 +354,48 @@ class SplitNetwork:
                 count = min(_BACKWARD_BATCH, SMOOTHGRAD_SAMPLES - start)
                 noise = rng.standard_normal((count, *values.shape), np.float32)
                 noisy = values + SMOOTHGRAD_NOISE * np.ptp(values) * noise
-                total += self._gradients(noisy, np.repeat(one[None], count, axis=0), sign).sum(axis=0)
+                same = [np.repeat(other[i : i + 1], count, axis=0) for other in others]
+                gradients = self._gradients(noisy, same, np.repeat(one[None], count, axis=0), sign)
+                total += gradients.sum(axis=0)
             above_zero = values - self._black if self._at_input else values
             parts = (total / SMOOTHGRAD_SAMPLES * above_zero).sum(axis=-1)
             # Single pixels are dominated by noise; contributions add up, so averaging over cells loses
             # nothing.
-            size = (min(parts.shape[1], SALIENCY_GRID), min(parts.shape[0], SALIENCY_GRID))
-            found.append(cv2.resize(parts, size, interpolation=cv2.INTER_AREA))
+            if self.layout.regular and not self._tokens:
+                size = (min(parts.shape[1], SALIENCY_GRID), min(parts.shape[0], SALIENCY_GRID))
+                parts = cv2.resize(parts, size, interpolation=cv2.INTER_AREA)
+            found.append(parts)
         return np.stack(found).astype(np.float32)
 
-    def _gradients(self, features: np.ndarray, pixels: np.ndarray, sign: float) -> np.ndarray:
+    def _gradients(
+        self, features: np.ndarray, others: list[Any], pixels: np.ndarray, sign: float
+    ) -> np.ndarray:
         """Return the gradients of ``sign`` times the logit, (N, h, w, channels)."""
         import tensorflow as tf
 
         found = self._visualizer(*_SALIENCY)(
             _score(sign),
-            self._head_inputs(tf.constant(features), pixels),
+            self._head_inputs(tf.constant(features), others, pixels),
             keepdims=True,
             gradient_modifier=None,
             normalize_map=False,
         )
-        return np.asarray(found[0] if self._needs_image else found)
+        return np.asarray(found[0] if isinstance(found, list) else found)
 
-    def _head_inputs(self, features: Any, pixels: np.ndarray) -> Any:
-        """Inputs of the second part: the feature map (a tensor), with the image where it is needed."""
+    def _head_inputs(self, features: Any, others: list[Any], pixels: np.ndarray) -> Any:
+        """Inputs of the second part: the map (a tensor), with the image and other tokens if it needs them."""
         import tensorflow as tf
 
-        return [features, tf.constant(pixels)] if self._needs_image else features
+        inputs = [features, *([tf.constant(pixels)] if self._needs_image else []), *others]
+        return inputs if len(inputs) > 1 else features
 
     def _logits(self, pixels: np.ndarray) -> np.ndarray:
         """Return the network's logits, (N,) float32, without mirroring."""
         import tensorflow as tf
 
         image = tf.constant(pixels)
-        features = self._trunk(image)
-        logits = self._rest(features, image) if self._needs_image else self._rest(features)
+        features, *others = self._trunk(image)
+        logits = self._rest(features, *([image] if self._needs_image else []), *others)
         return np.asarray(logits, np.float32)[:, 0]
 
     def _visualizer(self, module: str, name: str) -> Any:
@@ -272,37 +419,127 @@ def _input_layer(model: keras.Model) -> str:
     return model.inputs[0]._keras_history.operation.name
 
 
+_networks: weakref.WeakKeyDictionary[Classifier, dict[tuple[bool, str], SplitNetwork | AttentionNetwork]]
+_networks = weakref.WeakKeyDictionary()
+
+
+def network_for(
+    classifier: Classifier, method: str, layer: str | None = None
+) -> SplitNetwork | AttentionNetwork:
+    """Return the network that computes a method's heatmaps; cached per classifier and layer.
+
+    It is the only place where a method becomes a layer.
+
+    Parameters
+    ----------
+    method
+        A name in :data:`METHODS`.
+    layer
+        ``None`` for the method's :func:`default_layer`.
+
+    Raises
+    ------
+    UnknownChoice
+        The layer has no feature map.
+    UnsuitableModel
+        The model has no map, or none whose place on the picture is known; or no attention.
+    """
+    chosen = default_layer(classifier, method) if layer is None else layer
+    known = _networks.setdefault(classifier, {})
+    key = method == "attention", chosen
+    if key not in known:
+        known[key] = (AttentionNetwork if key[0] else SplitNetwork)(classifier, chosen)
+    return known[key]
+
+
+def alike_methods(classifier: Classifier, target: Target, layer: str | None = None) -> dict[str, str]:
+    """Say which methods give the heatmap of another one for this model, whatever the face.
+
+    Where average pooling and a linear output follow the map, the gradient is one number per channel.
+    Grad-CAM++ and Layer-CAM both cut it at 0, so they are the same; if no number is negative for the target,
+    Grad-CAM is the same, too; and if none is positive, the two can find nothing.
+
+    Returns
+    -------
+    dict
+        Method -> the method that it equals, ``""`` where it cannot find anything.
+    """
+    try:
+        network = network_for(classifier, "gradcam", layer)
+    except UnsuitableModel:
+        return {}
+    weights = network.uniform_weights() if isinstance(network, SplitNetwork) else None
+    if weights is None:
+        return {}
+    signed = weights if target == "fake" else -weights
+    if (signed >= 0).all():
+        return {"gradcam++": "gradcam", "layercam": "gradcam"}
+    if (signed <= 0).all():
+        return {"gradcam++": "", "layercam": ""}
+    return {"layercam": "gradcam++"}
+
+
+def distinct_methods(classifier: Classifier, target: Target, layer: str | None = None) -> tuple[str, ...]:
+    """Return the methods that can be computed for a model and are not another one by construction."""
+    alike = alike_methods(classifier, target, layer)
+    found = []
+    for method in METHODS:
+        if method in alike or (method == "attention" and layer is not None):
+            continue
+        try:
+            default_layer(classifier, method)
+        except UnsuitableModel:
+            continue
+        found.append(method)
+    return tuple(found)
+
+
 def check_layer(model: keras.Model, layer: str) -> None:
-    """Raise :class:`UnknownChoice`, which names others, unless the layer's output is a feature map."""
-    maps = [item.name for item in model.layers if len(getattr(item.output, "shape", ())) == 4]
-    if layer not in maps:
-        known = layer in [item.name for item in model.layers]
-        close = difflib.get_close_matches(str(layer), maps, 3) or maps[-6:]
-        raise UnknownChoice(
-            f"the output of layer {layer!r} is not a feature map (height, width, channels)"
-            if known
-            else f"there is no layer {layer!r}",
-            subject=model.name,
-            next_step=f"Leave the layer out, or choose one with a feature map, such as {', '.join(close)}.",
-        )
+    """Raise :class:`UnknownChoice`, which names others, unless the layer's output is a feature map.
+
+    Tokens that lie on a grid of the picture are one, too.
+    """
+    layers = {operation.name: operation for operation in model.operations}
+    shape = getattr(layers[layer].output, "shape", ()) if layer in layers else ()
+    if len(shape) in (4, 5) or (len(shape) == 3 and isinstance(layout_of(model, layer), Layout)):
+        return
+    maps = [item.name for item in model.layers if len(getattr(item.output, "shape", ())) in (4, 5)]
+    close = difflib.get_close_matches(str(layer), maps, 3) or maps[-6:]
+    raise UnknownChoice(
+        f"the output of layer {layer!r} is not a feature map (height, width, channels)"
+        if layer in layers
+        else f"there is no layer {layer!r}",
+        subject=model.name,
+        next_step=f"Leave the layer out, or choose one with a feature map, such as {', '.join(close)}.",
+    )
 
 
 def _compiled_rest(
-    model: keras.Model, features: Any, needs_image: bool, image: Any
+    model: keras.Model, features: Any, needs_image: bool, image: Any, back: np.ndarray | None, placed: int
 ) -> tuple[Callable[..., Any], keras.Model]:
     """Compile the network behind a layer, and wrap it in a Keras model behind a layer called ``explained``.
 
-    ``features`` is the layer's symbolic output, ``image`` the ``tf.TensorSpec`` of the input.
+    ``features`` is the layer's symbolic output, ``image`` the ``tf.TensorSpec`` of the input. Where the
+    layer's output are tokens, ``placed`` of them come as a map of one column and the others as the last
+    input, and ``back`` puts all in their order.
     """
     import keras
     import tensorflow as tf
 
     inputs = [features, *model.inputs] if needs_image else [features]
     rest = keras.Model(inputs, model.outputs[0])
-    specs = [tf.TensorSpec(features.shape, tf.float32)] + ([image] if needs_image else [])
-    run = compile_function(
-        lambda *tensors: rest(list(tensors) if needs_image else tensors[0], training=False), *specs
-    )
+    channels = features.shape[-1]
+    shapes = [tuple(features.shape) if back is None else (None, placed, 1, channels)]
+    shapes += [tuple(image.shape)] if needs_image else []
+    shapes += [] if back is None else [(None, len(back) - placed, channels)]
+
+    def call(*tensors: Any) -> Any:
+        whole = list(tensors[:-1] if back is not None else tensors)
+        if back is not None:
+            whole[0] = tf.gather(tf.concat([tensors[0][:, :, 0], tensors[-1]], axis=1), back, axis=1)
+        return rest(whole if needs_image else whole[0], training=False)
+
+    run = compile_function(call, *(tf.TensorSpec(shape, tf.float32) for shape in shapes))
 
     kit = _keras_of_visualizers()
     base: Any = kit.layers.Layer
@@ -312,7 +549,7 @@ def _compiled_rest(
         def call(self, *tensors: Any, training: bool | None = None) -> Any:
             return run(*tensors)
 
-    heads = [kit.Input(t.shape[1:], dtype="float32") for t in inputs]
+    heads = [kit.Input(shape[1:], dtype="float32") for shape in shapes]
     explained = kit.layers.Activation("linear", dtype="float32", name="explained")(heads[0])
     return run, kit.Model(heads, Rest(dtype="float32")(explained, *heads[1:]))
 

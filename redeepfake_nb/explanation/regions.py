@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import pandas as pd
 
 from ..faces.face import Face
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # In order of priority where they overlap.
 REGIONS = (
@@ -49,6 +52,23 @@ UNIFORM = 0.1
 # A part is said to hold most of the evidence if no part has more and it has at least this share.
 MOST = 0.4
 
+# What evidence on some parts may mean where the model names a kind of fake: kind -> the parts, None for
+# evidence that is spread evenly, and a sentence.
+_MEANING: dict[str, tuple[tuple[str | None, ...], str]] = {
+    "generated": (
+        ("background", "forehead", None),
+        "Traces of a wholly generated picture are often spread over hair and background.",
+    ),
+    "swapped": (
+        ("jaw line and boundary", "mouth", "eyes"),
+        "A swapped face is blended in along its boundary; re-enactment changes mouth and eyes.",
+    ),
+    "edited": (
+        ("eyes", "brows", "mouth", "nose", "forehead", "cheeks and chin"),
+        "An edit by hand is often confined to one part of the face.",
+    ),
+}
+
 _PHRASES = {
     "eyes": "around the eyes",
     "brows": "on the brows",
@@ -78,6 +98,9 @@ class Regions:
         The label that the evidence is for.
     reason
         Why there are no parts, as a sentence; None if there are.
+    kind
+        The kind of fake that the model names, see :mod:`redeepfake_nb.models.likely_kind`; empty if it names
+        none.
     """
 
     labels: np.ndarray | None = field(repr=False)
@@ -85,6 +108,7 @@ class Regions:
     area: np.ndarray | None
     target: str = "fake"
     reason: str | None = None
+    kind: str = ""
 
     @property
     def table(self) -> pd.DataFrame:
@@ -93,6 +117,8 @@ class Regions:
         A ratio above 1 means more evidence than the part's area alone would suggest; it is NaN for a part
         without pixels. Without landmarks there are no rows; :attr:`reason` says why.
         """
+        import pandas as pd
+
         columns = ["region", "evidence", "area", "ratio"]
         if self.evidence is None or self.area is None:
             return pd.DataFrame(columns=columns)
@@ -122,13 +148,21 @@ class Regions:
         evidence = "positive evidence" if self.target == "fake" else f"evidence for {self.target}"
         name = self.strongest
         if name is None:
-            return f"The {evidence} is spread almost evenly over the crop; no part of the face stands out."
+            spread = f"The {evidence} is spread almost evenly over the crop; no part of the face stands out."
+            return f"{spread} {self._meaning}".strip()
         share, area = (float(values[REGIONS.index(name)]) for values in (self.evidence, self.area))
         numbers = f"({share:.0%} on {_percent(area)} of the area)".replace("%", " %")
         most = share >= max(MOST, float(self.evidence.max()))
         start = f"Most {evidence} lies" if most else f"The {evidence} stands out most"
-        end = ", so it says little about the face itself." if name == "background" else "."
-        return f"{start} {_PHRASES[name]} {numbers}{end}"
+        vague = name == "background" and not self._meaning
+        end = ", so it says little about the face itself." if vague else "."
+        return f"{start} {_PHRASES[name]} {numbers}{end} {self._meaning}".strip()
+
+    @property
+    def _meaning(self) -> str:
+        """What evidence at this place means for the kind that the model names; empty if nothing special."""
+        parts, sentence = _MEANING.get(self.kind, ((), ""))
+        return sentence if self.target == "fake" and self.strongest in parts else ""
 
 
 def sum_regions(heatmap: np.ndarray, face: Face, margin: float, target: str = "fake") -> Regions:

@@ -10,6 +10,7 @@ from .evaluation import plot_slices as plot_slices
 from .explanation import plot_comparison as plot_comparison
 from .explanation import plot_explanation as plot_explanation
 from .explanation import plot_explanations as plot_explanations
+from .explanation import plot_face_comparison as plot_face_comparison
 from .explanation import plot_faithfulness as plot_faithfulness
 from .explanation import plot_regions as plot_regions
 from .explanation import plot_stress as plot_stress

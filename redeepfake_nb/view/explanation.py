@@ -13,8 +13,9 @@ from matplotlib.colors import Normalize
 from ..errors import displayable
 from ..evaluation.stress_curves import StressCurve, StressTest
 from ..explanation.fidelity import SAME, Faithfulness
-from ..explanation.heatmaps import Explanation, MethodComparison
+from ..explanation.heatmaps import FULL_COLOUR, Explanation, MethodComparison, Scale
 from ..explanation.methods import METHODS
+from ..explanation.pairs import FaceComparison
 from ..explanation.regions import BACKGROUND
 from .heatmap import COLORMAP, check_strength, colorize, overlay
 from .palette import BLUISH_GREEN, COLORS, LINES, MARKERS
@@ -46,6 +47,7 @@ def plot_explanation(
     strength: float = 0.5,
     parts: Sequence[str] = PARTS,
     regions: bool = False,
+    scale: Scale = "logit",
 ) -> Axes | np.ndarray:
     """Draw a face crop, the heatmap laid over it, and the heatmap alone.
 
@@ -64,6 +66,9 @@ def plot_explanation(
     regions
         Outline the parts of the face on overlay and heatmap, and say in the title which parts have the most
         evidence, or why that is not known.
+    scale
+        ``"logit"``: colours mean the same for all faces, full colour from 4 log-odds on, so that weak
+        evidence looks weak. ``"peak"``: full colour at the heatmap's own peak.
 
     Returns
     -------
@@ -73,7 +78,7 @@ def plot_explanation(
     Raises
     ------
     ValueError
-        No part, an unknown part, or a strength outside 0..1.
+        No part, an unknown part or scale, or a strength outside 0..1.
     """
     strength = check_strength(strength)
     chosen = ("overlay",) if isinstance(ax, Axes) else tuple(parts)
@@ -88,12 +93,12 @@ def plot_explanation(
     size = (width, height + (0.8 if regions else 0.6))
     if len(chosen) == 1:
         single, own = make_axes(ax, size)
-        _draw_part(single, explanation, crop, chosen[0], strength, regions)
+        _draw_part(single, explanation, crop, chosen[0], strength, regions, scale)
         draw_title(single, title, width if own else None)
         return single
     axes = make_grid(ax, size, 1, len(chosen))
     for part, axis in zip(chosen, axes, strict=True):
-        _draw_part(axis, explanation, crop, part, strength, regions)
+        _draw_part(axis, explanation, crop, part, strength, regions, scale)
         name = f"overlay, strength {strength:.2f}" if part == "overlay" else part
         axis.set_title(name, fontsize=FONT)
     axes[0].figure.suptitle(wrap_text(title, width), fontsize=FONT + 1, **LITERAL)
@@ -206,7 +211,11 @@ def plot_comparison(
     count = len(comparison.methods) + 2
     columns = min(count, _MAX_COLUMNS)
     rows = -(-count // columns)
-    captions = [_method_caption(row, comparison) for row in comparison.table.to_dict("records")]
+    rows_of_table = comparison.table.to_dict("records")
+    captions = [
+        _method_caption(row, explanation, comparison)
+        for row, explanation in zip(rows_of_table, comparison.explanations, strict=True)
+    ]
     lines = max(caption.count("\n") + 1 for caption in captions)
     side = min(WIDTH / columns * crop.shape[0] / crop.shape[1], HEIGHT / 2)
     # The methods' names are written vertically below the correlations.
@@ -217,21 +226,22 @@ def plot_comparison(
     draw_image(axes[0], crop, crop.shape[1], crop.shape[0])
     axes[0].set_title("crop", fontsize=FONT - 1)
     for axis, explanation, caption in zip(axes[1:], comparison.explanations, captions, strict=False):
-        _draw_part(axis, explanation, crop, "overlay", strength, False)
+        _draw_part(axis, explanation, crop, "overlay", strength, False, "peak")
         axis.set_title(replace_missing_glyphs(caption), fontsize=FONT - 1, **LITERAL)
     _draw_correlations(axes[count - 1], comparison)
     title = (
         f"P(fake) {comparison.prediction.probability:.2f}; methods for {comparison.target}, strength "
         f"{strength:.2f}, each heatmap normalised to its own peak"
     )
+    title += f"\n{comparison.note}" if comparison.note else ""
     axes[0].figure.suptitle(wrap_text(title, WIDTH), fontsize=FONT + 1, **LITERAL)
     return axes[:count]
 
 
-def _method_caption(row: dict, comparison: MethodComparison) -> str:
-    """Name, peak, time, the part with the most evidence, and further scores."""
-    peak = f"peak {row['peak']:.3g}" if row["peak"] > 0 else "no evidence"
-    lines = [METHODS[row["method"]], f"{peak}, {_format_seconds(row['seconds'])}"]
+def _method_caption(row: dict, explanation: Explanation, comparison: MethodComparison) -> str:
+    """Name, what the heatmap carries, time, the part with the most evidence, and further scores."""
+    amount = "no evidence" if explanation.empty else explanation.amount
+    lines = [METHODS[row["method"]], f"{amount}, {_format_seconds(row['seconds'])}"]
     if row["region"]:
         lines.append(row["region"])
     lines += [f"{k} {v:.2g}" for k, v in comparison.scores.get(row["method"], {}).items()]
@@ -243,25 +253,39 @@ def _format_seconds(value: float) -> str:
 
 
 def _draw_part(
-    ax: Axes, explanation: Explanation, crop: np.ndarray, part: str, strength: float, regions: bool
+    ax: Axes,
+    explanation: Explanation,
+    crop: np.ndarray,
+    part: str,
+    strength: float,
+    regions: bool,
+    scale: Scale,
 ) -> None:
     """Draw one part of :func:`plot_explanation`."""
     height, width = crop.shape[:2]
+    shaded = explanation.shaded(scale)
     if part == "crop":
         pixels = crop
     elif explanation.empty:
         pixels = crop if part == "overlay" else np.full_like(crop, 235)
         draw_message(ax, "not found by this method" if explanation.missed else "no positive evidence")
     elif part == "overlay":
-        pixels = overlay(crop, explanation.heatmap, strength)
+        pixels = overlay(crop, shaded, strength)
     else:
-        pixels = np.rint(colorize(explanation.heatmap)).astype(np.uint8)
-        bar = ax.figure.colorbar(ScalarMappable(Normalize(0, 1), COLORMAP), ax=ax, fraction=0.05, pad=0.03)
-        bar.set_label("share of peak", fontsize=FONT)
-        bar.ax.tick_params(labelsize=FONT - 1)
+        pixels = np.rint(colorize(shaded)).astype(np.uint8)
+        _draw_scale(ax, explanation, scale)
     draw_image(ax, pixels, width, height)
     if regions and part != "crop" and explanation.regions.labels is not None:
         _draw_outlines(ax, explanation.regions.labels)
+
+
+def _draw_scale(ax: Axes, explanation: Explanation, scale: Scale) -> None:
+    """Draw the colour scale of a heatmap beside it."""
+    logit = scale == "logit" and explanation.intensity is not None
+    colours = ScalarMappable(Normalize(0, FULL_COLOUR if logit else 1), COLORMAP)
+    bar = ax.figure.colorbar(colours, ax=ax, fraction=0.05, pad=0.03, extend="max" if logit else "neither")
+    bar.set_label(f"log-odds for {explanation.target}" if logit else "share of peak", fontsize=FONT)
+    bar.ax.tick_params(labelsize=FONT - 1)
 
 
 def _draw_outlines(ax: Axes, labels: np.ndarray) -> None:
@@ -294,6 +318,67 @@ def _draw_correlations(ax: Axes, comparison: MethodComparison) -> None:
     ax.set_yticks([])
     ax.tick_params(length=0)
     ax.set_title("rank correlation,\nin the same order", fontsize=FONT - 1)
+
+
+def plot_face_comparison(compared: FaceComparison, ax: Canvas = None, *, strength: float = 0.5) -> np.ndarray:
+    """Draw two pictures of one face with their heatmaps, and the difference of the heatmaps.
+
+    Heatmaps have the scale of :func:`plot_explanation`. In the difference purple is more evidence in the
+    suspect, orange more in the original.
+
+    Parameters
+    ----------
+    compared
+        From :func:`redeepfake_nb.explanation.compare_faces`.
+    ax
+        A Figure or SubFigure to fill, or None for a new pyplot figure.
+    strength
+        0..1, see :func:`overlay`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (4,) Axes: original, suspect, difference, and the change on each part of the face.
+
+    Raises
+    ------
+    ValueError
+        Single Axes, or a strength outside 0..1.
+    """
+    strength = check_strength(strength)
+    axes = make_grid(ax, (WIDTH * 1.15, 5.6), 2, 2)
+    pairs = (("original", compared.original), ("suspect", compared.suspect))
+    for axis, (name, explanation) in zip(axes[:2], pairs, strict=True):
+        crop = explanation.prediction.face.crop(explanation.margin)
+        _draw_part(axis, explanation, crop, "overlay", strength, False, "logit")
+        caption = f"{name}: P(fake) {explanation.prediction.probability:.2f}, {explanation.amount}"
+        axis.set_title(caption, fontsize=FONT)
+    height, width = compared.difference.shape
+    axes[2].set_axis_off()
+    colours = Normalize(-FULL_COLOUR, FULL_COLOUR)
+    axes[2].imshow(compared.difference, cmap=_CORRELATION_MAP, norm=colours, extent=(0, width, height, 0))
+    bar = axes[2].figure.colorbar(
+        ScalarMappable(colours, _CORRELATION_MAP), ax=axes[2], fraction=0.05, pad=0.03, extend="both"
+    )
+    bar.ax.tick_params(labelsize=FONT - 1)
+    axes[2].set_title(f"suspect minus original, log-odds for {compared.suspect.target}", fontsize=FONT)
+    table = compared.regions
+    if len(table):
+        colors = [COLORS["fake"] if change > 0 else COLORS["real"] for change in table["change"]]
+        axes[3].barh(range(len(table)), table["change"], color=colors)
+        axes[3].set_yticks(range(len(table)), table["region"], fontsize=FONT)
+        axes[3].invert_yaxis()
+        axes[3].axvline(0, color="0.4", lw=0.8)
+        axes[3].set_title("change on each part, log-odds", fontsize=FONT)
+        axes[3].tick_params(axis="x", labelsize=FONT - 1)
+        axes[3].spines[["top", "right"]].set_visible(False)
+    else:
+        axes[3].set_axis_off()
+        draw_message(axes[3], wrap_text(compared.suspect.regions.reason or "", 3))
+    crops = compared.crops[0].upper() + compared.crops[1:]
+    title = wrap_text(f"{compared.sentence} {crops}.", WIDTH * 1.1)
+    axes[0].figure.suptitle(title, fontsize=FONT + 1, **LITERAL)
+    return axes
 
 
 _INK = "0.2"

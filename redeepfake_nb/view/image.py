@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from ..analysis.image import ImageReport
 from ..analysis.verdict import inconclusive_band
 from ..errors import displayable
+from ..explanation.methods import METHODS
 from .heatmap import check_strength, overlay
 from .label_layout import place_labels
 from .palette import COLORS, LINES, MARKERS
@@ -52,8 +53,8 @@ def plot_faces(report: ImageReport, ax: Canvas = None, *, strength: float = 0.0)
     ax
         Axes, Figure or SubFigure to draw on, or None for a new pyplot figure.
     strength
-        0..1: how strongly the report's heatmaps are laid over the faces. Each is normalised to its own peak,
-        which the title gives.
+        0..1: how strongly the report's heatmaps are laid over the faces. Their colours mean the same for all
+        faces, see :func:`plot_explanation`; the title says what they carry of the scores.
 
     Returns
     -------
@@ -191,7 +192,7 @@ def _merge_heatmaps(report: ImageReport, shape: tuple[int, int]) -> np.ndarray:
         left, top, right, bottom = np.rint(np.array(box) * scale).astype(int).tolist()
         if explanation.empty or left == right or top == bottom:
             continue
-        resized = cv2.resize(explanation.heatmap, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+        resized = cv2.resize(explanation.shaded(), (right - left, bottom - top), interpolation=cv2.INTER_AREA)
         region = merged[top:bottom, left:right]
         # Resampling may exceed 1 by a rounding error.
         np.maximum(region, np.clip(resized, 0, 1), out=region)
@@ -250,16 +251,22 @@ def _draw_threshold(ax: Axes, report: ImageReport) -> None:
 
 
 def _heatmap_line(report: ImageReport, strength: float) -> str:
-    """Method, target, layer, and the peaks that the colours are relative to."""
+    """Method, target, layer, and what the heatmaps carry of the scores."""
     first = report.explanations[0]
-    line = f"{first.method} for {first.target} at {displayable(first.layer, 40)}, strength {strength:.2f}"
+    line = (
+        f"{METHODS[first.method]} for {first.target} at {displayable(first.layer, 40)}, "
+        f"strength {strength:.2f}"
+    )
     peaks = [e.peak for e in report.explanations if not e.empty]
     if not peaks:
         return f"{line}; no positive evidence"
     if len(report.explanations) == 1:
-        return f"{line}; peak {peaks[0]:.3g}"
+        return f"{line}; {first.amount}"
     if len(report.explanations) <= 4:
-        each = (f"{e.peak:.3g} (face {i})" for i, e in enumerate(report.explanations, start=1))
-        return f"{line}; peaks {', '.join(each)}"
+        each = (f"{e.amount} (face {i})" for i, e in enumerate(report.explanations, start=1))
+        return f"{line}; {', '.join(each)}"
+    carried = [e.evidence for e in report.explanations if e.evidence is not None]
+    if len(carried) == len(report.explanations):
+        return f"{line}; {min(carried):+.1f} to {max(carried):+.1f} log-odds"
     missing = len(report.explanations) - len(peaks)
     return f"{line}; peaks {min(peaks):.3g} to {max(peaks):.3g}" + (f", 0 for {missing}" if missing else "")

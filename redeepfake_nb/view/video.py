@@ -10,6 +10,7 @@ from ..analysis.intervals import MAX_GAP
 from ..analysis.verdict import VERDICT_WORDS, inconclusive_band
 from ..analysis.video_report import Person, VideoReport
 from ..errors import displayable
+from ..explanation.methods import METHODS
 from .heatmap import overlay
 from .palette import BLUISH_GREEN, COLORS, MARKERS, ORANGE, REDDISH_PURPLE, SKY_BLUE
 from .style import (
@@ -228,14 +229,15 @@ def plot_suspicious_frames(
     for i, (axis, prediction) in enumerate(zip(axes, report.evidence, strict=True)):
         face = prediction.face
         explanation = report.explanations[i] if report.explanations else None
-        image = face.crop(0.0 if explanation is None else explanation.margin)
+        # What the model saw.
+        margin = report.card.preprocessing.margin if face.margin is None else face.margin
+        image = face.crop(margin if explanation is None else explanation.margin)
         caption = [f"P(fake) {prediction.probability:.2f} at {face.frame.timestamp:.2f} s"]
         if face.person is not None:
             caption.append(f"person {face.person + 1}, {face.size} px")
         if explanation is not None:
-            image = image if explanation.empty else overlay(image, explanation.heatmap, strength)
-            peak = "no positive evidence" if explanation.empty else f"peak {explanation.peak:.3g}"
-            caption.append(f"{explanation.method}, {peak}")
+            image = image if explanation.empty else overlay(image, explanation.shaded(), strength)
+            caption.append(f"{METHODS[explanation.method]}, {explanation.amount}")
         draw_image(axis, image, image.shape[1], image.shape[0])
         _caption(axis, caption, WIDTH / columns)
     return axes

@@ -7,7 +7,7 @@ import pytest
 
 from redeepfake_nb import Face, Frame, UnknownChoice, compare_explanations, explain, predict
 from redeepfake_nb.explanation.heatmaps import COMPARISON_GRID, peak_position, rank_correlations
-from redeepfake_nb.explanation.methods import METHODS
+from redeepfake_nb.explanation.methods import GENERAL_METHODS
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +20,11 @@ def prediction(classifier):
 
 @pytest.fixture(scope="module")
 def comparison(classifier, prediction):
-    return compare_explanations(classifier, prediction)
+    return compare_explanations(classifier, prediction, GENERAL_METHODS)
 
 
 def test_every_explanation_equals_explain(classifier, prediction, comparison) -> None:
-    assert comparison.methods == tuple(METHODS)
+    assert comparison.methods == tuple(GENERAL_METHODS)
     assert comparison.prediction is prediction
     assert comparison.target == "fake"
     for found in comparison.explanations:
@@ -35,16 +35,29 @@ def test_every_explanation_equals_explain(classifier, prediction, comparison) ->
 
 def test_table(comparison) -> None:
     table = comparison.table.set_index("method")
-    assert list(table.index) == list(METHODS)
+    assert list(table.index) == list(GENERAL_METHODS)
     assert table.loc["gradcam", "layer"] == "conv"
     assert (table["seconds"] > 0).all()
     # The spot's middle, give or take a cell of the kernel.
     assert table.loc["gradcam", "peak_x"] == pytest.approx(12 / 64, abs=0.1)
     assert table.loc["gradcam", "peak_y"] == pytest.approx(24 / 32, abs=0.1)
-    assert list(table["region"]) == [None] * len(METHODS), "there are no landmarks"
+    assert list(table["region"]) == [None] * len(GENERAL_METHODS), "there are no landmarks"
     assert (table["agreement"] > 0.5).all()
     off_diagonal = comparison.agreement[0, 1:]
     assert table.loc["gradcam", "agreement"] == pytest.approx(off_diagonal.mean())
+
+
+def test_methods_that_are_no_second_opinion_are_left_out(classifier, prediction, comparison) -> None:
+    found = compare_explanations(classifier, prediction)
+    assert found.methods == ("gradcam", "scorecam", "saliency")
+    assert found.note == (
+        "In this model, by construction, Grad-CAM++ and Layer-CAM are the same as Grad-CAM."
+    )
+    assert comparison.note == found.note
+    real = compare_explanations(classifier, prediction, target="real")
+    assert (
+        real.note == "In this model, by construction, Grad-CAM++ and Layer-CAM cannot find anything for real."
+    )
 
 
 def test_empty_heatmaps_have_no_agreement(classifier, prediction) -> None:

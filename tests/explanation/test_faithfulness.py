@@ -19,7 +19,7 @@ from helpers.planted_models import (
 
 from redeepfake_nb import Classifier, Explanation, Face, RedeepfakeError, explain, faithfulness, predict
 from redeepfake_nb.explanation.fidelity import correlation
-from redeepfake_nb.explanation.methods import METHODS
+from redeepfake_nb.explanation.methods import GENERAL_METHODS
 
 
 def explained(classifier: Classifier, face: Face, **options: str) -> Explanation:
@@ -36,7 +36,7 @@ def found(patch: Classifier):
     return faithfulness(patch, explained(patch, planted_face(np.random.default_rng(0))))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", GENERAL_METHODS)
 @pytest.mark.parametrize("target", ["fake", "real"])
 def test_known_evidence_is_supported(method: str, target: str, rng: np.random.Generator) -> None:
     classifier = patch_classifier(positive_class=target)
@@ -47,7 +47,7 @@ def test_known_evidence_is_supported(method: str, target: str, rng: np.random.Ge
     assert found.average_drop < 0.1
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", GENERAL_METHODS)
 def test_evidence_known_by_the_weights_alone_is_supported(method: str, rng: np.random.Generator) -> None:
     """The architecture covers the whole image; the weights select colour."""
     classifier = colour_classifier()
@@ -61,7 +61,7 @@ def test_evidence_known_by_the_weights_alone_is_supported(method: str, rng: np.r
 def test_a_random_network_is_not_supported(seed: int, rng: np.random.Generator) -> None:
     classifier, face = random_classifier(seed), planted_face(rng)
     for target in ("fake", "real"):
-        for method in METHODS:
+        for method in GENERAL_METHODS:
             explanation = explained(classifier, face, method=method, target=target)
             assert faithfulness(classifier, explanation).badge == "not supported"
 
@@ -145,7 +145,7 @@ def test_curves_of_the_patch_by_hand(found) -> None:
 
 def test_random_maps_come_in_pairs_of_opposites(found) -> None:
     gains = found.random_gains
-    assert len(gains) == 20
+    assert len(gains) == 10, "ten decide where the heatmap gains far more than the best of them"
     np.testing.assert_allclose(gains[::2], -gains[1::2], atol=1e-9)
     np.testing.assert_array_equal(found.random_deletion[1], found.random_insertion[0][::-1])
 

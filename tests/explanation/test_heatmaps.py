@@ -21,8 +21,8 @@ from redeepfake_nb import (
     explain,
     predict,
 )
-from redeepfake_nb.explanation.heatmaps import Explanation, _networks, split_network
-from redeepfake_nb.explanation.methods import METHODS, default_layer
+from redeepfake_nb.explanation.heatmaps import Explanation
+from redeepfake_nb.explanation.methods import GENERAL_METHODS, METHODS, _networks, default_layer, network_for
 
 SIZE = 8
 
@@ -112,16 +112,16 @@ def test_missed_evidence_is_reported(rng: np.random.Generator) -> None:
     picture = np.zeros((SIZE, SIZE, 3), np.uint8)
     picture[2, 3] = 255
     classifier = small(model)
-    found = explained(classifier, face_of(picture))
+    found = explained(classifier, face_of(picture), layer="map")
     assert found.prediction.logit == pytest.approx(3)
     assert found.empty
     assert found.missed
     assert "finds no place, though the score says fake; try another method" in found.title
-    other = explained(classifier, face_of(picture), method="layercam")
+    other = explained(classifier, face_of(picture), method="layercam", layer="map")
     assert not other.missed
     assert np.unravel_index(other.heatmap.argmax(), (SIZE, SIZE)) == (2, 3)
     # There is no evidence for real, and the score agrees.
-    assert not explained(classifier, face_of(picture), target="real").missed
+    assert not explained(classifier, face_of(picture), target="real", layer="map").missed
 
 
 def test_gradcam_plus_plus_equals_hand_arithmetic(rng: np.random.Generator) -> None:
@@ -142,7 +142,7 @@ def test_gradcam_plus_plus_equals_hand_arithmetic(rng: np.random.Generator) -> N
         np.testing.assert_allclose(found.heatmap * found.peak, channels @ weights, rtol=1e-4)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", GENERAL_METHODS)
 @pytest.mark.parametrize("place", [(0, 0), (2, 5), (7, 7)])
 def test_known_evidence_is_found(red_fake: Classifier, method: str, place: tuple[int, int]) -> None:
     image = np.zeros((SIZE, SIZE, 3), np.uint8)
@@ -154,7 +154,7 @@ def test_known_evidence_is_found(red_fake: Classifier, method: str, place: tuple
 
 
 @pytest.mark.parametrize("mirror", [False, True])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", GENERAL_METHODS)
 class TestContract:
     """Properties that every method must have, with and without a model that also scores the mirror image."""
 
@@ -182,7 +182,7 @@ class TestContract:
         assert found.empty
         assert found.peak == 0
         assert not found.heatmap.any()
-        assert found.title == f"{method} for fake at {found.layer}, no positive evidence"
+        assert found.title == f"{METHODS[method]} for fake at {found.layer}, no positive evidence"
         assert "no positive evidence" in replace(found, prediction=with_landmarks(found)).regions.sentence
         assert not explained(model, face_of(green), method=method, target="real").empty
 
@@ -237,13 +237,21 @@ class TestContract:
         for layer in ("conv", picture):
             found = explained(model, face_of(reddish(rng)), method=method, layer=layer)
             assert found.layer == layer
-            assert f"at {layer}, peak" in found.title
+            assert f"at {layer}, " in found.title
 
 
-def test_title_states_method_target_layer_and_peak(red_fake: Classifier) -> None:
+def test_title_states_method_target_layer_and_what_the_map_carries(red_fake: Classifier) -> None:
     red = np.zeros((SIZE, SIZE, 3), np.uint8)
     red[..., 0] = 255
-    assert explained(red_fake, face_of(red)).title == "gradcam for fake at conv, peak 0.0312"
+    found = explained(red_fake, face_of(red))
+    assert found.title == (
+        "Grad-CAM for fake at conv, +2.0 log-odds; without the marked places P(fake) would be about 0.50 "
+        "instead of 0.88"
+    )
+    # All of the picture carries the whole logit, and any place of it as much.
+    assert (found.evidence, found.intensity) == (pytest.approx(2), pytest.approx(2))
+    assert found.shaded() == pytest.approx(np.full((SIZE, SIZE), 0.5))
+    assert found.shaded("peak").max() == 1
 
 
 def test_heatmap_lies_on_the_crop_with_its_margin() -> None:
@@ -262,7 +270,7 @@ def test_heatmap_lies_on_the_crop_with_its_margin() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", GENERAL_METHODS)
 def test_sequential_nested_and_flat_models_have_the_same_heatmap(
     method: str, rng: np.random.Generator
 ) -> None:
@@ -303,7 +311,7 @@ def test_a_layer_that_paths_bypass(rng: np.random.Generator) -> None:
     branch.set_weights([2 * np.eye(3, dtype=np.float32)[None, None]])
     dense.set_weights([np.array([[1.0], [0], [0]], np.float32)])
     classifier = small(model)
-    assert classifier.explain_layer != "branch"
+    assert default_layer(classifier, "gradcam") != "branch"
     picture = coloured(rng)
     found = explained(classifier, face_of(picture), layer="branch")
     np.testing.assert_allclose(found.heatmap * found.peak, picture[..., 0] / 127.5 / SIZE**2, atol=1e-6)
@@ -334,7 +342,7 @@ def test_order_of_explained_layers_does_not_matter(rng: np.random.Generator) -> 
     for found, again in ((one[0], other[1]), (one[1], other[2]), (one[2], other[0])):
         assert found.layer == again.layer
         np.testing.assert_array_equal(found.heatmap, again.heatmap)
-    assert classifier.explain_layer == "b"
+    assert default_layer(classifier, "gradcam") == "b"
 
 
 def test_a_model_trained_in_mixed_precision(rng: np.random.Generator) -> None:
@@ -360,7 +368,7 @@ def test_mirrored_maps_are_averaged_before_clipping(rng: np.random.Generator) ->
     assert explained(small(model, mirror=True), face).peak == pytest.approx(0, abs=1e-5)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", GENERAL_METHODS)
 def test_the_logit_is_explained_not_the_probability(method: str) -> None:
     """The sigmoid of a confident model is flat; its heatmap must neither vanish nor overflow."""
     face = patch_face(3, 3)
@@ -374,12 +382,12 @@ def test_the_logit_is_explained_not_the_probability(method: str) -> None:
 def test_non_finite_maps_are_rejected(red_fake: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     prediction = predict(red_fake, [patch_face(0, 0)])[0]
     raw = np.full((1, SIZE, SIZE), np.nan, np.float32)
-    monkeypatch.setattr(split_network(red_fake, "conv"), "maps", lambda *_: raw)
+    monkeypatch.setattr(network_for(red_fake, "gradcam"), "on_input", lambda *_: raw)
     with pytest.raises(ValueError, match="not finite"):
         explain(red_fake, prediction)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", GENERAL_METHODS)
 def test_network_is_split_once_and_never_retraces(
     red_fake: Classifier, method: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -402,18 +410,18 @@ def test_network_is_split_once_and_never_retraces(
     monkeypatch.delitem(_networks, red_fake, raising=False)
     call(1)
     assert {"conv", "logit"} <= set(traced)
-    network = split_network(red_fake, default_layer(red_fake, method))
+    network = network_for(red_fake, method)
     traced.clear()
     for count in [1, 2, 3, 4] * 5:
         call(count)
     assert traced == []
-    assert split_network(red_fake, default_layer(red_fake, method)) is network
+    assert network_for(red_fake, method) is network
 
 
 def test_network_is_freed_with_its_classifier() -> None:
     classifier = small(two_channel_model((1.0, 0.0)))
     explained(classifier, patch_face(1, 1))
-    network = weakref.ref(split_network(classifier, "conv"))
+    network = weakref.ref(network_for(classifier, "gradcam"))
     del classifier
     gc.collect()
     assert network() is None
@@ -431,7 +439,7 @@ def test_network_is_freed_with_its_classifier() -> None:
 )
 def test_bad_arguments(red_fake: Classifier, options: dict, message: str) -> None:
     prediction = Prediction(patch_face(0, 0), 0.0)
-    for method in [options["method"]] if "method" in options else METHODS:
+    for method in [options["method"]] if "method" in options else GENERAL_METHODS:
         with pytest.raises(UnknownChoice, match=message) as caught:
             explain(red_fake, prediction, **{"method": method, **options})
         assert isinstance(caught.value, ValueError)

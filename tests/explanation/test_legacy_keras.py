@@ -32,7 +32,7 @@ def maps() -> dict[str, list]:
     return {
         f"{method} {layer}": network.maps(batch, method, "fake").tolist()
         for layer, network in networks.items()
-        for method in m.METHODS
+        for method in m.GENERAL_METHODS
     }
 
 

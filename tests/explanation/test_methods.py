@@ -53,7 +53,7 @@ def enlarged(cells: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("target", ["fake", "real"])
-@pytest.mark.parametrize("method", m.METHODS)
+@pytest.mark.parametrize("method", m.GENERAL_METHODS)
 def test_five_by_five_by_hand(method: str, target: str, rng: np.random.Generator) -> None:
     slope = rng.normal(0, 0.3, (SIDE, SIDE, 3)).astype(np.float32)
     picture = rng.integers(0, 256, (10, 10, 3)).astype(np.float32)
@@ -77,7 +77,7 @@ def test_five_by_five_by_hand(method: str, target: str, rng: np.random.Generator
     found = network(weight_per_place(slope), "map").maps(picture[None], method, target)
     assert found.shape == (1, SIDE, SIDE)
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found[0], np.maximum(expected, 0), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(np.maximum(found[0], 0), np.maximum(expected, 0), rtol=1e-3, atol=1e-5)
 
 
 def test_saliency_of_the_picture_by_hand(rng: np.random.Generator) -> None:
@@ -86,7 +86,7 @@ def test_saliency_of_the_picture_by_hand(rng: np.random.Generator) -> None:
     picture = rng.integers(0, 256, (10, 10, 3)).astype(np.float32)
     found = network(weight_per_place(slope), None).maps(picture[None], "saliency", "fake")
     each = np.repeat(np.repeat(slope, 2, axis=0), 2, axis=1) / 4 * picture / 255
-    np.testing.assert_allclose(found[0], np.maximum(each.sum(axis=-1), 0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found[0], each.sum(axis=-1), rtol=1e-4, atol=1e-6)
 
 
 def test_saliency_is_averaged_over_noise() -> None:
@@ -119,7 +119,7 @@ def test_fine_saliency_is_averaged_to_cells(rng: np.random.Generator) -> None:
     picture = rng.integers(0, 256, (size, size, 3)).astype(np.float32)
     found = network(model, None).maps(picture[None], "saliency", "real")[0]
     cells = (slope * picture / 255).sum(axis=-1).reshape(size // 2, 2, size // 2, 2).mean(axis=(1, 3))
-    np.testing.assert_allclose(found, np.maximum(-cells, 0), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found, -cells, rtol=1e-3, atol=1e-4)
 
 
 def test_score_cam_equals_that_of_tf_keras_vis(rng: np.random.Generator) -> None:
@@ -150,7 +150,7 @@ def test_score_cam_equals_that_of_tf_keras_vis(rng: np.random.Generator) -> None
             normalize_cam=False,
         )
     ours = network(model, "map").maps(picture, "scorecam", "fake")
-    np.testing.assert_allclose(ours, np.maximum(theirs, 0), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
 def test_score_cam_uses_the_maps_that_vary_most(
@@ -169,7 +169,7 @@ def test_score_cam_uses_the_maps_that_vary_most(
     np.testing.assert_allclose(every - fewer, 0.4 * (pooled(picture[0]) * slope).sum(), rtol=1e-3)
 
 
-@pytest.mark.parametrize("method", m.METHODS)
+@pytest.mark.parametrize("method", m.GENERAL_METHODS)
 def test_value_range_does_not_matter(method: str, rng: np.random.Generator) -> None:
     """0..255 or -1..1: the same network on the same images has the same maps."""
     positive = keras.initializers.RandomUniform(0, 1, seed=0)
@@ -190,10 +190,53 @@ def test_value_range_does_not_matter(method: str, rng: np.random.Generator) -> N
 
 
 def test_default_layers(rng: np.random.Generator) -> None:
-    classifier = classifier_of(weight_per_place(rng.normal(0, 1, (SIDE, SIDE, 3))))
-    picture = classifier.keras_model.inputs[0].name
-    for method in m.METHODS:
-        assert m.default_layer(classifier, method) == (picture if method == "saliency" else "map")
+    image = keras.Input((8, 8, 3), name="picture")
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, name="map")(image))
+    classifier = classifier_of(keras.Model(image, keras.layers.Dense(1)(x)))
+    for method in m.GENERAL_METHODS:
+        assert m.default_layer(classifier, method) == ("picture" if method == "saliency" else "map")
+        assert m.network_for(classifier, method).layer == m.default_layer(classifier, method)
+
+
+def test_methods_that_are_the_same_by_construction(rng: np.random.Generator) -> None:
+    """A linear head on one map: what is cut at 0 is the same, and without negative weights nothing is cut."""
+
+    def classifier(weights: list[float]) -> Classifier:
+        image = keras.Input((8, 8, 3))
+        x = keras.layers.Conv2D(2, 3, activation="relu", padding="same")(image)
+        dense = keras.layers.Dense(1)
+        model = keras.Model(image, dense(keras.layers.GlobalAveragePooling2D()(x)))
+        dense.set_weights([np.float32(weights)[:, None], np.zeros(1, np.float32)])
+        return classifier_of(model)
+
+    positive, mixed = classifier([2, 1]), classifier([2, -1])
+    both = {"gradcam++": "gradcam", "layercam": "gradcam"}
+    assert m.alike_methods(positive, "fake") == both
+    assert m.alike_methods(positive, "real") == {"gradcam++": "", "layercam": ""}
+    assert m.alike_methods(mixed, "fake") == {"layercam": "gradcam++"}
+    assert m.distinct_methods(mixed, "fake") == ("gradcam", "gradcam++", "scorecam", "saliency")
+    batch = rng.integers(0, 256, (2, 8, 8, 3)).astype(np.float32)
+    for network, same in ((positive, both), (mixed, {"layercam": "gradcam++"})):
+        for one, other in same.items():
+            maps = [
+                np.maximum(m.network_for(network, name).maps(batch, name, "fake"), 0) for name in (one, other)
+            ]
+            np.testing.assert_allclose(*maps, rtol=1e-3, atol=1e-5)
+
+
+def test_different_methods_differ(rng: np.random.Generator) -> None:
+    """No method is a copy of another one where the head is not linear: each has its own layer and weights."""
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(6, 3, activation="relu", padding="same")(keras.layers.Rescaling(1 / 255)(image))
+    x = keras.layers.Dense(8, activation="relu")(keras.layers.Flatten()(x))
+    keras.utils.set_random_seed(1)
+    classifier = classifier_of(keras.Model(image, keras.layers.Dense(1)(x)))
+    methods = m.distinct_methods(classifier, "fake")
+    assert methods == m.GENERAL_METHODS
+    batch = rng.integers(0, 256, (1, 16, 16, 3)).astype(np.float32)
+    drawn = [m.network_for(classifier, name).on_input(batch, name, "fake").ravel() for name in methods]
+    correlations = np.corrcoef(drawn)[np.triu_indices(len(methods), 1)]
+    assert np.nanmax(correlations) < 0.99
 
 
 def test_a_model_without_a_common_feature_map() -> None:

@@ -9,7 +9,7 @@ import pytest
 from helpers.hand_made_face import SIZE, hand_made
 
 from redeepfake_nb.datasets.samples import sample_image
-from redeepfake_nb.explanation.regions import REGIONS, label_regions, sum_regions
+from redeepfake_nb.explanation.regions import REGIONS, Regions, label_regions, sum_regions
 from redeepfake_nb.faces.face import Face, find_faces
 from redeepfake_nb.media.frames import Frame
 
@@ -236,3 +236,19 @@ def test_the_sample_portrait_has_all_parts() -> None:
     ):
         x, y = np.rint(face.landmarks[point] - [left, top]).astype(int)
         assert REGIONS[found.labels[y, x]] == name
+
+
+def test_words_for_the_kind_that_the_model_names() -> None:
+    """Evidence outside the face says little of a swap, and is what a generated picture often has."""
+    evidence = np.eye(len(REGIONS))[REGIONS.index("background")]
+    area = np.full(len(REGIONS), 1 / len(REGIONS))
+    sentences = {
+        k: Regions(None, evidence, area, "fake", kind=k).sentence for k in ("", "generated", "swapped")
+    }
+    assert sentences[""] == sentences["swapped"]
+    assert "says little about the face itself" in sentences[""]
+    assert "often spread over hair and background" in sentences["generated"]
+    assert "says little" not in sentences["generated"]
+    even = Regions(None, area, area, "fake", kind="generated").sentence
+    assert even.endswith("often spread over hair and background.")
+    assert "hair" not in Regions(None, area, area, "real", kind="generated").sentence

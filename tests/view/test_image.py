@@ -301,8 +301,22 @@ def test_explanation_shows_crop_overlay_and_heatmap(figure):
     assert (pixels[1] == view.overlay(crop, explanation.heatmap, 0.5)).all()
     np.testing.assert_allclose(pixels[2][0, -1], np.array(mpl.colormaps[COLORMAP](1.0))[:3] * 255, atol=0.5)
     assert [ax.get_title() for ax in axes] == ["crop", "overlay, strength 0.50", "heatmap"]
-    assert figure.get_suptitle() == "P(fake) 0.73; gradcam for fake at last_$conv_, peak 0.25"
+    assert figure.get_suptitle() == "P(fake) 0.73; Grad-CAM for fake at last_$conv_, peak 0.25"
     assert "share of peak" in [ax.get_ylabel() for ax in figure.axes]
+
+
+def test_colours_mean_the_same_for_all_faces(figure):
+    """Half of the full colour at the peak for 2 of 4 log-odds; the own scale on request."""
+    weak = replace(make_report([1.0], heat=True).explanations[0], evidence=1.0, intensity=2.0)
+    full = np.array(mpl.colormaps[COLORMAP](1.0))[:3] * 255
+    half = np.array(mpl.colormaps[COLORMAP](0.5))[:3] * 255
+    axes = view.plot_explanation(weak, figure)
+    np.testing.assert_allclose(axes[2].images[0].get_array()[0, -1], half, atol=1)
+    assert "log-odds for fake" in [ax.get_ylabel() for ax in figure.axes]
+    assert "without the marked places P(fake) would be about 0.50" in figure.get_suptitle().replace("\n", " ")
+    figure.clear()
+    axes = view.plot_explanation(weak, figure, scale="peak")
+    np.testing.assert_allclose(axes[2].images[0].get_array()[0, -1], full, atol=1)
 
 
 def test_empty_explanation_has_a_message_and_no_overlay(figure):

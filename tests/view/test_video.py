@@ -70,7 +70,7 @@ def test_suspicious_frames() -> None:
     axes = view.plot_suspicious_frames(made, Figure())
     titles = [ax.get_title().split("\n") for ax in axes]
     assert titles[0][0] == "P(fake) 0.95 at 0.12 s"
-    assert titles[0][-1] == "gradcam, peak 2"
+    assert titles[0][-1] == "Grad-CAM, peak 2"
     assert titles[1][-1] == "gradcam, no positive evidence"
     pixels = [ax.images[0].get_array() for ax in axes]
     assert not np.array_equal(pixels[0], strong[0].face.crop(0.0))

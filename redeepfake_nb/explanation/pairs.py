@@ -1,0 +1,134 @@
+"""Compare two pictures of one face, an original and a suspect, by scores and heatmaps on the same crop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from ..faces.face import Face
+from ..models.classifier import Classifier
+from ..models.prediction import predict
+from .heatmaps import Explanation, explain
+from .methods import LOGIT_METHODS, Target, check_choice
+from .regions import REGIONS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Aspect ratios of two pictures that differ by no more than this are those of one picture at two sizes.
+_SAME_ASPECT = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class FaceComparison:
+    """Two pictures of one face.
+
+    Parameters
+    ----------
+    original, suspect
+        The explanations.
+    crops
+        How the two crops were made to match, as a clause.
+    difference
+        (h, w) float32 on the suspect's crop: its heatmap minus the original's, in the log-odds that a face
+        would have that looked like that everywhere. Positive: more evidence in the suspect.
+    """
+
+    original: Explanation
+    suspect: Explanation
+    crops: str
+    difference: np.ndarray = field(repr=False)
+
+    @property
+    def change(self) -> float:
+        """What the marked places of the suspect carry more than those of the original, in log-odds."""
+        return (self.suspect.evidence or 0.0) - (self.original.evidence or 0.0)
+
+    @cached_property
+    def regions(self) -> pd.DataFrame:
+        """One row per part of the suspect's face, the largest change first; none without landmarks.
+
+        Columns: ``region``; ``original`` and ``suspect``, the evidence on it in log-odds; ``change``.
+        """
+        import pandas as pd
+
+        columns = ["region", "original", "suspect", "change"]
+        labels = self.suspect.regions.labels
+        if labels is None:
+            return pd.DataFrame(columns=columns)
+        suspect = _log_odds(self.suspect)
+        original = suspect - self.difference
+        maps = original, suspect, self.difference
+        rows = [
+            (name, *(float(values[labels == i].sum() / labels.size) for values in maps))
+            for i, name in enumerate(REGIONS)
+            if (labels == i).any()
+        ]
+        table = pd.DataFrame(rows, columns=columns)
+        return table.sort_values("change", key=abs, ascending=False, kind="stable", ignore_index=True)
+
+    @property
+    def sentence(self) -> str:
+        """How score and evidence differ, in two sentences."""
+        before, after = (e.prediction.probability for e in (self.original, self.suspect))
+        words = f"P(fake) is {after:.2f} for the suspect and {before:.2f} for the original."
+        if not len(self.regions):
+            return f"{words} {self.suspect.regions.reason or ''}".strip()
+        first = self.regions.iloc[0]
+        return (
+            f"{words} Evidence for {self.suspect.target} differs most on the part "
+            f"{first['region']!r}: {first['change']:+.1f} log-odds."
+        )
+
+
+def compare_faces(
+    classifier: Classifier,
+    original: Face,
+    suspect: Face,
+    method: str = "gradcam",
+    target: Target = "fake",
+    layer: str | None = None,
+) -> FaceComparison:
+    """Score and explain two pictures of one face on the same crop.
+
+    Where both pictures have the same size, or one is an enlarged or reduced copy of the other, both faces are
+    cut out by the original's box, so that no difference comes of the detector. Otherwise each face has its
+    own box, and the heatmaps are compared on crops of equal size.
+
+    Parameters
+    ----------
+    classifier
+        From :func:`redeepfake_nb.load_model`.
+    original, suspect
+        From :func:`redeepfake_nb.find_faces`.
+    method
+        ``gradcam``, ``gradcam++``, ``layercam`` or ``saliency``, whose values are parts of the logit.
+    target, layer
+        See :func:`redeepfake_nb.explain`.
+
+    Raises
+    ------
+    UnknownChoice
+        Unknown method or target, or one whose values are no parts of the logit.
+    """
+    check_choice("method", method, LOGIT_METHODS)
+    crops = "each face is cut out by its own box, since the pictures have different shapes"
+    one, other = original.frame, suspect.frame
+    if abs(one.width * other.height / (one.height * other.width) - 1) <= _SAME_ASPECT:
+        crops = "both faces are cut out by the original's box"
+        scale = np.array([other.width / one.width, other.height / one.height] * 2)
+        left, top, right, bottom = np.rint(np.array(original.box) * scale).astype(int).tolist()
+        suspect = replace(suspect, box=(left, top, right, bottom), margin=original.margin)
+    before, after = explain(classifier, predict(classifier, [original, suspect]), method, target, layer)
+    height, width = after.heatmap.shape
+    matched = cv2.resize(_log_odds(before), (width, height), interpolation=cv2.INTER_LINEAR)
+    return FaceComparison(before, after, crops, _log_odds(after) - matched)
+
+
+def _log_odds(explanation: Explanation) -> np.ndarray:
+    """Return a heatmap in the log-odds of a face that looks like that everywhere, (h, w) float32."""
+    return explanation.heatmap * np.float32(explanation.intensity or 0.0)

@@ -1,0 +1,154 @@
+"""Heatmaps lie where their evidence lies, behind every operation that moves or drops cells."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from helpers.moved_evidence import (
+    OPERATIONS,
+    SIZE,
+    bright_face,
+    classifier_of,
+    conv,
+    quarter_model,
+    share_in_quarter,
+    transformer,
+)
+
+from redeepfake_nb import Classifier, UnsuitableModel, explain, predict
+from redeepfake_nb.explanation.geometry import Layout, layout_of
+from redeepfake_nb.explanation.methods import METHODS, default_layer, network_for
+
+layers = keras.layers
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_heatmap_lies_on_the_quarter_that_counts(operation: str) -> None:
+    nested = len(operation) % 2 == 0  # flat and nested in turn; that they agree is tested below
+    classifier = classifier_of(quarter_model(operation, nested))
+    prediction = predict(classifier, [bright_face()])[0]
+    for method in ("gradcam", "layercam"):
+        found = explain(classifier, prediction, method)
+        assert share_in_quarter(found.heatmap) >= 0.85, method
+    # What the marked places carry is the whole logit, which has no bias.
+    assert found.evidence == pytest.approx(prediction.logit, rel=0.15)
+
+
+@pytest.mark.parametrize("operation", ["cropping", "valid strided convolutions", "flipping"])
+def test_every_method_nested_and_flat(operation: str) -> None:
+    flat, nested = (classifier_of(quarter_model(operation, nested)) for nested in (False, True))
+    face = bright_face()
+    for method in METHODS:
+        if method == "attention":
+            continue
+        one, other = (explain(c, predict(c, [face])[0], method) for c in (flat, nested))
+        assert share_in_quarter(one.heatmap) >= 0.85, method
+        np.testing.assert_allclose(one.heatmap, other.heatmap, atol=1e-4)
+
+
+def test_a_mirrored_score_has_evidence_on_both_sides() -> None:
+    classifier = classifier_of(quarter_model("cropping", True), mirror=True)
+    heatmap = explain(classifier, predict(classifier, [bright_face()])[0]).heatmap
+    half = SIZE // 2
+    lower = heatmap[half:].sum() / heatmap.sum()
+    assert lower >= 0.95
+    assert heatmap[half:, half:].sum() == pytest.approx(heatmap[half:, :half].sum(), rel=0.05)
+
+
+def layout(make, size: int = SIZE) -> Layout | str:
+    image = keras.Input((size, size, 3))
+    model = keras.Model(image, make(image))
+    return layout_of(model, model.operations[-1].name)
+
+
+def test_places_by_hand() -> None:
+    """A 3 x 3 convolution without padding starts at 1; a stride doubles the steps; padding starts outside."""
+    found = layout(lambda x: layers.ZeroPadding2D(1)(layers.Conv2D(2, 3)(layers.Conv2D(2, 3, 2)(x))))
+    np.testing.assert_allclose(found.rows, 1 + 2 * np.arange(-1 + 1, 14 + 1), atol=1e-5)
+    assert len(found.rows) == len(found.columns) == 15
+
+
+def test_same_padding_by_hand() -> None:
+    """With an even side TensorFlow pads below alone: the window of row 0 is that of pixels 0 to 2."""
+    found = layout(lambda x: layers.Conv2D(2, 3, 2, "same")(x))
+    np.testing.assert_allclose(found.rows, 1 + 2 * np.arange(16))
+
+
+def test_what_comes_from_everywhere_has_no_place() -> None:
+    mixed = layout(
+        lambda x: layers.Permute((2, 1))(
+            layers.Dense(64)(layers.Permute((2, 1))(layers.Reshape((64, 4))(conv(x, 4, 4))))
+        )
+    )
+    assert "cannot be followed" in mixed
+    for join in (layers.Concatenate(), layers.Add()):
+        assert "cannot be followed" in layout(
+            lambda x, join=join: join([conv(x[:, :, :16]), conv(x[:, :, 16:])])
+        )
+
+
+def test_a_layer_whose_places_are_unknown_is_refused() -> None:
+    """Both halves are joined as channels, and behind that no cell lies anywhere."""
+    image = keras.Input((SIZE, SIZE, 3))
+    x = layers.Concatenate(name="joined")([conv(image[:, :, :16]), conv(image[:, :, 16:])])
+    model = keras.Model(image, layers.Dense(1)(layers.GlobalAveragePooling2D()(x)))
+    classifier = classifier_of(model)
+    prediction = predict(classifier, [bright_face()])[0]
+    with pytest.raises(UnsuitableModel, match="cannot be followed back to places"):
+        explain(classifier, prediction)
+    with pytest.raises(UnsuitableModel, match="joined cannot be laid over the picture"):
+        explain(classifier, prediction, layer="joined")
+    assert not explain(classifier, prediction, "saliency", prediction.label()).empty
+
+
+def test_drawing_by_hand() -> None:
+    """Two cells on the right half of eight pixels; the left half shows nothing."""
+    grid = Layout(np.array([1.5, 5.5]), np.array([4.5, 6.5]), np.array([0, 1, 2, 3]))
+    drawn = grid.draw(np.float32([[1, 2, 3, 4]]), 8)[0]
+    assert not drawn[:, :4].any()
+    np.testing.assert_allclose(drawn[0, 4:], [1, 1, 2, 2], atol=0.3)
+    np.testing.assert_allclose(drawn[7, 4:], [3, 3, 4, 4], atol=0.3)
+    # Cells at the same place are added, and one without a place is left out.
+    shared = Layout(np.array([1.5, 5.5]), np.array([1.5, 5.5]), np.array([-1, 0, 0, 1, 2, 3]))
+    assert shared.draw(np.float32([[9, 1, 2, 0, 0, 0]]), 8)[0, 0, 0] == 3
+
+
+def test_a_wholly_covered_picture_has_no_empty_edge() -> None:
+    even = Layout.even(4, 4, 32)
+    assert even.covered(32) == 32 * 32
+    # The half cell that strided convolutions leave out belongs to the outermost cells.
+    shifted = Layout(even.rows + 4, even.columns + 4, even.index)
+    assert shifted.covered(32) == 32 * 32
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+@pytest.mark.parametrize("class_token", [False, True])
+class TestTransformers:
+    """Tokens are laid out as a grid, and the class token is none of them."""
+
+    @pytest.fixture
+    def classifier(self, class_token: bool, by_hand: bool) -> Classifier:
+        return classifier_of(transformer(class_token=class_token, by_hand=by_hand))
+
+    def test_evidence_lies_on_the_quarter(self, classifier: Classifier) -> None:
+        prediction = predict(classifier, [bright_face()])[0]
+        assert prediction.logit > 2
+        for method in METHODS:
+            found = explain(classifier, prediction, method)
+            assert not found.empty, method
+            if method == "attention" or method == "saliency":
+                assert share_in_quarter(found.heatmap) >= 0.85, method
+
+    def test_grad_cam_is_taken_where_patches_count(self, classifier: Classifier, class_token: bool) -> None:
+        network = network_for(classifier, "gradcam")
+        assert len(network.layout.placed) == 64
+        assert network.layout.index.min() == (-1 if class_token else 0)
+        layer = default_layer(classifier, "gradcam")
+        assert layout_of(classifier.keras_model, layer) is network.layout
+
+
+def test_attention_needs_a_transformer(classifier: Classifier) -> None:
+    prediction = predict(classifier, [bright_face()])[0]
+    with pytest.raises(UnsuitableModel, match="no attention layers"):
+        explain(classifier, prediction, "attention")
