@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
+import struct
 import sys
+from typing import BinaryIO
 
 from ..errors import RedeepfakeError
 from .files import MAX_BYTES, open_file
-from .image_containers import is_animated
+from .image_containers import is_animated, is_animated_webp
+from .video_containers import has_index
 
 # Supported image formats: (offset, signature, format).
 _IMAGES: tuple[tuple[int, bytes, str], ...] = (
@@ -238,16 +242,49 @@ def _describe_text(text: str) -> tuple[str, str]:
     return "plain text", _WRONG_FILE
 
 
+def moving_format(file: BinaryIO) -> str | None:
+    """Detect the format of a file that is to be read as a video; ``None`` for any other.
+
+    That is a video, or a picture with several frames: an animated GIF, PNG, WebP or AVIF, or a HEIC sequence.
+    Changes the position in the file.
+    """
+    file.seek(0)
+    head = file.read(4096)
+    picture = image_format(head)
+    if picture is None:
+        return video_format(head)
+    test = {
+        "GIF": lambda: is_animated(_whole(file)),
+        "PNG": lambda: _png_frames(file) > 1,
+        "WEBP": lambda: head[12:16] == b"VP8X" and head[20] & 2 > 0 and is_animated_webp(_whole(file)),
+        "AVIF": lambda: has_index(file),
+        "HEIF": lambda: has_index(file),
+    }.get(picture)
+    return picture if test is not None and test() else None
+
+
+def _whole(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read(MAX_BYTES)
+
+
+def _png_frames(file: BinaryIO) -> int:
+    """Count the frames of a PNG up to two, by its chunks; an image outside of the animation counts."""
+    size, pos, frames, seen_data = file.seek(0, io.SEEK_END), 8, 0, False
+    while pos + 8 <= size and frames < 2:
+        file.seek(pos)
+        length, kind = struct.unpack(">I4s", file.read(8))
+        frames += kind == b"fcTL" or (kind == b"IDAT" and not seen_data and not frames)
+        seen_data = seen_data or kind == b"IDAT"
+        pos += 12 + length
+    return frames
+
+
 def is_video(path: str | os.PathLike) -> bool:
-    """Tell whether a file is a video or an animated GIF, by its first bytes; False if it cannot be read."""
+    """Tell whether a file is a video or an animated picture, by its content; False if it cannot be read."""
     try:
         with open_file(path, max_bytes=sys.maxsize) as opened:
-            kind = video_format(opened.read(4096))
-            if kind == "GIF":
-                # Still and animated GIFs have the same signature.
-                opened.seek(0)
-                return is_animated(opened.read(MAX_BYTES))
-            return kind is not None
+            return moving_format(opened) is not None
     except (RedeepfakeError, OSError):
         return False  # reading it as an image then reports what is wrong with it
 

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .notes import Note, doubt
+from .notes import Note, doubt, unseen
 
 _MAX_PROFILE = 4 * 2**20
 # Far above what programs write: a photo of 256 MB has some 30,000 segments or chunks.
@@ -93,7 +93,8 @@ def is_srgb_like(profile: bytes) -> bool:
 class JpegInfo:
     """Properties of a JPEG.
 
-    ``data`` is the file with only the segments that decoding needs. ``fully_refined`` tells whether the scans
+    ``data`` is the file with only the segments that decoding needs, ``end`` the position after its end marker
+    in the whole file. ``fully_refined`` tells whether the scans
     of a progressive file transmit all coefficients that they begin down to the last bit.
     """
 
@@ -108,6 +109,7 @@ class JpegInfo:
     scan_bytes: int
     exif: bytes | None
     profile: bytes | None
+    end: int
 
 
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -190,6 +192,7 @@ def sanitize_jpeg(data: bytes) -> JpegInfo:
         scan_bytes,
         exif,
         b"".join(profile) or None,
+        pos + 2,
     )
 
 
@@ -215,13 +218,18 @@ def append_scan_data(clean: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class PngInfo:
-    """Properties of a PNG. ``data`` is the file with only the chunks that the image consists of."""
+    """Properties of a PNG.
+
+    ``data`` is the file with only the chunks that the image consists of, ``frames`` the number of frames in
+    it, counted, and ``coding`` the numbers of ITU-T H.273 for primaries and transfer, where it states them.
+    """
 
     data: bytes
     frames: int
     exif: bytes | None
     profile: bytes | None
     notes: tuple[Note, ...]
+    coding: tuple[int, int] | None = None
 
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -254,7 +262,9 @@ def sanitize_png(data: bytes, check_size: Callable[[int, int], None]) -> PngInfo
     kept: list[bytes | memoryview] = [_PNG_SIGNATURE]
     notes: list[Note] = []
     exif = profile = None
-    frames, seen_data, complete = 1, False, False
+    claimed = frames = alone = 0
+    seen_data = complete = False
+    coding: tuple[int, int] | None = None
     pos = len(_PNG_SIGNATURE)
     for _ in range(_MAX_SEGMENTS):
         if pos + 8 > len(data):
@@ -280,14 +290,19 @@ def sanitize_png(data: bytes, check_size: Callable[[int, int], None]) -> PngInfo
                 if length != 13 or len(kept) > 1:
                     raise DamagedContainer("its header is wrong")
                 check_size(*struct.unpack_from(">II", body))
-            seen_data = seen_data or kind == b"IDAT"
+            if kind == b"IDAT" and not seen_data:
+                seen_data, alone = True, not frames  # an image outside of the animation
             kept.append(view[pos:end])
+        elif kind == b"fcTL":
+            frames += 1
+        elif kind == b"cICP" and length >= 2:
+            coding = body[0], body[1]
         elif kind == b"eXIf":
             exif = bytes(body)
         elif kind == b"iCCP":
             profile = _png_profile(bytes(body))
         elif kind == b"acTL" and length >= 4:
-            frames = int.from_bytes(body[:4], "big")
+            claimed = int.from_bytes(body[:4], "big")
         elif kind in (b"tEXt", b"zTXt") and bytes(body[:24]).startswith(_EXIF_AS_TEXT):
             notes.append(doubt("EXIF data stored as text ignored; the picture may lie on its side"))
         pos = end
@@ -297,8 +312,85 @@ def sanitize_png(data: bytes, check_size: Callable[[int, int], None]) -> PngInfo
         raise DamagedContainer("there is no picture in it")
     if not complete:
         notes.append(Note("the end of the file is cut off, but all of the picture is there"))
+    if claimed > max(frames, 1):
+        notes.append(unseen(f"its header claims {claimed} frames, the file holds {frames or 1}"))
     kept.append(_PNG_END)
-    return PngInfo(b"".join(kept), frames, exif, profile, tuple(notes))
+    return PngInfo(b"".join(kept), frames + alone, exif, profile, tuple(notes), coding)
+
+
+@dataclass(frozen=True)
+class PngAnimation:
+    """Properties of an animated PNG.
+
+    ``data`` is the file with only the chunks that decoding needs, ``durations`` are the seconds of its frames
+    up to the end or the first damage, and ``claimed`` is their number according to the header.
+    """
+
+    data: bytes
+    durations: list[float]
+    claimed: int
+    exif: bytes | None
+    profile: bytes | None
+
+
+_APNG = _PNG_CRITICAL | {b"acTL", b"fcTL", b"fdAT"}
+
+
+def png_animation(data: bytes, check_size: Callable[[int, int], None]) -> PngAnimation:
+    """Parse an animated PNG up to its end or the first damaged part, and drop what decoding does not need.
+
+    An image that is not part of the animation, but shown by programs that know no animations, counts as its
+    first frame.
+
+    Parameters
+    ----------
+    data
+        Content of the file.
+    check_size
+        Called with width and height as soon as they are known; may raise.
+
+    Raises
+    ------
+    DamagedContainer
+        Not even the first frame is there.
+    """
+    still = sanitize_png(data, check_size)  # of the first image nothing may be missing
+    view = memoryview(data)
+    kept: list[bytes | memoryview] = [_PNG_SIGNATURE]
+    durations: list[float] = []
+    place, claimed, seen_data = None, 0, False
+    pos = len(_PNG_SIGNATURE)
+    for _ in range(_MAX_SEGMENTS):
+        if pos + 12 > len(data):
+            break
+        length, kind = struct.unpack_from(">I4s", data, pos)
+        body, end = view[pos + 8 : pos + 8 + length], pos + 12 + length
+        if kind == b"IEND" or end > len(data):
+            break
+        (stored,) = struct.unpack_from(">I", data, end - 4)
+        if kind in _APNG and zlib.crc32(view[pos + 4 : end - 4]) != stored:
+            break
+        if kind == b"acTL" and length == 8 and place is None:
+            place, claimed = len(kept), int.from_bytes(body[:4], "big")
+            kept.append(b"")
+        elif kind in _APNG and kind != b"acTL":
+            if kind == b"fcTL" and length == 26:
+                numerator, denominator = struct.unpack_from(">HH", body, 20)
+                durations.append(numerator / (denominator or 100))
+            if kind == b"IDAT" and not seen_data:
+                seen_data = True
+                if not durations:  # an image outside of the animation
+                    durations.append(0.0)
+                    claimed += 1
+            kept.append(view[pos:end])
+        pos = end
+    if place is not None:
+        # The decoder gets the true number of frames, whatever the header claims.
+        frames = sum(bytes(part[4:8]) == b"fcTL" for part in kept)
+        content = b"acTL" + struct.pack(">II", max(frames, 1), 0)
+        kept[place] = struct.pack(">I", 8) + content + struct.pack(">I", zlib.crc32(content))
+    kept.append(_PNG_END)
+    return PngAnimation(b"".join(kept), durations, claimed, still.exif, still.profile)
 
 
 def _png_profile(body: bytes) -> bytes:
@@ -332,6 +424,25 @@ def webp_size(data: bytes) -> tuple[int, int]:
     if kind == b"VP8 ":
         return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
     raise DamagedContainer("it holds no picture")
+
+
+def webp_durations(data: bytes) -> list[float]:
+    """Read the seconds of each frame of an animated WebP; empty for a still one."""
+    durations = []
+    pos = 12
+    for _ in range(_MAX_SEGMENTS):
+        if pos + 8 > len(data):
+            break
+        kind, length = struct.unpack_from("<4sI", data, pos)
+        if kind == b"ANMF" and pos + 23 <= len(data):
+            durations.append(int.from_bytes(data[pos + 20 : pos + 23], "little") / 1000)
+        pos += 8 + length + length % 2
+    return durations
+
+
+def is_animated_webp(data: bytes) -> bool:
+    """Tell whether a WebP that says so is animated; True too if it is cut off."""
+    return len(webp_durations(data)) > 1 or len(data) < int.from_bytes(data[4:8], "little") + 8
 
 
 # ------------------------------------------------------------------ GIF
@@ -428,7 +539,7 @@ def _end_of_sub_blocks(data: bytes, pos: int) -> int | None:
 
 @dataclass(frozen=True)
 class TiffInfo:
-    """Properties of a TIFF. ``pages`` is ``None`` for too many pages.
+    """Properties of a TIFF. ``pages`` is ``None`` for too many; smaller copies and masks do not count.
 
     ``preview`` says what the file contains if its first page is not the image itself; empty for ordinary
     files.
@@ -440,6 +551,7 @@ class TiffInfo:
 
 
 _MAX_PAGES = 10_000
+_MAX_TIFF_ENTRIES = 200
 _TYPE_BYTES = {2: 1, 3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _SUBFILE, _PHOTOMETRIC, _DNG_VERSION = 254, 262, 50706
 _SENSOR_PHOTOMETRIC = (32803, 34892)
@@ -460,6 +572,7 @@ def inspect_tiff(data: bytes) -> TiffInfo:
     entry_size = struct.calcsize("<" + entry)
     preview = "a camera raw file" if data[8:10] == b"CR" and not big else ""
     seen: set[int] = set()
+    others = 0
     try:
         (place,) = struct.unpack_from(order + offset, data, first)
         while place and place not in seen:
@@ -470,18 +583,36 @@ def inspect_tiff(data: bytes) -> TiffInfo:
             if not seen:
                 if start + count * entry_size > len(data):
                     raise DamagedContainer("it ends inside its directory")
-                entries = [
-                    struct.unpack_from(order + entry, data, start + i * entry_size) for i in range(count)
-                ]
+                entries = _tiff_entries(data, order + entry, start, count)
                 preview = preview or _preview(entries, order)
                 _check_data_size(entries, len(data))
+            elif count <= _MAX_TIFF_ENTRIES and _is_no_page(
+                _tiff_entries(data, order + entry, start, count), order
+            ):
+                others += 1
             seen.add(place)
             (place,) = struct.unpack_from(order + offset, data, start + count * entry_size)
     except struct.error as error:
         if not seen:
             raise DamagedContainer("it ends inside its header") from error
         return TiffInfo(len(seen) + 1, True, preview)
-    return TiffInfo(len(seen), False, preview)
+    return TiffInfo(len(seen) - others, False, preview)
+
+
+def _tiff_entries(data: bytes, entry: str, start: int, count: int) -> list[tuple[int, int, int, bytes]]:
+    return [
+        struct.unpack_from(entry, data, start + i * struct.calcsize("<" + entry[1:])) for i in range(count)
+    ]
+
+
+def _is_no_page(entries: list[tuple[int, int, int, bytes]], order: str) -> bool:
+    """Tell whether a directory is that of a smaller copy or a mask of another page (TIFF 6.0, tag 254)."""
+    kinds = [
+        struct.unpack(order + "I", value[:4])[0]
+        for tag, kind, _, value in entries
+        if (tag, kind) == (_SUBFILE, 4)
+    ]
+    return any(kind & 5 for kind in kinds)
 
 
 def _preview(entries: list[tuple[int, int, int, bytes]], order: str) -> str:

@@ -10,7 +10,9 @@ The same conventions hold for every format:
 * Transparent parts are composited on white, as browsers show them.
 * 16-bit samples keep their high byte; contrast is never stretched.
 * There is no colour management: an embedded profile other than sRGB is ignored, with a note.
-* Of an animation or a file with several pages the first image is read, with a note.
+* Of an animation or a file with several pages the first image is read; a note says what was not looked at.
+* HDR (PQ, HLG) that the file states is converted to SDR; see :mod:`redeepfake_nb.media.tone_mapping`.
+* A JPEG over the limit on pixels is decoded at a half, a quarter or an eighth of its size, with a note.
 * Missing image data are an error; an image filled up with grey is never returned.
 """
 
@@ -29,11 +31,13 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 from ..errors import EmptyFile, MediaTooLarge, RedeepfakeError, TruncatedMedia, UnsupportedMedia
-from .color import composite_on_white
+from .appended import Appended, appended_to_heif, appended_to_jpeg, nclx_coding
+from .color import composite_on_white, tone_mapping_notes
 from .file_types import describe_unsupported, image_format
 from .files import memory_error
 from .image_containers import (
     DamagedContainer,
+    JpegInfo,
     append_scan_data,
     check_ppm_header,
     exif_orientation,
@@ -45,8 +49,11 @@ from .image_containers import (
     webp_size,
 )
 from .notes import Note, NoteKind
+from .tone_mapping import to_sdr
 
 MAX_PIXELS = 64_000_000
+# A JPEG of up to so many times the limit is decoded at a reduced size.
+_REDUCIBLE, _REDUCIBLE_PROGRESSIVE = 4, 2
 _STRIP_PIXELS = 4_000_000
 # A progressive JPEG has about ten scans. Each costs a pass over all pixels but may take next to no bytes.
 _MAX_SCANS = 100
@@ -89,11 +96,11 @@ class _RejectTruncated:
                 ImageFile.LOAD_TRUNCATED_IMAGES = True
 
 
-_REJECT_TRUNCATED = _RejectTruncated()
+REJECT_TRUNCATED = _RejectTruncated()
 
 
 @dataclass
-class _DecodeState:
+class DecodeState:
     """An image that is being decoded, with the notes collected so far."""
 
     data: bytes
@@ -102,6 +109,8 @@ class _DecodeState:
     max_pixels: int
     orientation: int = 1
     progressive: bool = False
+    scale: int = 1
+    coding: tuple[int, int] | None = None
     notes: list[Note] = field(default_factory=list)
 
     def note(self, text: str, kind: NoteKind = "information") -> None:
@@ -122,12 +131,15 @@ class _DecodeState:
         if width < 1 or height < 1:
             raise self.damaged(f"its header claims {width} x {height} pixels")
         if width * height > self.max_pixels:
-            raise MediaTooLarge(
-                f"the picture has {width} x {height} pixels, {width * height / 1e6:.0f} million; "
-                f"the limit is {self.max_pixels / 1e6:g} million",
-                subject=self.name,
-                next_step="Make it smaller first, or raise max_pixels if you trust it.",
-            )
+            raise self.too_large(width, height)
+
+    def too_large(self, width: int, height: int) -> MediaTooLarge:
+        return MediaTooLarge(
+            f"the picture has {width} x {height} pixels, {width * height / 1e6:.0f} million; "
+            f"the limit is {self.max_pixels / 1e6:g} million",
+            subject=self.name,
+            next_step="Make it smaller first, or raise max_pixels (--max-pixels) if you trust it.",
+        )
 
     def read_exif(self, exif: bytes | None) -> None:
         if not exif:
@@ -143,11 +155,21 @@ class _DecodeState:
 
     def count(self, pictures: int | None, kind: str = "pictures", *, damaged: bool = False) -> None:
         if damaged:
-            self.note(f"first of several {kind} in the file, some of them damaged", "unseen")
+            self.note(f"1 of several {kind} looked at, some of the others are damaged", "unseen")
         elif pictures is None:
-            self.note(f"first of very many {kind} in the file", "unseen")
+            self.note(f"1 of very many {kind} looked at", "unseen")
         elif pictures > 1:
-            self.note(f"first of {pictures} {kind} in the file", "unseen")
+            how = "; analyze_video() looks at more" if kind == "frames" else ""
+            self.note(f"1 of {pictures} {kind} looked at{how}", "unseen")
+
+    def note_appended(self, appended: Appended) -> None:
+        """Note what a photo holds besides its main picture."""
+        self.count(1 + appended.kinds.count("picture"))
+        for kind in ("gain map", "depth map", "preview"):
+            if kind in appended.kinds:
+                self.note(f"a {kind} in the file was not used")
+        if appended.video is not None:
+            self.note("the video appended to the picture was not looked at; analyze_video() does", "unseen")
 
     def damaged(self, why: str) -> TruncatedMedia:
         return TruncatedMedia(
@@ -213,7 +235,7 @@ def decode_image(
             subject=name,
             next_step=step,
         )
-    state = _DecodeState(data, name, kind, max_pixels)
+    state = DecodeState(data, name, kind, max_pixels)
     try:
         return _decode(state), kind, tuple(state.notes)
     except RedeepfakeError:
@@ -233,15 +255,18 @@ def _cause(error: BaseException) -> str:
     return text or type(error).__name__
 
 
-def _decode(state: _DecodeState) -> np.ndarray:
+def _decode(state: DecodeState) -> np.ndarray:
     from PIL import Image
 
     try:
-        with _REJECT_TRUNCATED, _OPENERS[state.format](state) as picture:
+        with REJECT_TRUNCATED, _OPENERS[state.format](state) as picture:
             state.check_size(*picture.size)
             picture.load()
             state.check_size(*picture.size)
-            pixels = _to_rgb(picture, state)
+            pixels = to_rgb(picture, state)
+            if state.coding is not None and (notes := tone_mapping_notes(state.coding[1], state.coding[0])):
+                state.notes += notes
+                pixels = to_sdr(pixels, state.coding[1], state.coding[0])
             suspicious = state.format == "JPEG" and (state.progressive or _ends_in_grey(pixels))
             if suspicious and not _is_complete(state, pixels):
                 raise state.damaged("picture data are missing at the end")
@@ -253,20 +278,19 @@ def _decode(state: _DecodeState) -> np.ndarray:
             next_step="Make it smaller first, or raise PIL.Image.MAX_IMAGE_PIXELS too if you trust it.",
         ) from error
     del picture  # up to 256 MB, which rotating the pixels may need
-    return _upright(pixels, state.orientation)
+    return upright(pixels, state.orientation)
 
 
 # ------------------------------------------------------------------ one opener per format
 
 
-def _open_jpeg(state: _DecodeState) -> ImageFile:
-    from PIL.JpegImagePlugin import JpegImageFile
+def _open_jpeg(state: DecodeState) -> ImageFile:
 
     try:
         jpeg = sanitize_jpeg(state.data)
     except DamagedContainer as error:
         raise state.damaged(str(error)) from error
-    state.check_size(jpeg.width, jpeg.height)
+    state.scale = _jpeg_scale(jpeg, state)
     if jpeg.precision != 8:
         raise state.unsupported(f"{jpeg.precision} bits per sample")
     # Huffman coding takes at least one bit for each 8 x 8 block, so with less data the stated size is false.
@@ -283,8 +307,50 @@ def _open_jpeg(state: _DecodeState) -> ImageFile:
         state.note("its last scans are missing: fine detail may be lost", "doubt")
     state.read_exif(jpeg.exif)
     state.read_profile(jpeg.profile)
+    state.note_appended(appended_to_jpeg(state.data, jpeg.end))
     state.data = jpeg.data
-    return JpegImageFile(io.BytesIO(jpeg.data))
+    return _jpeg_picture(jpeg.data, state)
+
+
+def _jpeg_scale(jpeg: JpegInfo, state: DecodeState) -> int:
+    """Choose by how much a JPEG is reduced while it is decoded: 1, 2, 4 or 8.
+
+    The discrete cosine transform gives smaller pictures directly, so that memory is needed for those only,
+    and in a progressive file for all coefficients.
+
+    Raises
+    ------
+    MediaTooLarge
+        The picture is too large even so.
+    """
+    limit = _REDUCIBLE_PROGRESSIVE if jpeg.progressive else _REDUCIBLE
+    pixels = jpeg.width * jpeg.height
+    if pixels <= state.max_pixels or pixels > limit * state.max_pixels:
+        state.check_size(jpeg.width, jpeg.height)
+        return 1
+    for scale in (2, 4, 8):
+        width, height = -(-jpeg.width // scale), -(-jpeg.height // scale)
+        if width * height <= state.max_pixels:
+            break
+    else:
+        raise state.too_large(jpeg.width, jpeg.height)
+    state.note(
+        f"its {jpeg.width} x {jpeg.height} pixels are over the limit of {state.max_pixels / 1e6:g} million "
+        f"(max_pixels); read at {width} x {height}",
+        "doubt",
+    )
+    return scale
+
+
+def _jpeg_picture(data: bytes, state: DecodeState) -> ImageFile:
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    picture = JpegImageFile(io.BytesIO(data))
+    if state.scale > 1:
+        width, height = picture.size
+        # Pillow chooses the smallest scale that gives no less than this.
+        picture.draft(None, (width // state.scale, height // state.scale))
+    return picture
 
 
 def _ends_in_grey(pixels: np.ndarray) -> bool:
@@ -292,20 +358,18 @@ def _ends_in_grey(pixels: np.ndarray) -> bool:
     return bool((np.abs(pixels[-1, -1].astype(np.int16) - 128) <= 1).all())
 
 
-def _is_complete(state: _DecodeState, pixels: np.ndarray) -> bool:
+def _is_complete(state: DecodeState, pixels: np.ndarray) -> bool:
     """Tell whether a JPEG that ends in mid-grey, or a progressive one, has all its data.
 
     libjpeg fills up silently where the data end early. Additional data at the end change nothing in a
     complete image, since the decoder stops after the last block; in a truncated image they change its pixels.
     """
-    from PIL.JpegImagePlugin import JpegImageFile
-
-    with JpegImageFile(io.BytesIO(append_scan_data(state.data))) as extended:
+    with _jpeg_picture(append_scan_data(state.data), state) as extended:
         extended.load()
-        return bool(np.array_equal(_to_rgb(extended, state), pixels))
+        return bool(np.array_equal(to_rgb(extended, state), pixels))
 
 
-def _open_png(state: _DecodeState) -> ImageFile:
+def _open_png(state: DecodeState) -> ImageFile:
     from PIL.PngImagePlugin import PngImageFile
 
     try:
@@ -316,10 +380,11 @@ def _open_png(state: _DecodeState) -> ImageFile:
     state.count(png.frames, "frames")
     state.read_exif(png.exif)
     state.read_profile(png.profile)
+    state.coding = png.coding
     return PngImageFile(io.BytesIO(png.data))
 
 
-def _open_webp(state: _DecodeState) -> ImageFile:
+def _open_webp(state: DecodeState) -> ImageFile:
     from PIL.WebPImagePlugin import WebPImageFile
 
     # Pillow's decoder allocates its canvas while opening, so the size is checked beforehand.
@@ -334,7 +399,7 @@ def _open_webp(state: _DecodeState) -> ImageFile:
     return picture
 
 
-def _open_gif(state: _DecodeState) -> ImageFile:
+def _open_gif(state: DecodeState) -> ImageFile:
     from PIL.GifImagePlugin import GifImageFile
 
     try:
@@ -345,7 +410,7 @@ def _open_gif(state: _DecodeState) -> ImageFile:
     return GifImageFile(io.BytesIO(gif.data))
 
 
-def _open_tiff(state: _DecodeState) -> ImageFile:
+def _open_tiff(state: DecodeState) -> ImageFile:
     from PIL.TiffImagePlugin import TiffImageFile
 
     try:
@@ -365,13 +430,13 @@ def _open_tiff(state: _DecodeState) -> ImageFile:
     return picture  # Pillow applies the orientation of a TIFF while loading it.
 
 
-def _open_bmp(state: _DecodeState) -> ImageFile:
+def _open_bmp(state: DecodeState) -> ImageFile:
     from PIL.BmpImagePlugin import BmpImageFile
 
     return BmpImageFile(io.BytesIO(state.data))
 
 
-def _open_ppm(state: _DecodeState) -> ImageFile:
+def _open_ppm(state: DecodeState) -> ImageFile:
     from PIL.PpmImagePlugin import PpmImageFile
 
     try:
@@ -387,7 +452,7 @@ def _open_ppm(state: _DecodeState) -> ImageFile:
     return PpmImageFile(io.BytesIO(state.data))
 
 
-def _open_heif(state: _DecodeState) -> ImageFile:
+def _open_heif(state: DecodeState) -> ImageFile:
     try:
         from pillow_heif import HeifImageFile
     except ImportError as error:
@@ -398,11 +463,15 @@ def _open_heif(state: _DecodeState) -> ImageFile:
         ) from error
     picture = HeifImageFile(io.BytesIO(state.data))  # applies the orientation itself
     state.count(picture.n_frames)
+    state.note_appended(appended_to_heif(state.data))
+    if picture.info.get("depth_images"):
+        state.note("a depth map in the file was not used")
     state.read_profile(picture.info.get("icc_profile"))
+    state.coding = nclx_coding(state.data)
     return picture
 
 
-def _open_avif(state: _DecodeState) -> ImageFile:
+def _open_avif(state: DecodeState) -> ImageFile:
     try:
         from PIL.AvifImagePlugin import SUPPORTED, AvifImageFile
     except ImportError:
@@ -417,10 +486,11 @@ def _open_avif(state: _DecodeState) -> ImageFile:
     state.count(picture.n_frames, "frames")
     state.read_exif(picture.info.get("exif"))  # Pillow translates AVIF's own orientation to EXIF
     state.read_profile(picture.info.get("icc_profile"))
+    state.coding = nclx_coding(state.data)
     return picture
 
 
-_OPENERS: dict[str, Callable[[_DecodeState], ImageFile]] = {
+_OPENERS: dict[str, Callable[[DecodeState], ImageFile]] = {
     "JPEG": _open_jpeg,
     "PNG": _open_png,
     "WEBP": _open_webp,
@@ -436,7 +506,7 @@ _OPENERS: dict[str, Callable[[_DecodeState], ImageFile]] = {
 # ------------------------------------------------------------------ conversion to RGB
 
 
-def _to_rgb(picture: PilImage, state: _DecodeState) -> np.ndarray:
+def to_rgb(picture: PilImage, state: DecodeState) -> np.ndarray:
     """Convert a loaded Pillow image of any mode to (H, W, 3) uint8 RGB."""
     mode = picture.mode
     if mode.startswith("I") or mode == "F":
@@ -469,7 +539,7 @@ def _convert_to_rgb(picture: PilImage) -> np.ndarray:
     return out
 
 
-def _composite(picture: PilImage, state: _DecodeState) -> np.ndarray:
+def _composite(picture: PilImage, state: DecodeState) -> np.ndarray:
     out = np.empty((picture.height, picture.width, 3), np.uint8)
     for part, rgba in _strips(picture, "RGBA"):
         if rgba[..., 3].min() < 255:
@@ -478,7 +548,7 @@ def _composite(picture: PilImage, state: _DecodeState) -> np.ndarray:
     return out
 
 
-def _reduce_grey(values: np.ndarray, mode: str, state: _DecodeState) -> np.ndarray:
+def _reduce_grey(values: np.ndarray, mode: str, state: DecodeState) -> np.ndarray:
     """Reduce (H, W) grey of 16 or 32 bits to uint8, by a fixed rule that does not depend on the content."""
     if mode.startswith("I;16"):
         state.note("16-bit grey reduced to 8 bits")
@@ -496,7 +566,7 @@ def _reduce_grey(values: np.ndarray, mode: str, state: _DecodeState) -> np.ndarr
     return (values >> 8).astype(np.uint8)
 
 
-def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Apply the EXIF orientation 1 to 8 (TIFF 6.0, tag 274); the result is C-contiguous."""
     if orientation in (3, 4, 6, 7):
         pixels = pixels[::-1]

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 DEMUXERS = {
     "MP4": "mov",
+    "HEIF": "mov",
     "Matroska": "matroska",
     "AVI": "avi",
     "MPEG-TS": "mpegts",

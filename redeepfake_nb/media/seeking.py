@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from .animation import AnimationStream
 from .video_stream import DecodedFrame, SeekFailed, Stream
 
 # Seeking to a keyframe costs about as much as decoding this many frames.
@@ -12,7 +13,9 @@ _SEEK_COST = 12
 _MAX_FAILURES = 3
 
 
-def decode_selected(stream: Stream, ranks: Sequence[int], damaged: set[int]) -> Iterator[DecodedFrame]:
+def decode_selected(
+    stream: Stream | AnimationStream, ranks: Sequence[int], damaged: set[int]
+) -> Iterator[DecodedFrame]:
     """Decode the frames of the given ranks, each once.
 
     A damaged frame is replaced by the one displayed before it, unless that one was yielded already.
@@ -94,7 +97,7 @@ def decode_selected(stream: Stream, ranks: Sequence[int], damaged: set[int]) -> 
             yield from frames
 
 
-def _keyframe_for(stream: Stream, rank: int, failed: set[int]) -> int | None:
+def _keyframe_for(stream: Stream | AnimationStream, rank: int, failed: set[int]) -> int | None:
     """Find the index of the keyframe at which to begin; ``None`` for the start of the file."""
     if len(failed) >= _MAX_FAILURES:
         return None

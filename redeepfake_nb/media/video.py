@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, BinaryIO, Literal
 
 import av
+import numpy as np
 
 from ..errors import (
     InputError,
@@ -32,10 +33,14 @@ from ..errors import (
     UnsupportedMedia,
 )
 from ..utils.hashing import sha256_of
+from .animation import ANIMATED, AnimationStream
+from .appended import appended_to_heif, appended_to_jpeg
 from .color import FrameConverter, conversion_notes, rotation
-from .file_types import DOWNLOAD, describe_unsupported, image_format, is_audio, video_format
+from .file_types import DOWNLOAD, describe_unsupported, image_format, is_audio, moving_format, video_format
+from .files import MAX_BYTES as MAX_PICTURE_BYTES
 from .files import check_file_size, empty_file_error, memory_error, open_file
 from .frames import Frame, Source, resolve_source
+from .image_containers import DamagedContainer, sanitize_jpeg
 from .limits import TimeBudget, TimeLimitExceeded
 from .notes import Note, doubt
 from .seeking import decode_selected
@@ -138,7 +143,8 @@ def open_video(
     ----------
     source
         A path, the file's content as ``bytes``, ``bytearray`` or ``memoryview``, or one upload of an
-        ipywidgets ``FileUpload``. Animated GIFs are supported; still images are not.
+        ipywidgets ``FileUpload``. Animated GIF, PNG, WebP and AVIF and HEIC sequences are supported, and
+        photos with an appended video (motion photos), of which the video is read; other still images are not.
     name
         Name in reports and error messages. Default: the name of the file or upload.
     max_pixels
@@ -228,12 +234,27 @@ def open_input(
     return io.BytesIO(data), name or label, subject
 
 
+def _appended_video(file: BinaryIO, head: bytes) -> bytes | None:
+    """Return the video that a phone appended to a photo; ``None`` if there is none."""
+    kind = image_format(head)
+    if kind not in ("JPEG", "HEIF", "AVIF"):
+        return None
+    file.seek(0)
+    data = file.read(MAX_PICTURE_BYTES)
+    try:
+        found = appended_to_jpeg(data, sanitize_jpeg(data).end) if kind == "JPEG" else appended_to_heif(data)
+    except DamagedContainer:
+        return None
+    return None if found.video is None else data[found.video :]
+
+
 def _identify(file: BinaryIO, subject: object) -> str:
     """Detect the container format from the first bytes."""
+    file.seek(0)
     head = file.read(4096)
     if not head:
         raise empty_file_error(subject)
-    kind = video_format(head)
+    kind = video_format(head) or moving_format(file)
     if kind is not None:
         return kind
     picture = image_format(head)
@@ -297,9 +318,29 @@ class Video:
         self._budget = budget
         self._lock = threading.RLock()
         self._sample: Sample | None = None
+        self._turn = 0
         self._subject = subject
-        kind = _identify(file, subject)
-        self._stream = stream = Stream(file, kind, subject, max_pixels, budget, number)
+        notes: tuple[Note, ...] = ()
+        data: BinaryIO = file
+        if (appended := _appended_video(file, file.read(4096))) is not None:
+            data = io.BytesIO(appended)
+            notes = (doubt("the video appended to a picture looked at, and not the picture"),)
+        kind = _identify(data, subject)
+        stream: Stream | AnimationStream
+        if kind in ANIMATED:
+            if number not in (None, 1):
+                raise InputError(
+                    f"there is no video stream {number} in an animated picture",
+                    subject=subject,
+                    next_step="Leave stream out.",
+                )
+            size = file.seek(0, io.SEEK_END)
+            check_file_size(size, MAX_PICTURE_BYTES, subject)
+            file.seek(0)
+            stream = AnimationStream(file.read(), kind, subject, max_pixels, budget)
+        else:
+            stream = Stream(data, kind, subject, max_pixels, budget, number)
+        self._stream = stream
         self._converter = FrameConverter(stream.pixel_aspect, max_pixels)
         try:
             table = stream.table
@@ -327,6 +368,7 @@ class Video:
             self.start_time = stream.start_time
             self.rotation = rotation(picture)
             notes = (
+                *notes,
                 *stream.notes,
                 *conversion_notes(picture, stream.pixel_aspect, (width, height)),
                 *self._timing_notes(),
@@ -337,6 +379,24 @@ class Video:
         except BaseException:
             stream.close()
             raise
+
+    def turn(self, degrees: int, note: Note) -> None:
+        """Turn all frames that are yet to be decoded, where the file does not say that it lies on its side.
+
+        Parameters
+        ----------
+        degrees
+            Clockwise: 90, 180 or 270. ``width`` and ``height`` change with it.
+        note
+            What ``source`` says of it.
+        """
+        with self._lock:
+            self._turn = degrees
+            if degrees % 180:
+                self.width, self.height = self.height, self.width
+            self.source = replace(self.source, notes=(*self.source.notes, note))
+            doubtful = self._doubtful_source
+            self._doubtful_source = replace(doubtful, notes=(*doubtful.notes, note))
 
     def _first_picture(self) -> av.VideoFrame:
         try:
@@ -567,4 +627,7 @@ class Sample(Iterator[Frame]):
         seconds = table.times[rank] if rank < len(table) else rank * table.duration / len(table)
         self.doubtful += doubtful
         source = video._doubtful_source if doubtful else video.source
-        return Frame(video._converter.rgb(picture), rank, float(seconds), source)
+        image = video._converter.rgb(picture)
+        if video._turn:
+            image = np.ascontiguousarray(np.rot90(image, -video._turn // 90))
+        return Frame(image, rank, float(seconds), source)

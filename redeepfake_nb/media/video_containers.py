@@ -50,7 +50,7 @@ def inspect_container(file: BinaryIO, format: str) -> ContainerFindings:
     """
     size = file.seek(0, os.SEEK_END)
     try:
-        if format == "MP4":
+        if format in ("MP4", "HEIF"):
             return _mp4(file, size)
         if format == "Matroska":
             return ContainerFindings(_matroska(file, size))
@@ -77,6 +77,15 @@ def _mp4(file: BinaryIO, size: int) -> ContainerFindings:
         if kind == b"moov" and not external_data:
             external_data = _external_data(file, start, end)
     return ContainerFindings(truncation, has_index, external_data)
+
+
+def has_index(file: BinaryIO) -> bool:
+    """Tell whether an ISO base media file has the index of a video or sequence, the box moov."""
+    size = file.seek(0, os.SEEK_END)
+    try:
+        return any(kind == b"moov" for kind, _, _ in _boxes(file, 0, size))
+    except (struct.error, IndexError):
+        return False
 
 
 def _boxes(file: BinaryIO, pos: int, end: int) -> Iterator[tuple[bytes, int, int]]:
