@@ -111,6 +111,15 @@ def _parser() -> argparse.ArgumentParser:
         help="frames to sample from a video; default: 32",
     )
     analyze.add_argument(
+        "--max-pixels",
+        type=_pixels,
+        metavar="N",
+        help="largest width x height of a picture or frame, such as 200e6; default: 64 million for pictures",
+    )
+    analyze.add_argument(
+        "--stream", type=int, metavar="N", help="which video stream of a file with several, from 1"
+    )
+    analyze.add_argument(
         "--annotate", metavar="OUT.mp4", help="write the video with boxes and scores; for a single video"
     )
     analyze.set_defaults(run=_analyze)
@@ -295,6 +304,14 @@ def _add_data(
     command.add_argument("--images", metavar="PATH", help=images)
 
 
+def _pixels(text: str) -> int:
+    """Parse a number of pixels, such as ``200e6``."""
+    number = float(text)
+    if not 1 <= number < float("inf"):
+        raise ValueError
+    return int(number)
+
+
 def _frames(text: str) -> int | Literal["all"]:
     """Parse a number of frames, or ``all``."""
     return "all" if text == "all" else int(text)
@@ -378,6 +395,7 @@ def _analyze_file(file: str, classifier: Classifier, options: argparse.Namespace
     from .media.file_types import is_video
 
     report: Report
+    limits = {} if options.max_pixels is None else {"max_pixels": options.max_pixels}
     # Saved reports contain overlays, so saving computes heatmaps.
     method = options.explain or ("gradcam" if options.save else None)
     if is_video(file):
@@ -393,6 +411,8 @@ def _analyze_file(file: str, classifier: Classifier, options: argparse.Namespace
             explain=method or ("gradcam" if options.json else None),
             target=options.target,
             layer=options.layer,
+            stream=options.stream,
+            **limits,
         )
         lines = _persons(video)
         if options.annotate:
@@ -410,6 +430,7 @@ def _analyze_file(file: str, classifier: Classifier, options: argparse.Namespace
             explain=method,
             target=options.target,
             layer=options.layer,
+            **limits,
         )
         lines = _faces(image)
     if report.heatmap_error:

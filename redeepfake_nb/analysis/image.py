@@ -11,7 +11,7 @@ from ..explanation.heatmaps import Explanation
 from ..explanation.methods import Target
 from ..faces.detection import Detector
 from ..faces.face import find_faces
-from ..media.frames import Frame, Source, read_image
+from ..media.frames import MAX_PIXELS, Frame, Source, read_image
 from ..models.card import Card, model_to_dict
 from ..models.classifier import Classifier
 from ..models.loading import default_classifier
@@ -198,6 +198,7 @@ def analyze_image(
     explain: str | None = None,
     target: Target = "fake",
     layer: str | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> ImageReport:
     """Analyse one image.
 
@@ -217,6 +218,8 @@ def analyze_image(
         Heatmap method of :func:`redeepfake_nb.explain`; ``None`` for no heatmaps.
     target, layer
         Of the heatmaps; see :func:`redeepfake_nb.explain`.
+    max_pixels
+        Largest width x height; a larger JPEG is read at a reduced size, which the verdict says.
 
     Returns
     -------
@@ -238,7 +241,7 @@ def analyze_image(
     classifier = default_classifier() if classifier is None else classifier
     options.check_layer(classifier)
     clock = _Clock()
-    frame = read_image(source)
+    frame = read_image(source, max_pixels=max_pixels)
     clock.lap("read")
     faces = find_faces(frame, detector, margin=margin, min_size=min_size)
     frame = faces[0].frame if faces else frame  # it may have been turned

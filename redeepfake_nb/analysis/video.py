@@ -30,7 +30,7 @@ from ..faces.pose import is_profile
 from ..faces.preprocessing import preprocess
 from ..faces.tracking import FaceTracker, TrackedDetection, group_tracks
 from ..media.frames import Frame
-from ..media.video import open_video
+from ..media.video import MAX_PIXELS, open_video
 from ..models.classifier import Classifier
 from ..models.embedding import embed_faces
 from ..models.loading import default_classifier
@@ -74,6 +74,8 @@ def analyze_video(
     target: Target = "fake",
     layer: str | None = None,
     time_limit: float | None = None,
+    max_pixels: int = MAX_PIXELS,
+    stream: int | None = None,
     progress: Progress | None = None,
     cancel: Cancel = None,
 ) -> VideoReport:
@@ -109,6 +111,11 @@ def analyze_video(
         Of the heatmaps; see :func:`redeepfake_nb.explain`.
     time_limit
         Seconds that reading the video may take; see :func:`redeepfake_nb.open_video`.
+    max_pixels
+        Largest width x height of a frame.
+    stream
+        Which video stream to analyse, where the file has several: 1, 2, ... By default one is chosen, and the
+        verdict says that the others were not looked at.
     progress
         Called as ``progress(done, total)`` after each frame, in the calling thread; the total is an estimate,
         or ``None`` where nothing is known.
@@ -140,15 +147,16 @@ def analyze_video(
     start_time = time.perf_counter()
     stop = as_cancel_check(cancel)
     run = _VideoRun(classifier, options, keep=explain_top)
+    reading = {"stream": stream, "max_pixels": None if max_pixels == MAX_PIXELS else max_pixels}
     sampling = {"every": every} if every is not None else {"frames": frames}
     with (
-        open_video(source, time_limit=time_limit) as video,
+        open_video(source, time_limit=time_limit, max_pixels=max_pixels, stream=stream) as video,
         ThreadPoolExecutor(1) as scorer,
         ThreadPoolExecutor(_SEARCHERS) as searchers,
     ):
         sample = video.sample(**sampling, start=start, end=end)
-        with _decode_ahead(sample) as stream:
-            for frame, search in _search_ahead(stream, run.tracker, searchers):
+        with _decode_ahead(sample) as decoded:
+            for frame, search in _search_ahead(decoded, run.tracker, searchers):
                 if stop():
                     run.cancelled = True
                     break
@@ -182,6 +190,7 @@ def analyze_video(
                 "every": every,
                 "start": start,
                 "end": end,
+                **{key: value for key, value in reading.items() if value is not None},
                 **options.settings(classifier),
                 "aggregation": aggregation,
                 "searches": dict(run.tracker.counts),

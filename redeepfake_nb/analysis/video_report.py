@@ -26,7 +26,7 @@ from .verdict import VERDICT_WORDS, Verdict, judge_person, judge_video, without_
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..media.video import Completeness
+    from ..media.video import Completeness, Video
 
 _COLUMNS = (
     "file person track frame time_s left top right bottom size_px confidence sharpness logit probability "
@@ -45,7 +45,8 @@ class Sighting:
     timestamp
         Seconds from the video's start.
     box
-        (left, top, right, bottom) in frame pixels, right and bottom exclusive.
+        (left, top, right, bottom) in pixels of the upright frame with square pixels, which is as large as
+        ``frame_size`` of the report; right and bottom exclusive.
     track, person
         Numbers from 0.
     logit
@@ -151,7 +152,7 @@ class VideoReport:
     frame_times
         (F,) float64, times of all sampled frames in seconds, with or without a face.
     frame_size
-        (width, height) in pixels of the first frame.
+        (width, height) of the first frame in square pixels, upright.
     duration
         Seconds.
     card
@@ -289,6 +290,32 @@ class VideoReport:
                 subject=source.name,
                 next_step="Analyse it again.",
             )
+
+    def open_again(self, source: Any = None, **options: Any) -> Video:
+        """Open the analysed video again, with the same stream of several.
+
+        Parameters
+        ----------
+        source
+            Where it is now; by default ``origin``.
+        options
+            Further options of :func:`redeepfake_nb.open_video`.
+
+        Raises
+        ------
+        InputError
+            It can no longer be read, or this is not the analysed file.
+        """
+        from ..media.video import open_video
+
+        reading = {key: self.settings[key] for key in ("stream", "max_pixels") if key in self.settings}
+        video = open_video(self.origin if source is None else source, **reading, **options)
+        try:
+            self.check_same(video.source)
+        except BaseException:
+            video.close()
+            raise
+        return video
 
     def nearest(self, time: float) -> tuple[Sighting, ...]:
         """Return the sightings of the sampled frame closest to ``time`` in seconds; empty without frames."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,14 +13,18 @@ import numpy as np
 from ..errors import RedeepfakeError, UnsuitableModel, one_line_message
 from ..faces.preprocessing import MAX_FRAMES, Preprocessing, single_picture_error
 from ..utils.keras_backend import compile_function, import_keras
+from ..utils.versions import version_of
 from .card import Card
 from .cost_limits import check_cost
 from .graph import spatial_cut_layer
 from .heads import as_logit_model
+from .runtimes import DeferredModel
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
+
+    from .compiled import Compiled
 
 
 class Classifier:
@@ -40,11 +44,12 @@ class Classifier:
         How to feed the model. ``card.output`` and ``card.positive_class`` say how to read its own output. The
         number of frames is read from the model where its input has it.
 
+    Scores are computed by TensorFlow, or by LiteRT from a compiled copy of the network, where
+    :func:`redeepfake_nb.load_model` found or made one; ``scored_by`` says which. Whoever changes weights of
+    ``keras_model`` has to make a new classifier of it.
+
     Attributes
     ----------
-    keras_model : keras.Model
-        (N, S, S, 3), or (N, T, S, S, 3) for T frames at once, float32 -> (N, 1) float32 logit, without
-        ``mirror`` and ``shift`` of the card.
     device : str
         Device on which the last batch was scored: ``"CPU:0"``, ``"GPU:0"``; empty before the first.
 
@@ -60,10 +65,67 @@ class Classifier:
         self._card = card or Card()
         self.device = ""
         self._card = replace(self._card, preprocessing=self._with_frames(model))
-        self.keras_model = self._flatten(model)
+        flat = self._flatten(model)
+        self._network = DeferredModel(lambda: flat)
+        self._compiled: Compiled | None = None
         self._check_input()
         check_cost(self.keras_model, self.name, self.preprocessing.frames)
         self._prepare()
+
+    @classmethod
+    def from_compiled(cls, card: Card, compiled: Compiled, read: Callable[[], keras.Model]) -> Classifier:
+        """Return a classifier that LiteRT scores; its Keras model is read when it is first needed.
+
+        Parameters
+        ----------
+        card
+            Of a model that passed all checks of this class when its network was compiled.
+        compiled
+            The compiled network.
+        read
+            Reads the model from its file.
+        """
+        made = cls.__new__(cls)
+        made._card = card
+        made._network = DeferredModel(lambda: made._flatten(read()))
+        made.use(compiled)
+        return made
+
+    def use(self, compiled: Compiled) -> None:
+        """Score with a compiled network from now on, unless it is refused; ``scored_by`` says why."""
+        self._compiled = compiled
+        network = compiled.network
+        if network is not None:
+            run = network.mirrored if self.card.mirror else network
+            self._score = lambda batch: run(batch)[:, 0]
+            self.device = "CPU:0"
+
+    @property
+    def keras_model(self) -> keras.Model:
+        """The network, flat: (N, S, S, 3), or (N, T, S, S, 3) for T frames at once, float32 -> (N, 1) logit.
+
+        ``mirror`` and ``shift`` of the card are not in it. Where LiteRT scores, the model is read from its
+        file, and TensorFlow imported, when this is first used.
+        """
+        return self._network.get()
+
+    def prepare_keras(self) -> None:
+        """Begin to import TensorFlow and to read ``keras_model`` in the background, unless it is there."""
+        self._network.start()
+
+    @property
+    def scored_by(self) -> str:
+        """What computes the scores, and why LiteRT does not where it was tried."""
+        if self._compiled is not None and self._compiled.network is not None:
+            return self._compiled.network.description
+        device = f" on {self.device.split(':')[0]}" if self.device else ""
+        why = f"; {self._compiled.refused}" if self._compiled is not None else ""
+        return f"TensorFlow {version_of('tensorflow')}{device}{why}"
+
+    @property
+    def uses_litert(self) -> bool:
+        """Whether LiteRT scores, one face at a time, so that larger batches are not faster."""
+        return self._compiled is not None and self._compiled.network is not None
 
     def with_card(self, card: Card) -> Classifier:
         """Return a classifier with another card that shares this one's network.
@@ -94,12 +156,17 @@ class Classifier:
         other._card = replace(card, unresponsive=before.unresponsive)
         other.device = ""
         if (card.preprocessing, card.mirror) != (before.preprocessing, before.mirror):
-            other._check_input()
+            if card.preprocessing.input_shape != before.preprocessing.input_shape:
+                other._check_input()
             other._prepare()
         return other
 
     def _prepare(self) -> None:
         """Compile the scoring function, check weights and scores, and note whether the scores differ."""
+        if self.uses_litert and self._compiled is not None:
+            self.use(self._compiled)
+            self._check_scores()
+            return
         import tensorflow as tf
 
         # One signature with an open batch axis: one trace for every batch size.
@@ -113,6 +180,11 @@ class Classifier:
         if self.card.mirror:
             logits = (logits + self.keras_model(batch[..., ::-1, :], training=False)) / 2
         return logits[:, 0]
+
+    @property
+    def scoring_model(self) -> keras.Model:
+        """The network that is run to score: (N, ...) float32 -> (N, 1), the logit."""
+        return self.keras_model
 
     @property
     def card(self) -> Card:
@@ -187,7 +259,8 @@ class Classifier:
         if len(batch) == 0:
             return np.zeros(0, np.float32)
         scored = self._score(batch)
-        self.device = scored.device.rpartition("device:")[2]
+        if not self.uses_litert:
+            self.device = scored.device.rpartition("device:")[2]
         scores = np.asarray(scored, np.float32) + np.float32(self._card.shift)
         if not np.isfinite(scores).all():
             raise UnsuitableModel(
@@ -296,7 +369,7 @@ class Classifier:
             )
 
     def _check_scores(self) -> None:
-        for weight in self.keras_model.weights:
+        for weight in () if self.uses_litert else self.keras_model.weights:
             if not np.isfinite(np.asarray(weight)).all():
                 raise UnsuitableModel(
                     f"the weight {weight.path} holds values that are not finite",

@@ -10,16 +10,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import HashMismatch, ModelIncomplete, OutputError, UnsafeModel
+from ..errors import HashMismatch, ModelIncomplete, OutputError, UnsafeModel, UnsuitableModel
 from ..faces.preprocessing import Preprocessing
 from ..utils.hashing import sha256_of
 from .card import Card, Output, PositiveClass, read_sidecar, sidecar_of
 from .class_names import positive_class_of
 from .classifier import Classifier
+from .compiled import SUFFIX, Compiled, Identity, compile_for_cache, find
 from .heads import infer_output
 from .hub import HUB_MODELS, cached_model
 from .input_convention import missing_convention_error
 from .named_architectures import build_for_weights
+from .runtimes import Runtime, chosen_runtime, has_gpu
 from .serialization.archive import compress, describe, replace_both
 from .serialization.build import LoadedModel, fill_weights, read_model
 
@@ -58,6 +60,7 @@ def load_model(
     architecture: str | keras.Model | None = None,
     trust: bool = False,
     sha256: str | None = None,
+    runtime: Runtime | None = None,
 ) -> Classifier:
     """Load a classifier: a model file, and the preprocessing that its sidecar states.
 
@@ -84,6 +87,11 @@ def load_model(
         all your rights. Requires ``sha256``; every report mentions it.
     sha256
         The SHA-256 that the file must have, hexadecimal.
+    runtime
+        What computes scores: ``"tensorflow"``; ``"litert"``, which needs neither TensorFlow nor Keras once
+        the model's compiled network is in the cache; or ``"auto"``, which is LiteRT on a CPU, as long as its
+        logits agree with those of Keras to 1e-4, else TensorFlow. Default: the environment variable
+        ``REDEEPFAKE_NB_RUNTIME``, else ``"auto"``. A network is compiled when its file is first loaded.
 
     Raises
     ------
@@ -96,7 +104,9 @@ def load_model(
     HashMismatch
         The file does not have the SHA-256 of the sidecar or of ``sha256``.
     UnsuitableModel
-        It loads, but is no binary face classifier.
+        It loads, but is no binary face classifier; or ``runtime`` is ``"litert"``, which cannot run it.
+    UnknownChoice
+        There is no such runtime; also a ``ValueError``.
     ValueError
         ``class_names`` are not a fake and a real class, or contradict ``positive_class``.
     """
@@ -141,17 +151,59 @@ def load_model(
         # What the sidecar says was measured holds for its own preprocessing and output only.
         changed |= {"metrics": {}, "tested_on": ()}
     card = replace(card, sha256=digest, **changed)
-    if description.config is not None:
-        if architecture is not None:
-            raise ValueError(f"{path.name} has an architecture of its own; leave architecture out")
-        loaded = read_model(path, description, trust)
-    else:
-        loaded = _load_weights(path, architecture, card.preprocessing.input_size)
-        if isinstance(architecture, str):
-            card = replace(card, architecture=architecture)
+    if description.config is not None and architecture is not None:
+        raise ValueError(f"{path.name} has an architecture of its own; leave architecture out")
+    if isinstance(architecture, str):
+        card = replace(card, architecture=architecture)
+    convention = card.preprocessing
+    identity = Identity(
+        digest,
+        convention,
+        card.output if output_known else None,
+        card.positive_class,
+        architecture if isinstance(architecture, str) else "",
+    )
+
+    def read() -> LoadedModel:
+        if description.config is not None:
+            return read_model(path, description, trust)
+        return _load_weights(path, architecture, convention.input_size)
+
+    chosen = chosen_runtime(runtime)
+    # What LiteRT runs is told apart by the model's file, and a model that was trusted may hold any code.
+    unfit = "it was trusted" if trust else "" if isinstance(architecture, str | None) else "it has no file"
+    if chosen == "auto" and (unfit or has_gpu()):
+        chosen = "tensorflow"
+    compiled: Compiled | None = None
+    if chosen != "tensorflow":
+        compiled = Compiled({}, refused=unfit) if unfit else find(identity, _shipped(path))
+        if compiled is not None and compiled.network is not None:
+            return Classifier.from_compiled(compiled.complete(card), compiled, lambda: read().model)
+    loaded = read()
     if not output_known:
         card = replace(card, output=infer_output(loaded.model))
-    return Classifier(loaded.model, replace(card, trusted=loaded.trusted))
+    classifier = Classifier(loaded.model, replace(card, trusted=loaded.trusted))
+    if chosen != "tensorflow":
+        compiled = compiled or compile_for_cache(classifier, identity)
+        if chosen == "litert" and compiled.network is None:
+            raise UnsuitableModel(
+                f"LiteRT cannot score it: {compiled.refused}",
+                subject=path,
+                next_step='Leave runtime at "auto", and TensorFlow scores it.',
+            )
+        classifier.use(compiled)
+    return classifier
+
+
+def identity_of(path: Path) -> Identity:
+    """Return what determines the network of a ``.keras`` file with a sidecar."""
+    card = read_card(path)
+    return Identity(str(card.sha256), card.preprocessing, card.output, card.positive_class)
+
+
+def _shipped(path: Path) -> Path | None:
+    """Return the compiled file of the model that ships, which lies beside it; ``None`` for other models."""
+    return path.with_suffix(SUFFIX) if path == default_model_path() else None
 
 
 def _load_weights(path: Path, architecture: str | keras.Model | None, input_size: int) -> LoadedModel:

@@ -17,7 +17,7 @@ import numpy as np
 from ..analysis.video_report import Sighting, VideoReport
 from ..errors import OutputError
 from ..media.limits import DEMUXERS, TimeBudget, TimeLimitedInput, refuse_external_file
-from ..media.video import TIME_LIMIT, open_input, open_video
+from ..media.video import TIME_LIMIT, open_input
 from ..utils.jobs import Progress
 from ..utils.writing import atomic_file
 from ..view.palette import COLORS
@@ -97,8 +97,7 @@ def _write(
 ) -> None:
     tracks = Tracks(report)
     # Sample all frames, however long that takes; the caller may cancel.
-    with open_video(source, time_limit=TIME_LIMIT) as video, contextlib.ExitStack() as stack:
-        report.check_same(video.source)
+    with report.open_again(source, time_limit=TIME_LIMIT) as video, contextlib.ExitStack() as stack:
         sample = video.sample("all")
         # 4:2:0 needs even sides; at most one row and one column are cropped.
         width, height = video.width // 2 * 2, video.height // 2 * 2

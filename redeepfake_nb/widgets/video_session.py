@@ -15,7 +15,7 @@ from ..explanation.methods import Target
 from ..faces.detection import find_landmarks
 from ..faces.face import Face
 from ..media.frames import Frame
-from ..media.video import Video, open_video
+from ..media.video import Video
 from ..models.classifier import Classifier
 from ..models.prediction import Prediction
 from .callbacks import error_message
@@ -45,12 +45,7 @@ class FrameReader:
         if self._frame is not None and self._frame.timestamp == time:
             return self._frame
         if self._video is None:
-            video = open_video(self._report.origin)
-            try:
-                self._report.check_same(video.source)
-            except BaseException:
-                video.close()
-                raise
+            video = self._report.open_again()
             self._video, self._close = video, weakref.finalize(self, video.close)
         # One frame only: the next one would come after the end.
         sample = self._video.sample(every=2 * self._video.duration + 1, start=time)
