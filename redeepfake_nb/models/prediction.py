@@ -33,6 +33,12 @@ class Prediction:
     kinds
         Kind of fake -> probability given that the face is fake, see :mod:`redeepfake_nb.models.likely_kind`;
         empty where the model does not tell kinds apart.
+    changed
+        Logits after mild changes of the picture, by the name of the change; empty where that was not checked.
+        See :mod:`redeepfake_nb.analysis.fragility`.
+    window
+        The faces that were scored together, in the order of time, where the model takes several frames at
+        once; ``face`` is one of them.
     """
 
     face: Face
@@ -40,6 +46,8 @@ class Prediction:
     temperature: float | None = None
     threshold: float = 0.5
     kinds: Mapping[str, float] = field(default_factory=dict)
+    changed: Mapping[str, float] = field(default_factory=dict)
+    window: tuple[Face, ...] = ()
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.logit):
@@ -48,7 +56,11 @@ class Prediction:
     @property
     def probability(self) -> float:
         """P(fake), 0..1; a calibrated probability only where ``temperature`` is not ``None``."""
-        return probability(self.logit, self.temperature)
+        return self.probability_of(self.logit)
+
+    def probability_of(self, logit: float) -> float:
+        """Return P(fake), 0..1, that another logit of the same model stands for."""
+        return probability(logit, self.temperature)
 
     def label(self, threshold: float | None = None) -> Label:
         """Return ``"fake"`` if P(fake) reaches the threshold (default: the model's own), else ``"real"``."""
@@ -56,7 +68,9 @@ class Prediction:
         return "fake" if self.probability >= threshold else "real"
 
 
-def predict(classifier: Classifier, faces: Sequence[Face], *, batch_size: int = 32) -> list[Prediction]:
+def predict(
+    classifier: Classifier, faces: Sequence[Face] | Sequence[Sequence[Face]], *, batch_size: int = 32
+) -> list[Prediction]:
     """Score faces with a classifier.
 
     Parameters
@@ -64,7 +78,8 @@ def predict(classifier: Classifier, faces: Sequence[Face], *, batch_size: int = 
     classifier
         From :func:`redeepfake_nb.load_model`.
     faces
-        From :func:`redeepfake_nb.find_faces` or ``Face.whole(frame)``; may be empty.
+        From :func:`redeepfake_nb.find_faces` or ``Face.whole(frame)``; may be empty. For a model that takes T
+        frames at once: windows, each a sequence of T sightings of one face in the order of time.
     batch_size
         Faces per forward pass; bounds memory, does not change scores.
 
@@ -76,14 +91,19 @@ def predict(classifier: Classifier, faces: Sequence[Face], *, batch_size: int = 
     Raises
     ------
     UnsuitableModel
-        A score is not finite.
+        A score is not finite, or the model takes several frames at once and these are single faces.
     """
+    if any(isinstance(face, Face) for face in faces):
+        classifier.check_single_pictures()
+    batch_size = max(1, batch_size // classifier.preprocessing.frames)
     scores: list[Score] = []
     for start in range(0, len(faces), batch_size):
         scores += classifier.score(preprocess(faces[start : start + batch_size], classifier.preprocessing))
     return [as_prediction(face, score, classifier.card) for face, score in zip(faces, scores, strict=True)]
 
 
-def as_prediction(face: Face, score: Score, card: Card) -> Prediction:
-    """Join a face, its score, and how the model's card reads the score."""
-    return Prediction(face, score.logit, card.temperature, card.threshold, score.kinds)
+def as_prediction(face: Face | Sequence[Face], score: Score, card: Card) -> Prediction:
+    """Join a face or a window of faces, its score, and how the model's card reads the score."""
+    window = () if isinstance(face, Face) else tuple(face)
+    shown = face if isinstance(face, Face) else window[len(window) // 2]
+    return Prediction(shown, score.logit, card.temperature, card.threshold, score.kinds, window=window)
