@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .datasets.labelled_faces import LabelledFaces
     from .datasets.labelled_videos import LabelledVideos
     from .models.classifier import Classifier
+    from .models.runtimes import Runtime
     from .scanning.result import ScanResult
 
 
@@ -122,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument(
         "--annotate", metavar="OUT.mp4", help="write the video with boxes and scores; for a single video"
     )
+    _add_runtime(analyze)
     analyze.set_defaults(run=_analyze)
 
     scan = commands.add_parser("scan", help="score many files; resumes where it stopped")
@@ -154,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N|all",
         help="frames to sample from a video; default: 32",
     )
+    _add_runtime(scan)
     backend = scan.add_mutually_exclusive_group()
     backend.add_argument(
         "--workers", type=int, metavar="N", help="worker processes; default: by cores and free memory"
@@ -294,6 +297,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_runtime(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--runtime",
+        choices=("auto", "litert", "tensorflow"),
+        help="what computes scores; default: LiteRT on a CPU if it agrees with Keras, else TensorFlow",
+    )
+
+
 def _add_data(
     command: argparse.ArgumentParser,
     data: str = "CSV, Kaggle deepfake-faces folder, or real/ fake/ tree; several are joined",
@@ -317,13 +328,15 @@ def _frames(text: str) -> int | Literal["all"]:
     return "all" if text == "all" else int(text)
 
 
-def _load_model(name_or_path: str | None) -> Classifier:
+def _load_model(name_or_path: str | None, runtime: Runtime | None = None) -> Classifier:
     """Load a model, by default the built-in one, with a message to people who wait at a terminal."""
     if sys.stderr.isatty():
         print("Loading the model ...", file=sys.stderr)
     from .models.loading import default_classifier, load_model
 
-    return load_model(name_or_path) if name_or_path else default_classifier()
+    if name_or_path or runtime:
+        return load_model(name_or_path, runtime=runtime)
+    return default_classifier()
 
 
 def _analyze(options: argparse.Namespace) -> int:
@@ -344,7 +357,7 @@ def _analyze(options: argparse.Namespace) -> int:
     for file in options.files:
         error = _unusable(file, options)
         if error is None:
-            classifier = classifier or _load_model(options.model)
+            classifier = classifier or _load_model(options.model, options.runtime)
             try:
                 report, lines = _analyze_file(file, classifier, options)
             except UnknownChoice:
@@ -505,6 +518,7 @@ def _scan(options: argparse.Namespace) -> int:
                 threshold=options.threshold,
                 time_limit=TIME_LIMIT if options.time_limit is None else options.time_limit,
                 retry_failed=options.retry_failed,
+                runtime=options.runtime,
                 progress=progress,
             )
     except KeyboardInterrupt:
@@ -534,7 +548,7 @@ def _report(options: argparse.Namespace, result: ScanResult) -> None:
 
     from .report.html_page import html
 
-    classifier = _load_model(options.model)
+    classifier = _load_model(options.model, options.runtime)
     with tqdm(unit="file", desc="analysing for the report", disable=None) as bar:
 
         def progress(done: int, total: int | None) -> None:

@@ -17,6 +17,7 @@ from .utils.versions import PACKAGES
 
 # Optional packages: what they provide is available elsewhere, or needed only for notebooks.
 OPTIONAL = {
+    "ai-edge-litert": "TensorFlow scores without it, more slowly. Run `pip install ai-edge-litert`.",
     "jupyterlab": "Run `pip install jupyterlab` to use the notebooks here.",
     "face_recognition": "Its models are used through dlib directly, so nothing is missing.",
     "dlib-bin": "Another build of dlib may stand in for it; see the detectors below.",
@@ -135,7 +136,7 @@ def _model() -> list[Finding]:
     step = "" if classifier.calibrated else "Its scores are not calibrated; interpret them with care."
     return [
         Finding("default model", True, detail, step),
-        Finding("scored on", True, f"{classifier.device}, in {classifier.keras_model.compute_dtype}"),
+        Finding("scored by", True, classifier.scored_by),
     ]
 
 

@@ -242,6 +242,7 @@ def analyze_image(
     options.check_layer(classifier)
     clock = _Clock()
     frame = read_image(source, max_pixels=max_pixels)
+    options.prepare(classifier)
     clock.lap("read")
     faces = find_faces(frame, detector, margin=margin, min_size=min_size)
     frame = faces[0].frame if faces else frame  # it may have been turned

@@ -80,6 +80,11 @@ class AnalysisOptions:
         if self.explain is not None and self.layer is not None:
             check_layer(classifier.keras_model, self.layer)
 
+    def prepare(self, classifier: Classifier) -> None:
+        """Begin to load what heatmaps need, in the background, while faces are found and scored."""
+        if self.explain is not None:
+            classifier.prepare_keras()
+
     def explanations(
         self, classifier: Classifier, predictions: Sequence[Prediction]
     ) -> tuple[tuple[Explanation, ...], str]:
@@ -115,6 +120,7 @@ class AnalysisOptions:
             "margin": classifier.preprocessing.margin if self.margin is None else self.margin,
             "min_size": self.min_size,
             "threshold": self.threshold_for(classifier.card),
+            "scored_by": classifier.scored_by,
             "explain": self.explain,
             "target": self.target if explained else None,
             "layer": layer if explained else None,

@@ -9,7 +9,6 @@ that become evidence or a portrait, so memory does not grow with the video.
 from __future__ import annotations
 
 import heapq
-import os
 import queue
 import threading
 import time
@@ -36,14 +35,14 @@ from ..models.embedding import embed_faces
 from ..models.loading import default_classifier
 from ..models.prediction import Prediction
 from ..utils.jobs import Cancel, Progress, as_cancel_check
+from ..utils.threads import search_threads
 from .aggregation import DEFAULT, check_strategy
 from .options import AnalysisOptions
 from .video_report import Sighting, VideoReport
 
 _BATCH_SIZE = 8
-# Frames decoded ahead, and threads that search them. Each frame holds its pixels meanwhile.
+# Frames decoded ahead; each holds its pixels meanwhile.
 _FRAMES_AHEAD = 2
-_SEARCHERS = min(os.cpu_count() or 1, 4)
 # Seconds of video between two embeddings of a track, and how many are kept. Beyond this median distance from
 # them, the track has jumped to another person.
 _IDENTIFY_INTERVAL = 1.0
@@ -152,8 +151,9 @@ def analyze_video(
     with (
         open_video(source, time_limit=time_limit, max_pixels=max_pixels, stream=stream) as video,
         ThreadPoolExecutor(1) as scorer,
-        ThreadPoolExecutor(_SEARCHERS) as searchers,
+        ThreadPoolExecutor(search_threads()) as searchers,
     ):
+        options.prepare(classifier)
         sample = video.sample(**sampling, start=start, end=end)
         with _decode_ahead(sample) as decoded:
             for frame, search in _search_ahead(decoded, run.tracker, searchers):
@@ -378,7 +378,7 @@ def _search_ahead(
     for frame in frames:
         due = tracker.needs_full_search(frame.timestamp)
         waiting.append((frame, searchers.submit(tracker.search, frame.image) if due else None))
-        if len(waiting) > _SEARCHERS:
+        if len(waiting) > search_threads():
             yield waiting.popleft()
     yield from waiting
 

@@ -6,25 +6,41 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..errors import RedeepfakeError, UnsuitableModel, one_line_message
 from ..faces.preprocessing import MAX_FRAMES, Preprocessing, single_picture_error
 from ..utils.keras_backend import compile_function, import_keras
+from ..utils.numeric import softmax
 from ..utils.versions import version_of
 from .card import Card
 from .cost_limits import check_cost
 from .graph import spatial_cut_layer
 from .heads import as_logit_model
-from .runtimes import DeferredModel
+from .kinds_output import KindsLayer, in_columns, with_kinds, without_kinds
+from .runtimes import Deferred
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
     from .compiled import Compiled
+
+
+class _Network(NamedTuple):
+    """A flat model with one logit, and the layer that tells kinds of fakes apart, where there is one."""
+
+    model: keras.Model
+    kinds: KindsLayer | None
+
+
+class Score(NamedTuple):
+    """The score of one face: ``logit``, and ``kinds``, kind of fake -> probability given that it is fake."""
+
+    logit: float
+    kinds: dict[str, float]
 
 
 class Classifier:
@@ -66,7 +82,9 @@ class Classifier:
         self.device = ""
         self._card = replace(self._card, preprocessing=self._with_frames(model))
         flat = self._flatten(model)
-        self._network = DeferredModel(lambda: flat)
+        if flat.kinds is None:
+            self._card = replace(self._card, kinds=())
+        self._network = Deferred(lambda: flat)
         self._compiled: Compiled | None = None
         self._check_input()
         check_cost(self.keras_model, self.name, self.preprocessing.frames)
@@ -87,7 +105,7 @@ class Classifier:
         """
         made = cls.__new__(cls)
         made._card = card
-        made._network = DeferredModel(lambda: made._flatten(read()))
+        made._network = Deferred(lambda: made._flatten(read()))
         made.use(compiled)
         return made
 
@@ -96,8 +114,7 @@ class Classifier:
         self._compiled = compiled
         network = compiled.network
         if network is not None:
-            run = network.mirrored if self.card.mirror else network
-            self._score = lambda batch: run(batch)[:, 0]
+            self._score = network.mirrored if self.card.mirror else network
             self.device = "CPU:0"
 
     @property
@@ -107,7 +124,7 @@ class Classifier:
         ``mirror`` and ``shift`` of the card are not in it. Where LiteRT scores, the model is read from its
         file, and TensorFlow imported, when this is first used.
         """
-        return self._network.get()
+        return self._network.get().model
 
     def prepare_keras(self) -> None:
         """Begin to import TensorFlow and to read ``keras_model`` in the background, unless it is there."""
@@ -171,20 +188,31 @@ class Classifier:
 
         # One signature with an open batch axis: one trace for every batch size.
         images = tf.TensorSpec((None, *self.preprocessing.input_shape), tf.float32)
-        with self._typed_errors():
-            self._score = compile_function(self._forward, images)
-        self._check_scores()
+        model, mirror = self.scoring_model, self.card.mirror
 
-    def _forward(self, batch: tf.Tensor) -> tf.Tensor:
-        logits = self.keras_model(batch, training=False)
-        if self.card.mirror:
-            logits = (logits + self.keras_model(batch[..., ::-1, :], training=False)) / 2
-        return logits[:, 0]
+        def forward(batch: tf.Tensor) -> tf.Tensor:
+            columns = model(batch, training=False)
+            if mirror:
+                columns = (columns + model(batch[..., ::-1, :], training=False)) / 2
+            return columns
+
+        with self._typed_errors():
+            self._score = compile_function(forward, images)
+        self._check_scores()
 
     @property
     def scoring_model(self) -> keras.Model:
-        """The network that is run to score: (N, ...) float32 -> (N, 1), the logit."""
-        return self.keras_model
+        """The network that is run to score: (N, ...) float32 -> (N, 1 + K), the logit and K kinds of fakes.
+
+        K is the number of ``card.kinds``; without any it is ``keras_model``. The layers are the same.
+        """
+        return in_columns(*self._network.get())
+
+    @property
+    def saved_model(self) -> keras.Model:
+        """The network as it is saved: ``keras_model``, with a second output where it tells kinds apart."""
+        model, kinds = self._network.get()
+        return model if kinds is None else with_kinds(model, kinds)
 
     @property
     def card(self) -> Card:
@@ -247,6 +275,22 @@ class Classifier:
         ValueError
             Another shape, or pixels that are not finite.
         """
+        return self._columns(batch)[:, 0]
+
+    def score(self, batch: np.ndarray) -> list[Score]:
+        """Score a batch of preprocessed faces, and tell the kinds of fakes apart where the model does.
+
+        Takes and raises what :meth:`logits` does.
+        """
+        columns = self._columns(batch)
+        shares = softmax(columns[:, 1:])
+        return [
+            Score(float(logit), dict(zip(self.card.kinds, row, strict=True)))
+            for logit, row in zip(columns[:, 0], shares.tolist(), strict=True)
+        ]
+
+    def _columns(self, batch: np.ndarray) -> np.ndarray:
+        """Return (N, 1 + K) float32: the logits, and the kinds before the softmax."""
         batch = np.asarray(batch, np.float32)
         shape = self.preprocessing.input_shape
         if batch.shape[1:] != shape:
@@ -257,11 +301,12 @@ class Classifier:
             # A ReLU may turn NaN into 0, and the score would look valid.
             raise ValueError("a batch holds values that are not finite")
         if len(batch) == 0:
-            return np.zeros(0, np.float32)
+            return np.zeros((0, 1 + len(self.card.kinds)), np.float32)
         scored = self._score(batch)
         if not self.uses_litert:
             self.device = scored.device.rpartition("device:")[2]
-        scores = np.asarray(scored, np.float32) + np.float32(self._card.shift)
+        scores = np.array(scored, np.float32)
+        scores[:, 0] += np.float32(self._card.shift)
         if not np.isfinite(scores).all():
             raise UnsuitableModel(
                 f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not finite",
@@ -321,10 +366,14 @@ class Classifier:
             )
         return replace(given, frames=own)
 
-    def _flatten(self, model: keras.Model) -> keras.Model:
+    def _flatten(self, model: keras.Model) -> _Network:
         card, given = self._card, self._card.preprocessing
+        kinds: KindsLayer | None = None
         try:
-            return as_logit_model(model, card.output, card.positive_class, given.input_size, given.frames)
+            if card.kinds:
+                model, kinds = without_kinds(model, len(card.kinds))
+            flat = as_logit_model(model, card.output, card.positive_class, given.input_size, given.frames)
+            return _Network(flat, kinds)
         except (RedeepfakeError, MemoryError):
             raise
         except Exception as error:  # Keras raises whatever its layers raise

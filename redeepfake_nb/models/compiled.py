@@ -1,7 +1,7 @@
 """Compile a model's network for LiteRT, check it against Keras, and keep it, so that this is done only once.
 
 A compiled file holds the network as a TensorFlow Lite flatbuffer, and after it a record in JSON: of which
-model file, by which versions and with which options it was made, and the logits that Keras computes for trial
+model file, by which versions and with which options it was made, and what Keras computes for trial
 pictures. LiteRT must reproduce them to ``TOLERANCE`` when the file is made and, some of them, whenever it is
 opened; else the file is not used, and TensorFlow scores.
 
@@ -19,8 +19,8 @@ import os
 import struct
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ from .runtimes import LiteRTNetwork, litert_installed
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
     from .classifier import Classifier
 
@@ -76,6 +77,8 @@ class Identity:
         How the file's own output is read; ``output`` is ``None`` where it is inferred from the file.
     architecture
         Name of the network that a weights-only file fills; empty for a file with a network of its own.
+    kinds
+        Of the sidecar: kinds of fakes that the network tells apart.
     """
 
     sha256: str
@@ -83,6 +86,7 @@ class Identity:
     output: str | None
     positive_class: str
     architecture: str = ""
+    kinds: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; of the preprocessing, what the trial pictures depend on."""
@@ -125,7 +129,11 @@ class Compiled:
         found = self.record["card"]
         preprocessing = replace(card.preprocessing, frames=found["frames"])
         return replace(
-            card, output=found["output"], unresponsive=found["unresponsive"], preprocessing=preprocessing
+            card,
+            output=found["output"],
+            unresponsive=found["unresponsive"],
+            kinds=tuple(found["kinds"]),
+            preprocessing=preprocessing,
         )
 
 
@@ -134,11 +142,11 @@ class _Trial:
     """How well a compiled network reproduces the logits of Keras."""
 
     expected: np.ndarray
-    found: list[float] = field(default_factory=list)
+    found: np.ndarray
 
     @property
     def deviation(self) -> float:
-        return float(np.abs(self.expected[: len(self.found)] - np.array(self.found)).max())
+        return float(np.abs(self.expected[: len(self.found)] - self.found).max())
 
     @property
     def refused(self) -> str:
@@ -212,12 +220,13 @@ def _open(path: Path, identity: Identity) -> Compiled | None:
         card = record["card"]
         preprocessing = replace(identity.preprocessing, frames=card["frames"])
         network = LiteRTNetwork(path)
-        if network.input_shape != preprocessing.input_shape:
+        shape = network.input_shape, network.columns
+        if shape != (preprocessing.input_shape, 1 + len(card["kinds"])):
             return None
         # Whoever made it had other versions, perhaps another processor.
         known = record["versions"] == compiler_versions()
         pictures = trial_pictures(preprocessing)[: _QUICK if known else None]
-        trial = _Trial(np.array(record["logits"], np.float64), network(pictures).tolist())
+        trial = _Trial(np.array(record["outputs"], np.float64), network(pictures))
         if trial.refused:
             return Compiled(record, refused=trial.refused)
         return Compiled(record, network)
@@ -295,7 +304,9 @@ def compile_for_cache(classifier: Classifier, identity: Identity) -> Compiled:
     return find(identity) or Compiled({}, refused="its compiled network cannot be read again")
 
 
-def compile_to(path: Path, classifier: Classifier, identity: Identity) -> Mapping[str, Any]:
+def compile_to(
+    path: Path, classifier: Classifier, identity: Identity, *, small: bool = False
+) -> Mapping[str, Any]:
     """Compile a classifier's network, compare it with Keras on the trial pictures, and write both.
 
     Parameters
@@ -304,6 +315,8 @@ def compile_to(path: Path, classifier: Classifier, identity: Identity) -> Mappin
         The compiled file. Where the network cannot be used, it holds only the record, which says why.
     classifier
         Scored by TensorFlow.
+    small
+        Whether to keep weights in half precision if that changes outputs by at most ``HALF_TOLERANCE``.
 
     Returns
     -------
@@ -316,9 +329,10 @@ def compile_to(path: Path, classifier: Classifier, identity: Identity) -> Mappin
         The file cannot be written.
     """
     pictures = trial_pictures(classifier.preprocessing)
-    model = classifier.keras_model
+    model = classifier.scoring_model
+    outputs = _outputs(model)
     # One by one, since a window takes much memory.
-    expected = np.array([float(np.asarray(model(x[None], training=False)).reshape(())) for x in pictures])
+    expected = np.concatenate([np.asarray(outputs(x[None])) for x in pictures]).astype(np.float64)
     record: dict[str, Any] = {
         "format": FORMAT,
         "identity": identity.to_dict(),
@@ -327,20 +341,21 @@ def compile_to(path: Path, classifier: Classifier, identity: Identity) -> Mappin
             "output": identity.output or classifier.card.output,
             "frames": classifier.preprocessing.frames,
             "unresponsive": classifier.card.unresponsive,
+            "kinds": list(classifier.card.kinds),
         },
-        "logits": expected.tolist(),
+        "outputs": expected.tolist(),
         "refused": "",
     }
     best = b""
     with atomic_file(path) as part, tempfile.TemporaryDirectory(prefix="compiled-") as folder:
         run: LiteRTNetwork | None = None
-        for half in (True, False):
+        for half in (True, False) if small else (False,):
             try:
                 network = _convert(model, classifier.preprocessing.input_shape, half)
                 tried = Path(folder) / f"{half}{SUFFIX}"
                 tried.write_bytes(network)
                 run = LiteRTNetwork(tried)
-                trial = _Trial(expected, run(pictures).tolist())
+                trial = _Trial(expected, run(pictures))
                 slower = _slowdown(run, model, pictures[:1])
             except MemoryError:
                 raise
@@ -363,6 +378,17 @@ def compile_to(path: Path, classifier: Classifier, identity: Identity) -> Mappin
     return record
 
 
+def _outputs(model: keras.Model) -> Callable[[Any], tf.Tensor]:
+    """Return the function that is compiled: of images, all outputs of a model side by side, (N, columns)."""
+    import tensorflow as tf
+
+    def outputs(images: Any) -> tf.Tensor:
+        made = model(images, training=False)
+        return tf.concat(made, axis=1) if isinstance(made, list | tuple) else made
+
+    return outputs
+
+
 def _convert(model: keras.Model, shape: tuple[int, ...], half: bool) -> bytes:
     """Return a Keras model as a flatbuffer for a batch of one, with weights in half precision or not."""
     import tensorflow as tf
@@ -370,7 +396,7 @@ def _convert(model: keras.Model, shape: tuple[int, ...], half: bool) -> bytes:
 
     one = tf.TensorSpec((1, *shape), tf.float32)
     with buffered_stderr(), _quiet_converter():
-        graph = tf.function(lambda x: model(x, training=False), input_signature=[one], autograph=False)
+        graph = tf.function(_outputs(model), input_signature=[one], autograph=False)
         frozen = convert_variables_to_constants_v2(graph.get_concrete_function())
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
         if half:
@@ -396,7 +422,7 @@ def _slowdown(network: LiteRTNetwork, model: keras.Model, picture: np.ndarray) -
     """Return how many times as long as TensorFlow's compiled function LiteRT takes, in the best of 3 runs."""
     import tensorflow as tf
 
-    compiled = tf.function(lambda x: model(x, training=False), autograph=False).get_concrete_function(
+    compiled = tf.function(_outputs(model), autograph=False).get_concrete_function(
         tf.TensorSpec(picture.shape, tf.float32)
     )
     image = tf.constant(picture)
@@ -464,7 +490,7 @@ def compile_beside(path: str | Path) -> Path:
     path = Path(path)
     classifier = load_model(path, runtime="tensorflow")
     made = path.with_suffix(SUFFIX)
-    record = compile_to(made, classifier, identity_of(path))
+    record = compile_to(made, classifier, identity_of(path), small=True)
     if record["refused"]:
         made.unlink()
         raise RedeepfakeError(

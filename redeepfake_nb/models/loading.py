@@ -162,6 +162,7 @@ def load_model(
         card.output if output_known else None,
         card.positive_class,
         architecture if isinstance(architecture, str) else "",
+        card.kinds,
     )
 
     def read() -> LoadedModel:
@@ -198,7 +199,7 @@ def load_model(
 def identity_of(path: Path) -> Identity:
     """Return what determines the network of a ``.keras`` file with a sidecar."""
     card = read_card(path)
-    return Identity(str(card.sha256), card.preprocessing, card.output, card.positive_class)
+    return Identity(str(card.sha256), card.preprocessing, card.output, card.positive_class, kinds=card.kinds)
 
 
 def _shipped(path: Path) -> Path | None:
@@ -292,7 +293,7 @@ def save_model(classifier: Classifier, path: str | Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".saving-") as folder:
             weights = Path(folder) / path.name
-            classifier.keras_model.save(weights)
+            classifier.saved_model.save(weights)
             compress(weights)
             card = replace(card, sha256=sha256_of(weights))
             sidecar = Path(folder) / sidecar_of(path).name

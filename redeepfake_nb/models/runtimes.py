@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Generic, Literal, TypeVar, cast
 
 import numpy as np
 
@@ -23,8 +23,7 @@ from ..utils.keras_backend import buffered_stderr, import_keras
 from ..utils.threads import scoring_threads
 from ..utils.versions import version_of
 
-if TYPE_CHECKING:
-    import keras
+_T = TypeVar("_T")
 
 Runtime = Literal["auto", "litert", "tensorflow"]
 RUNTIMES: tuple[Runtime, ...] = ("auto", "litert", "tensorflow")
@@ -75,8 +74,17 @@ class LiteRTNetwork:
     Parameters
     ----------
     path
-        A ``.tflite`` file with one float32 input of a batch of one, and one float32 output. It is mapped into
-        memory, so processes that use the same file share its pages.
+        A ``.tflite`` file with one float32 input of a batch of one, and one float32 output, (1, columns). It
+        is mapped into memory, so processes that use the same file share its pages.
+
+    Attributes
+    ----------
+    threads : int
+        For one forward pass.
+    input_shape : tuple of int
+        Without the batch axis.
+    columns : int
+        The logit, and the columns of the network's further outputs.
 
     Raises
     ------
@@ -94,10 +102,11 @@ class LiteRTNetwork:
             self._interpreter = Interpreter(model_path=str(path), num_threads=self.threads)
             self._interpreter.allocate_tensors()
         (given,), (made,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        if given["dtype"] != np.float32 or made["dtype"] != np.float32 or int(np.prod(made["shape"])) != 1:
+        if given["dtype"] != np.float32 or made["dtype"] != np.float32 or len(made["shape"]) != 2:
             raise ValueError("the compiled network has another input or output")
         self._input, self._output = given["index"], made["index"]
         self.input_shape = tuple(int(side) for side in given["shape"][1:])
+        self.columns = int(made["shape"][1])
 
     @property
     def description(self) -> str:
@@ -106,22 +115,22 @@ class LiteRTNetwork:
         return f"LiteRT {version_of('ai-edge-litert')} on CPU, {threads}"
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        """Compute the network's logits, (N,) float32, of a batch of inputs."""
-        logits = np.empty(len(batch), np.float32)
+        """Compute the network's outputs, (N, columns) float32, for a batch of inputs."""
+        outputs = np.empty((len(batch), self.columns), np.float32)
         for i in range(len(batch)):
             # Nothing is gained by larger batches, and a score must not depend on them.
             with self._lock:
                 self._interpreter.set_tensor(self._input, np.ascontiguousarray(batch[i : i + 1]))
                 self._interpreter.invoke()
-                logits[i] = self._interpreter.get_tensor(self._output).reshape(())
-        return logits
+                outputs[i] = self._interpreter.get_tensor(self._output)[0]
+        return outputs
 
     def mirrored(self, batch: np.ndarray) -> np.ndarray:
-        """Compute the mean of the logits of inputs and of their mirror images, (N,) float32."""
+        """Compute the mean of the outputs for inputs and for their mirror images, (N, columns) float32."""
         return (self(batch) + self(batch[..., ::-1, :])) / np.float32(2)
 
 
-class DeferredModel:
+class Deferred(Generic[_T]):
     """A Keras model that is built when it is first needed, once, by whichever thread comes first.
 
     Parameters
@@ -130,20 +139,20 @@ class DeferredModel:
         Called at most once at a time; after it has raised an exception, the next request calls it again.
     """
 
-    def __init__(self, build: Callable[[], keras.Model]) -> None:
-        self._build: Callable[[], keras.Model] | None = build
-        self._model: Any = None
+    def __init__(self, build: Callable[[], _T]) -> None:
+        self._build: Callable[[], _T] | None = build
+        self._built: _T | None = None
         self._lock = threading.Lock()
         self._started = False
 
-    def get(self) -> keras.Model:
+    def get(self) -> _T:
         """Return the model; the first call imports TensorFlow and builds it."""
         with self._lock:
             if self._build is not None:
                 import_keras()
-                self._model = self._build()
+                self._built = self._build()
                 self._build = None
-            return self._model
+            return cast(_T, self._built)
 
     def start(self, and_then: Callable[[], object] | None = None) -> None:
         """Build the model in the background; an exception is raised where the model is then asked for.

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..errors import MissingExtra, RedeepfakeError, displayable
+from ..models.runtimes import Runtime, has_gpu, litert_installed
+from ..utils.threads import cores
 from . import worker_pool
 from .file_scoring import FileScorer
 from .fingerprints import Fingerprint, KnownFile, fingerprint_files
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 # Memory of one worker process with the default model, with room for a large image.
 WORKER_BYTES = 1_600_000_000
+# The same of one that LiteRT scores in, without TensorFlow.
+LITERT_WORKER_BYTES = 600_000_000
 # Seconds between two requests for the size of a cluster.
 _CAPACITY_INTERVAL = 2.0
 
@@ -230,15 +234,14 @@ def connect_dask(address: str) -> Client:
         ) from error
 
 
-def local_capacity() -> tuple[int, int]:
+def local_capacity(runtime: Runtime = "auto") -> tuple[int, int]:
     """Return how many worker processes this machine has cores and memory for, and the threads of each."""
-    import joblib
-
-    # Respects CPU affinity and the quota of a container, unlike os.cpu_count().
-    cores = joblib.cpu_count()
+    needed = LITERT_WORKER_BYTES
+    if runtime == "tensorflow" or not litert_installed() or (runtime == "auto" and has_gpu()):
+        needed = WORKER_BYTES
     free = _free_memory()
-    count = cores if free is None else max(1, min(cores, int(free // WORKER_BYTES)))
-    return count, max(1, cores // count)
+    count = cores() if free is None else max(1, min(cores(), int(free // needed)))
+    return count, max(1, cores() // count)
 
 
 def _free_memory() -> int | None:

@@ -1,8 +1,9 @@
 """Scores many files with one classifier; every file has an outcome, whatever it holds.
 
-Images are read ahead by a thread, and their faces scored in batches across files. All batches have the same
-number of rows, padded with zeros where necessary: the last bits of a convolution's result depend on the batch
-size, and a file's score must not depend on the files that were scored with it.
+Images are read ahead by a thread, and their faces scored in batches across files. With TensorFlow all batches
+have the same number of rows, padded with zeros where necessary: the last bits of a convolution's result
+depend on the batch size, and a file's score must not depend on the files that were scored with it. LiteRT
+scores one face at a time.
 """
 
 from __future__ import annotations
@@ -247,6 +248,11 @@ class FileScorer:
         self._classifier = classifier
         self._settings = settings
 
+    @property
+    def uses_litert(self) -> bool:
+        """Whether LiteRT computes the scores."""
+        return self._classifier.uses_litert
+
     def score(self, paths: Sequence[str], started: Callable[[int], None]) -> Iterator[tuple[int, Outcome]]:
         """Yield the index in ``paths`` and the outcome of every file, as they become available.
 
@@ -324,7 +330,8 @@ class FileScorer:
         for first in range(0, len(faces), BATCH_SIZE):
             some = faces[first : first + BATCH_SIZE]
             batch = preprocess(some, self._classifier.preprocessing)
-            batch = np.pad(batch, ((0, BATCH_SIZE - len(some)), (0, 0), (0, 0), (0, 0)))
+            if not self._classifier.uses_litert:
+                batch = np.pad(batch, ((0, BATCH_SIZE - len(some)), (0, 0), (0, 0), (0, 0)))
             logits += self._classifier.logits(batch)[: len(some)].tolist()
         return logits
 

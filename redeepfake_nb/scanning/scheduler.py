@@ -30,6 +30,7 @@ from ..faces.detection import Detector
 from ..models.card import Card
 from ..models.classifier import Classifier
 from ..models.loading import default_classifier, load_model, model_path, read_card, save_model, sha256_of
+from ..models.runtimes import Runtime, chosen_runtime
 from ..utils.jobs import Cancel, Progress, as_cancel_check
 from ..utils.versions import package_versions
 from .executors import (
@@ -80,6 +81,7 @@ def scan(
     threshold: float | None = None,
     time_limit: float = TIME_LIMIT,
     retry_failed: bool = False,
+    runtime: Runtime | None = None,
     progress: Progress | None = None,
     cancel: Cancel = None,
 ) -> ScanResult:
@@ -117,6 +119,8 @@ def scan(
         Seconds for one file (not with ``workers=0``).
     retry_failed
         Score files again that failed before. Files that could not be opened are retried in any case.
+    runtime
+        What computes scores in other processes; see :func:`redeepfake_nb.load_model`.
     progress
         Called as ``progress(done, total)`` in the calling thread.
     cancel
@@ -141,6 +145,7 @@ def scan(
         An option is out of range.
     """
     options = AnalysisOptions(detector, margin, min_size, threshold)
+    runtime = chosen_runtime(runtime)
     if executor is not None and workers is not None:
         raise ValueError("give workers or an executor, not both")
     if workers is not None and (isinstance(workers, bool) or workers < 0):
@@ -169,9 +174,10 @@ def scan(
             opened.reset_failed(record)
         entries = opened.entries(record)
         name = uuid.uuid4().hex
-        threads = local_capacity()[1]
-        backend = _create_backend(name, executor, workers, classifier, settings, path, digest)
-        job = Job(name, path, digest, pickled, (), time_limit, threads)
+        capacity, threads = local_capacity(runtime)
+        workers = capacity if workers is None else workers
+        backend = _create_backend(name, executor, workers, classifier, settings, path, digest, runtime)
+        job = Job(name, path, digest, pickled, (), time_limit, threads, runtime=runtime)
         run = ScanRun(opened, record, backend, job, entries, copy_failed=not retry_failed)
         try:
             finished = run.run(progress, as_cancel_check(cancel))
@@ -202,11 +208,12 @@ def _pickle(settings: ScanSettings) -> bytes:
 def _create_backend(
     name: str,
     executor: Executor | Client | None,
-    workers: int | None,
+    workers: int,
     classifier: Classifier | str | Path | None,
     settings: ScanSettings,
     model: str | None,
     digest: str,
+    runtime: Runtime,
 ) -> ExecutorBackend:
     if executor is not None:
         if is_dask_client(executor):
@@ -214,11 +221,11 @@ def _create_backend(
         return FuturesExecutor(name, executor)
     if workers == 0:
         if classifier is None:
-            classifier = default_classifier()
+            classifier = load_model(runtime=runtime) if runtime != "auto" else default_classifier()
         elif not isinstance(classifier, Classifier):
-            classifier = load_model(classifier)
+            classifier = load_model(classifier, runtime=runtime)
         return InProcess(FileScorer(classifier, settings))
-    return LocalProcesses(name, local_capacity()[0] if workers is None else workers)
+    return LocalProcesses(name, workers)
 
 
 @contextlib.contextmanager

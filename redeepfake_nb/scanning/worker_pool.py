@@ -27,6 +27,8 @@ from typing import IO
 
 from .. import errors
 from ..errors import ModelIncomplete, RedeepfakeError, TookTooLong, WorkerLost, displayable
+from ..models.runtimes import Runtime
+from ..utils.threads import thread_environment
 from .file_scoring import Outcome
 from .worker_process import HEADER, receive
 
@@ -64,6 +66,8 @@ class Job:
         CPU threads for inference.
     isolated
         Whether these files lost their process before and are now scored while nothing else runs.
+    runtime
+        What computes scores; see :func:`redeepfake_nb.load_model`.
     """
 
     scan: str
@@ -74,6 +78,7 @@ class Job:
     time_limit: float
     threads: int
     isolated: bool = False
+    runtime: Runtime = "auto"
 
 
 class ProcessLost(Exception):
@@ -105,6 +110,10 @@ _lock = threading.Lock()
 _idle: dict[str, list[Worker]] = {}
 _busy: dict[str, set[Worker]] = {}
 _closed: set[str] = set()
+# Scans of which a worker has loaded the model, and the lock under which the first one does so: the network
+# of a new model is compiled once, by a process that then needs much memory.
+_loaded: set[str] = set()
+_first_load = threading.Lock()
 
 
 def run_job(job: Job) -> JobResult:
@@ -176,20 +185,26 @@ def _acquire_worker(job: Job) -> Worker:
         return worker
     if worker is not None:
         _discard(job.scan, worker)
-    worker = Worker(job.threads)
-    with _lock:
-        closed = job.scan in _closed
-        if not closed:
-            _busy.setdefault(job.scan, set()).add(worker)
-    if closed:
-        worker.end()
-        raise RedeepfakeError("the scan is over")
-    try:
-        worker.load_model(job)
-    except BaseException:
+    while True:
+        worker = Worker(job.threads)
+        with _lock:
+            closed = job.scan in _closed
+            if not closed:
+                _busy.setdefault(job.scan, set()).add(worker)
+        if closed:
+            worker.end()
+            raise RedeepfakeError("the scan is over")
+        try:
+            with contextlib.nullcontext() if job.scan in _loaded else _first_load:
+                compiled_now = worker.load_model(job)
+                _loaded.add(job.scan)
+        except BaseException:
+            _discard(job.scan, worker)
+            raise
+        if not compiled_now:
+            return worker
+        # The next process finds the compiled network, and does without TensorFlow.
         _discard(job.scan, worker)
-        raise
-    return worker
 
 
 def _discard(scan: str, worker: Worker) -> None:
@@ -215,12 +230,7 @@ class Worker:
     """One process with one model."""
 
     def __init__(self, threads: int) -> None:
-        environment = os.environ | {
-            "OMP_NUM_THREADS": str(threads),
-            "OPENBLAS_NUM_THREADS": str(threads),
-            "MKL_NUM_THREADS": str(threads),
-            "TF_NUM_INTRAOP_THREADS": str(threads),
-            "TF_NUM_INTEROP_THREADS": "1",
+        environment = os.environ | thread_environment(threads) | {
             "TF_CPP_MIN_LOG_LEVEL": "3",
             # Several processes share one accelerator.
             "TF_FORCE_GPU_ALLOW_GROWTH": "true",
@@ -266,8 +276,8 @@ class Worker:
         """Whether the process is running."""
         return self._process.poll() is None
 
-    def load_model(self, job: Job) -> None:
-        """Have the process load the model of a job.
+    def load_model(self, job: Job) -> bool:
+        """Have the process load the model of a job; return whether it compiled its network for LiteRT.
 
         Raises
         ------
@@ -280,7 +290,7 @@ class Worker:
             {
                 "model": _model_path(job),
                 "sha256": job.sha256,
-                "threads": job.threads,
+                "runtime": job.runtime,
                 "settings": job.settings,
             }
         )
@@ -297,6 +307,7 @@ class Worker:
             fatal = message["fatal"]
             kind = getattr(errors, fatal["error"], RedeepfakeError)
             raise kind(fatal["cause"], subject=fatal["subject"], next_step=fatal["next_step"])
+        return bool(message["compiled_now"])
 
     def score(self, paths: Sequence[str], time_limit: float) -> dict[int, Outcome]:
         """Score files, and return their outcomes by index.

@@ -43,7 +43,8 @@ def main() -> None:
     except RedeepfakeError as error:
         send(results, {"fatal": error.to_dict()})
         return
-    send(results, {"ready": os.getpid()})
+    compiled_now = scorer.uses_litert and "tensorflow" in sys.modules
+    send(results, {"ready": os.getpid(), "compiled_now": compiled_now})
     while True:
         try:
             paths = tasks.get(timeout=_IDLE_TIMEOUT)
@@ -95,13 +96,12 @@ def _limit_crash_effects() -> None:
 
 
 def _create_scorer(setup: dict[str, Any]) -> FileScorer:
-    import cv2
-
     from ..models.loading import load_model
+    from ..utils.threads import limit_opencv
     from .file_scoring import FileScorer
 
-    cv2.setNumThreads(setup["threads"])
-    classifier = load_model(setup["model"], sha256=setup["sha256"])
+    limit_opencv()
+    classifier = load_model(setup["model"], sha256=setup["sha256"], runtime=setup["runtime"])
     return FileScorer(classifier, pickle.loads(setup["settings"]))
 
 

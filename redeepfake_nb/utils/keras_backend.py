@@ -7,13 +7,15 @@ written before TensorFlow's logging is set up.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache, wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import ModelError
 
@@ -138,10 +140,49 @@ def dtype_policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
+class _StderrByThread(io.TextIOBase):
+    """Standard error of Python: one thread writes to what is buffered, all others to the terminal itself."""
+
+    def __init__(self, buffered: TextIO, terminal: TextIO) -> None:
+        self._buffered, self._terminal, self._thread = buffered, terminal, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return (self._buffered if threading.get_ident() == self._thread else self._terminal).write(text)
+
+    def flush(self) -> None:
+        self._buffered.flush()
+        self._terminal.flush()
+
+    def fileno(self) -> int:
+        return self._buffered.fileno()
+
+    def isatty(self) -> bool:
+        return self._terminal.isatty()
+
+
+@contextmanager
+def _other_threads_write() -> Iterator[None]:
+    """Let other threads write to standard error while this one, in the background, buffers it."""
+    before = sys.stderr
+    direct = isinstance(before, io.TextIOWrapper) and before.fileno() == 2
+    if not direct or threading.current_thread() is threading.main_thread():
+        yield
+        return
+    with open(os.dup(2), "w", buffering=1, encoding=before.encoding, errors="backslashreplace") as terminal:
+        sys.stderr = _StderrByThread(before, terminal)
+        try:
+            yield
+        finally:
+            sys.stderr = before
+
+
 @contextmanager
 def buffered_stderr() -> Iterator[None]:
-    """Buffer standard error, including that of native code, and print it only after an exception."""
-    with tempfile.TemporaryFile() as kept:
+    """Buffer standard error, including that of native code, and print it only after an exception.
+
+    In the background, what other threads write in Python is not held back.
+    """
+    with tempfile.TemporaryFile() as kept, _other_threads_write():
         sys.stderr.flush()
         saved = os.dup(2)
         try:
