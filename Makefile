@@ -64,12 +64,13 @@ load: install ## Measure memory over thousands of calls, and threads against one
 # An input that raises anything but a typed error is kept below build/fuzz, with its seed.
 PICTURES ?= 10000
 VIDEOS ?= 2000
+METADATA ?= 2000
 MODELS ?= 500
 CONFIGURATIONS ?= 900
 SEED ?= 0
-fuzz: install ## Read damaged pictures, videos and models in bulk; see docs/reliability.md
-	PYTHONPATH=tests $(BIN)/python -u -m helpers.fuzzing --pictures $(PICTURES) --videos $(VIDEOS) --models $(MODELS) \
-		--configurations $(CONFIGURATIONS) --first-seed $(SEED)
+fuzz: install ## Read damaged pictures, videos, metadata and models in bulk; see docs/reliability.md
+	PYTHONPATH=tests $(BIN)/python -u -m helpers.fuzzing --pictures $(PICTURES) --videos $(VIDEOS) \
+		--metadata $(METADATA) --models $(MODELS) --configurations $(CONFIGURATIONS) --first-seed $(SEED)
 
 screenshot: install ## Renew the picture in the README; needs Chromium
 	$(BIN)/python tests/browser/make_screenshot.py

@@ -1,4 +1,4 @@
-"""Command line interface ``redeepfake-nb``: analysis, scans, installation check, training and evaluation."""
+"""Command line interface ``redeepfake-nb``: analysis, provenance, scans, training, evaluation and checks."""
 
 from __future__ import annotations
 
@@ -125,6 +125,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_runtime(analyze)
     analyze.set_defaults(run=_analyze)
+
+    provenance = commands.add_parser(
+        "provenance", help="read what files say of themselves: Content Credentials, metadata; needs no model"
+    )
+    provenance.add_argument("files", nargs="+", metavar="FILE")
+    provenance.add_argument("--json", action="store_true", help="print one line of JSON per file")
+    provenance.add_argument(
+        "--trust-list",
+        metavar="LIST.pem",
+        help="certificates that signers have to lead to; default: that of REDEEPFAKE_TRUST_LIST, else none",
+    )
+    provenance.add_argument(
+        "--fetch-remote", action="store_true", help="fetch credentials that a file only refers to"
+    )
+    provenance.add_argument("--location", action="store_true", help="read the GPS position, too")
+    provenance.set_defaults(run=_provenance)
 
     scan = commands.add_parser("scan", help="score many files; resumes where it stopped")
     scan.add_argument("inputs", nargs="+", metavar="FOLDER|LIST.csv|FILE")
@@ -374,6 +390,36 @@ def _analyze(options: argparse.Namespace) -> int:
             print(json.dumps(report.to_dict()), flush=True)
         else:
             _print(report, file, lines)
+    return 1 if failed else 0
+
+
+def _provenance(options: argparse.Namespace) -> int:
+    from .provenance.reading import provenance
+
+    failed = 0
+    for file in options.files:
+        name = displayable(Path(file).name)
+        try:
+            found = provenance(
+                file,
+                trust_list=options.trust_list,
+                fetch_remote=options.fetch_remote,
+                location=options.location,
+            )
+        except RedeepfakeError as error:
+            failed += 1
+            if options.json:
+                print(json.dumps({"source": {"name": name}, **error.to_dict()}))
+            else:
+                print(f"redeepfake-nb: {error}", file=sys.stderr)
+            continue
+        if options.json:
+            values = {"source": found.source.to_dict(), **found.to_dict(location=options.location)}
+            print(json.dumps(values), flush=True)
+            continue
+        print(f"{displayable(file)}: {found.summary}")
+        for finding, words in found.rows():
+            print(f"  {finding}: {words}")
     return 1 if failed else 0
 
 

@@ -16,16 +16,18 @@ from ..models.card import Card, model_to_dict
 from ..models.classifier import Classifier
 from ..models.loading import default_classifier
 from ..models.prediction import Prediction, predict
+from ..provenance.reading import provenance_or_reason
+from ..provenance.records import Provenance
 from ..utils.versions import package_versions
 from .options import AnalysisOptions
-from .verdict import VERDICT_WORDS, Verdict, doubts, judge, without_face
+from .verdict import VERDICT_WORDS, Verdict, doubts, judge, with_provenance, without_face
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _COLUMNS = (
     "file face left top right bottom size_px confidence sharpness logit probability label threshold doubts "
-    "warnings"
+    "warnings provenance"
 )
 
 
@@ -51,6 +53,8 @@ class ImageReport:
         Detector, margin, explanation and so on, as plain values.
     timing
         Seconds of each step. Differs from run to run; everything else does not.
+    provenance
+        What the file says of itself; ``None`` where there was no file.
     """
 
     frame: Frame
@@ -61,6 +65,7 @@ class ImageReport:
     heatmap_error: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     timing: Mapping[str, float] = field(default_factory=dict)
+    provenance: Provenance | None = None
 
     def __post_init__(self) -> None:
         if self.explanations and len(self.explanations) != len(self.predictions):
@@ -117,7 +122,12 @@ class ImageReport:
         no_face = without_face(self.settings.get("detector", ""), self.settings.get("min_size"))
         notes = self.source.notes if self.source else ()
         verdict = judge(self.predictions, self.card, threshold, no_face=no_face, notes=notes)
+        verdict = with_provenance(verdict, self.provenance)
         return replace(self, verdict=verdict, settings={**self.settings, "threshold": threshold})
+
+    def with_provenance(self, provenance: Provenance | None) -> ImageReport:
+        """Return a report without provenance with this one, which its verdict then names."""
+        return replace(self, provenance=provenance, verdict=with_provenance(self.verdict, provenance))
 
     def with_explanations(self, explanations: list[Explanation], heatmap_error: str = "") -> ImageReport:
         """Return the report with other heatmaps, or why there are none; scores and verdict stay the same."""
@@ -154,6 +164,7 @@ class ImageReport:
             "threshold": self.threshold,
             "doubts": "; ".join(self.doubts(index)),
             "warnings": "; ".join(self.source.warnings) if self.source else "",
+            "provenance": "; ".join(self.provenance.statements) if self.provenance else "",
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -161,7 +172,7 @@ class ImageReport:
         faces = []
         for i in range(len(self.predictions)):
             row = self._row(i)
-            del row["file"], row["warnings"]  # of the whole image
+            del row["file"], row["warnings"], row["provenance"]  # of the whole image
             row["doubts"] = list(self.doubts(i))
             if self.explanations:
                 e = self.explanations[i]
@@ -178,6 +189,7 @@ class ImageReport:
             "width": self.frame.width,
             "height": self.frame.height,
             "verdict": self.verdict.to_dict(),
+            "provenance": self.provenance.to_dict() if self.provenance else None,
             "faces": faces,
             "heatmap_error": self.heatmap_error,
             "model": model_to_dict(self.card),
@@ -244,6 +256,8 @@ def analyze_image(
     frame = read_image(source, max_pixels=max_pixels)
     options.prepare(classifier)
     clock.lap("read")
+    declared = provenance_or_reason(source, frame)
+    clock.lap("provenance")
     faces = find_faces(frame, detector, margin=margin, min_size=min_size)
     frame = faces[0].frame if faces else frame  # it may have been turned
     clock.lap("detect")
@@ -255,10 +269,12 @@ def analyze_image(
     settings = options.settings(classifier)
     no_face = without_face(settings["detector"], min_size)
     notes = frame.source.notes if frame.source else ()
+    verdict = judge(predictions, classifier.card, settings["threshold"], no_face=no_face, notes=notes)
     return ImageReport(
         frame=frame,
         predictions=tuple(predictions),
-        verdict=judge(predictions, classifier.card, settings["threshold"], no_face=no_face, notes=notes),
+        verdict=with_provenance(verdict, declared),
+        provenance=declared,
         card=classifier.card,
         explanations=explanations,
         heatmap_error=heatmap_error,

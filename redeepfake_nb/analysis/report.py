@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 from ..explanation.heatmaps import Explanation
 from ..media.frames import Source
 from ..models.card import Card
+from ..provenance.records import Provenance
 from .verdict import Verdict
 
 if TYPE_CHECKING:
@@ -78,6 +79,10 @@ class Report(Protocol):
     @property
     def timing(self) -> Mapping[str, float]:
         """Seconds of each step."""
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """What the file says of itself; ``None`` where there was no file."""
 
     def at_threshold(self, threshold: float) -> Self:
         """Judge the same scores at another threshold."""

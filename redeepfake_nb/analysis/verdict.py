@@ -29,6 +29,7 @@ from ..media.notes import Note
 from ..models.card import Card
 from ..models.prediction import Prediction
 from ..models.tested_kinds import blind_spots
+from ..provenance.records import Provenance
 from ..utils.numeric import check_threshold
 from .intervals import format_segments, join_times, sampling_interval
 
@@ -95,6 +96,9 @@ class Verdict:
     suspects
         Which of several faces or persons of an inconclusive file reach the threshold, and when, as the end of
         a sentence that begins with "but".
+    declared
+        What the file says of itself and a reader of the verdict has to know, as a clause; see
+        :func:`with_provenance`. It changes neither label nor score.
     """
 
     label: VerdictLabel
@@ -102,17 +106,19 @@ class Verdict:
     threshold: float
     limits: str = ""
     suspects: str = ""
+    declared: str = ""
 
     @property
     def headline(self) -> str:
         """One cautious line.
 
         For ``"real"`` it names what the model could not have detected, for ``"inconclusive"`` the
-        :attr:`suspects`.
+        :attr:`suspects`; for each what the file has :attr:`declared`.
         """
         line = f"{HEADLINES[self.label]} (threshold {self.threshold:.2f})"
         but = {"real": self.limits, "inconclusive": self.suspects}.get(self.label)
-        return f"{line}, but {but}" if but else line
+        line = f"{line}, but {but}" if but else line
+        return f"{line}; apart from the score, {self.declared}" if self.declared else line
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -123,7 +129,20 @@ class Verdict:
             "reasons": list(self.reasons),
             "limits": self.limits,
             "suspects": self.suspects,
+            "declared": self.declared,
         }
+
+
+def with_provenance(verdict: Verdict, provenance: Provenance | None) -> Verdict:
+    """Name in a verdict what the file says of itself; label, threshold and score stay what they are.
+
+    Valid credentials of an honest photo do not make a verdict ``real``, a claim of AI does not make it
+    ``fake``, and a file that says nothing is judged like any other.
+    """
+    if provenance is None or not provenance.statements:
+        return verdict
+    reasons = (*provenance.statements, *verdict.reasons)
+    return replace(verdict, reasons=reasons, declared=provenance.headline)
 
 
 def doubts(prediction: Prediction, card: Card, threshold: float) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from ..models.classifier import Classifier
 from ..models.embedding import embed_faces
 from ..models.loading import default_classifier
 from ..models.prediction import Prediction
+from ..provenance.reading import provenance_or_reason
 from ..utils.jobs import Cancel, Progress, as_cancel_check
 from ..utils.threads import search_threads
 from .aggregation import DEFAULT, check_strategy
@@ -197,6 +198,7 @@ def analyze_video(
             },
             timing=timing,
             origin=source,
+            provenance=provenance_or_reason(source, origin=video.source),
         )
 
 

@@ -17,11 +17,19 @@ from ..media.frames import Source
 from ..media.notes import unseen
 from ..models.card import Card, model_to_dict
 from ..models.prediction import Label, Prediction
+from ..provenance.records import Provenance
 from ..utils.numeric import check_threshold, sigmoid
 from ..utils.versions import package_versions
 from .aggregation import DEFAULT, aggregate, check_strategy
 from .intervals import sampling_interval
-from .verdict import VERDICT_WORDS, Verdict, judge_person, judge_video, without_face_in_frames
+from .verdict import (
+    VERDICT_WORDS,
+    Verdict,
+    judge_person,
+    judge_video,
+    with_provenance,
+    without_face_in_frames,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +38,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     "file person track frame time_s left top right bottom size_px confidence sharpness logit probability "
-    "label threshold bridged warnings"
+    "label threshold bridged warnings provenance"
 )
 
 
@@ -179,6 +187,8 @@ class VideoReport:
         Seconds of each step. Differs from run to run; everything else does not.
     origin
         What the video was read from, so that it can be opened again; never written to a file.
+    provenance
+        What the file says of itself; ``None`` where it was not read.
     """
 
     source: Source
@@ -198,6 +208,7 @@ class VideoReport:
     settings: Mapping[str, Any] = field(default_factory=dict)
     timing: Mapping[str, float] = field(default_factory=dict)
     origin: Any = field(default=None, repr=False)
+    provenance: Provenance | None = None
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{p.name} {p.probability:.2f}" for p in self.persons) or "no face"
@@ -280,7 +291,8 @@ class VideoReport:
             self.settings.get("min_size"),
         )
         persons = [(p.name, p.verdict) for p in self.persons]
-        return judge_video(persons, notes, self.card, self.threshold, no_face=no_face)
+        verdict = judge_video(persons, notes, self.card, self.threshold, no_face=no_face)
+        return with_provenance(verdict, self.provenance)
 
     def check_same(self, source: Source) -> None:
         """Raise InputError unless ``source`` is the analysed file."""
@@ -364,6 +376,7 @@ class VideoReport:
 
         rows = []
         warnings = "; ".join(self.source.warnings)
+        declared = "; ".join(self.provenance.statements) if self.provenance else ""
         for s in self.sightings:
             left, top, right, bottom = s.box
             rows.append(
@@ -386,6 +399,7 @@ class VideoReport:
                     "threshold": self.threshold,
                     "bridged": s.bridged,
                     "warnings": warnings,
+                    "provenance": declared,
                 }
             )
         return pd.DataFrame(rows, columns=_COLUMNS.split())
@@ -418,6 +432,7 @@ class VideoReport:
             "face_share": self.face_share,
             "aggregation": self.aggregation,
             "verdict": self.verdict.to_dict(),
+            "provenance": self.provenance.to_dict() if self.provenance else None,
             "persons": persons,
             "evidence": evidence,
             "heatmap_error": self.heatmap_error,

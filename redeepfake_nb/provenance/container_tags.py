@@ -60,8 +60,9 @@ def read_tags(file: BinaryIO, kind: str) -> tuple[list[tuple[str, str]], list[tu
         for stream in container.streams:
             tags += [(f"{stream.type} {name}", value) for name, value in stream.metadata.items()]
             codec = getattr(stream, "codec_context", None)
-            size = f", {codec.width} x {codec.height}" if stream.type == "video" and codec is not None else ""
-            streams.append(
-                (f"{stream.type} stream", f"{codec.name if codec is not None else 'unknown'}{size}")
-            )
+            words = codec.name if codec is not None else "unknown"
+            # The size of some codecs is only known to a decoder.
+            if stream.type == "video" and codec is not None and codec.width:
+                words += f", {codec.width} x {codec.height}"
+            streams.append((f"{stream.type} stream", words))
     return [(displayable(name, 60), value[:_MAX_VALUE]) for name, value in tags[:_MAX_TAGS]], streams

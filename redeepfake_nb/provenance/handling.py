@@ -18,6 +18,12 @@ _LUMA = (
 )  # fmt: skip
 _CHROMA = (17, 18, 18, 24, 21, 24, 47, 26, 26, 47, 99, 66, 56, 66, *[99] * 50)
 
+# Row by row, as Pillow lists tables: the places in the order of the zigzag (T.81, figure 5).
+_ZIGZAG = sorted(
+    range(64),
+    key=lambda place: (sum(divmod(place, 8)), place // 8 if sum(divmod(place, 8)) % 2 else place % 8),
+)
+
 
 def libjpeg_quality(tables: Mapping[int, Sequence[int]]) -> int | None:
     """Return the quality, 1 to 100, at which libjpeg writes exactly these quantisation tables.
@@ -57,7 +63,8 @@ def photoshop_preset(tables: Mapping[int, Sequence[int]]) -> str:
 
     for name, preset in presets.items():
         wanted: Any = preset["quantization"]
-        if all(number in tables and list(tables[number]) == list(wanted[number]) for number in range(2)):
+        ordered = [tuple(wanted[number][place] for place in _ZIGZAG) for number in range(2)]
+        if all(tuple(tables.get(number, ())) == ordered[number] for number in range(2)):
             return name.replace("_", " ")
     return ""
 

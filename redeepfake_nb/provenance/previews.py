@@ -15,7 +15,7 @@ from .records import Thumbnail
 # Both are compared at this many pixels on the longer side; previews are 160 pixels wide by the standard.
 _SIZE = 64
 _MAX_PREVIEW_PIXELS = 2_000_000
-# Mean difference of grey values above which it is another picture; docs/provenance.md has the error rates.
+# Mean difference of grey values above which it shows something else; docs/provenance.md has the error rates.
 DIFFERENT = 14.0
 # Black bars that cameras add to a preview of another aspect ratio.
 _BAR_LEVEL = 24

@@ -224,7 +224,8 @@ class Thumbnail:
         Mean absolute difference of its grey values from those of the picture at the same size, after the
         best linear match of their brightness, 0..255.
     differs
-        Whether that is more than re-encoding explains.
+        Whether that is more than re-encoding and developing explain. Another crop of the same picture counts
+        as different, too.
     """
 
     image: np.ndarray = field(repr=False)
@@ -299,7 +300,9 @@ class Provenance:
             left = f" and {len(values) - 3} more" if len(values) > 3 else ""
             found.append(f"The file claims, unsigned: {'; '.join(list(values)[:3])}{left}")
         if self.thumbnail is not None and self.thumbnail.differs:
-            found.append("The preview embedded in EXIF shows another picture than the file")
+            found.append(
+                "The preview embedded in EXIF shows something else than the picture, or another crop of it"
+            )
         return tuple(found)
 
     @property
@@ -314,6 +317,13 @@ class Provenance:
         if self.declared_ai == "claimed":
             return "the file itself claims, unverified, that generative AI made it or a part of it"
         return ""
+
+    @property
+    def summary(self) -> str:
+        """One clause on what is declared, also where that is nothing."""
+        if self.headline or not self.statements:
+            return self.headline or "it declares nothing on how it was made, which means nothing"
+        return self.statements[0]
 
     def rows(self) -> list[tuple[str, str]]:
         """Return all findings as (name, words), in the order in which they are shown."""
@@ -330,7 +340,7 @@ class Provenance:
             found += [("problem", problem) for problem in c.problems]
         found += [(f"claims, unsigned: {one.kind}", f"{one.value} ({one.where})") for one in self.claims]
         if self.thumbnail is not None:
-            words = "ANOTHER picture than the file" if self.thumbnail.differs else "the same picture"
+            words = "SOMETHING ELSE, or another crop" if self.thumbnail.differs else "the same picture"
             found.append(("embedded preview", f"shows {words}"))
         if self.has_location:
             position = "stored in the file; read on request only"

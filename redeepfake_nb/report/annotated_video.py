@@ -111,6 +111,7 @@ def _write(
             if cancel is not None and cancel():
                 raise OutputError("it was cancelled", subject=part.name, next_step="Nothing was written.")
             image = draw_tracks(frame.image, tracks.at(frame.timestamp), report.threshold)
+            image = draw_declaration(image, report.verdict.declared)
             if image.shape[:2] != (video.height, video.width):
                 image = cv2.resize(image, (video.width, video.height), interpolation=cv2.INTER_AREA)
             encoded = av.VideoFrame.from_ndarray(np.ascontiguousarray(image[:height, :width]), format="rgb24")
@@ -155,6 +156,34 @@ class Tracks:
             p = (1 - share) * before.probability + share * after.probability
             found.append((box, before.person, p))
         return found
+
+
+def draw_declaration(image: np.ndarray, words: str) -> np.ndarray:
+    """Write what the file declares of itself into a strip at the lower edge; nothing without words.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3) uint8 RGB.
+    words
+        In ASCII.
+
+    Returns
+    -------
+    (H, W, 3) uint8 RGB
+        A copy where something was drawn.
+    """
+    if not words:
+        return image
+    image = image.copy()
+    height, width = image.shape[:2]
+    (long, tall), below = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 1)
+    scale = min(0.96 * width / long, 0.04 * height / tall)
+    strip = round(scale * (tall + 2 * below))
+    image[height - strip :] = 0
+    place = round(0.02 * width), height - round(scale * below)
+    cv2.putText(image, words, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    return image
 
 
 def draw_tracks(

@@ -32,7 +32,7 @@ _OURS = re.compile(
 )
 _SUMMARY_COLUMNS = (
     "file", "folder", "verdict", "threshold", "faces", "highest_probability", "reasons", "warnings",
-    "model", "model_sha256", "source_sha256", "error",
+    "declared_ai", "tampered", "model", "model_sha256", "source_sha256", "error",
 )  # fmt: skip
 
 
@@ -217,6 +217,8 @@ def _summary(report: Report) -> dict[str, Any]:
         "highest_probability": highest_probability(report),
         "reasons": "; ".join(report.verdict.reasons),
         "warnings": "; ".join(source.warnings) if source else "",
+        "declared_ai": report.provenance.declared_ai if report.provenance else None,
+        "tampered": report.provenance.tampered if report.provenance else None,
         "model": f"{report.card.name} {report.card.version}",
         "model_sha256": report.card.sha256,
         "source_sha256": source.sha256 if source else None,

@@ -25,6 +25,7 @@ from ..explanation.heatmaps import Explanation
 from ..media.frames import Source
 from ..models.card import Card
 from ..models.tested_kinds import blind_spots
+from ..provenance.records import Provenance
 from ..scanning.records import FileResult
 
 # At most so many heatmaps of one image or video are shown.
@@ -81,6 +82,16 @@ class SightingRow:
     size: int
     sharpness: float
     tracked: bool
+
+
+@dataclass(frozen=True)
+class ProvenanceView:
+    """What a file says of itself; ``preview`` is a data URI where it shows something else."""
+
+    statements: tuple[str, ...]
+    warning: bool
+    rows: Sequence[tuple[str, str]]
+    preview: str | None
 
 
 @dataclass(frozen=True)
@@ -144,6 +155,19 @@ def sighting_rows(
         )
         for sighting in sightings
     ]
+
+
+def provenance_view(provenance: Provenance | None) -> ProvenanceView | None:
+    """Return what a file says of itself, for the box above the verdict; None where there was no file."""
+    if provenance is None:
+        return None
+    preview = None
+    if provenance.thumbnail is not None and provenance.thumbnail.differs:
+        buffer = io.BytesIO()
+        Image.fromarray(provenance.thumbnail.image).save(buffer, "PNG")
+        preview = data_uri(buffer.getvalue())
+    loud = provenance.tampered or preview is not None
+    return ProvenanceView(provenance.statements, loud, provenance.rows(), preview)
 
 
 def metric_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
@@ -232,6 +256,7 @@ class Section:
     why: str
     row: FileResult | None
     verdict: Verdict | None = None
+    provenance: ProvenanceView | None = None
     facts: Sequence[tuple[str, str]] = ()
     images: Sequence[tuple[str, str]] = ()
     faces: Sequence[FaceRow] = ()
@@ -335,6 +360,7 @@ def _describe_image(entry: Entry, report: ImageReport) -> Section:
         entry.why,
         entry.row,
         verdict=report.verdict,
+        provenance=provenance_view(report.provenance),
         facts=[("size", f"{frame.width} x {frame.height} px"), *_source_facts(frame.source)],
         images=images,
         faces=face_rows(report),
@@ -368,6 +394,7 @@ def _describe_video(entry: Entry, report: VideoReport) -> Section:
         entry.why,
         entry.row,
         verdict=report.verdict,
+        provenance=provenance_view(report.provenance),
         facts=[
             ("size", f"{width} x {height} px"),
             *length,

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import JournalError
 
-VERSION = 1
+VERSION = 2
 # The SQLite application ID that marks a file as a journal of this package: "RDJ1".
 _APPLICATION_ID = 0x52444A31
 # Seconds to wait for another connection's transaction.
@@ -34,7 +34,7 @@ CREATE TABLE files (
     status TEXT NOT NULL DEFAULT 'waiting', sha256 TEXT, stamp TEXT, kind TEXT, format TEXT,
     size_bytes INTEGER, width INTEGER, height INTEGER, duration_s REAL, faces INTEGER, score REAL,
     doubt REAL, threshold REAL, verdict TEXT, reasons TEXT NOT NULL DEFAULT '', error TEXT, cause TEXT,
-    next_step TEXT, duplicate_of TEXT, seconds REAL, scored_at TEXT,
+    next_step TEXT, duplicate_of TEXT, seconds REAL, scored_at TEXT, declared TEXT,
     UNIQUE (settings_id, path)
 );
 CREATE INDEX files_by_bytes ON files (settings_id, sha256);
@@ -42,6 +42,7 @@ CREATE INDEX files_by_score ON files (settings_id, score);
 CREATE INDEX files_by_doubt ON files (settings_id, doubt);
 CREATE INDEX files_by_status ON files (settings_id, status, verdict, error, (duplicate_of IS NOT NULL));
 CREATE INDEX files_by_verdict ON files (settings_id, verdict, score);
+CREATE INDEX files_by_declaration ON files (settings_id, declared) WHERE declared IS NOT NULL;
 CREATE TABLE listed (
     scan_id INTEGER NOT NULL REFERENCES scans, file_id INTEGER NOT NULL REFERENCES files,
     position INTEGER NOT NULL, PRIMARY KEY (scan_id, file_id)
@@ -58,11 +59,22 @@ CREATE TABLE labels (
 CREATE VIEW results AS
     SELECT f.path, f.sha256, s.model_sha256, s.digest AS settings_sha256, s.settings, f.status, f.verdict,
         f.score, f.threshold, f.faces, f.reasons, f.error, f.cause, f.next_step, f.duplicate_of, b.label,
-        f.seconds, f.scored_at, d.detail
+        f.seconds, f.scored_at, f.declared, d.detail
     FROM files f JOIN settings s ON s.id = f.settings_id
     LEFT JOIN labels b ON b.sha256 = f.sha256
     LEFT JOIN details d ON d.settings_id = f.settings_id AND d.sha256 = f.sha256;
 """
+
+# Version 2 stores what files declare of themselves; that of files scored before is not known.
+_FROM_VERSION_1 = (
+    "ALTER TABLE files ADD COLUMN declared TEXT",
+    "DROP VIEW results",
+    *(
+        part
+        for part in _SCHEMA.split(";\n")
+        if part.startswith(("CREATE VIEW results", "CREATE INDEX files_by_declaration"))
+    ),
+)
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 
@@ -139,6 +151,13 @@ class JournalDatabase:
                     for statement in _SCHEMA.split(";\n"):
                         self._connection.execute(statement)
                     self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+                    self._connection.execute(f"PRAGMA user_version = {VERSION}")
+        elif version < VERSION:
+            with self.transaction():
+                (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+                if version < VERSION:
+                    for statement in _FROM_VERSION_1:
+                        self._connection.execute(statement)
                     self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
     def error(self, cause: str, next_step: str) -> JournalError:

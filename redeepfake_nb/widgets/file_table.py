@@ -11,7 +11,7 @@ from itables.widget import ITable
 
 from ..analysis.verdict import VERDICT_WORDS
 from ..errors import displayable
-from ..scanning.records import FileResult
+from ..scanning.records import DECLARED_WORDS, FileResult
 
 # Rows sent to the browser at once, which take a slow one about a second. The caller shows one page after the
 # other.
@@ -42,6 +42,7 @@ def to_dataframe(rows: Sequence[FileResult], root: str = "") -> pd.DataFrame:
             # As text, which sorts alike: a missing number is an empty cell.
             "P(fake)": ["" if row.score is None else f"{row.score:.3f}" for row in rows],
             "faces": ["" if row.faces is None else str(row.faces) for row in rows],
+            "declares": [DECLARED_WORDS[row.declared] if row.declared else "" for row in rows],
             "label": [row.label or "" for row in rows],
             "reasons": [displayable(row.cause or row.reasons or "", 2000) for row in rows],
         }

@@ -63,9 +63,17 @@ def verdict(report: ImageReport) -> str:
     notes = [f"{displayable(report.name, 100)}, {frame.width} x {frame.height} px."]
     if frame.source and frame.source.warnings:
         notes.append(f"While reading: {'; '.join(frame.source.warnings)}.")
-    return render_macro(
-        _PARTS, "verdict_box", report.verdict, [*notes, *_about_model(report.card)], live=True
-    )
+    return _judged(report, notes)
+
+
+def _judged(report: ImageReport | VideoReport, notes: list[str]) -> str:
+    """What the file says of itself, then the verdict."""
+    view = html_content.provenance_view(report.provenance)
+    declared, without = "", tuple[str, ...]()
+    if view is not None:
+        declared, without = render_macro(_PARTS, "provenance_box", view), view.statements
+    notes = [*notes, *_about_model(report.card)]
+    return declared + render_macro(_PARTS, "verdict_box", report.verdict, notes, live=True, without=without)
 
 
 def video_verdict(report: VideoReport) -> str:
@@ -77,9 +85,7 @@ def video_verdict(report: VideoReport) -> str:
     if report.source.warnings:
         notes.append(f"While reading: {'; '.join(report.source.warnings)}.")
     notes.append(f"Frame scores are combined by {report.aggregation}.")
-    return render_macro(
-        _PARTS, "verdict_box", report.verdict, [*notes, *_about_model(report.card)], live=True
-    )
+    return _judged(report, notes)
 
 
 def _about_model(card: Card) -> list[str]:

@@ -24,6 +24,7 @@ from ..explanation.methods import Target, default_layer
 from ..media.frames import Frame
 from ..models.classifier import Classifier
 from ..models.prediction import Prediction
+from ..provenance.records import Provenance
 from .base import Inspector, expand_paths, model_name, pluralize
 from .callbacks import error_message
 from .controls import NO_METHOD, empty_upload
@@ -91,6 +92,7 @@ class ImageInspector(Inspector):
         self._used_classifier: Classifier | None = None  # the one that made the result
         self._used_options: tuple | None = None  # see _options
         self._sources: list[Any] = []  # frames, and sources that could be read but not analysed
+        self._provenance: dict[Frame, Provenance | None] = {}  # of the files that the frames were read from
         self._explanations: dict[tuple[Prediction, str, Target, str], Explanation] = {}
         settings = ImageSettings(
             model=model_name(classifier),
@@ -180,6 +182,7 @@ class ImageInspector(Inspector):
         """Remove pictures, results and errors from the kernel and the browser; keep the settings."""
         self.result, self._sources, self._used_classifier, self._used_options = [], [], None, None
         self._explanations.clear()
+        self._provenance.clear()
         self._callbacks.forget()
         self.controls.show_saved("")
         with self._callbacks.paused():
@@ -197,6 +200,7 @@ class ImageInspector(Inspector):
         self._used_classifier = classifier = self._model.classifier()
         detector, margin, _ = self._used_options = self._options()
         kept: list[Any] = []
+        provenance: dict[Frame, Provenance | None] = {}
         try:
             for source in self._with_progress(sources, "Analysing", [_name_of(s) for s in sources]):
                 try:
@@ -212,9 +216,12 @@ class ImageInspector(Inspector):
                         kept.append(source)
                     self._callbacks.record(error, "faces", _name_of(source))
                 else:
+                    if isinstance(source, Frame):
+                        report = report.with_provenance(self._provenance.get(source))
                     kept.append(report.frame)
+                    provenance[report.frame] = report.provenance
                     self.result.append(self._explained(report, classifier))
-            self._sources = kept
+            self._sources, self._provenance = kept, provenance
         finally:
             self._show()
             self._mark_stale()

@@ -11,9 +11,18 @@ import numpy as np
 import pytest
 
 from redeepfake_nb import Card, Face, Frame, Prediction
-from redeepfake_nb.analysis.verdict import doubts, judge, judge_person, judge_video, without_face
+from redeepfake_nb.analysis.verdict import (
+    doubts,
+    judge,
+    judge_person,
+    judge_video,
+    with_provenance,
+    without_face,
+)
 from redeepfake_nb.media.notes import Note, doubt, unseen
+from redeepfake_nb.media.frames import Source
 from redeepfake_nb.models.tested_kinds import KINDS, KindResult
+from redeepfake_nb.provenance import Claim, ContentCredentials, Provenance
 
 FRAME = Frame(np.zeros((400, 400, 3), np.uint8))
 # Every kind detected, and every kind but wholly generated faces, which come first.
@@ -95,6 +104,7 @@ def test_no_face_is_inconclusive() -> None:
         "reasons": ["no face was found"],
         "limits": "",
         "suspects": "",
+        "declared": "",
     }
 
 
@@ -263,6 +273,40 @@ def test_a_video_names_it_once() -> None:
     assert [reason for reason in verdict.reasons if limits in reason] == [limits]
     clear = judge([scored(0.1)], card, 0.5)
     assert judge_video([("person 1", clear)], (), card, 0.5).headline.endswith(f"but {limits}")
+
+
+SOURCE = Source("a.jpg", None, "JPEG", 1)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize(
+    ("provenance", "headline"),
+    [
+        (
+            Provenance(SOURCE, ContentCredentials("valid", ai="all")),
+            "valid Content Credentials say that generative AI made it",
+        ),
+        (Provenance(SOURCE, ContentCredentials("tampered")), "the file was changed after"),
+        (
+            Provenance(SOURCE, claims=(Claim("generator", "X", "EXIF", ai=True),)),
+            "the file itself claims, unverified,",
+        ),
+        (Provenance(SOURCE, ContentCredentials("valid", "trusted")), ""),
+        (Provenance(SOURCE), ""),
+        (None, ""),
+    ],
+)
+def test_declarations_are_named_and_change_no_label(
+    p: float, provenance: Provenance | None, headline: str
+) -> None:
+    plain = judge([scored(p)], CARD, 0.5)
+    verdict = with_provenance(plain, provenance)
+    assert (verdict.label, verdict.threshold) == (plain.label, plain.threshold)
+    named = provenance.statements if provenance else ()
+    assert verdict.reasons == (*named, *plain.reasons)
+    assert verdict.headline.startswith(plain.headline)
+    assert f"; apart from the score, {headline}" in verdict.headline or not headline
+    assert bool(verdict.declared) == bool(headline)
 
 
 def test_a_model_that_detects_all_kinds_needs_no_warning() -> None:

@@ -1,11 +1,11 @@
 """Fuzz the readers with damaged files, reproducibly by seed; files that violate a guarantee are saved.
 
-    python -m helpers.fuzzing --pictures 10000 --videos 2000 --models 500 --configurations 900 --out
-    build/fuzz
+    python -m helpers.fuzzing --pictures 10000 --videos 2000 --metadata 2000 --models 500
+    --configurations 900 --out build/fuzz
 
-``make fuzz`` runs this. Pictures and videos are read in processes with 2 GB of address space; models are
-loaded 25 to a process that may take 2 GB of memory, since TensorFlow takes more address space than that to
-begin.
+``make fuzz`` runs this. Pictures, videos and metadata are read in processes with 2 GB of address space;
+models are loaded 25 to a process that may take 2 GB of memory, since TensorFlow takes more address space
+than that to begin.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from helpers import hostile_pictures, hostile_videos
+from helpers import hostile_pictures, hostile_videos, metadata_files
 from helpers.config_mutations import rewritten, valid_models
 from helpers.mutations import mutated
 from helpers.sandbox import Sandbox, SandboxResult
@@ -30,6 +30,7 @@ from redeepfake_nb.errors import InputError, ModelError
 from redeepfake_nb.faces.face import find_faces
 from redeepfake_nb.media.frames import read_image
 from redeepfake_nb.media.video import open_video
+from redeepfake_nb.provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,8 +67,16 @@ def _made(kind: str, name: str) -> bytes:
     return (cases[kind] | (hostile_videos.CASES if kind == "video" else {}))[name]()
 
 
+@functools.cache
+def _rich_files() -> dict[str, bytes]:
+    return metadata_files.rich_files()
+
+
 def damaged(kind: str, seed: int) -> bytes:
     """Create the damaged file of a seed."""
+    if kind == "metadata":
+        files = list(_rich_files().values())
+        return mutated(files[seed % len(files)], seed, files[seed * 5 % len(files)])
     names = {"picture": _PICTURES, "video": _VIDEOS}[kind]
     name, other = names[seed % len(names)], names[seed * 7 % len(names)]
     return mutated(_made(kind, name), seed, _made(kind, other))
@@ -82,11 +91,12 @@ def prepare() -> None:
         for name in names:
             _made(kind, name)
     find_faces(sample_image())
+    _rich_files()
 
 
 def several(kind: str, seeds: list[int]) -> list[str]:
     """Read the files of several seeds."""
-    return [{"picture": picture, "video": video}[kind](seed) for seed in seeds]
+    return [{"picture": picture, "video": video, "metadata": metadata}[kind](seed) for seed in seeds]
 
 
 def picture(seed: int) -> str:
@@ -100,6 +110,20 @@ def picture(seed: int) -> str:
     if seed % _FACES_EVERY == 0 and frame.width * frame.height < 2_000_000:
         find_faces(frame)
     return "noted" if frame.source.warnings else "whole"
+
+
+def metadata(seed: int) -> str:
+    """Read what one file says of itself and return the outcome."""
+    try:
+        found = provenance(damaged("metadata", seed))
+    except InputError as error:
+        return type(error).__name__
+    for name, words in found.rows():
+        assert f"{name}{words}".isprintable()
+        assert len(words) < 1000
+    if found.credentials is not None:
+        return f"credentials {found.credentials.state}"
+    return "noted" if found.unread else "claims" if found.claims else "nothing"
 
 
 def video(seed: int) -> str:
@@ -242,11 +266,11 @@ def _save_failure(out: Path, kind: str, seed: int, result: SandboxResult, data: 
     return Failure(kind, seed, why)
 
 
-def run(pictures: int, videos: int, models: int, configurations: int, first: int, out: Path) -> list[Failure]:
+def run(counts: dict[str, int], first: int, out: Path) -> list[Failure]:
     """Run all kinds of fuzzing and print the numbers of outcomes."""
     failures: list[Failure] = []
     with Sandbox("helpers.fuzzing") as sandbox:
-        for kind, count, call in _plan(sandbox, pictures, videos, models, configurations, out):
+        for kind, count, call in _plan(sandbox, counts, out):
             began = time.monotonic()
             seeds = range(first, first + count)
             outcomes, failed = call(seeds)
@@ -260,26 +284,31 @@ def run(pictures: int, videos: int, models: int, configurations: int, first: int
     return failures
 
 
-def _plan(
-    sandbox: Sandbox, pictures: int, videos: int, models: int, configurations: int, out: Path
-) -> Iterator[tuple[str, int, Any]]:
-    yield "picture", pictures, lambda seeds: run_media(sandbox, "picture", seeds, out)
-    yield "video", videos, lambda seeds: run_media(sandbox, "video", seeds, out)
-    yield "model", models, lambda seeds: run_models(sandbox, seeds, out)
-    yield "configuration", configurations, lambda seeds: run_models(sandbox, seeds, out, kind="configuration")
+def _plan(sandbox: Sandbox, counts: dict[str, int], out: Path) -> Iterator[tuple[str, int, Any]]:
+    for kind in ("picture", "video", "metadata"):
+        yield kind, counts[kind], functools.partial(run_media, sandbox, kind, out=out)
+    for kind in ("model", "configuration"):
+        yield kind, counts[kind], functools.partial(run_models, sandbox, out=out, kind=kind)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=int, default=10_000)
     parser.add_argument("--videos", type=int, default=2_000)
+    parser.add_argument("--metadata", type=int, default=2_000)
     parser.add_argument("--models", type=int, default=500)
     parser.add_argument("--configurations", type=int, default=900)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "fuzz")
     options = parser.parse_args()
-    counts = (options.pictures, options.videos, options.models, options.configurations)
-    failures = run(*counts, options.first_seed, options.out)
+    counts = {
+        "picture": options.pictures,
+        "video": options.videos,
+        "metadata": options.metadata,
+        "model": options.models,
+        "configuration": options.configurations,
+    }
+    failures = run(counts, options.first_seed, options.out)
     for failure in failures:
         print(f"saved in {options.out}: {failure.kind} {failure.seed}: {failure.why.strip().splitlines()[0]}")
     return 1 if failures else 0

@@ -52,6 +52,17 @@ def tiff(
     return head + body + rest + then + second
 
 
+def located(latitude: tuple[int, ...], south: bytes = b"N\0\0\0", limit: int = 1) -> bytes:
+    """An EXIF block with a GPS directory behind the first; the longitude is 9.51 degrees west."""
+    start = 8 + 2 + 12 + 4
+    body = struct.pack("<H", 4) + struct.pack("<HHI4s", 1, 2, 2, south)
+    values = start + 2 + 48 + 4
+    body += struct.pack("<HHII", 2, 5, 3, values) + struct.pack("<HHI4s", 3, 2, 2, b"W\0\0\0")
+    body += struct.pack("<HHII", 4, 5, 3, values + 24) + bytes(4)
+    body += struct.pack("<6I", *latitude) + struct.pack("<6I", 9, 1, 30, 1, 36, limit)
+    return tiff({0x8825: start}, then=body)
+
+
 def with_segment(jpeg: bytes, marker: int, body: bytes) -> bytes:
     """A JPEG with one more segment in front."""
     return jpeg[:2] + bytes((0xFF, marker)) + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
@@ -93,3 +104,33 @@ def with_chunk(png: bytes, kind: bytes, body: bytes) -> bytes:
 def box(kind: bytes, body: bytes) -> bytes:
     """One box of an ISO base media file."""
     return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def rich_files() -> dict[str, bytes]:
+    """Files with much metadata, signed ones among them, to be damaged."""
+    from redeepfake_nb.datasets.signed_samples import SOURCE_TYPES, TestSigner, make_manifest
+
+    image = picture(3, (96, 64))
+    preview = saved(image.resize((48, 32)))
+    tags = {0x010F: b"Maker", 0x0131: b"Tool 1", 0x010E: b"Steps: 20, Sampler: Euler a, Seed: 1"}
+    packet = xmp(
+        "<xmp:CreatorTool>Tool</xmp:CreatorTool><photoshop:Credit>Made with Google AI</photoshop:Credit>"
+        "<dc:creator><rdf:Seq><rdf:li>A</rdf:li></rdf:Seq></dc:creator>"
+    )
+    block = tiff(tags, thumbnail=preview)
+    jpeg = with_segment(with_xmp(with_exif(saved(image), block), packet), 0xFE, b"Comment")
+    png = saved(image, "PNG")
+    for text in (
+        b"parameters\0a face\nSteps: 2, Sampler: E, Seed: 1, Size: 1x1",
+        b'prompt\0{"1": {"class_type": "K"}}',
+    ):
+        png = with_chunk(png, b"tEXt", text)
+    png = with_chunk(png, b"zTXt", b"Comment\0\0" + zlib.compress(b"long " * 500))
+    png = with_chunk(png, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet)
+    webp = saved(image, "WEBP", exif=b"Exif\0\0" + block, xmp=packet)
+    signer = TestSigner.make()
+    made = {"action": "c2pa.created", "digitalSourceType": SOURCE_TYPES + "trainedAlgorithmicMedia"}
+    manifest = make_manifest("a", "A generator", made)
+    signed = {f"signed.{kind}": signer.sign(data, kind, manifest)
+              for kind, data in (("JPEG", jpeg), ("PNG", png), ("WEBP", webp))}  # fmt: skip
+    return {"a.jpg": jpeg, "a.png": png, "a.webp": webp, "a.tiff": tiff({**tags, 700: packet}), **signed}

@@ -9,6 +9,7 @@ import ipywidgets as ipw
 HOSTILE = "<img src=x onerror=alert(1)>.jpg"
 # What the inspectors' own HTML consists of; the SVG is the bar of a score.
 KNOWN_TAGS = {"style", "div", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "b", "svg", "rect"}
+KNOWN_TAGS |= {"details", "summary"}
 KNOWN_ATTRIBUTES = {"class", "role", "aria-live", "aria-hidden", "title"}
 KNOWN_ATTRIBUTES |= {"viewbox", "preserveaspectratio", "x", "y", "width", "height"}
 

@@ -35,6 +35,14 @@ def test_damaged_media(sandbox, tmp_path, kind, count):
     assert outcomes["whole"] + outcomes["noted"] > 0
 
 
+def test_damaged_metadata(sandbox, tmp_path):
+    outcomes, failures = fuzzing.run_media(sandbox, "metadata", range(FIRST, FIRST + 70), tmp_path)
+    assert not failures
+    # Damage in the bytes that were signed is noticed, and some files are still read.
+    assert outcomes["credentials tampered"] > 0
+    assert outcomes["claims"] > 0
+
+
 def test_a_model_that_sends_hdf5_into_an_endless_loop(sandbox, tmp_path):
     """Found by ``make fuzz``: reading an attribute never ended."""
     outcomes, failures = fuzzing.run_models(sandbox, range(55, 56), tmp_path)

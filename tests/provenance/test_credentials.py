@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import http.server
+import io
 import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
+import av
+import numpy as np
 import pytest
 from helpers.metadata_files import picture, saved
 
@@ -95,11 +98,27 @@ def test_a_file_made_from_a_generated_one_stays_so(signer: TestSigner, generated
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "GIF"])
 def test_other_formats(signer: TestSigner, kind: str) -> None:
     signed = signer.sign(saved(picture(), kind), kind, make_manifest("a", "A generator", AI))
-    found = provenance(signed)
-    assert found.declared_ai == "verified"
+    assert provenance(signed).declared_ai == "verified"
     changed = bytearray(signed)
     changed[len(saved(picture(), kind)) // 2 if kind == "TIFF" else -20] ^= 1
     assert provenance(bytes(changed)).declared_ai != "verified"
+
+
+@pytest.mark.parametrize("container", ["mp4", "mov", "avi"])
+def test_videos(signer: TestSigner, container: str) -> None:
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=container) as out:
+        stream = out.add_stream("mpeg4", 10)
+        stream.width = stream.height = 32
+        for _ in range(3):
+            frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), "rgb24")
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    kind = "AVI" if container == "avi" else "MP4"
+    signed = bytearray(signer.sign(buffer.getvalue(), kind, make_manifest("a", "A generator", AI)))
+    assert provenance(bytes(signed)).declared_ai == "verified"
+    signed[signed.index(b"movi" if container == "avi" else b"mdat") + 30] ^= 1
+    assert provenance(bytes(signed)).tampered
 
 
 def test_files_without_credentials_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:

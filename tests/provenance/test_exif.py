@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from helpers.metadata_files import picture, saved, tiff
+from helpers.metadata_files import located, picture, saved, tiff
 
 from redeepfake_nb.provenance.exif import DamagedExif, decode_text, read_exif
 
@@ -35,19 +35,8 @@ def test_user_comments_have_a_character_code(value: bytes, text: str) -> None:
     assert decode_text("UserComment", value) == text
 
 
-def _located(latitude: tuple[int, ...], south: bytes = b"N\0\0\0", limit: int = 1) -> bytes:
-    """A block whose GPS directory stands behind the first."""
-    start = 8 + 2 + 12 + 4
-    body = struct.pack("<H", 4) + struct.pack("<HHI4s", 1, 2, 2, south)
-    values = start + 2 + 48 + 4
-    body += struct.pack("<HHII", 2, 5, 3, values) + struct.pack("<HHI4s", 3, 2, 2, b"W\0\0\0")
-    body += struct.pack("<HHII", 4, 5, 3, values + 24) + bytes(4)
-    body += struct.pack("<6I", *latitude) + struct.pack("<6I", 9, 1, 30, 1, 36, limit)
-    return tiff({0x8825: start}, then=body)
-
-
 def test_the_position_is_read_on_request_only() -> None:
-    block = _located((52, 1, 30, 1, 0, 1), south=b"S\0\0\0")
+    block = located((52, 1, 30, 1, 0, 1), south=b"S\0\0\0")
     asked, silent = read_exif(block, location=True), read_exif(block)
     assert silent.has_location
     assert silent.location is None
@@ -56,7 +45,7 @@ def test_the_position_is_read_on_request_only() -> None:
 
 @pytest.mark.parametrize("latitude", [(52, 0, 30, 1, 0, 1), (4_000_000_000, 1, 0, 1, 0, 1)])
 def test_an_impossible_position_is_none(latitude: tuple[int, ...]) -> None:
-    found = read_exif(_located(latitude), location=True)
+    found = read_exif(located(latitude), location=True)
     assert found.has_location
     assert found.location is None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.metadata_files import picture, saved, tiff, with_exif, with_segment, with_xmp, xmp
+from helpers.metadata_files import located, picture, saved, tiff, with_exif, with_segment, with_xmp, xmp
 from PIL import PngImagePlugin
 
 from redeepfake_nb.errors import EmptyFile, InputError, UnsupportedMedia
@@ -88,7 +88,7 @@ def test_claims_of_texts_and_comments() -> None:
 
 def test_hostile_texts_are_shown_printable_and_short() -> None:
     nasty = "<script>alert(1)</script>\x1b[2J\r\n=1+1" + "x" * 100_000
-    data = with_xmp(saved(picture()), xmp(f"<xmp:CreatorTool>{'y' * 70_000}</xmp:CreatorTool>"))
+    data = with_xmp(saved(picture()), xmp(f"<xmp:CreatorTool>{'y' * 60_000}</xmp:CreatorTool>"))
     texts = PngImagePlugin.PngInfo()
     texts.add_text("Software", nasty)
     for found in (provenance(data), provenance(saved(picture(), "PNG", pnginfo=texts))):
@@ -119,7 +119,7 @@ def test_a_preview_of_another_picture_is_shown() -> None:
     assert other.thumbnail is not None
     assert other.thumbnail.differs
     assert other.thumbnail.image.shape == (107, 160, 3)
-    assert "shows another picture" in other.statements[0]
+    assert "shows something else" in other.statements[0]
     assert other.declared_ai is None
 
 
@@ -130,9 +130,7 @@ def test_a_damaged_preview_is_recorded() -> None:
 
 
 def test_the_position_never_leaves_without_being_asked_for() -> None:
-    from test_exif import _located  # type: ignore[import-not-found]
-
-    data = with_exif(saved(picture()), _located((52, 1, 30, 1, 0, 1)))
+    data = with_exif(saved(picture()), located((52, 1, 30, 1, 0, 1)))
     silent, asked = provenance(data), provenance(data, location=True)
     assert silent.has_location
     assert silent.location is None
@@ -196,7 +194,7 @@ def test_tags_of_videos(small_clip_with_tags: bytes) -> None:
     claims = {(claim.kind, claim.value) for claim in found.claims}
     assert ("generator", "Sora 2") in claims
     assert found.declared_ai == "claimed"
-    assert any(name == "video stream" and "32 x 32" in words for name, words in found.details)
+    assert ("video stream", "mpeg4") in found.details
 
 
 @pytest.fixture

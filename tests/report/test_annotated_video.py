@@ -14,7 +14,7 @@ from helpers.small_clips import LEFT, RATE, clip, detect_squares, level, picture
 
 from redeepfake_nb import Classifier, InputError, OutputError, analyze_video, open_video
 from redeepfake_nb.report import annotated_video
-from redeepfake_nb.report.annotated_video import Tracks, annotate_video, draw_tracks
+from redeepfake_nb.report.annotated_video import Tracks, annotate_video, draw_declaration, draw_tracks
 
 ORANGE, BLUE = (213, 94, 0), (0, 114, 178)
 
@@ -90,6 +90,15 @@ def test_drawing_copies_its_input_and_marks_both_labels() -> None:
 def test_boxes_at_the_edge_can_be_drawn(box: tuple) -> None:
     drawn = draw_tracks(np.zeros((240, 320, 3), np.uint8), [(np.array(box, float), 0, 0.9)], 0.5)
     assert (drawn == 255).all(axis=-1).any()
+
+
+def test_what_the_file_declares_is_written_at_the_lower_edge() -> None:
+    image = np.full((90, 160, 3), 200, np.uint8)
+    assert draw_declaration(image, "") is image
+    drawn = draw_declaration(image, "valid Content Credentials say that generative AI made it")
+    assert (image == 200).all()
+    assert (drawn[:80] == 200).all()
+    assert np.median(drawn[-2:]) == 0
 
 
 def test_boxes_are_interpolated_between_frames() -> None:

@@ -19,8 +19,10 @@ from helpers.scan_helpers import folder, probability, square, write
 from redeepfake_nb import Classifier, InputError, Journal, OutputError, report, scan
 from redeepfake_nb.analysis.verdict import VERDICT_WORDS
 from redeepfake_nb.explanation.fidelity import Faithfulness
+from redeepfake_nb.media.frames import Source
 from redeepfake_nb.models.card import Card
 from redeepfake_nb.models.tested_kinds import KINDS, KindResult
+from redeepfake_nb.provenance import Claim, ContentCredentials, Provenance, Thumbnail
 from redeepfake_nb.report.html_content import at_base_rate
 from redeepfake_nb.scanning.result import ScanResult
 
@@ -234,6 +236,23 @@ def test_equal_reports_give_equal_bytes(tmp_path: Path) -> None:
 def test_differing_settings_are_both_shown(tmp_path: Path) -> None:
     both = [make_report((2.0,), settings={"margin": margin, "detector": "hog"}) for margin in (0.0, 0.3)]
     assert "margin 0.0, 0.3 detector hog" in page_of(both, tmp_path).text
+
+
+def test_what_the_file_says_of_itself_stands_above_the_verdict(tmp_path: Path) -> None:
+    credentials = ContentCredentials("tampered", issuer=HOSTILE, problems=(HOSTILE,))
+    preview = Thumbnail(np.full((20, 30, 3), 90, np.uint8), 50.0, differs=True)
+    claims = (Claim("generator", HOSTILE, "PNG text", ai=True),)
+    found = Provenance(Source("photo.jpg", None, "JPEG", 1), credentials, claims, (), preview)
+    page = page_of(make_report().with_provenance(found), tmp_path)
+    assert page.text.index("What the file says of itself") < page.text.index("apart from the score")
+    assert "TAMPERED: the file was changed after its Content Credentials were signed" in page.text
+    assert "claims, unsigned: generator" in page.text
+    assert [tag for tag in page.find("div") if "rdf-loud" in tag.get("class", "")]
+    assert any(tag["alt"] == "The preview embedded in the file" for tag in page.find("img"))
+    assert not page.find("script")
+    silent = page_of(make_report().with_provenance(Provenance(found.source)), tmp_path)
+    assert "declares nothing on how it was made, which means nothing" in silent.text
+    assert "What the file says of itself" not in page_of(make_report(), tmp_path).text
 
 
 def test_no_report_is_refused(tmp_path: Path) -> None:

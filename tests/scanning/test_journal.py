@@ -42,6 +42,7 @@ def outcome(
         "cause": None,
         "next_step": None,
         "seconds": 0.5,
+        "declared": None,
     }
     return values | more
 
@@ -217,6 +218,37 @@ def test_other_programs_can_query_the_view_results(journal: Journal) -> None:
     assert os.listdir(journal.path.parent) == ["j.sqlite"]
 
 
+def test_files_are_filtered_by_what_they_declare(journal: Journal) -> None:
+    scan = start(journal, ["/a", "/b", "/c"])
+    for entry, declared in zip(journal.entries(scan), ("verified", "tampered", None), strict=True):
+        journal.record_outcome(scan, outcome(sha=entry.path[1] * 64, declared=declared), [(entry.id, None)])
+    assert [row.declared for row in journal.page(scan)] == ["verified", "tampered", None]
+    ai = journal.page(scan, Filter(declared=("verified", "claimed")))
+    assert [row.path for row in ai] == ["/a"]
+    assert journal.count(scan, Filter(declared="tampered")) == 1
+
+
+def test_a_journal_of_version_1_is_brought_up_to_date(journal: Journal) -> None:
+    scan = start(journal, ["/a"])
+    journal.record_outcome(scan, outcome(), [(journal.entries(scan)[0].id, None)])
+    journal.close()
+    base = sqlite3.connect(journal.path)
+    base.executescript(
+        "DROP INDEX files_by_declaration; DROP VIEW results; ALTER TABLE files DROP COLUMN declared;"
+        "CREATE VIEW results AS SELECT path FROM files; PRAGMA user_version = 1;"
+    )
+    base.close()
+    with Journal(journal.path) as opened:
+        (row,) = opened.page(scan)
+        assert (row.score, row.declared) == (0.75, None)
+        opened.record_outcome(scan, outcome(declared="claimed"), [(row.id, None)])
+        assert [row.declared for row in opened.page(scan, Filter(declared="claimed"))] == ["claimed"]
+    base = sqlite3.connect(journal.path)
+    assert base.execute("PRAGMA user_version").fetchone() == (VERSION,)
+    assert base.execute("SELECT score, declared FROM results").fetchall() == [(0.75, "claimed")]
+    base.close()
+
+
 # -- files that are not journals
 
 
@@ -246,7 +278,7 @@ def test_newer_journal_is_refused(tmp_path: Path) -> None:
     base = sqlite3.connect(path)
     base.execute(f"PRAGMA user_version = {VERSION + 1}")
     base.close()
-    with pytest.raises(JournalError, match=r"it has version 2.*Update redeepfake_nb"):
+    with pytest.raises(JournalError, match=rf"it has version {VERSION + 1}.*Update redeepfake_nb"):
         Journal(path)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import traitlets
 from helpers.widget_trees import HOSTILE, KNOWN_ATTRIBUTES, KNOWN_TAGS, Tags, all_widgets, html_of, put
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from redeepfake_nb import errors, read_image, view
 from redeepfake_nb.faces import detection
@@ -304,6 +304,23 @@ def test_an_upload_is_analysed_and_removed_from_the_state(inspector, quick):
     put(upload, [("a.png", data)])
     assert len(inspector.result) == 1
     assert inspector.errors == []
+
+
+def test_what_a_file_says_of_itself_is_shown_and_kept(inspector, quick):
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Software", "Midjourney <b>")
+    data = io.BytesIO()
+    Image.new("RGB", (200, 180)).save(data, "PNG", pnginfo=texts)
+    (report,) = inspector.analyze(data.getvalue())
+    assert report.provenance.declared_ai == "claimed"
+    shown = inspector.controls.verdict.value
+    assert shown.index("What the file says of itself") < shown.index("apart from the score")
+    assert "Midjourney &lt;b&gt;" in shown
+    (again,) = inspector.analyze_again()
+    assert again.provenance is report.provenance
+    assert again.verdict.reasons == report.verdict.reasons
+    inspector.controls.threshold.value = 0.3
+    assert inspector.result[0].verdict.declared == report.verdict.declared
 
 
 def test_an_invalid_upload_is_removed_from_the_state(inspector, monkeypatch):
