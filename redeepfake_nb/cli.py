@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from .scanning.result import ScanResult
 
 
+_DETECTOR_HELP = (
+    "face detector: blazeface (default; fast, finds turned, covered and small faces), hog (faces from the "
+    "front, as face_recognition finds them) or cnn (face_recognition's other one, slow without a GPU)"
+)
+
 _Labelled = TypeVar("_Labelled", "LabelledFaces", "LabelledVideos")
 
 
@@ -86,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="model file with its sidecar, or a model's name; default: the model that ships",
     )
-    analyze.add_argument("--detector", default="hog", help="face detector: hog (default), blazeface or cnn")
+    analyze.add_argument("--detector", help=_DETECTOR_HELP)
     analyze.add_argument(
         "--threshold",
         type=float,
@@ -159,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="model file with its sidecar, or a model's name; default: the model that ships",
     )
-    scan.add_argument("--detector", default="hog", help="face detector: hog (default), blazeface or cnn")
+    scan.add_argument("--detector", help=_DETECTOR_HELP)
     scan.add_argument(
         "--threshold",
         type=float,
@@ -247,7 +252,7 @@ def _parser() -> argparse.ArgumentParser:
     videos.add_argument(
         "--journal", metavar="FILE.sqlite", help="SQLite file with the scores; default: DIR.sqlite"
     )
-    videos.add_argument("--detector", help="face detector: hog (default), blazeface or cnn")
+    videos.add_argument("--detector", help=_DETECTOR_HELP)
     videos.add_argument(
         "--frames", type=_frames, metavar="N|all", help="frames to sample from a video; default: 32"
     )
@@ -344,6 +349,13 @@ def _frames(text: str) -> int | Literal["all"]:
     return "all" if text == "all" else int(text)
 
 
+def _detector(options: argparse.Namespace) -> str:
+    """Return the detector that was named, or the default, which is not imported to print help."""
+    from .faces.detection import DEFAULT_DETECTOR
+
+    return options.detector or DEFAULT_DETECTOR
+
+
 def _load_model(name_or_path: str | None, runtime: Runtime | None = None) -> Classifier:
     """Load a model, by default the built-in one, with a message to people who wait at a terminal."""
     if sys.stderr.isatty():
@@ -362,7 +374,7 @@ def _analyze(options: argparse.Namespace) -> int:
         raise ValueError(f"--annotate takes one video, not {len(options.files)} files")
     # Everything that can be checked is checked before the model is loaded, which takes seconds.
     AnalysisOptions(
-        detector=options.detector,
+        detector=_detector(options),
         threshold=options.threshold,
         explain=options.explain,
         target=options.target,
@@ -464,7 +476,7 @@ def _analyze_file(file: str, classifier: Classifier, options: argparse.Namespace
             file,
             classifier,
             frames=options.frames,
-            detector=options.detector,
+            detector=_detector(options),
             threshold=options.threshold,
             explain_top=4 if method or options.json else 0,
             explain=method or ("gradcam" if options.json else None),
@@ -484,7 +496,7 @@ def _analyze_file(file: str, classifier: Classifier, options: argparse.Namespace
         report = image = analyze_image(
             file,
             classifier,
-            detector=options.detector,
+            detector=_detector(options),
             threshold=options.threshold,
             explain=method,
             target=options.target,
@@ -560,7 +572,7 @@ def _scan(options: argparse.Namespace) -> int:
                 executor=client,
                 workers=options.workers,
                 frames=options.frames,
-                detector=options.detector,
+                detector=_detector(options),
                 threshold=options.threshold,
                 time_limit=TIME_LIMIT if options.time_limit is None else options.time_limit,
                 retry_failed=options.retry_failed,

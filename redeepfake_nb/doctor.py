@@ -111,12 +111,20 @@ _DETECTOR_PACKAGES = {
 
 def _detectors() -> list[Finding]:
     from .datasets.samples import sample_image
+    from .faces.detection import DEFAULT_DETECTOR
     from .faces.face import find_faces
 
     portrait = sample_image()
     findings = []
     for name, packages in _DETECTOR_PACKAGES.items():
-        count = len(find_faces(portrait, name))
+        try:
+            count = len(find_faces(portrait, name))
+        except RedeepfakeError as error:
+            step = error.next_step
+            if name != DEFAULT_DETECTOR and name == "blazeface":
+                step += f" Until then {DEFAULT_DETECTOR} is the default detector."
+            findings.append(Finding(f"detector {name}", False, error.cause, step))
+            continue
         ok = count == 1
         step = "" if ok else f"Reinstall {packages}."
         findings.append(Finding(f"detector {name}", ok, f"{count} face in the sample portrait", step))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..explanation.heatmaps import Explanation
 from ..explanation.methods import Target
-from ..faces.detection import Detector
+from ..faces.detection import DEFAULT_DETECTOR, Detector
 from ..faces.face import find_faces
 from ..media.frames import MAX_PIXELS, Frame, Source, read_image
 from ..models.card import Card, model_to_dict
@@ -203,7 +203,7 @@ def analyze_image(
     source: Any,
     classifier: Classifier | None = None,
     *,
-    detector: str | Detector = "hog",
+    detector: str | Detector = DEFAULT_DETECTOR,
     margin: float | None = None,
     min_size: int | None = None,
     threshold: float | None = None,

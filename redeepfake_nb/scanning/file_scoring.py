@@ -27,7 +27,7 @@ from ..analysis.verdict import Verdict, judge, with_provenance, without_face
 from ..analysis.video import analyze_video
 from ..analysis.video_report import VideoReport
 from ..errors import MediaTooLarge, RedeepfakeError, one_line_message
-from ..faces.detection import Detector
+from ..faces.detection import DEFAULT_DETECTOR, Detector
 from ..faces.face import Face, detector_name, find_faces
 from ..faces.preprocessing import preprocess
 from ..media.file_types import is_video
@@ -70,7 +70,7 @@ class ScanSettings:
     """
 
     frames: int | Literal["all"] = 32
-    detector: str | Detector = "hog"
+    detector: str | Detector = DEFAULT_DETECTOR
     margin: float | None = None
     aggregation: str = DEFAULT
     threshold: float = 0.5

@@ -26,7 +26,7 @@ import numpy as np
 from ..analysis.aggregation import DEFAULT
 from ..analysis.options import AnalysisOptions
 from ..errors import RedeepfakeError, WorkerLost, displayable
-from ..faces.detection import Detector
+from ..faces.detection import DEFAULT_DETECTOR, Detector
 from ..models.card import Card
 from ..models.classifier import Classifier
 from ..models.loading import default_classifier, load_model, model_path, read_card, save_model, sha256_of
@@ -74,7 +74,7 @@ def scan(
     executor: Executor | Client | None = None,
     workers: int | None = None,
     frames: int | Literal["all"] = 32,
-    detector: str | Detector = "hog",
+    detector: str | Detector = DEFAULT_DETECTOR,
     margin: float | None = None,
     min_size: int | None = None,
     aggregation: str = DEFAULT,

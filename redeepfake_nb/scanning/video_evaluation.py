@@ -15,7 +15,7 @@ from ..datasets.labelled_videos import LabelledVideos
 from ..errors import InputError
 from ..evaluation.scoring import sample
 from ..evaluation.video_assessment import VideoAssessment, assess_clips
-from ..faces.detection import Detector
+from ..faces.detection import DEFAULT_DETECTOR, Detector
 from ..models.classifier import Classifier
 from ..utils.jobs import Cancel, Progress
 from ..utils.numeric import check_threshold, probability
@@ -39,7 +39,7 @@ def assess_videos(
     false_positive_rate: float | None = None,
     limit: int | None = None,
     frames: int | Literal["all"] = 32,
-    detector: str | Detector = "hog",
+    detector: str | Detector = DEFAULT_DETECTOR,
     margin: float | None = None,
     min_size: int | None = None,
     aggregation: str = DEFAULT,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, JournalError, MissingExtra, ModelError, OutputError
-from ..faces.detection import Detector
+from ..faces.detection import DEFAULT_DETECTOR, Detector
 from ..models.classifier import Classifier
 from ..report.html_page import html
 from ..scanning import review
@@ -76,7 +76,7 @@ class BatchInspector(Inspector):
         classifier: Classifier | str | os.PathLike | None = None,
         *,
         journal: str | os.PathLike = "results.sqlite",
-        detector: str | Detector = "hog",
+        detector: str | Detector = DEFAULT_DETECTOR,
         margin: float | None = None,
         threshold: float | None = None,
         frames: int = 32,
@@ -91,7 +91,7 @@ class BatchInspector(Inspector):
         settings = BatchSettings(
             model=model_name(classifier),
             journal=os.fspath(journal),
-            detector=detector if isinstance(detector, str) else "hog",
+            detector=detector if isinstance(detector, str) else DEFAULT_DETECTOR,
             margin=margin,
             threshold=threshold,
             frames=frames,

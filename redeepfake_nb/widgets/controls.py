@@ -13,7 +13,7 @@ from typing import TypeVar
 import ipywidgets as ipw
 
 from ..explanation.methods import METHODS
-from ..faces.detection import detector_names
+from ..faces.detection import DEFAULT_DETECTOR, detector_names
 from ..models.classifier import Classifier
 from ..models.tested_kinds import blind_spots
 from . import html as markup
@@ -32,8 +32,8 @@ STYLE = {"description_width": "76px"}
 SLIDER = {"layout": WIDE, "style": STYLE, "continuous_update": False, "readout_format": ".2f"}
 # What the built-in detectors are for; others stand in the menu by their names.
 _DETECTORS = {
-    "blazeface": "fast, finds turned and covered faces (BlazeFace)",
-    "hog": "finds faces from the front (face_recognition, HOG)",
+    "blazeface": "fast, finds turned faces (BlazeFace)",
+    "hog": "faces from the front (face_recognition, HOG)",
     "cnn": "slow without a GPU (face_recognition, CNN)",
 }
 UPLOAD_LIMIT = "Uploads may be up to about 10 MB. Open larger files by their path:"
@@ -58,7 +58,7 @@ class InspectorSettings:
     """
 
     model: str = DEFAULT
-    detector: str = "hog"
+    detector: str = DEFAULT_DETECTOR
     margin: float | None = None
     threshold: float | None = None
     folder: str = "results"
@@ -145,8 +145,8 @@ class Controls:
                 layout=WIDE,
                 style=STYLE,
             ),
-            "blazeface finds turned and partly covered faces, and looks at turned pictures; the model was "
-            "trained on faces that hog finds; cnn is slow without a GPU",
+            "The first finds turned, covered and small faces, and looks at pictures on their side; the others "
+            "are those of face_recognition",
         )
         self.use_model_margin = hint(
             ipw.Checkbox(

@@ -21,6 +21,7 @@ from ..analysis.image import ImageReport, analyze_image
 from ..errors import InputError, OutputError, displayable
 from ..explanation.heatmaps import Explanation, explain
 from ..explanation.methods import Target, default_layer
+from ..faces.detection import DEFAULT_DETECTOR
 from ..media.frames import Frame
 from ..models.classifier import Classifier
 from ..models.prediction import Prediction
@@ -78,7 +79,7 @@ class ImageInspector(Inspector):
         self,
         classifier: Classifier | str | os.PathLike | None = None,
         *,
-        detector: str = "hog",
+        detector: str = DEFAULT_DETECTOR,
         margin: float | None = None,
         threshold: float | None = None,
         method: str | None = "gradcam",

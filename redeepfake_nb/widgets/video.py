@@ -18,6 +18,7 @@ from ..analysis.video import analyze_video
 from ..analysis.video_report import VideoReport
 from ..errors import InputError, ModelError, OutputError, displayable
 from ..explanation.methods import Target
+from ..faces.detection import DEFAULT_DETECTOR
 from ..models.classifier import Classifier
 from ..utils.jobs import Job, JobRunner, ThrottledProgress
 from .base import Inspector, model_name, pluralize
@@ -87,7 +88,7 @@ class VideoInspector(Inspector):
         every: float | None = None,
         start: float = 0.0,
         end: float | None = None,
-        detector: str = "hog",
+        detector: str = DEFAULT_DETECTOR,
         margin: float | None = None,
         threshold: float | None = None,
         aggregation: str = DEFAULT_AGGREGATION,

@@ -75,7 +75,7 @@ def test_entry_points_have_the_same_names_and_defaults() -> None:
 
 def test_settings_fill_in_what_the_model_decides(classifier: Classifier) -> None:
     assert AnalysisOptions().settings(classifier) == {
-        "detector": "hog",
+        "detector": "blazeface",
         "margin": classifier.preprocessing.margin,
         "min_size": None,
         "threshold": classifier.threshold,

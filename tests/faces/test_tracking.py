@@ -118,7 +118,7 @@ def test_scene_changed() -> None:
 
 def test_a_face_is_searched_near_its_last_position() -> None:
     picture = sample_image().image
-    tracker = FaceTracker()
+    tracker = FaceTracker("hog")
     first = tracker(picture, 0.0)
     shifted = np.ascontiguousarray(np.roll(picture, 12, axis=1))
     second = tracker(shifted, 0.04)
@@ -137,7 +137,7 @@ def test_searching_ahead_changes_nothing() -> None:
     picture = sample_image().image
     frames = [(0.04 * i, np.ascontiguousarray(np.roll(picture, i, axis=1))) for i in range(30)]
     frames += [(3.0, frames[-1][1]), (3.04, frames[-1][1])]
-    plain, ahead = FaceTracker(), FaceTracker()
+    plain, ahead = FaceTracker("hog"), FaceTracker("hog")
     due = [ahead.needs_full_search(time) for time, _ in frames]
     assert [i for i, d in enumerate(due) if d] == [0, 25, 30]
     for (time, image), whole in zip(frames, due, strict=True):
@@ -148,7 +148,7 @@ def test_searching_ahead_changes_nothing() -> None:
 
 
 def test_a_rejected_detection_is_not_checked_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    tracker, looked = FaceTracker(), []
+    tracker, looked = FaceTracker("hog"), []
     weak = [Detection((20, 20, 90, 90), 0.1)]
     monkeypatch.setattr(tracker, "search", lambda image: weak)
     monkeypatch.setattr(tracker._fine_detector, "_detect_at_scale", lambda image, scale: [])
@@ -172,7 +172,7 @@ def test_blazeface_searches_every_frame_and_may_do_so_early() -> None:
 
 
 def test_the_interval_of_fine_searches_grows() -> None:
-    tracker = FaceTracker()
+    tracker = FaceTracker("hog")
     for i in range(40):
         tracker(SCENE, 0.5 * i)
     assert tracker.counts["fine"] <= 6
