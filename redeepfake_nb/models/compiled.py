@@ -60,6 +60,7 @@ _NOISE_CELLS = (3, 6, 12, 24, 48, 96)
 # LiteRT may be slower where XNNPACK lacks an operation of the network.
 _MAX_SLOWDOWN = 1.5
 _LOCK_TIMEOUT = 240.0
+_UNFINISHED = "the process that compiled its network ended before it was done"
 _MAX_KEPT, _MAX_KEPT_BYTES = 40, 4 * 2**30
 
 
@@ -297,10 +298,15 @@ def compile_for_cache(classifier: Classifier, identity: Identity) -> Compiled:
         if found is not None:
             return found
         try:
+            # The converter is native code and may end the process, which must not happen with each start.
+            _write(path, b"", {**_new_record(classifier, identity), "refused": _UNFINISHED})
             compile_to(path, classifier, identity)
             _prune(folder, keep=path)
         except OutputError as error:
             return Compiled({}, refused=f"its compiled network cannot be kept ({error.cause})")
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
     return find(identity) or Compiled({}, refused="its compiled network cannot be read again")
 
 
@@ -333,21 +339,9 @@ def compile_to(
     outputs = _outputs(model)
     # One by one, since a window takes much memory.
     expected = np.concatenate([np.asarray(outputs(x[None])) for x in pictures]).astype(np.float64)
-    record: dict[str, Any] = {
-        "format": FORMAT,
-        "identity": identity.to_dict(),
-        "versions": compiler_versions(),
-        "card": {
-            "output": identity.output or classifier.card.output,
-            "frames": classifier.preprocessing.frames,
-            "unresponsive": classifier.card.unresponsive,
-            "kinds": list(classifier.card.kinds),
-        },
-        "outputs": expected.tolist(),
-        "refused": "",
-    }
+    record = {**_new_record(classifier, identity), "outputs": expected.tolist()}
     best = b""
-    with atomic_file(path) as part, tempfile.TemporaryDirectory(prefix="compiled-") as folder:
+    with tempfile.TemporaryDirectory(prefix="compiled-") as folder:
         run: LiteRTNetwork | None = None
         for half in (True, False) if small else (False,):
             try:
@@ -370,12 +364,34 @@ def compile_to(
             best = b"" if record["refused"] else network
             break
         run = None  # on Windows a file that is mapped into memory cannot be deleted
-        record["network_sha256"] = hashlib.sha256(best).hexdigest()
-        if not np.isfinite(record.get("deviation", 0.0)):
-            record["deviation"] = None
-        text = json.dumps(record, sort_keys=True).encode("ascii")
-        part.write_bytes(best + text + _TRAILER.pack(len(text), _MAGIC))
+    if not np.isfinite(record.get("deviation", 0.0)):
+        record["deviation"] = None
+    _write(path, best, record)
     return record
+
+
+def _new_record(classifier: Classifier, identity: Identity) -> dict[str, Any]:
+    """Return the record of a network that has not been compiled yet."""
+    return {
+        "format": FORMAT,
+        "identity": identity.to_dict(),
+        "versions": compiler_versions(),
+        "card": {
+            "output": identity.output or classifier.card.output,
+            "frames": classifier.preprocessing.frames,
+            "unresponsive": classifier.card.unresponsive,
+            "kinds": list(classifier.card.kinds),
+        },
+        "refused": "",
+    }
+
+
+def _write(path: Path, network: bytes, record: Mapping[str, Any]) -> None:
+    """Write a network, which is empty where it cannot be used, and its record as one file."""
+    digest = hashlib.sha256(network).hexdigest()
+    text = json.dumps({**record, "network_sha256": digest}, sort_keys=True).encode("ascii")
+    with atomic_file(path) as part:
+        part.write_bytes(network + text + _TRAILER.pack(len(text), _MAGIC))
 
 
 def _outputs(model: keras.Model) -> Callable[[Any], tf.Tensor]:
