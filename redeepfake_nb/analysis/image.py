@@ -14,11 +14,13 @@ from ..faces.face import find_faces
 from ..media.frames import MAX_PIXELS, Frame, Source, read_image
 from ..models.card import Card, model_to_dict
 from ..models.classifier import Classifier
+from ..models.likely_kind import kinds_in_words
 from ..models.loading import default_classifier
 from ..models.prediction import Prediction, predict
 from ..provenance.reading import provenance_or_reason
 from ..provenance.records import Provenance
 from ..utils.versions import package_versions
+from .fragility import with_changes
 from .options import AnalysisOptions
 from .verdict import VERDICT_WORDS, Verdict, doubts, judge, with_provenance, without_face
 
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _COLUMNS = (
-    "file face left top right bottom size_px confidence sharpness logit probability label threshold doubts "
-    "warnings provenance"
+    "file face left top right bottom size_px confidence sharpness logit probability label threshold kind "
+    "doubts warnings provenance"
 )
 
 
@@ -162,6 +164,7 @@ class ImageReport:
             "probability": prediction.probability,
             "label": prediction.label(self.threshold),
             "threshold": self.threshold,
+            "kind": kinds_in_words(prediction.kinds),
             "doubts": "; ".join(self.doubts(index)),
             "warnings": "; ".join(self.source.warnings) if self.source else "",
             "provenance": "; ".join(self.provenance.statements) if self.provenance else "",
@@ -173,6 +176,8 @@ class ImageReport:
         for i in range(len(self.predictions)):
             row = self._row(i)
             del row["file"], row["warnings"], row["provenance"]  # of the whole image
+            del row["kind"]  # words for "kinds"
+            row["kinds"] = dict(self.predictions[i].kinds)
             row["doubts"] = list(self.doubts(i))
             if self.explanations:
                 e = self.explanations[i]
@@ -181,6 +186,8 @@ class ImageReport:
                     "target": e.target,
                     "layer": e.layer,
                     "peak": e.peak,
+                    "log_odds": e.evidence,
+                    "probability_without": e.without,
                     "empty": e.empty,
                 }
             faces.append(row)
@@ -251,6 +258,7 @@ def analyze_image(
     """
     options = AnalysisOptions(detector, margin, min_size, threshold, explain, target, layer)
     classifier = default_classifier() if classifier is None else classifier
+    classifier.check_single_pictures()
     options.check_layer(classifier)
     clock = _Clock()
     frame = read_image(source, max_pixels=max_pixels)
@@ -261,7 +269,7 @@ def analyze_image(
     faces = find_faces(frame, detector, margin=margin, min_size=min_size)
     frame = faces[0].frame if faces else frame  # it may have been turned
     clock.lap("detect")
-    predictions = predict(classifier, faces)
+    predictions = with_changes(classifier, predict(classifier, faces))
     clock.lap("score")
     explanations, heatmap_error = options.explanations(classifier, predictions)
     if explain is not None:

@@ -4,7 +4,7 @@ The rules are few and stated, because people act on them:
 
 1. Without a face the verdict is ``inconclusive``.
 2. A face is *clear* if it is large and sharp enough for the model, neither enlarged from a smaller one nor
-   covered, and if its score is not near the threshold.
+   covered, and if its score is not near the threshold and does not cross it after a change that nobody sees.
 3. If one clear face is at or over the threshold: ``fake``.
 4. If every face is clear and under the threshold: ``real``.
 5. Anything else is ``inconclusive``, with the reasons. So is every verdict of a model that gives all images
@@ -15,22 +15,26 @@ The rules are few and stated, because people act on them:
 A person in a video is judged by the score over all frames. The verdict is inconclusive if few frames were
 looked at or the video has no more, if the face is in few of them, small, blurred, enlarged or covered in
 most, near the threshold, or if the frames disagree. Where others make a verdict inconclusive, its headline
-names the persons or faces that reach the threshold, and when.
+names the persons or faces that reach the threshold, and when. Where a model scores several frames at once, a
+window that had to be filled up by repeating a frame counts only where the person has no full one, and the
+verdict is inconclusive then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..faces.detail import Detail
 from ..media.notes import Note
 from ..models.card import Card
+from ..models.likely_kind import kinds_in_words
 from ..models.prediction import Prediction
 from ..models.tested_kinds import blind_spots
 from ..provenance.records import Provenance
 from ..utils.numeric import check_threshold
+from .fragility import fragility_doubts
 from .intervals import format_segments, join_times, sampling_interval
 
 if TYPE_CHECKING:
@@ -56,6 +60,51 @@ MIN_FRAMES = 5
 MAX_DISAGREEMENT = 0.3
 # How many times of a person a reason names; reports list all.
 _MAX_NAMED_TIMES = 3
+
+
+@dataclass(frozen=True)
+class WindowUse:
+    """The windows in which a model that scores several frames at once has scored a person.
+
+    Parameters
+    ----------
+    length
+        Frames of a window.
+    count
+        Windows whose scores count.
+    interval
+        Seconds between sampled frames, or ``None``.
+    longest_run
+        Different frames of the fullest window, at most ``length``.
+    left_out
+        Sightings whose score does not count, because their window repeats one of them.
+    """
+
+    length: int
+    count: int
+    interval: float | None
+    longest_run: int
+    left_out: int
+
+    @property
+    def summary(self) -> str:
+        """How the person was scored, as a reason."""
+        windows = "1 window" if self.count == 1 else f"{self.count} windows"
+        apart = (
+            "" if self.interval is None else f" {self.interval:.2f} s apart, which must be as in its training"
+        )
+        left_out = f"; {self.left_out} frames in shorter runs do not count" if self.left_out else ""
+        return f"the model scored {windows} of {self.length} frames{apart}{left_out}"
+
+    @property
+    def doubts(self) -> list[str]:
+        """Say that no window is full."""
+        if self.longest_run >= self.length:
+            return []
+        return [
+            f"face in only {self.longest_run} sampled frames in a row, the model takes {self.length}, so the "
+            "last one was repeated; look at more with frames= or every="
+        ]
 
 
 def inconclusive_band(temperature: float | None) -> float:
@@ -164,7 +213,7 @@ def doubts(prediction: Prediction, card: Card, threshold: float) -> tuple[str, .
     band = inconclusive_band(card.temperature)
     if abs(prediction.probability - threshold) < band:
         found.append(f"score within {band:.2f} of the threshold")
-    return tuple(found)
+    return (*found, *fragility_doubts([prediction], threshold))
 
 
 def _lacking_detail(detail: Detail, size: float, smallest: int, where: str = "") -> list[str]:
@@ -271,6 +320,8 @@ def judge(
     unclear = {i: doubts(p, card, threshold) for i, p in enumerate(predictions)}
     for i, found in unclear.items():
         who = "" if len(predictions) == 1 else f"face {i + 1}: "
+        if predictions[i] in over and (kind := kinds_in_words(predictions[i].kinds)):
+            reasons.append(who + kind)
         reasons += [who + doubt for doubt in found]
     reasons += [*_from_notes(notes), *_about(card)]
 
@@ -304,6 +355,9 @@ def judge_person(
     interval: float | None = None,
     pictures: int | None = None,
     name: str = "the person",
+    strongest: Sequence[Prediction] = (),
+    windows: WindowUse | None = None,
+    kinds: Mapping[str, float] | None = None,
 ) -> Verdict:
     """Derive the verdict on one person of a video.
 
@@ -331,6 +385,13 @@ def judge_person(
         Number of frames in the file; ``None`` where all were looked at.
     name
         What to call the person.
+    strongest
+        The person's faces with the highest scores, which were scored again after mild changes.
+    windows
+        Of which windows the scores are, where the model scores several frames at once.
+    kinds
+        Kind of fake -> probability given that the person is fake; see
+        :mod:`redeepfake_nb.models.likely_kind`. Named where ``probability`` reaches the threshold.
     """
     seen = len(single)
     above = [p >= threshold for p in single]
@@ -340,6 +401,8 @@ def judge_person(
         f"P(fake) {probability:.2f} over {seen} of {frames} frames, {over} of them at or over {threshold:.2f}"
         + (f" ({when})" if when and 0 < over < frames else "")
     ]
+    if probability >= threshold and (kind := kinds_in_words(kinds)):
+        reasons.append(kind)
     found = []
     if frames < MIN_FRAMES and pictures is not None and pictures > frames:
         found.append(f"only {frames} of {pictures} frames looked at; look at more with frames=")
@@ -366,6 +429,10 @@ def judge_person(
     against = over if probability < threshold else seen - over
     if seen > 1 and against > MAX_DISAGREEMENT * seen:
         found.append(f"frames disagree ({against} of {seen} say the opposite)")
+    found += fragility_doubts(strongest, threshold)
+    if windows is not None:
+        reasons.append(windows.summary)
+        found += windows.doubts
     reasons += _about(card)
     label: VerdictLabel = "fake" if probability >= threshold else "real"
     doubtful = bool(found) or card.unresponsive

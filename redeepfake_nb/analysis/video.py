@@ -31,16 +31,19 @@ from ..faces.tracking import FaceTracker, TrackedDetection, group_tracks
 from ..faces.turned import turn_note, turned_frame
 from ..media.frames import Frame
 from ..media.video import MAX_PIXELS, Sample, Video, open_video
-from ..models.classifier import Classifier
+from ..models.classifier import Classifier, Score
 from ..models.embedding import embed_faces
 from ..models.loading import default_classifier
-from ..models.prediction import Prediction
+from ..models.prediction import Prediction, as_prediction
 from ..provenance.reading import provenance_or_reason
 from ..utils.jobs import Cancel, Progress, as_cancel_check
 from ..utils.threads import search_threads
 from .aggregation import DEFAULT, check_strategy
+from .fragility import with_changes
+from .intervals import MAX_GAP, sampling_interval
 from .options import AnalysisOptions
 from .video_report import Sighting, VideoReport
+from .windows import Window, WindowBuffer
 
 _BATCH_SIZE = 8
 # Frames decoded ahead; each holds its pixels meanwhile.
@@ -83,6 +86,10 @@ def analyze_video(
     """Analyse one video.
 
     Options are checked before anything else is done; see :class:`redeepfake_nb.analysis.AnalysisOptions`.
+
+    A model that takes several frames at once scores windows of sampled frames that follow each other, so
+    ``frames`` or ``every`` also set how far apart the frames of a window are; sample as in its training. See
+    :mod:`redeepfake_nb.analysis.windows`.
 
     Parameters
     ----------
@@ -172,7 +179,10 @@ def analyze_video(
         timing = {"scan": round(time.perf_counter() - start_time, 4)}
         persons = group_tracks(run.embeddings, run.tracks_by_frame)
         evidence = [_with_landmarks(_with_person(p, persons)) for p in run.evidence()]
+        evidence = with_changes(classifier, evidence)
         explanations, heatmap_error = options.explanations(classifier, evidence)
+        # Of a window of frames that one is shown which has the most evidence.
+        evidence = [e.prediction for e in explanations] or evidence
         notes = fallback_notes(detector_name(detector))
         timing["total"] = round(time.perf_counter() - start_time, 4)
         return VideoReport(
@@ -236,10 +246,14 @@ class _VideoRun:
         self.tracker = FaceTracker(self.options.detector)
         self._identified: dict[int, float] = {}
         self._pending: list[_PendingFace] = []
-        self._batches: list[tuple[list[_PendingFace], Future[np.ndarray]]] = []
+        self._batches: list[tuple[list[_PendingFace], Future[list[Score]]]] = []
         self._highest: list[tuple[float, int, Prediction]] = []
         self._portraits: dict[int, tuple[float, Prediction]] = {}
         self._order = count()
+        length = self.classifier.preprocessing.frames
+        self._buffer: WindowBuffer[_PendingFace] | None = WindowBuffer(length) if length > 1 else None
+        self._windows: list[tuple[Window[_PendingFace], Future[list[Score]]]] = []
+        self._window_numbers = count()
 
     def add_frame(self, frame: Frame, search: Search | None, scorer: ThreadPoolExecutor) -> None:
         """Find, identify and queue the faces of one frame."""
@@ -251,7 +265,11 @@ class _VideoRun:
             found = [f for f in found if _shorter_side(f.box) >= min_size]
         faces = [self._face(frame, f) for f in found]
         self.tracks_by_frame.append([face.track for face in faces])
-        self._pending += faces
+        if self._buffer is None:
+            self._pending += faces
+        else:
+            for face in faces:
+                self._submit_windows(scorer, self._buffer.add(face.track, frame.timestamp, face))
         while len(self._pending) >= _BATCH_SIZE:
             self._submit(scorer, _BATCH_SIZE)
         self._collect(most=2)
@@ -302,23 +320,54 @@ class _VideoRun:
         if batch:
             self._batches.append((batch, scorer.submit(self._score, [pending.face for pending in batch])))
 
-    def _score(self, faces: list[Face]) -> np.ndarray:
-        return self.classifier.logits(preprocess(faces, self.classifier.preprocessing))
+    def _submit_windows(self, scorer: ThreadPoolExecutor, windows: Iterable[Window[_PendingFace]]) -> None:
+        """Score windows of frames one by one, since one may hold as many faces as a batch."""
+        for window in windows:
+            faces = [[pending.face for pending in window.items]]
+            self._windows.append((window, scorer.submit(self._score, faces)))
+
+    def _score(self, faces: list[Face] | list[list[Face]]) -> list[Score]:
+        return self.classifier.score(preprocess(faces, self.classifier.preprocessing))
 
     def _collect(self, most: int) -> None:
         """Record finished batches; wait while more than ``most`` are running, which bounds memory."""
         while self._batches and (len(self._batches) > most or self._batches[0][1].done()):
             batch, future = self._batches.pop(0)
-            for pending, logit in zip(batch, future.result(), strict=True):
-                self._record(pending, float(logit))
+            for pending, score in zip(batch, future.result(), strict=True):
+                self._record(pending, score)
+        while self._windows and (len(self._windows) > most or self._windows[0][1].done()):
+            window, running = self._windows.pop(0)
+            self._record_window(window, running.result()[0])
 
     def flush(self, scorer: ThreadPoolExecutor) -> None:
         """Score the remaining faces."""
+        if self._buffer is not None:
+            persons = group_tracks(self.embeddings, self.tracks_by_frame)
+            longest_gap = MAX_GAP * (sampling_interval(self.times) or 1.0)
+            self._submit_windows(scorer, self._buffer.rest(persons, longest_gap))
         self._submit(scorer, len(self._pending))
         self._collect(most=0)
         self.sightings.sort(key=lambda s: (s.timestamp, s.track))
 
-    def _record(self, pending: _PendingFace, logit: float) -> None:
+    def _record_window(self, window: Window[_PendingFace], score: Score) -> None:
+        """Give a window's score to its sightings, and keep the window if it is among the highest."""
+        number = next(self._window_numbers)
+        for pending in window.scored:
+            self._record(pending, score, number, window.repeated)
+        shown = [pending for pending in window.scored if not pending.bridged]
+        if shown:
+            face = shown[len(shown) // 2].face
+            faces = tuple(pending.face for pending in window.items)
+            self._keep_highest(replace(as_prediction(face, score, self.classifier.card), window=faces))
+
+    def _keep_highest(self, prediction: Prediction) -> None:
+        if self.keep:
+            entry = (prediction.logit, -next(self._order), prediction)
+            (heapq.heappush if len(self._highest) < self.keep else heapq.heappushpop)(self._highest, entry)
+
+    def _record(
+        self, pending: _PendingFace, score: Score, window: int | None = None, repeated: int = 0
+    ) -> None:
         face, c = pending.face, self.classifier
         sharpness = face.sharpness or 0.0
         self.sightings.append(
@@ -328,19 +377,21 @@ class _VideoRun:
                 box=pending.box,
                 track=pending.track,
                 person=-1,
-                logit=logit,
+                logit=score.logit,
                 temperature=c.temperature,
                 confidence=face.confidence,
                 sharpness=sharpness,
                 bridged=pending.bridged,
                 detail=face.detail,
                 covered=face.covered,
+                window=window,
+                repeated=repeated,
+                kinds=tuple(score.kinds.values()),
             )
         )
-        prediction = Prediction(face, logit, c.temperature, c.threshold)
-        if self.keep and not pending.bridged:
-            entry = (logit, -next(self._order), prediction)
-            (heapq.heappush if len(self._highest) < self.keep else heapq.heappushpop)(self._highest, entry)
+        prediction = as_prediction(face, score, c.card)
+        if window is None and not pending.bridged:
+            self._keep_highest(prediction)
         quality = face.size * min(sharpness, 200.0) * (0.1 if pending.bridged else 1.0)
         best = self._portraits.get(pending.track)
         if best is None or quality > best[0]:
@@ -371,11 +422,16 @@ def _with_person(prediction: Prediction, persons: dict[int, int]) -> Prediction:
 
 def _with_landmarks(prediction: Prediction) -> Prediction:
     """Add landmarks where scoring did not need them; heatmaps are summed over the parts of the face."""
-    face = prediction.face
-    if face.landmarks is not None or face.profile:
-        return prediction
-    (points,) = find_landmarks(face.frame.image, [face.box])
-    return replace(prediction, face=replace(face, landmarks=points))
+    window = {id(face): _face_with_landmarks(face, prediction.face.person) for face in prediction.window}
+    face = window.get(id(prediction.face)) or _face_with_landmarks(prediction.face, prediction.face.person)
+    return replace(prediction, face=face, window=tuple(window[id(one)] for one in prediction.window))
+
+
+def _face_with_landmarks(face: Face, person: int | None) -> Face:
+    if face.landmarks is None and not face.profile:
+        (points,) = find_landmarks(face.frame.image, [face.box])
+        face = replace(face, landmarks=points)
+    return replace(face, person=person)
 
 
 def _search_ahead(

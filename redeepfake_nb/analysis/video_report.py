@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +17,7 @@ from ..faces.turned import turn_note
 from ..media.frames import Source
 from ..media.notes import unseen
 from ..models.card import Card, model_to_dict
+from ..models.likely_kind import kinds_in_words, mean_kinds
 from ..models.prediction import Label, Prediction
 from ..provenance.records import Provenance
 from ..utils.numeric import check_threshold, sigmoid
@@ -26,6 +27,7 @@ from .intervals import sampling_interval
 from .verdict import (
     VERDICT_WORDS,
     Verdict,
+    WindowUse,
     judge_person,
     judge_video,
     with_provenance,
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     "file person track frame time_s left top right bottom size_px confidence sharpness logit probability "
-    "label threshold bridged warnings provenance"
+    "label threshold kind bridged warnings provenance"
 )
 
 
@@ -71,6 +73,14 @@ class Sighting:
     detail, covered
         The resolution that is really there, and the largest flat part, 0..1; see :class:`redeepfake_nb.Face`.
         ``None`` where they were not measured.
+    window
+        Number of the window of frames whose score this is, from 0; ``None`` where the model scores single
+        frames. All sightings with one number have one score; see :mod:`redeepfake_nb.analysis.windows`.
+    repeated
+        How many frames of that window repeat its last sighting, because there were no more.
+    kinds
+        Probability of each of the card's ``kinds``, given that the face is fake; empty where the model does
+        not tell kinds apart.
     """
 
     frame: int
@@ -85,6 +95,9 @@ class Sighting:
     bridged: bool = False
     detail: Detail | None = None
     covered: float | None = None
+    window: int | None = None
+    repeated: int = 0
+    kinds: tuple[float, ...] = ()
 
     @property
     def size(self) -> int:
@@ -124,6 +137,9 @@ class Person:
         On this person.
     portrait
         A large, sharp, detected face with its surroundings; ``None`` where no pixels were kept.
+    kinds
+        Kind of fake -> probability given that the person is fake: the mean over the sightings by their
+        P(fake). Empty where the model does not tell kinds apart.
     """
 
     number: int
@@ -132,6 +148,7 @@ class Person:
     spread: tuple[float, float]
     verdict: Verdict
     portrait: Prediction | None = None
+    kinds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -251,10 +268,16 @@ class VideoReport:
         """All persons, in the order of appearance."""
         persons = []
         for number in sorted({s.person for s in self.sightings}):
-            sightings = tuple(s for s in self.sightings if s.person == number)
+            every = tuple(s for s in self.sightings if s.person == number)
+            # Windows that repeat a frame count only where a person has no others.
+            sightings = tuple(s for s in every if not s.repeated) or every
             probability = aggregate([s.calibrated for s in sightings], self.aggregation)
             probabilities = [s.probability for s in sightings]
             low, high = np.percentile(probabilities, [10, 90])
+            told_apart: list[Mapping[str, float]] = [
+                dict(zip(self.card.kinds, s.kinds, strict=True)) for s in sightings if s.kinds
+            ]
+            kinds = mean_kinds(told_apart, probabilities) if len(told_apart) == len(sightings) else {}
             verdict = judge_person(
                 probability,
                 probabilities,
@@ -269,11 +292,27 @@ class VideoReport:
                 interval=sampling_interval(self.frame_times),
                 pictures=self.completeness.pictures,
                 name=_person_name(number),
+                strongest=[p for p in self.evidence if p.face.person == number],
+                windows=self._windows(every, sightings),
+                kinds=kinds,
             )
             portrait = self.portraits.get(number)
             spread = float(low), float(high)
-            persons.append(Person(number, sightings, probability, spread, verdict, portrait))
+            persons.append(Person(number, every, probability, spread, verdict, portrait, kinds))
         return tuple(persons)
+
+    def _windows(self, every: Sequence[Sighting], counted: Sequence[Sighting]) -> WindowUse | None:
+        """Say in which windows a person was scored; ``None`` where the model scores single frames."""
+        length = self.card.preprocessing.frames
+        if length == 1:
+            return None
+        return WindowUse(
+            length=length,
+            count=len({s.window for s in counted}),
+            interval=sampling_interval(self.frame_times),
+            longest_run=min(length, max(length - s.repeated for s in counted)),
+            left_out=len(every) - len(counted),
+        )
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -374,7 +413,10 @@ class VideoReport:
         return pd.DataFrame(rows, columns=columns).sort_values("person", kind="stable", ignore_index=True)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per sighting; without faces an empty table with the same columns."""
+        """Return one row per sighting; without faces an empty table with the same columns.
+
+        ``window`` and ``repeated`` are there where the model scores several frames at once.
+        """
         import pandas as pd
 
         rows = []
@@ -400,12 +442,16 @@ class VideoReport:
                     "probability": s.probability,
                     "label": s.label(self.threshold),
                     "threshold": self.threshold,
+                    "kind": kinds_in_words(dict(zip(self.card.kinds, s.kinds, strict=False))),
                     "bridged": s.bridged,
+                    "window": s.window,
+                    "repeated": s.repeated,
                     "warnings": warnings,
                     "provenance": declared,
                 }
             )
-        return pd.DataFrame(rows, columns=_COLUMNS.split())
+        columns = _COLUMNS if self.card.preprocessing.frames == 1 else f"{_COLUMNS} window repeated"
+        return pd.DataFrame(rows, columns=columns.split())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, without single sightings, which :meth:`to_frame` has."""
@@ -414,6 +460,7 @@ class VideoReport:
                 "person": p.number + 1,
                 "probability": p.probability,
                 "spread": list(p.spread),
+                "kinds": dict(p.kinds),
                 "frames": len(p.sightings),
                 "first_s": p.sightings[0].timestamp,
                 "last_s": p.sightings[-1].timestamp,

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..analysis.aggregation import DEFAULT, check_strategy
+from ..analysis.fragility import with_changes
 from ..analysis.image import ImageReport
 from ..analysis.options import AnalysisOptions
 from ..analysis.report import Report, highest_probability
@@ -32,8 +33,8 @@ from ..faces.face import Face, detector_name, find_faces
 from ..faces.preprocessing import preprocess
 from ..media.file_types import is_video
 from ..media.frames import Frame, Source, read_image
-from ..models.classifier import Classifier
-from ..models.prediction import Prediction
+from ..models.classifier import Classifier, Score
+from ..models.prediction import as_prediction
 from ..provenance.reading import provenance_or_reason
 from ..provenance.records import Provenance
 from .remote import local_copy
@@ -44,6 +45,7 @@ Status = Literal["done", "no face", "partial", "failed"]
 BATCH_SIZE = 4
 # Decoded pixels that may be held until a batch is full.
 _MAX_PENDING_PIXELS = 24_000_000
+_VIDEOS_ONLY = "Scan videos with it, and pictures with a model of single pictures."
 # Left out of the detail: what all files of a scan share, and what differs between copies of a file.
 _NOT_IN_DETAIL = ("model", "versions", "settings", "timing", "source")
 
@@ -289,6 +291,7 @@ class FileScorer:
                     if frame is None:
                         yield index, self._score_video(path, start)
                         continue
+                    self._classifier.check_single_pictures(_VIDEOS_ONLY)
                     s = self._settings
                     faces = find_faces(frame, s.detector, margin=s.margin, min_size=s.min_size)
                     frame = faces[0].frame if faces else frame  # it may have been turned
@@ -324,7 +327,7 @@ class FileScorer:
         start = time.perf_counter()
         faces = [face for image in pending for face in image.faces]
         try:
-            logits = self._logits(faces)
+            scores = self._scores(faces)
         except Exception as error:
             if len(pending) == 1:
                 yield pending[0].index, Outcome.from_error(error, pending[0].seconds)
@@ -335,26 +338,30 @@ class FileScorer:
             return
         seconds_per_face = (time.perf_counter() - start) / max(len(faces), 1)
         for image in pending:
-            own, logits = logits[: len(image.faces)], logits[len(image.faces) :]
-            report = self._report(image, own)
-            yield image.index, Outcome.from_image(report, image.seconds + seconds_per_face * len(own))
+            own, scores = scores[: len(image.faces)], scores[len(image.faces) :]
+            seconds = image.seconds + seconds_per_face * len(own)
+            try:
+                outcome = Outcome.from_image(self._report(image, own), seconds)
+            except RedeepfakeError as error:  # its faces are scored again after mild changes
+                outcome = Outcome.from_error(error, seconds)
+            yield image.index, outcome
 
-    def _logits(self, faces: list[Face]) -> list[float]:
-        logits: list[float] = []
+    def _scores(self, faces: list[Face]) -> list[Score]:
+        scores: list[Score] = []
         for first in range(0, len(faces), BATCH_SIZE):
             some = faces[first : first + BATCH_SIZE]
             batch = preprocess(some, self._classifier.preprocessing)
             if not self._classifier.uses_litert:
                 batch = np.pad(batch, ((0, BATCH_SIZE - len(some)), (0, 0), (0, 0), (0, 0)))
-            logits += self._classifier.logits(batch)[: len(some)].tolist()
-        return logits
+            scores += self._classifier.score(batch)[: len(some)]
+        return scores
 
-    def _report(self, image: _PendingImage, logits: list[float]) -> ImageReport:
+    def _report(self, image: _PendingImage, scores: list[Score]) -> ImageReport:
         c = self._classifier
         predictions = [
-            Prediction(face, logit, c.temperature, c.threshold)
-            for face, logit in zip(image.faces, logits, strict=True)
+            as_prediction(face, score, c.card) for face, score in zip(image.faces, scores, strict=True)
         ]
+        predictions = with_changes(c, predictions)
         s = self._settings
         no_face = without_face(detector_name(s.detector), s.min_size)
         notes = image.frame.source.notes if image.frame.source else ()

@@ -46,7 +46,7 @@ def test_report_by_hand(report: ImageReport) -> None:
     assert report.verdict.label == "fake"
     assert report.threshold == 0.6
     assert report.verdict.reasons[0] == "P(fake) at or over 0.60 for 1 of 2 faces, highest 0.98"
-    assert set(report.timing) == {"read", "detect", "score", "explain"}
+    assert set(report.timing) == {"read", "provenance", "detect", "score", "explain"}
     assert [e.prediction for e in report.explanations] == list(report.predictions)
     assert repr(report).endswith("points to manipulation at threshold 0.60, P(fake) 0.02, 0.98>")
 
@@ -62,7 +62,8 @@ def test_path_bytes_upload_and_array_agree(classifier: Classifier, tmp_path: Pat
     from_bytes["source"]["name"] = path.name
     assert from_bytes == plain(reports[0])
     from_array = plain(analyze_image(sample_image().image, classifier, explain="gradcam"))
-    assert {**from_array, "source": None} == {**plain(reports[0]), "source": None}
+    of_the_file = {"source": None, "provenance": None}
+    assert {**from_array, **of_the_file} == {**plain(reports[0]), **of_the_file}
 
 
 @pytest.mark.slow
@@ -90,7 +91,8 @@ def test_another_threshold_computes_nothing(report: ImageReport, monkeypatch: py
     def never(*_: object) -> None:
         raise AssertionError("the network was asked")
 
-    monkeypatch.setattr(Classifier, "logits", never)
+    for name in ("logits", "score"):
+        monkeypatch.setattr(Classifier, name, never)
     stricter = report.at_threshold(0.99)
     assert stricter.predictions == report.predictions
     assert stricter.explanations == report.explanations

@@ -19,8 +19,8 @@ from redeepfake_nb.analysis.verdict import (
     with_provenance,
     without_face,
 )
-from redeepfake_nb.media.notes import Note, doubt, unseen
 from redeepfake_nb.media.frames import Source
+from redeepfake_nb.media.notes import Note, doubt, unseen
 from redeepfake_nb.models.tested_kinds import KINDS, KindResult
 from redeepfake_nb.provenance import Claim, ContentCredentials, Provenance
 
@@ -312,3 +312,23 @@ def test_declarations_are_named_and_change_no_label(
 def test_a_model_that_detects_all_kinds_needs_no_warning() -> None:
     card = Card(temperature=1.0, tested_on=ALL_DETECTED)
     assert judge([scored(0.1)], card, 0.5).headline == "No sign of manipulation found (threshold 0.50)"
+
+
+def test_the_likeliest_kind_of_a_face_over_the_threshold_is_named() -> None:
+    generated = {"generated": 0.8, "swapped": 0.15, "edited": 0.05}
+    over, under = (replace(scored(p), kinds=generated) for p in (0.9, 0.1))
+    words = "if fake, then more likely wholly generated (0.80)"
+    alone = judge([over], CARD, 0.5)
+    assert alone.label == "fake"
+    assert alone.reasons[1] == words
+    assert f"face 2: {words}" in judge([under, over], CARD, 0.5).reasons
+    assert not [reason for reason in judge([under], CARD, 0.5).reasons if "if fake" in reason]
+
+
+def test_the_likeliest_kind_of_a_person_over_the_threshold_is_named() -> None:
+    options = {"sizes": [100] * 9, "sharpness": [50] * 9, "frames": 9, "card": CARD, "threshold": 0.5}
+    kinds = {"generated": 0.1, "swapped": 0.9}
+    assert judge_person(0.9, [0.9] * 9, kinds=kinds, **options).reasons[1] == (
+        "if fake, then more likely swapped or re-enacted (0.90)"
+    )
+    assert not [r for r in judge_person(0.1, [0.1] * 9, kinds=kinds, **options).reasons if "if fake" in r]

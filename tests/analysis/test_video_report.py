@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from helpers.video_records import Read, report, sighting
 
+from redeepfake_nb import Card
 from redeepfake_nb.analysis import describe_detection, describe_persons
 from redeepfake_nb.media.frames import Source
 from redeepfake_nb.media.notes import Note, doubt, unseen
@@ -210,3 +211,21 @@ def test_persons_are_described_by_their_fake_segments() -> None:
 def test_an_unknown_truth_is_compared_with_nothing() -> None:
     (sentence,) = describe_detection(report(*steady(3.0)), None)
     assert "not known" in sentence
+
+
+def test_the_kind_of_a_person_is_the_mean_over_the_frames_by_their_score() -> None:
+    card = Card(temperature=1.0, kinds=("generated", "swapped"))
+    sightings = [
+        *steady(2.0, count=5, kinds=(0.9, 0.1)),  # P(fake) 0.88 each
+        *(sighting(1 + i * 0.2, -2.0, kinds=(0.1, 0.9)) for i in range(2)),  # 0.12 each
+    ]
+    found = report(*sightings, card=card)
+    (person,) = found.persons
+    p = 1 / (1 + math.exp(-2))
+    expected = (5 * p * 0.9 + 2 * (1 - p) * 0.1) / (5 * p + 2 * (1 - p))
+    assert person.kinds == pytest.approx({"generated": expected, "swapped": 1 - expected})
+    assert f"if fake, then more likely wholly generated ({expected:.2f})" in person.verdict.reasons
+    assert found.to_dict()["persons"][0]["kinds"] == person.kinds
+    words = found.to_frame()["kind"]
+    assert words[0] == "if fake, then more likely wholly generated (0.90)"
+    assert set(report(*steady(2.0)).to_frame()["kind"]) == {""}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,14 +117,15 @@ def test_unexpected_error_fails_its_own_file_only(classifier: Classifier, tmp_pa
 def test_non_finite_score_fails_its_own_file_only(
     classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = classifier.logits
+    plain = {name: getattr(classifier, name) for name in ("logits", "score")}
 
-    def failing_logits(batch: np.ndarray) -> np.ndarray:
+    def failing(name: str, batch: np.ndarray) -> Any:
         if (batch.max(axis=(1, 2, 3)) == 250).any():
             raise UnsuitableModel("1 of 4 scores are not finite")
-        return plain(batch)
+        return plain[name](batch)
 
-    monkeypatch.setattr(classifier, "logits", failing_logits)
+    for name in plain:
+        monkeypatch.setattr(classifier, name, partial(failing, name))
     paths = [write(tmp_path / f"{grey}.png", grey) for grey in (10, 250, 100)]
     found = score(classifier, paths)
     assert [o.status for o in found] == ["done", "failed", "done"]
