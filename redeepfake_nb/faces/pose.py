@@ -8,6 +8,11 @@ import numpy as np
 
 # Of a head seen from above: half the distance between the ears, over the distance from there to the nose tip.
 _EAR_TO_NOSE = 0.6
+# Distance between the eyes over that from them to the mouth, of a head that is not turned; the median of 431
+# faces. It shrinks with the cosine of the angle. Of faces under 20 degrees it is over 0.8 in 95 %, so under
+# the second number nothing but a turned head explains it.
+_EYES_TO_MOUTH = 0.94
+_SURELY_TURNED = 0.65
 # Beyond this dlib's 68 landmarks, which were trained on faces that show both eyes, are not reliable.
 PROFILE_YAW = 45.0
 
@@ -15,7 +20,8 @@ PROFILE_YAW = 45.0
 def head_yaw(key_points: np.ndarray) -> float:
     """Estimate how far a head is turned to the side.
 
-    The nose tip leaves the middle between the ears with the tangent of the angle.
+    The nose tip leaves the middle between the ears with the tangent of the angle. Of a profile one ear is out
+    of sight and guessed; there the distance between the eyes, which shrinks, tells more.
 
     Parameters
     ----------
@@ -35,7 +41,12 @@ def head_yaw(key_points: np.ndarray) -> float:
     if not width > 0:
         return 0.0
     offset = float((nose - (right_ear + left_ear) / 2) @ along) / (width * width / 2)
-    return math.degrees(math.atan(_EAR_TO_NOSE * offset))
+    yaw = math.degrees(math.atan(_EAR_TO_NOSE * offset))
+    eyes = float(np.linalg.norm(points[1] - points[0]))
+    down = float(np.linalg.norm(points[3] - (points[0] + points[1]) / 2))
+    if yaw and eyes < _SURELY_TURNED * down:
+        yaw = math.copysign(max(abs(yaw), math.degrees(math.acos(eyes / down / _EYES_TO_MOUTH))), yaw)
+    return yaw
 
 
 def head_tilt(key_points: np.ndarray) -> float:

@@ -72,8 +72,8 @@ class Preprocessing:
         Crop margin, 0 to 4: fraction of the box's longer side added on each side, clipped at the frame. A
         face's own margin (``Face.margin``) overrides it.
     align
-        Whether faces are aligned by a similarity transform of their landmarks instead of being cropped. Faces
-        without landmarks are cropped all the same; see :func:`is_aligned`.
+        Whether faces are aligned by a similarity transform of their landmarks instead of being cropped. Those
+        without landmarks are aligned by the detector's key points, or else cropped; see :func:`is_aligned`.
     mean, std
         Per channel, in the model's colour order and in units of ``value_range``: ``mean`` is subtracted, and
         the result divided by ``std``. ``None``: 0 and 1. :meth:`preset` knows the usual ones by name.
@@ -322,11 +322,12 @@ def face_pixels(face: Face, preprocessing: Preprocessing) -> np.ndarray:
 def is_aligned(face: Face, preprocessing: Preprocessing) -> bool:
     """Tell whether a face will be aligned: ``preprocessing.align`` is set and its landmarks permit it.
 
-    A face whose landmarks nearly coincide is cropped, like one without landmarks.
+    A face without landmarks, such as a profile, is aligned by the detector's key points. Where it has none,
+    or where the points nearly coincide, it is cropped.
     """
-    if not preprocessing.align or face.landmarks is None:
+    points = _anchors(face)[0]
+    if not preprocessing.align or not len(points):
         return False
-    points = five_points(face.landmarks)
     return bool(np.linalg.norm(points - points.mean(axis=0), axis=1).mean() > 1.0)
 
 
@@ -415,12 +416,29 @@ def similarity_transform(source: ArrayLike, target: ArrayLike) -> np.ndarray:
 
 def _alignment(face: Face, preprocessing: Preprocessing, size: int | None = None) -> np.ndarray:
     """Compute the (2, 3) map from frame to an aligned face of ``size`` px (default: the input size)."""
-    if face.landmarks is None:
+    source, template = _anchors(face)
+    if not len(source):
         raise ValueError("a face without landmarks cannot be aligned")
     size = preprocessing.input_size if size is None else size
     margin = _margin(face, preprocessing)
-    target = (TEMPLATE + margin) / (1 + 2 * margin) * size - 0.5
-    return similarity_transform(five_points(face.landmarks), target)
+    target = (template + margin) / (1 + 2 * margin) * size - 0.5
+    return similarity_transform(source, target)
+
+
+def _anchors(face: Face) -> tuple[np.ndarray, np.ndarray]:
+    """Return the points that a face is aligned by, (N, 2), and their places in the aligned square.
+
+    Of a turned head the distance between the eyes says nothing about its size, so of the key points the
+    middle of the eyes and the mouth are used, whose distance stays. Both are empty without points.
+    """
+    if face.landmarks is not None:
+        return five_points(face.landmarks), TEMPLATE
+    if face.key_points is None:
+        return np.empty((0, 2)), np.empty((0, 2))
+    points = face.key_points.astype(np.float64)
+    return np.stack([points[:2].mean(axis=0), points[3]]), np.stack(
+        [TEMPLATE[:2].mean(0), TEMPLATE[3:].mean(0)]
+    )
 
 
 def _aligned_pixels(face: Face, preprocessing: Preprocessing) -> np.ndarray:

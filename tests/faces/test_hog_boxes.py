@@ -70,4 +70,9 @@ def test_a_head_is_turned_where_the_nose_leaves_the_middle_of_the_ears() -> None
     turned = points @ np.array([[0.0, 1.0], [-1.0, 0.0]])
     assert head_yaw(turned) == pytest.approx(head_yaw(points))
     assert head_yaw(np.zeros((6, 2))) == 0
+    # Of a profile the far ear is guessed, and the nose leaves the middle by little; the eyes tell the angle.
+    points[:2, 0], points[2, 0] = (-0.05, 0.05), -0.2
+    down = points[3, 1] - points[0, 1]
+    assert head_yaw(points) == pytest.approx(-np.degrees(np.arccos(0.1 / down / 0.94)))
+    assert is_profile(points)
     assert not is_profile(None)

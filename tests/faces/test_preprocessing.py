@@ -434,3 +434,18 @@ def test_faces_that_cannot_be_aligned_are_cropped():
     upright = Face(frame, (10, 10, 18, 18), landmarks_at(TEMPLATE * 8 + 10))
     assert is_aligned(upright, p)
     assert not is_aligned(upright, Preprocessing(8))
+
+
+@pytest.mark.parametrize("degrees", [0, 40, -90])
+def test_without_landmarks_the_detectors_eyes_and_mouth_align(degrees):
+    eyes, nose, mouth = (0.35, 0.308), (0.2, 0.48), (0.5, 0.746)  # of a profile
+    points = np.array([eyes, (0.65, 0.308), nose, mouth, (0.8, 0.4), (0.8, 0.4)])
+    points = turned((points - 0.5) * 80, degrees, 1.0, (150, 140))
+    face = Face(Frame(np.zeros((300, 300, 3), np.uint8)), (110, 100, 190, 180), key_points=points)
+    p = Preprocessing(160, align=True)
+    assert is_aligned(face, p)
+    matrix = frame_to_input(face, p)
+    moved = points @ matrix[:, :2].T + matrix[:, 2]
+    assert moved[:2].mean(axis=0) == pytest.approx((0.5 * 160 - 0.5, 0.308 * 160 - 0.5), abs=1e-3)
+    assert moved[3] == pytest.approx((0.5 * 160 - 0.5, 0.746 * 160 - 0.5), abs=1e-3)
+    assert not is_aligned(face, Preprocessing(160))
