@@ -89,7 +89,8 @@ def test_the_docstring_of_a_face_has_two_sentences(face: str) -> None:
 @each_face
 def test_no_submodule_bears_a_name_of_its_face(root: Path, face: str) -> None:
     """Importing the submodule would put the module in the place of the function."""
-    files = [*_folder(root, face).glob("*.py"), *_folder(root, face).glob("*/__init__.py")]
+    folder = _folder(root, face)
+    files = {*folder.glob("*.py"), *folder.glob("*/__init__.py")} - {folder / "__init__.py"}
     modules = {path.parent.name if path.name == "__init__.py" else path.stem for path in files}
     subpackages = {*SUBPACKAGES, "errors"} if face == "redeepfake_nb" else set()
     assert not (modules - subpackages) & set(importlib.import_module(face).__all__)
