@@ -26,7 +26,7 @@ from typing import Any
 
 from ..errors import RedeepfakeError, displayable, one_line_message
 from .records import Action, ContentCredentials, CredentialState, Ingredient, Signer
-from .vocabulary import action_words, source_type
+from .vocabulary import action_words, names_generator, source_type
 
 FORMATS = {
     "JPEG": "image/jpeg",
@@ -352,9 +352,12 @@ def _actions(manifest: Mapping[str, Any]) -> Iterator[Action]:
         agent = action.get("softwareAgent") or ""
         if isinstance(agent, Mapping):
             agent = f"{agent.get('name', '')} {agent.get('version', '')}".strip()
+        name = str(action.get("action", "c2pa.unknown"))
         typed = source_type(str(action.get("digitalSourceType", "")))
+        if typed is None and name == "c2pa.created" and names_generator(str(agent), software=True):
+            typed = "made by a generator, by the name of the program", "all"
         yield Action(
-            _words(action_words(str(action.get("action", "c2pa.unknown"))), _SHORT),
+            _words(action_words(name), _SHORT),
             _words(agent, _SHORT),
             typed[0] if typed else _words(action.get("digitalSourceType"), _SHORT),
             typed[1] if typed else "",

@@ -52,6 +52,18 @@ def test_valid_credentials(generated: bytes) -> None:
     assert found.problems == ()
 
 
+@pytest.mark.parametrize(("action", "share"), [("c2pa.created", "all"), ("c2pa.edited", "")])
+def test_a_generator_that_states_no_source_type(
+    action: str, share: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As some wrote in the first years."""
+    data = {"actions": [{"action": action, "softwareAgent": "Bing Image Creator"}]}
+    manifest = {"assertions": [{"label": "c2pa.actions", "data": data}]}
+    report = {"active_manifest": "a", "manifests": {"a": manifest}, "validation_state": "Valid"}
+    monkeypatch.setattr(module, "ask", lambda *_: ({"report": json.dumps(report)}, b""))
+    assert _read(b"x").ai == share
+
+
 def test_a_signer_is_trusted_by_the_named_list_alone(signer: TestSigner, generated: bytes) -> None:
     assert _read(generated, trust_list=signer.root).signer == "trusted"
     other = _read(generated, trust_list=TestSigner.make().root)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import scan_helpers
+from helpers.metadata_files import with_chunk
 from helpers.scan_helpers import probability, square, write
 from helpers.small_clips import clip, detect_squares, level, picture, three_seconds
 
@@ -46,6 +47,22 @@ def test_images_equal_analyze_image(classifier: Classifier, tmp_path: Path) -> N
         assert (outcome.kind, outcome.format, outcome.width, outcome.faces) == ("image", "PNG", 96, 1)
         assert outcome.detail["faces"][0]["size_px"] == 64
         assert not {"settings", "timing", "model", "source"} & set(outcome.detail)
+
+
+def test_what_files_declare_is_part_of_the_outcome(classifier: Classifier, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.png", 140)
+    plain = write(tmp_path / "b.png", 140)
+    path.write_bytes(with_chunk(path.read_bytes(), b"tEXt", b"Software\0Midjourney"))
+    damaged = write(tmp_path / "c.png", 140)
+    damaged.write_bytes(with_chunk(damaged.read_bytes(), b"eXIf", b"nonsense"))
+    claimed, silent, unread = score(classifier, [path, plain, damaged])
+    assert (claimed.declared, silent.declared, unread.declared) == ("claimed", None, None)
+    assert claimed.reasons[0] == "The file claims, unsigned: Midjourney (PNG text “Software”)"
+    assert claimed.reasons[1:] == silent.reasons
+    assert claimed.detail["provenance"]["declared_ai"] == "claimed"
+    # Damaged metadata cost neither the score nor the verdict.
+    assert len({(outcome.score, outcome.verdict) for outcome in (claimed, silent, unread)}) == 1
+    assert unread.detail["provenance"]["unread"] == ["EXIF: it is not an EXIF structure"]
 
 
 def test_score_does_not_depend_on_the_batch(classifier: Classifier, tmp_path: Path) -> None:

@@ -17,7 +17,15 @@ def row(i: int, **changes: object) -> FileResult:
 def test_cells_of_a_row() -> None:
     cells = to_dataframe(
         [
-            row(1, verdict="fake", score=0.83456, faces=2, reasons="a small face", label="real"),
+            row(
+                1,
+                verdict="fake",
+                score=0.83456,
+                faces=2,
+                reasons="a small face",
+                label="real",
+                declared="claimed",
+            ),
             row(2, status="failed", cause="it is empty", path="/b/2.png"),
         ],
         "/a/",
@@ -28,6 +36,7 @@ def test_cells_of_a_row() -> None:
         "verdict": ["points to manipulation", ""],
         "P(fake)": ["0.835", ""],
         "faces": ["2", ""],
+        "declares": ["AI, claimed", ""],
         "label": ["real", ""],
         "reasons": ["a small face", "it is empty"],
     }
