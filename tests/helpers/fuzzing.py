@@ -38,11 +38,13 @@ _PICTURES = (
     "plain.png", "p.png", "animated.png", "plain.jpg", "progressive.jpg", "restarts.jpg", "exif6_little.jpg",
     "cmyk.jpeg", "plain.gif", "animated.gif", "lossy.webp", "lossless.webp", "animated.webp", "plain.tiff",
     "lzw.tiff", "jpeg.tiff", "big.tiff", "plain.bmp", "plain.ppm", "avif.avif", "phone.heic",
+    "motion_photo.jpg", "multi_picture.jpg",
 )  # fmt: skip
 _VIDEOS = (
     "plain.mp4", "index_first.mp4", "fragments.mp4", "plain.mov", "plain.mkv", "plain.avi", "plain.ts",
     "plain.flv", "plain.webm", "plain.wmv", "plain.mpg", "plain.h264", "plain.m2v", "plain.ivf", "plain.y4m",
-    "two_streams.mkv", "odd_size.mkv", "uneven.mp4", "animated.gif",
+    "two_streams.mkv", "odd_size.mkv", "uneven.mp4", "animated.gif", "animated.png", "animated.webp",
+    "animated.avif", "motion_photo.jpg",
 )  # fmt: skip
 _MODELS = ("small.keras", "small.h5", "parts.keras", "parts.h5", "old.h5")
 _MEDIA_AT_ONCE = 20
@@ -60,11 +62,14 @@ class Failure(NamedTuple):
 
 @functools.cache
 def _made(kind: str, name: str) -> bytes:
-    cases = {
-        "picture": hostile_pictures.CASES,
-        "video": {"animated.gif": hostile_pictures.CASES["animated.gif"]},
-    }
-    return (cases[kind] | (hostile_videos.CASES if kind == "video" else {}))[name]()
+    pictures, videos = hostile_pictures.CASES, hostile_videos.CASES
+    if name == "motion_photo.jpg":
+        return pictures["plain.jpg"]() + videos["plain.mp4"]()
+    if name == "multi_picture.jpg":
+        return hostile_pictures.animated("MPO")
+    if name == "animated.avif":
+        return hostile_pictures.animated("AVIF")
+    return (pictures | videos if kind == "video" else pictures)[name]()
 
 
 @functools.cache
