@@ -261,7 +261,8 @@ class BlazeFaceDetector:
 
     A face whose score is below ``sure`` is looked at again, enlarged and with its surroundings, by both
     networks, also mirrored; see :class:`Look`. It is kept if the confidence of that look is at least
-    ``confirmed``; its box and key points are then those of the look.
+    ``confirmed``, or ``tiny_confirmed`` under 24 px, where a few enlarged pixels look like much; its box and
+    key points are then those of the look.
 
     Confidence is from 0 to 1: the network's score from ``sure`` on, else that of the look. Boxes are those
     that dlib's HOG detector would have given; see :func:`redeepfake_nb.faces.hog_boxes.hog_like_box`.
@@ -280,6 +281,7 @@ class BlazeFaceDetector:
     sure = 0.9
     certain = 0.5
     confirmed = 0.38
+    tiny, tiny_confirmed = 24, 0.6  # px per side of the image
 
     def __init__(self, sides: Sequence[int] = (384, 1024), *, confirm: bool = True) -> None:
         self.sides = tuple(sides)
@@ -353,10 +355,14 @@ class BlazeFaceDetector:
         answer = _Answer(box, points, 0.0)
         if len(answers) < _MOST_LOOKS:
             look = look_again(pyramid, box)
-            if look.points is not None and look.confidence >= self.confirmed:
+            if look.points is not None and look.confidence >= self._needed(look.points):
                 answer = _Answer(box, look.points, look.confidence)
         answers.append(answer)
         return answer
+
+    def _needed(self, points: np.ndarray) -> float:
+        tiny = _side(hog_like_box(points)) < self.tiny
+        return max(self.confirmed, self.tiny_confirmed) if tiny else self.confirmed
 
 
 @dataclass(frozen=True, eq=False)
