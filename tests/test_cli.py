@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.grey_faces import grey_faces
+from helpers.numbered_clips import several_streams
 from helpers.planted_models import classifier_without_map
 from PIL import Image
 
@@ -250,6 +251,36 @@ def test_warnings_of_the_source_are_printed(
     assert warnings
     assert main(["analyze", str(path), "--model", model]) == 0
     assert f"  warning: {warnings[0]}" in capsys.readouterr().out.splitlines()
+
+
+def test_a_stream_can_be_chosen(model: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "two.mkv"
+    path.write_bytes(several_streams([6, 8]))
+    for options, reason in (
+        ([], "only video stream 1 of 2 looked at; choose another with stream="),
+        (["--stream", "2"], "only video stream 2 of 2 looked at, as chosen"),
+    ):
+        assert main(["analyze", str(path), "--model", model, *options]) == 0
+        assert capsys.readouterr().out.splitlines().count(f"  - {reason}") == 1
+    assert main(["analyze", str(path), "--model", model, "--stream", "3"]) == 1
+    assert "there is no video stream 3 in it, the last is 2" in capsys.readouterr().err
+    assert main(["analyze", str(path), "--model", model, "--stream", "0"]) == 2
+
+
+def test_max_pixels(model: str, portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with Image.open(portrait) as image:
+        width, height = image.size
+        image.convert("RGB").save(tmp_path / "large.png")
+        image.convert("RGB").save(tmp_path / "large.jpg")
+    limit = ["--model", model, "--max-pixels", str(width * height - 1)]
+    assert main(["analyze", str(tmp_path / "large.png"), *limit]) == 1
+    assert "raise max_pixels (--max-pixels)" in capsys.readouterr().err
+    assert main(["analyze", str(tmp_path / "large.jpg"), *limit]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "over the limit" in line)
+    assert line.startswith(f"  - its {width} x {height} pixels are over the limit")
+    for wrong in ("0", "nan", "inf", "many"):
+        with pytest.raises(SystemExit):
+            main(["analyze", str(portrait), "--max-pixels", wrong])
 
 
 def test_parquet_needs_pyarrow_before_the_scan(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from fractions import Fraction
 
 import av
@@ -70,4 +71,22 @@ def clip(
                 file.mux(packet)
         for packet in stream.encode():
             file.mux(packet)
+    return out.getvalue()
+
+
+def several_streams(lengths: Sequence[int], container: str = "matroska") -> bytes:
+    """A file with streams of so many frames; those of the second begin at number 32, and so on."""
+    out = io.BytesIO()
+    with av.open(out, "w", format=container) as made:
+        streams = [made.add_stream("libx264", rate=25, options={"bf": "0"}) for _ in lengths]
+        for stream in streams:
+            stream.width, stream.height, stream.pix_fmt = 128, 64, "yuv420p"
+        for i in range(max(lengths)):
+            for k, (stream, length) in enumerate(zip(streams, lengths, strict=True)):
+                if i < length:
+                    picture = av.VideoFrame.from_ndarray(numbered(32 * k + i), format="rgb24")
+                    picture.pts = i
+                    made.mux(stream.encode(picture))
+        for stream in streams:
+            made.mux(stream.encode(None))
     return out.getvalue()

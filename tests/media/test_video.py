@@ -9,7 +9,6 @@ import json
 import os
 import struct
 import threading
-from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from helpers.numbered_clips import clip, number_in, numbered
+from helpers.numbered_clips import clip, number_in, numbered, several_streams
 from PIL import Image
 
 from redeepfake_nb.errors import (
@@ -604,24 +603,6 @@ def test_the_size_with_square_pixels_by_hand():
     # Where enlarging would exceed the limit, the longer side of the pixels is reduced.
     assert square_pixel_size(1000, 1000, 2.0, limit) == (1000, 500)
     assert square_pixel_size(1000, 1000, 0.5, limit) == (500, 1000)
-
-
-def several_streams(lengths: Sequence[int], container: str = "matroska") -> bytes:
-    """A file with streams of so many frames; those of the second begin at number 32, and so on."""
-    out = io.BytesIO()
-    with av.open(out, "w", format=container) as made:
-        streams = [made.add_stream("libx264", rate=25, options={"bf": "0"}) for _ in lengths]
-        for stream in streams:
-            stream.width, stream.height, stream.pix_fmt = 128, 64, "yuv420p"
-        for i in range(max(lengths)):
-            for k, (stream, length) in enumerate(zip(streams, lengths, strict=True)):
-                if i < length:
-                    picture = av.VideoFrame.from_ndarray(numbered(32 * k + i), format="rgb24")
-                    picture.pts = i
-                    made.mux(stream.encode(picture))
-        for stream in streams:
-            made.mux(stream.encode(None))
-    return out.getvalue()
 
 
 @pytest.mark.parametrize("container", ["mp4", "matroska", "mpegts"])
