@@ -279,7 +279,7 @@ class BlazeFaceDetector:
     smallest = 18  # px of what the network sees; half of it with a second look
     least = 0.3
     sure = 0.9
-    certain = 0.5
+    certain = 0.55
     confirmed = 0.38
     tiny, tiny_confirmed = 24, 0.6  # px per side of the image
 
