@@ -70,14 +70,16 @@ def _node(layer: Layer) -> tuple[bytes, bytes]:
             "dilations": (1, 1),
             "group": len(layer.weights) if layer.kind == "depthwise convolution" else 1,
         }
-    elif layer.kind == "maximum":
-        operator = "MaxPool"
+    elif layer.kind in ("maximum", "average"):
+        operator = {"maximum": "MaxPool", "average": "AveragePool"}[layer.kind]
         attributes = {"kernel_shape": square, "strides": (layer.stride, layer.stride), "pads": (0,) * 4}
-    elif layer.kind == "pad":
+    elif layer.kind in ("pad", "extend"):
         operator = "Pad"
         names.append(f"pads{layer.output}")
-        pads = np.array([0, layer.padding[0], 0, 0, 0, layer.padding[1], 0, 0], np.int64)
-        constants += _field(5, _tensor(names[-1], pads, _INT64))
+        before, after = layer.padding
+        channels, pixels = ((before, after), (0, 0)) if layer.kind == "pad" else ((0, 0), (before, after))
+        pads = [0, channels[0], pixels[0], pixels[0], 0, channels[1], pixels[1], pixels[1]]
+        constants += _field(5, _tensor(names[-1], np.array(pads, np.int64), _INT64))
         attributes = {"mode": "constant"}
     else:
         operator = {"add": "Add", "relu": "Relu"}[layer.kind]

@@ -35,18 +35,20 @@ class Layer:
     Parameters
     ----------
     kind
-        ``"convolution"``, ``"depthwise convolution"``, ``"maximum"``, ``"add"``, ``"relu"`` or ``"pad"``.
+        ``"convolution"``, ``"depthwise convolution"``, ``"maximum"``, ``"add"``, ``"relu"``, ``"pad"``; of
+        networks that were not read from such files also ``"average"``, and ``"extend"``: zeros below and to
+        the right.
     inputs
         Numbers of the tensors that it takes.
     output
         Number of the tensor that it makes.
     stride
-        Of a convolution or a maximum.
+        Of a convolution, a maximum or an average.
     kernel
-        Side of a convolution's or a maximum's window.
+        Side of the window of a convolution, a maximum or an average.
     padding
-        Pixels before and after, alike for rows and columns, of a convolution; channels before and after of a
-        pad.
+        Pixels before and after, alike for rows and columns, of a convolution or an extension; channels before
+        and after of a pad.
     weights, bias
         Of a convolution: (output channels, input channels or 1, kernel, kernel) float32, and (output
         channels,) float32.

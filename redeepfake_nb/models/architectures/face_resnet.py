@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import ModelIncomplete, NotAModel
 from ...faces.dlib_backend import model_file
+from ...faces.tflite_reader import Layer, Network
 from .evidence_map import pad_to, statistics
 
 if TYPE_CHECKING:
@@ -285,6 +286,49 @@ def face_embedding_model(network: FaceNetwork, input_size: int = 150) -> keras.M
     _set_weights(model, network)
     model.get_layer("embedding").set_weights([network.embedding])
     return model
+
+
+def feature_network(weights: FaceNetwork, input_size: int = 150) -> Network:
+    """Return the layers of :func:`face_embedding_model` up to its last feature map, for other runtimes.
+
+    The input is (N, 3, size, size), RGB 0..255 minus ``weights.mean``, divided by 256; the output is (N, 256,
+    h, w).
+    """
+    layers: list[Layer] = []
+    convolutions = iter(weights.convolutions)
+
+    def add(kind: str, *inputs: int, **options: Any) -> int:
+        layers.append(Layer(kind, inputs, len(layers) + 1, **options))
+        return len(layers)
+
+    def convolve(x: int, size: int, relu: bool = True) -> tuple[int, int]:
+        c = next(convolutions)
+        made = add(
+            "convolution",
+            x,
+            stride=c.stride,
+            kernel=c.kernel.shape[0],
+            padding=(c.padding, c.padding),
+            weights=np.ascontiguousarray((c.kernel * c.scale).transpose(3, 2, 0, 1)),
+            bias=c.bias * c.scale + c.shift,
+        )
+        size = (size + 2 * c.padding - c.kernel.shape[0]) // c.stride + 1
+        return (add("relu", made) if relu else made), size
+
+    x, size = convolve(0, input_size)
+    x, size = add("maximum", x, kernel=3, stride=2), (size - 3) // 2 + 1
+    channels = len(layers[0].bias) if layers[0].bias is not None else 0
+    for filters, halve in (block for stage in (*_STAGES, (_EMBEDDING_BLOCK,)) for block in stage):
+        y, side = convolve(x, size)
+        y, side = convolve(y, side, relu=False)
+        if halve:
+            x, size = add("average", x, kernel=2, stride=2), size // 2
+        if side < size:
+            y = add("extend", y, padding=(0, size - side))
+        if channels < filters:
+            x = add("pad", x, padding=(0, filters - channels))
+        x, channels = add("relu", add("add", y, x)), filters
+    return Network(input_size, tuple(layers), 0, ((x, channels),))
 
 
 def _set_weights(model: keras.Model, network: FaceNetwork | None) -> None:
