@@ -29,6 +29,7 @@ import pandas as pd
 from ..errors import RedeepfakeError, UnsuitableModel
 from ..faces.preprocessing import face_pixels
 from ..models.classifier import Classifier
+from ..models.prediction import predict
 from ..utils.jobs import Cancel, Progress, as_cancel_check
 from ..utils.numeric import plain, probability
 from .deletion import (
@@ -119,7 +120,8 @@ class Faithfulness:
     stages
         The randomisation check, from the output layer alone to all layers.
     random_network_gaps
-        :attr:`gap` of each fully randomised network with a heatmap of its own; 0 where it has none.
+        :attr:`gap` of each fully randomised network with a heatmap of its own, for the label that it gives
+        the face; 0 where it has none.
     """
 
     explanation: Explanation
@@ -433,7 +435,9 @@ def faithfulness(
     found = Faithfulness(explanation, "not supported", (), **curves)
     # What the curves do not support is not supported, whatever random networks do.
     networks = _grade_of_curves(found) < 2
-    sanity, problem = _measure_sanity(classifier, explanation, cells, steps, seed, work, networks)
+    sanity, problem = _measure_sanity(
+        classifier, explanation, cells, steps, seed, work, networks, found.deletion[0]
+    )
     work.finish()
     found = replace(found, **sanity)
     badge, reasons = assign_badge(found, problem)
@@ -569,10 +573,11 @@ def _measure_sanity(
     seed: int,
     work: _CheckProgress,
     networks: bool,
+    whole: float,
 ) -> tuple[dict[str, Any], str]:
     """Reproduce the heatmap with this network and with random ones; also say why, if that is impossible.
 
-    Without ``networks`` no random ones are tried.
+    Without ``networks`` no random ones are tried. ``whole`` are the log-odds of the whole face.
     """
 
     def reproduce(model: Classifier) -> np.ndarray:
@@ -600,7 +605,7 @@ def _measure_sanity(
                     made = np.zeros_like(cells)
                 found.setdefault(share, []).append(correlation(cells, made))
                 work.step()
-            gaps.append(_random_network_gap(copy.classifier, explanation, made, steps, seed, work))
+            gaps.append(_random_network_gap(copy.classifier, explanation, whole, steps, seed, work))
     stages = tuple(RandomizationStage(share, tuple(found[share])) for share in sorted(found))
     return {"reproduced": reproduced, "stages": stages, "random_network_gaps": tuple(gaps)}, ""
 
@@ -608,21 +613,34 @@ def _measure_sanity(
 def _random_network_gap(
     network: Classifier,
     explanation: Explanation,
-    cells: np.ndarray,
+    whole: float,
     steps: int,
     seed: int,
     work: _CheckProgress,
 ) -> float:
-    """Return insertion area minus deletion area of a random network's own heatmap; 0 where it has none."""
-    if not np.ptp(cells) > 0:
-        return 0.0
+    """Return insertion area minus deletion area of a random network's own heatmap; 0 where it has none.
+
+    It is the heatmap of what the random network itself says of the face. Its curves are shifted so that the
+    whole face has the log-odds ``whole`` that it has for the network under test: random networks often give
+    all faces one sure score, and a sigmoid would hide whatever moves it.
+    """
+    e = explanation
     try:
-        face = _FaceCurves(network, explanation, cells, work.step)
+        (own,) = predict(network, [e.prediction.face])
+        made = explain(network, own, e.method, own.label(), e.layer)
+        cells = to_grid(heatmap_on_input(made, network.preprocessing))
+        if not np.ptp(cells) > 0:
+            return 0.0
+        face = _FaceCurves(network, made, cells, work.step)
         deletion, insertion = face.of_heatmap(steps, np.random.default_rng(seed))
+    except ValueError:
+        # The map overflows.
+        return 0.0
     except UnsuitableModel:
         # The network overflows.
         return 0.0
-    return area_under_probability(insertion) - area_under_probability(deletion)
+    shift = whole - deletion[0]
+    return area_under_probability(insertion + shift) - area_under_probability(deletion + shift)
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 # Places that are added up are the same if they differ by at most this many cells; strided branches with
 # different kernels differ by up to one.
 _SAME_PLACE = 1.5
+# The channels of a cell may lie this many cells from their mean: stages of different strides that are joined
+# as channels differ by up to one.
+_SAME_CELL = 1.25
 # A probed cell has a place if this share of its squared gradients lies within two cells of their peak.
 _LOCAL_SHARE = 0.5
 # Largest number of cells of an operation's output that is probed, and how many at a time.
@@ -129,7 +132,8 @@ class Layout:
         """Draw the values of cells on the input.
 
         Each cell's value lies on its place, with a linear transition to its neighbours. What is further than
-        half a cell outside the grid is 0, but for a strip narrower than half a cell at the edge of the input.
+        half a cell outside the grid is 0, but for a strip at the edge of the input that is narrower than a
+        cell, so that no cell can have been dropped there: it belongs to the outermost cells.
 
         Parameters
         ----------
@@ -173,10 +177,9 @@ def _fractions(places: np.ndarray, size: int, soft: bool) -> tuple[np.ndarray, n
         found = whole + np.clip(2 * (found - whole) - 0.5, 0, 1)
     edges = []
     for end, step in ((places[0], places[0] - places[1]), (places[-1], places[-1] - places[-2])):
-        half = abs(step) / 2
         edge = end + step / 2
         room = edge + 0.5 if step < 0 else size - 0.5 - edge
-        edges.append(edge if room > half + 1e-6 else (-0.5 if step < 0 else size - 0.5))
+        edges.append(edge if room > abs(step) - 1e-6 else (-0.5 if step < 0 else size - 0.5))
     return found, (pixels >= edges[0] - 1e-6) & (pixels <= edges[1] + 1e-6)
 
 
@@ -263,7 +266,7 @@ def _cells(places: np.ndarray | None) -> np.ndarray | None:
     if places.shape[-1] > 1:
         off = np.where(finite, np.abs(places - mean), 0).max(axis=-1, keepdims=True)
         pitch = _pitch(mean)
-        mean = np.where((off <= 0.75 * pitch[:, *[None] * (mean.ndim - 1)]).all(axis=0), mean, np.nan)
+        mean = np.where((off <= _SAME_CELL * pitch[:, *[None] * (mean.ndim - 1)]).all(axis=0), mean, np.nan)
     return mean if np.isfinite(mean).any() else None
 
 

@@ -489,7 +489,8 @@ def compare_explanations(
         check_choice("method", method, METHODS)
     for method in methods:
         # So that the run times do not include compilation.
-        network_for(classifier, method, layer).prepare(method)
+        if classifier.preprocessing.frames == 1:
+            network_for(classifier, method, layer).prepare(method)
     explanations: list[Explanation] = []
     seconds: list[float] = []
     for method in methods:

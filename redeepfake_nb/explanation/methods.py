@@ -23,7 +23,7 @@ from ..models.graph import cut_operations, is_cut, operation_named
 from ..utils.keras_backend import buffered_stderr, compile_function
 from .attention import AttentionNetwork, first_attention
 from .geometry import Layout, layout_of
-from .window_maps import window_layer
+from .window_maps import WINDOW_METHODS, window_layer
 
 if TYPE_CHECKING:
     import keras
@@ -464,6 +464,8 @@ def alike_methods(classifier: Classifier, target: Target, layer: str | None = No
     dict
         Method -> the method that it equals, ``""`` where it cannot find anything.
     """
+    if classifier.preprocessing.frames > 1:
+        return {}
     try:
         network = network_for(classifier, "gradcam", layer)
     except UnsuitableModel:
@@ -481,6 +483,8 @@ def alike_methods(classifier: Classifier, target: Target, layer: str | None = No
 
 def distinct_methods(classifier: Classifier, target: Target, layer: str | None = None) -> tuple[str, ...]:
     """Return the methods that can be computed for a model and are not another one by construction."""
+    if classifier.preprocessing.frames > 1:
+        return WINDOW_METHODS
     alike = alike_methods(classifier, target, layer)
     found = []
     for method in METHODS:

@@ -60,11 +60,18 @@ class FaceComparison:
         labels = self.suspect.regions.labels
         if labels is None:
             return pd.DataFrame(columns=columns)
-        suspect = _log_odds(self.suspect)
-        original = suspect - self.difference
-        maps = original, suspect, self.difference
+        after = _log_odds(self.suspect)
+        count = len(REGIONS)
+        shares = [
+            np.bincount(labels.ravel(), values.ravel(), count) / max(float(values.sum()), 1e-9)
+            for values in (after - self.difference, after)
+        ]
+        original, suspect = (
+            share * (e.evidence or 0.0)
+            for share, e in zip(shares, (self.original, self.suspect), strict=True)
+        )
         rows = [
-            (name, *(float(values[labels == i].sum() / labels.size) for values in maps))
+            (name, original[i], suspect[i], suspect[i] - original[i])
             for i, name in enumerate(REGIONS)
             if (labels == i).any()
         ]

@@ -444,7 +444,7 @@ def plot_faithfulness(checked: Faithfulness, ax: Canvas = None) -> np.ndarray:
         axes[0].figure.legend(
             handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=FONT - 1
         )
-    what = replace_missing_glyphs(displayable(checked.explanation.title, 110))
+    what = replace_missing_glyphs(displayable(checked.explanation.title, 220))
     removed = f"removed pixels are replaced by {checked.neutral}" if checked.neutral else ""
     title = f"{checked.headline}\n{'; '.join(filter(None, (what, removed)))}"
     axes[0].figure.suptitle(wrap_text(title, WIDTH * 1.1), fontsize=FONT + 1, **LITERAL)

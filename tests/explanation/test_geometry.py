@@ -69,6 +69,20 @@ def test_places_by_hand() -> None:
     assert len(found.rows) == len(found.columns) == 15
 
 
+def test_stages_of_different_strides_joined_as_channels() -> None:
+    """Same padding shifts a stage by half of its own cell; joined they lie at the mean of their channels."""
+
+    def joined(x):
+        first = layers.Conv2D(2, 3, 2, "same")(x)
+        second = layers.Conv2D(6, 3, 2, "same")(layers.Conv2D(2, 3, 2, "same")(first))
+        return layers.Concatenate()([layers.AveragePooling2D(2)(first), layers.UpSampling2D(2)(second)])
+
+    # 1 + 2 i halved lies at 2 + 4 i; 7 + 8 i doubled at 5 + 4 i, three times as many channels.
+    found = layout(joined)
+    np.testing.assert_allclose(found.rows, (2 + 3 * 5) / 4 + 4 * np.arange(8))
+    assert found.covered(SIZE) == SIZE * SIZE
+
+
 def test_same_padding_by_hand() -> None:
     """With an even side TensorFlow pads below alone: the window of row 0 is that of pixels 0 to 2."""
     found = layout(lambda x: layers.Conv2D(2, 3, 2, "same")(x))

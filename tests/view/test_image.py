@@ -247,7 +247,7 @@ def test_heatmaps_lie_on_the_faces_only(figure):
     assert changed[20:100, 150:180].all()
     changed[20:100, 10:90] = changed[20:100, 100:180] = False
     assert not changed.any()
-    assert "gradcam for fake at last_$conv_, strength 0.50; peaks 0.25" in ax.get_title().replace("\n", " ")
+    assert "Grad-CAM for fake at last_$conv_, strength 0.50; peak 0.25 (face 1)" in ax.get_title().replace("\n", " ")
 
 
 def test_heatmap_of_a_downscaled_image_lies_on_the_face(figure):
@@ -344,7 +344,7 @@ def test_explanation_fills_a_subfigure(figure):
     above, below = figure.subfigures(2, 1)
     view.plot_explanation(explanation, below)
     assert not above.axes
-    assert "gradcam" in below.get_suptitle()
+    assert "Grad-CAM" in below.get_suptitle()
 
 
 @pytest.mark.parametrize("parts", [(), ("crop", "mask")])
@@ -390,7 +390,7 @@ def test_regions_are_bars_of_evidence_beside_area(landmarked, figure):
     widths = [bar.get_width() for bar in boxes_of(ax)]
     np.testing.assert_allclose(widths, [*table["evidence"] * 100, *table["area"] * 100])
     assert texts(ax) == [f"{ratio:.1f} x" for ratio in table["ratio"]]
-    assert "gradcam for fake at conv, peak 0.5" in ax.get_title()
+    assert "Grad-CAM for fake at conv, peak 0.5" in ax.get_title()
 
 
 def test_regions_of_an_empty_heatmap(landmarked, figure):
