@@ -287,6 +287,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     convert.add_argument("--output", choices=("logit", "probability", "softmax"), help="kind of output")
     convert.add_argument("--input-size", type=int, metavar="PIXELS")
+    convert.add_argument(
+        "--input-frames",
+        type=int,
+        metavar="N",
+        help="frames of a video that the model takes at once, where its input leaves the number open",
+    )
     convert.add_argument("--color-order", choices=("RGB", "BGR"))
     convert.add_argument("--value-range", type=float, nargs=2, metavar=("LOW", "HIGH"))
     convert.add_argument(
@@ -643,7 +649,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _join(options: argparse.Namespace) -> int:
-    from .datasets.labelled_faces import read_collections
+    from .datasets.joining import read_collections
     from .models.loading import load_model
     from .training.exporter import join_and_export
 
@@ -656,7 +662,8 @@ def _join(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from .datasets.labelled_faces import read_collections, split
+    from .datasets.joining import read_collections
+    from .datasets.labelled_faces import split
     from .training.exporter import train_and_export
     from .training.leave_one_out import leave_one_source_out
     from .training.recipes import Recipe
@@ -691,6 +698,7 @@ def _convert(options: argparse.Namespace) -> int:
 
     described = (options.input_size, options.color_order, options.value_range)
     preprocessing = None
+    frames = 1 if options.input_frames is None else options.input_frames
     if options.preset is not None:
         if options.input_size is None or options.value_range or options.mean or options.std:
             raise ValueError(
@@ -698,15 +706,15 @@ def _convert(options: argparse.Namespace) -> int:
             )
         order = {} if options.color_order is None else {"color_order": options.color_order}
         preprocessing = Preprocessing.preset(
-            options.preset, options.input_size, margin=options.margin, **order
+            options.preset, options.input_size, margin=options.margin, frames=frames, **order
         )
     # All three or none: a missing one would have to be guessed.
     elif all(described):
         size, order, (low, high) = described
         preprocessing = Preprocessing(
-            size, order, (low, high), options.margin, mean=options.mean, std=options.std
+            size, order, (low, high), options.margin, mean=options.mean, std=options.std, frames=frames
         )
-    elif any((*described, options.mean, options.std)):
+    elif any((*described, options.mean, options.std, options.input_frames)):
         raise ValueError(
             "--input-size, --color-order and --value-range must be given together; or --input-size, --preset"
         )
@@ -744,10 +752,10 @@ def _output_on_samples(model: str, given: dict[str, Any]) -> str:
     from .models.prediction import predict
 
     classifier = load_model(model, **given, positive_class="fake")
-    real, fake = (
-        predict(classifier, find_faces(frame)[:1])[0].probability
-        for frame in (sample_image(), sample_manipulated())
-    )
+    frames = classifier.preprocessing.frames
+    faces = [find_faces(frame)[0] for frame in (sample_image(), sample_manipulated())]
+    given_faces = faces if frames == 1 else [[face] * frames for face in faces]
+    real, fake = (found.probability for found in predict(classifier, given_faces))
     found = (
         "With a high output (of two columns: the second) read as fake, P(fake) of the sample photograph is "
         f"{real:.2f}, and {fake:.2f} with its face manipulated."
@@ -763,7 +771,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         return _evaluate_videos(options)
     from tqdm import tqdm
 
-    from .datasets.labelled_faces import read_collections
+    from .datasets.joining import read_collections
     from .report.evaluation import save_evaluation
 
     given = [name for name, value in _video_options(options).items() if value is not None]

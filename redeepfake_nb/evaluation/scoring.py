@@ -86,9 +86,15 @@ def score_all(
 
     Raises
     ------
+    UnsuitableModel
+        A model takes several frames of a video at once.
     ValueError
         No image could be read.
     """
+    for classifier in classifiers:
+        classifier.check_single_pictures(
+            "Evaluate it on labelled videos, for which a folder or list of videos is given instead of faces."
+        )
     logits: list[list[np.ndarray]] = [[] for _ in classifiers]
     measured: list[tuple[float, float, float]] = []
     failed, kept = [], []

@@ -165,7 +165,7 @@ def _parts(model: keras.Model, layer: str) -> tuple[keras.Model, keras.Model, bo
         needs_window = not is_cut(model, layer)
         inputs = [features, *model.inputs] if needs_window else features
         known[layer] = (
-            keras.Model(model.inputs, features),
+            keras.Model(model.inputs[0], features),
             keras.Model(inputs, model.outputs[0]),
             needs_window,
         )

@@ -331,7 +331,7 @@ class Classifier:
         """Return the preprocessing, with the number of frames at once that the model's input has."""
         given = self.preprocessing
         # What has no single input of a known shape is refused when it is flattened.
-        inputs = getattr(model, "inputs", None) or ()
+        inputs = list(getattr(model, "inputs", None) or ())
         shape: tuple[Any, ...] = tuple(inputs[0].shape) if len(inputs) == 1 else ()
         if len(shape) == 4 and given.frames > 1:
             raise UnsuitableModel(

@@ -41,18 +41,23 @@ class InferredConvention:
         Kind of output.
     reasons
         One clause for each.
+    frames
+        How many frames of a video it takes at once; ``None`` where that is not fixed, 1 for single pictures.
     """
 
     size: int | None
     value_range: tuple[float, float]
     output: Output
     reasons: tuple[str, ...]
+    frames: int | None = 1
 
 
 def infer_convention(config: dict[str, Any]) -> InferredConvention:
     """Infer the likely preprocessing and output from a Keras 2 or 3 configuration."""
-    size, reasons = _input_size(config), []
-    reasons.append(f"its input is {size} x {size} px" if size else "its input is no square of fixed size")
+    size, frames = _input_size(config)
+    several = "" if frames == 1 else f"{frames or 'a number of'} frames of "
+    shape = f"{several}{size} x {size} px" if size else "no square of fixed size"
+    reasons = [f"its input is {shape}"]
     scaling = _find_scaling(config)
     if scaling:
         reasons.append(f"it has {scaling} for pixels from 0 to 255")
@@ -61,7 +66,7 @@ def infer_convention(config: dict[str, Any]) -> InferredConvention:
     activation = _last_activation(config)
     output = _OUTPUTS.get(str(activation), "logit")
     reasons.append(f"it ends in {activation}" if activation else "it ends without an activation")
-    return InferredConvention(size, (0, 255) if scaling else (0, 1), output, tuple(reasons))
+    return InferredConvention(size, (0, 255) if scaling else (0, 1), output, tuple(reasons), frames)
 
 
 def _scaled_beforehand(config: dict[str, Any]) -> str:
@@ -109,13 +114,14 @@ def missing_convention_error(
     else:
         likely = InferredConvention(None, (0, 255), "logit", ("networks of build_model take these values",))
     low, high = likely.value_range
+    frames = "" if likely.frames == 1 else f"frames={likely.frames or '...'}, "
     scaled = (low, high) == (0, 255) or published
     unknown, scaling = ("Two things", "") if scaled else ("Three things", ", and how pixels were scaled")
     return ModelIncomplete(
         "it has no sidecar, so its colour order, value range and the meaning of its output are unknown",
         subject=path,
         next_step=(
-            f"Give them; probably: load_model(path{given}, preprocessing=Preprocessing("
+            f"Give them; probably: load_model(path{given}, preprocessing=Preprocessing({frames}"
             f'input_size={likely.size or "..."}, color_order="RGB", value_range=({low:g}, {high:g})), '
             f'output="{likely.output}", positive_class="fake" or "real"), since {"; ".join(likely.reasons)}. '
             f"{unknown} are not in the file, so ask its author: "
@@ -124,17 +130,20 @@ def missing_convention_error(
     )
 
 
-def _input_size(config: Any) -> int | None:
-    """Return the side in pixels of the first input that a configuration states."""
+def _input_size(config: Any) -> tuple[int | None, int | None]:
+    """Return the side in pixels and the number of frames of the first input that a configuration states."""
     for node in _objects_in_order(config):
         inner = node.get("config")
         if not isinstance(inner, dict):
             continue
         shape = inner.get("batch_shape") or inner.get("batch_input_shape")
-        if isinstance(shape, list) and len(shape) == 4 and isinstance(shape[1], int):
+        if isinstance(shape, list) and len(shape) in (4, 5):
+            frames = shape[1] if len(shape) == 5 else 1
+            height, width = shape[-3:-1]
             # An input that is no square has no such side; Classifier says what to do.
-            return shape[1] if shape[2] in (None, shape[1]) else None
-    return None
+            square = isinstance(height, int) and width in (None, height)
+            return height if square else None, frames if isinstance(frames, int) else None
+    return None, 1
 
 
 def _find_scaling(config: Any) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ..faces.face import Face
 from ..faces.preprocessing import preprocess
@@ -97,9 +97,10 @@ def predict(
         classifier.check_single_pictures()
     batch_size = max(1, batch_size // classifier.preprocessing.frames)
     scores: list[Score] = []
-    for start in range(0, len(faces), batch_size):
-        scores += classifier.score(preprocess(faces[start : start + batch_size], classifier.preprocessing))
-    return [as_prediction(face, score, classifier.card) for face, score in zip(faces, scores, strict=True)]
+    several: list[Any] = list(faces)
+    for start in range(0, len(several), batch_size):
+        scores += classifier.score(preprocess(several[start : start + batch_size], classifier.preprocessing))
+    return [as_prediction(face, score, classifier.card) for face, score in zip(several, scores, strict=True)]
 
 
 def as_prediction(face: Face | Sequence[Face], score: Score, card: Card) -> Prediction:

@@ -43,10 +43,7 @@ def test_every_sighting_has_the_score_of_its_window(report: VideoReport) -> None
     assert table["window"].tolist() == [0] * 4 + [1] * 4 + [2] * 2
     (person,) = report.persons
     assert fake_segments(report, person) == [pytest.approx((0, 0.3)), pytest.approx((0.8, 0.9))]
-    assert any(
-        "scored 3 windows of 4 frames 0.10 s apart" in reason
-        for reason in person.verdict.reasons
-    )
+    assert any("scored 3 windows of 4 frames 0.10 s apart" in reason for reason in person.verdict.reasons)
     assert report.settings["layer"] == "brightness"
 
 
