@@ -28,7 +28,7 @@ SLOW = ("scorecam", "saliency")
 def ratios(classifier: Classifier) -> Iterator[Ratio]:
     """Compare every method with a forward pass, on one face; Grad-CAM also on eight."""
     face = find_faces(sample_image())[0]
-    for method, count in [("gradcam", 8), *((method, 1) for method in methods.METHODS)]:
+    for method, count in [("gradcam", 8), *((method, 1) for method in methods.GENERAL_METHODS)]:
         predictions = predict(classifier, [face] * count)
         batch = preprocess([face] * count, classifier.preprocessing)
         name = methods.METHODS[method]
@@ -84,10 +84,10 @@ def section(classifier: Classifier) -> Iterator[str]:
     for ratio in ratios(classifier):
         yield ratio.row()
     yield from ("", "| method | explanations | memory grew by |", "|---|---|---|")
-    for method, words in methods.METHODS.items():
+    for method in methods.GENERAL_METHODS:
         # Slow methods run the same compiled functions many times per explanation.
         count = 20 if method in SLOW else EXPLANATIONS
-        yield f"| {words} | {count} | {growth(method, count):.1f} MiB |"
+        yield f"| {methods.METHODS[method]} | {count} | {growth(method, count):.1f} MiB |"
     yield from (
         "",
         "Effect of the two slow methods' limits on their heatmaps, for the manipulated sample:",

@@ -27,3 +27,15 @@ def write_section(title: str, lines: Sequence[str], page: Path = PAGE) -> None:
     text = _HEAD + "".join(f"\n## {name}\n{content.rstrip()}\n" for name, content in sections.items())
     page.write_text(text, encoding="utf-8")
     print(f"## {title}\n{body}", flush=True)
+
+
+def replace_between(page: Path, name: str, lines: Sequence[str]) -> None:
+    """Replace what stands on a page between the comments ``<!-- name -->`` and ``<!-- end of name -->``."""
+    text = page.read_text(encoding="utf-8")
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, _, rest = text.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise SystemExit(f"{page} lacks the comments {begin} and {end}")
+    page.write_text("\n".join([before + begin, "", *lines, "", end]) + after, encoding="utf-8")
+    print("\n".join(lines), flush=True)

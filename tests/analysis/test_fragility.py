@@ -11,6 +11,7 @@ import pytest
 from redeepfake_nb import Card, Classifier, Face, Frame, Prediction, Preprocessing, analyze_image, predict
 from redeepfake_nb.analysis.fragility import crossing, fragility_doubts, mild_changes, with_changes
 from redeepfake_nb.analysis.verdict import judge, judge_person
+from redeepfake_nb.faces.detection import Detection
 
 SIZE = 32
 
@@ -37,7 +38,10 @@ def textured() -> Face:
 @pytest.mark.parametrize("mirror", [False, True])
 def test_a_score_that_a_blur_turns_over_is_in_doubt(mirror: bool) -> None:
     classifier = texture_classifier(mirror=mirror)
-    report = analyze_image(textured().frame, classifier, detector="whole")
+    face = textured()
+    report = analyze_image(
+        face.frame, classifier, detector=lambda image: [Detection((0, 0, SIZE, SIZE), 1.0)]
+    )
     assert report.predictions[0].probability < 0.1
     assert report.verdict.label == "inconclusive"
     assert any("fragile score (P(fake) 0.0" in reason for reason in report.verdict.reasons)
