@@ -282,6 +282,7 @@ class BlazeFaceDetector:
     certain = 0.55
     confirmed = 0.38
     tiny, tiny_confirmed = 24, 0.6  # px per side of the image
+    turned_confirmed = 0.65
 
     def __init__(self, sides: Sequence[int] = (384, 1024), *, confirm: bool = True) -> None:
         self.sides = tuple(sides)
@@ -324,7 +325,7 @@ class BlazeFaceDetector:
         otherwise, since three more searches have three times as many chances to err.
         """
         coarse = BlazeFaceDetector(self.sides[:1])
-        coarse.sure, coarse.confirmed = 1.1, self.certain
+        coarse.sure, coarse.confirmed = 1.1, self.turned_confirmed
         return coarse(image)
 
     def _search(self, pyramid: Pyramid, side: int, surround: float) -> Candidates:

@@ -11,6 +11,7 @@ from helpers.small_clips import LEFT, RATE, RIGHT, clip
 from redeepfake_nb import Classifier, InputError, analyze_video, find_faces, open_video, predict
 from redeepfake_nb.datasets.samples import sample_image
 from redeepfake_nb.faces.detection import Detection
+from redeepfake_nb.faces.turned import turned_pixels
 
 
 def texture(seed: int, low: int, high: int, cells: tuple[int, int], side: int) -> np.ndarray:
@@ -243,3 +244,20 @@ def test_a_missing_heatmap_costs_no_score(
     assert found.verdict == expected.verdict
     assert (found.explanations, found.heatmap_error) == ((), "no map")
     assert found.to_dict()["heatmap_error"] == "no map"
+
+
+def test_a_video_on_its_side_is_turned_and_says_so(classifier: Classifier) -> None:
+    upright = np.ascontiguousarray(sample_image().image[:300, 100:340])
+    lying = clip([turned_pixels(upright, 270)] * 6)
+    report = analyze_video(lying, classifier, frames=3, explain_top=1)
+    (person,) = report.persons
+    assert len(person.sightings) == 3
+    assert report.frame_size == (240, 300)
+    assert report.settings["turned"] == 90
+    said = "turned 90 degrees clockwise, because faces are upright only so"
+    assert said in report.source.warnings
+    assert said in report.verdict.reasons
+    with report.open_again() as video:
+        assert (video.width, video.height) == (240, 300)
+        (frame,) = video.sample(frames=1)
+    assert np.array_equal(frame.image, upright)
