@@ -50,6 +50,7 @@ def decode_selected(
     few = 2 * len(ranks) < len(table)
     only: set[int] | None = {int(rank) for rank in ranks} if few else None
     position = 0
+    yielded = -1  # the latest rank; after a restart the same frames are decoded again
     while position < len(ranks):
         wanted = int(ranks[position])
         key = _keyframe_for(stream, wanted, failed)
@@ -63,7 +64,8 @@ def decode_selected(
                     if only is not None:
                         only = frames = pending = None
                         break
-                    if pending is not None:
+                    if pending is not None and pending.rank > yielded:
+                        yielded = pending.rank
                         yield pending
                     # The frame before the gap stands for all wanted ranks in the gap.
                     while position < len(ranks) and ranks[position] < candidate.rank:
@@ -80,12 +82,13 @@ def decode_selected(
             if only is not None:
                 only = frames = pending = None
                 continue
-            if pending is not None:
+            if pending is not None and pending.rank > yielded:
                 yield pending
             return
         if frames is None or pending is None:
             continue
         if position < len(ranks) and pending.rank == ranks[position]:
+            yielded = pending.rank
             yield pending
             pending = None
             position += 1

@@ -442,6 +442,19 @@ def test_damage_in_the_middle(h264):
     assert [f.index for f in later] == list(range(63, 100))
 
 
+def test_a_frame_before_the_damage_is_not_yielded_twice():
+    data = clip(range(40), options={"g": "40", "bf": "0"})
+    with av.open(io.BytesIO(data)) as container:
+        packets = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+    broken = bytearray(data)
+    for place, size in packets[3:]:
+        broken[place : place + size] = bytes(size)
+    with open_video(bytes(broken)) as video:
+        # Of the frames 2, 6, 10, ... only the first can be decoded, and it is the last one before the damage.
+        assert [frame.index for frame in video.sample(10)] == [2]
+        assert not video.completeness.complete
+
+
 def test_truncated_mp4(tmp_path):
     # The index comes first, so that truncation leaves it complete.
     clip(range(100), options=X264, muxer={"movflags": "faststart"}, path=tmp_path / "a.mp4")
