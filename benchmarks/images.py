@@ -59,7 +59,10 @@ def times(classifier: Classifier, folder: Path) -> list[Timing]:
     return [
         command("python -c pass (start of Python)", [python, "-c", "pass"]),
         command("python -c 'import redeepfake_nb'", [python, "-c", "import redeepfake_nb"]),
+        command("python -c 'import tensorflow'", [python, "-c", "import tensorflow"]),
+        command("redeepfake-nb --help", [python, "-m", "redeepfake_nb.cli", "--help"]),
         command("redeepfake-nb analyze, 1080p, cold", analyze),
+        command("redeepfake-nb analyze, 1080p, cold, by TensorFlow", [*analyze, "--runtime", "tensorflow"]),
         timed("analyze_image, 1080p JPEG, warm", lambda: analyze_image(data, classifier)),
         timed(
             "analyze_image, 1080p JPEG, warm, with Grad-CAM",
@@ -81,7 +84,18 @@ def ratios(classifier: Classifier) -> list[Ratio]:
     batch_of_8 = preprocess([face] * 8, classifier.preprocessing)
     reference = Classifier(build_model("EfficientNetB4"), Card(preprocessing=Preprocessing(input_size=224)))
     reference_batch = preprocess([face], reference.preprocessing)
+    keras = load_model(runtime="tensorflow")
     return [
+        compared(
+            "LiteRT / TensorFlow, forward pass of one face",
+            ("LiteRT", lambda: classifier.logits(batch)),
+            ("TensorFlow", lambda: keras.logits(batch)),
+        ),
+        compared(
+            "LiteRT / TensorFlow, forward pass of 8 faces",
+            ("LiteRT", lambda: classifier.logits(batch_of_8)),
+            ("TensorFlow", lambda: keras.logits(batch_of_8)),
+        ),
         compared(
             "Grad-CAM of one face / forward pass",
             ("Grad-CAM", lambda: explain(classifier, one)),

@@ -398,8 +398,7 @@ def test_doctor_finds_no_problem(capsys: pytest.CaptureFixture) -> None:
         "widgets",
     ):
         assert topic in out
-    # The device as TensorFlow reports it for the result, and full precision.
-    assert re.search(r"scored on +[CG]PU:0, in float32", out)
+    assert re.search(r"scored by +(LiteRT \S+ on CPU, \d+ thread|TensorFlow \S+ on GPU)", out)
 
 
 def test_doctor_names_every_device(monkeypatch: pytest.MonkeyPatch) -> None:
