@@ -134,7 +134,7 @@ def test_pixels_that_are_not_finite_are_refused(classifier: Classifier) -> None:
 
 
 def test_scores_that_are_not_finite(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(classifier, "_score", lambda x: np.array([0.5, np.inf], np.float32))
+    monkeypatch.setattr(classifier, "_score", lambda x: np.array([[0.5], [np.inf]], np.float32))
     with pytest.raises(UnsuitableModel, match="1 of 2 scores are not finite"):
         classifier.logits(np.zeros((2, 32, 32, 3), np.float32))
 
@@ -476,7 +476,7 @@ def test_the_model_that_ships_loads_and_is_small() -> None:
     shipped = load_model()
     assert shipped.calibrated
     assert shipped.sha256 == loading.sha256_of(path)
-    assert is_cut(shipped.keras_model, shipped.explain_layer)
+    assert is_cut(shipped.keras_model, shipped.card.explain_layer)
     auc = shipped.card.metrics["auc"]
     assert 0.5 < auc["low"] <= auc["value"] <= auc["high"] <= 1
     assert loading.default_classifier() is loading.default_classifier()
