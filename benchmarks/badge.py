@@ -208,7 +208,9 @@ def checks(kind: str, name: str, network: int, classifier: Classifier, faces: li
                 found.gap,
                 found.randomised,
                 max(found.random_network_gaps, default=0.0),
-                found.localized,
+                found.localized and max(found.stages[-1].correlations, default=0) >= SAME
+                if found.stages
+                else False,
                 time.perf_counter() - start,
             )
 
@@ -339,9 +341,9 @@ def figure(rows: pd.DataFrame) -> None:
     kinds = [kind for kind in KINDS if (rows.kind == kind).any()]
     rng = np.random.default_rng(0)
     colours = {"supported": "#009e73", "weak": "#e69f00", "not supported": "0.6"}
-    for ax, column, limits, words in (
-        (axes[0], "gain", GAIN, "gain in log-odds"),
-        (axes[1], "gap", GAP, "gap in P(target)"),
+    for ax, column, limits, words, ticks in (
+        (axes[0], "gain", GAIN, "gain in log-odds", (-1, 0, 1, 10)),
+        (axes[1], "gap", GAP, "gap in P(target)", (-0.1, 0, 0.1, 1)),
     ):
         for i, kind in enumerate(kinds):
             own = rows[rows.kind == kind]
@@ -360,7 +362,8 @@ def figure(rows: pd.DataFrame) -> None:
         for limit, style in zip(limits, ("-", ":"), strict=True):
             ax.axvline(limit, color="0.2", lw=1, ls=style)
         ax.set_xscale("symlog", linthresh=limits[0])
-        ax.set_xlabel(f"{words} (lines: limits of supported, weak)")
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.set_xlabel(f"{words} (solid: supported, dotted: weak)")
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_yticks(range(len(kinds)), kinds)
     axes[0].invert_yaxis()

@@ -77,11 +77,9 @@ def with_changes(
             _unmirrored[classifier] = classifier.with_card(replace(classifier.card, mirror=False))
         scorer = _unmirrored[classifier]
     changes = mild_changes(classifier)
-    inputs = [
-        prepare_crop(change(face_pixels(p.face, classifier.preprocessing)), classifier.preprocessing)
-        for p in predictions
-        for change in changes.values()
-    ]
+    settings = classifier.preprocessing
+    pixels = (face_pixels(p.face, settings) for p in predictions)
+    inputs = [prepare_crop(change(one), settings) for one in pixels for change in changes.values()]
     logits = [
         float(logit)
         for start in range(0, len(inputs), batch_size)

@@ -14,7 +14,7 @@ from ..models.classifier import Classifier
 from ..models.prediction import predict
 from .heatmaps import Explanation, explain
 from .methods import LOGIT_METHODS, Target, check_choice
-from .regions import REGIONS
+from .regions import PHRASES, REGIONS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,8 +87,8 @@ class FaceComparison:
             return f"{words} {self.suspect.regions.reason or ''}".strip()
         first = self.regions.iloc[0]
         return (
-            f"{words} Evidence for {self.suspect.target} differs most on the part "
-            f"{first['region']!r}: {first['change']:+.1f} log-odds."
+            f"{words} Evidence for {self.suspect.target} differs most {PHRASES[first['region']]}, by "
+            f"{first['change']:+.1f} log-odds."
         )
 
 

@@ -69,7 +69,7 @@ _MEANING: dict[str, tuple[tuple[str | None, ...], str]] = {
     ),
 }
 
-_PHRASES = {
+PHRASES = {
     "eyes": "around the eyes",
     "brows": "on the brows",
     "mouth": "around the mouth",
@@ -156,7 +156,7 @@ class Regions:
         start = f"Most {evidence} lies" if most else f"The {evidence} stands out most"
         vague = name == "background" and not self._meaning
         end = ", so it says little about the face itself." if vague else "."
-        return f"{start} {_PHRASES[name]} {numbers}{end} {self._meaning}".strip()
+        return f"{start} {PHRASES[name]} {numbers}{end} {self._meaning}".strip()
 
     @property
     def _meaning(self) -> str:

@@ -323,8 +323,8 @@ def _draw_correlations(ax: Axes, comparison: MethodComparison) -> None:
 def plot_face_comparison(compared: FaceComparison, ax: Canvas = None, *, strength: float = 0.5) -> np.ndarray:
     """Draw two pictures of one face with their heatmaps, and the difference of the heatmaps.
 
-    Heatmaps have the scale of :func:`plot_explanation`. In the difference purple is more evidence in the
-    suspect, orange more in the original.
+    Heatmaps have the scale of :func:`plot_explanation`. In the difference orange is more evidence in the
+    suspect, purple more in the original.
 
     Parameters
     ----------
@@ -346,12 +346,12 @@ def plot_face_comparison(compared: FaceComparison, ax: Canvas = None, *, strengt
         Single Axes, or a strength outside 0..1.
     """
     strength = check_strength(strength)
-    axes = make_grid(ax, (WIDTH * 1.15, 5.6), 2, 2)
+    axes = make_grid(ax, (WIDTH * 1.4, 3.5), 1, 4)
     pairs = (("original", compared.original), ("suspect", compared.suspect))
     for axis, (name, explanation) in zip(axes[:2], pairs, strict=True):
         crop = explanation.prediction.face.crop(explanation.margin)
         _draw_part(axis, explanation, crop, "overlay", strength, False, "logit")
-        caption = f"{name}: P(fake) {explanation.prediction.probability:.2f}, {explanation.amount}"
+        caption = f"{name}: P(fake) {explanation.prediction.probability:.2f},\n{explanation.amount}"
         axis.set_title(caption, fontsize=FONT)
     height, width = compared.difference.shape
     axes[2].set_axis_off()
@@ -361,7 +361,7 @@ def plot_face_comparison(compared: FaceComparison, ax: Canvas = None, *, strengt
         ScalarMappable(colours, _CORRELATION_MAP), ax=axes[2], fraction=0.05, pad=0.03, extend="both"
     )
     bar.ax.tick_params(labelsize=FONT - 1)
-    axes[2].set_title(f"suspect minus original, log-odds for {compared.suspect.target}", fontsize=FONT)
+    axes[2].set_title(f"suspect minus original,\nlog-odds for {compared.suspect.target}", fontsize=FONT)
     table = compared.regions
     if len(table):
         colors = [COLORS["fake"] if change > 0 else COLORS["real"] for change in table["change"]]
@@ -369,14 +369,14 @@ def plot_face_comparison(compared: FaceComparison, ax: Canvas = None, *, strengt
         axes[3].set_yticks(range(len(table)), table["region"], fontsize=FONT)
         axes[3].invert_yaxis()
         axes[3].axvline(0, color="0.4", lw=0.8)
-        axes[3].set_title("change on each part, log-odds", fontsize=FONT)
+        axes[3].set_title("change on each part,\nlog-odds", fontsize=FONT)
         axes[3].tick_params(axis="x", labelsize=FONT - 1)
         axes[3].spines[["top", "right"]].set_visible(False)
     else:
         axes[3].set_axis_off()
         draw_message(axes[3], wrap_text(compared.suspect.regions.reason or "", 3))
     crops = compared.crops[0].upper() + compared.crops[1:]
-    title = wrap_text(f"{compared.sentence} {crops}.", WIDTH * 1.1)
+    title = wrap_text(f"{compared.sentence} {crops}.", WIDTH * 1.3)
     axes[0].figure.suptitle(title, fontsize=FONT + 1, **LITERAL)
     return axes
 

@@ -8,6 +8,7 @@ from helpers.face_points import face_points
 
 from redeepfake_nb import Face, Frame, UnknownChoice
 from redeepfake_nb.explanation import compare_faces
+from redeepfake_nb.explanation.regions import PHRASES
 
 
 def face_of(image: np.ndarray, box: tuple[int, int, int, int], landmarks: np.ndarray | None = None) -> Face:
@@ -45,7 +46,7 @@ def test_the_changes_of_all_parts_add_up(classifier) -> None:
     assert table["change"].sum() == pytest.approx(found.change)
     assert table["change"].abs().is_monotonic_decreasing
     np.testing.assert_allclose(table["suspect"] - table["original"], table["change"], atol=1e-5)
-    assert f"differs most on the part {table.loc[0, 'region']!r}" in found.sentence
+    assert f"differs most {PHRASES[table.loc[0, 'region']]}, by +" in found.sentence
 
 
 def test_a_smaller_copy_is_cut_out_at_its_scale(classifier) -> None:
