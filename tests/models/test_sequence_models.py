@@ -84,7 +84,7 @@ def test_networks_over_frames_are_flattened() -> None:
     assert isinstance(cut, layers.Add)
     assert len(cut.output.shape) == 4  # with the frames in the batch
     flat = flatten(ARCHITECTURES["conv3d"](keras))
-    assert flat.get_layer(spatial_cut_layer(flat)).output.shape[1:] == (2, 3, 3, 6)
+    assert flat.get_layer(spatial_cut_layer(flat)).output.shape[1:] == (2, 4, 4, 6)
 
 
 def test_mobilenet_over_frames_loads(tmp_path: Path) -> None:
