@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from ..errors import OutputError, RedeepfakeError, one_line_message
+from ..errors import OutputError, one_line_message
 from ..faces.preprocessing import Preprocessing
 from ..utils.keras_backend import buffered_stderr
 from ..utils.versions import version_of
@@ -479,37 +479,3 @@ def _prune(folder: Path, keep: Path) -> None:
             for old in (path, path.with_suffix(".lock")):
                 with contextlib.suppress(OSError):
                     old.unlink()
-
-
-def compile_beside(path: str | Path) -> Path:
-    """Write the compiled file of a model beside it, with the same name, to be shipped with it.
-
-    Parameters
-    ----------
-    path
-        A ``.keras`` file with its sidecar.
-
-    Returns
-    -------
-    Path
-        The compiled file.
-
-    Raises
-    ------
-    RedeepfakeError
-        Its network cannot be used with LiteRT.
-    OutputError
-        The file cannot be written.
-    """
-    from .loading import identity_of, load_model
-
-    path = Path(path)
-    classifier = load_model(path, runtime="tensorflow")
-    made = path.with_suffix(SUFFIX)
-    record = compile_to(made, classifier, identity_of(path), small=True)
-    if record["refused"]:
-        made.unlink()
-        raise RedeepfakeError(
-            record["refused"], subject=path, next_step="Ship it without; TensorFlow will score."
-        )
-    return made

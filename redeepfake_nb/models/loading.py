@@ -10,13 +10,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import HashMismatch, ModelIncomplete, OutputError, UnsafeModel, UnsuitableModel
+from ..errors import (
+    HashMismatch,
+    ModelIncomplete,
+    OutputError,
+    RedeepfakeError,
+    UnsafeModel,
+    UnsuitableModel,
+)
 from ..faces.preprocessing import Preprocessing
 from ..utils.hashing import sha256_of
 from .card import Card, Output, PositiveClass, read_sidecar, sidecar_of
 from .class_names import positive_class_of
 from .classifier import Classifier
-from .compiled import SUFFIX, Compiled, Identity, compile_for_cache, find
+from .compiled import SUFFIX, Compiled, Identity, compile_for_cache, compile_to, find
 from .heads import infer_output
 from .hub import HUB_MODELS, cached_model
 from .input_convention import missing_convention_error
@@ -200,6 +207,38 @@ def identity_of(path: Path) -> Identity:
     """Return what determines the network of a ``.keras`` file with a sidecar."""
     card = read_card(path)
     return Identity(str(card.sha256), card.preprocessing, card.output, card.positive_class, kinds=card.kinds)
+
+
+def compile_beside(path: str | Path) -> Path:
+    """Write the compiled file of a model beside it, with the same name, to be shipped with it.
+
+    Parameters
+    ----------
+    path
+        A ``.keras`` file with its sidecar.
+
+    Returns
+    -------
+    Path
+        The compiled file.
+
+    Raises
+    ------
+    RedeepfakeError
+        Its network cannot be used with LiteRT.
+    OutputError
+        The file cannot be written.
+    """
+    path = Path(path)
+    classifier = load_model(path, runtime="tensorflow")
+    made = path.with_suffix(SUFFIX)
+    record = compile_to(made, classifier, identity_of(path), small=True)
+    if record["refused"]:
+        made.unlink()
+        raise RedeepfakeError(
+            record["refused"], subject=path, next_step="Ship it without; TensorFlow will score."
+        )
+    return made
 
 
 def _shipped(path: Path) -> Path | None:

@@ -230,11 +230,15 @@ class Worker:
     """One process with one model."""
 
     def __init__(self, threads: int) -> None:
-        environment = os.environ | thread_environment(threads) | {
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            # Several processes share one accelerator.
-            "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-        }
+        environment = (
+            os.environ
+            | thread_environment(threads)
+            | {
+                "TF_CPP_MIN_LOG_LEVEL": "3",
+                # Several processes share one accelerator.
+                "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+            }
+        )
         self._stderr = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - closed by end()
         self._ending = threading.Lock()
         self._ended = False

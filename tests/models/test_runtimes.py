@@ -181,7 +181,7 @@ def test_a_folder_that_others_can_write_in_is_not_used(path: Path, cache: Path) 
 
 
 def test_a_file_beside_a_strangers_model_is_not_opened(path: Path, cache: Path) -> None:
-    made = compiled.compile_beside(path)
+    made = loading.compile_beside(path)
     assert compiled.read_record(made)["refused"] == ""
     made.write_bytes(b"hostile")
     assert loading._shipped(path) is None

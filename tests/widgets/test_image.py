@@ -139,6 +139,7 @@ def test_the_controls_settings_are_in_the_report(classifier, quick):
         "margin": 0.25,
         "min_size": None,
         "threshold": 0.7,
+        "scored_by": classifier.scored_by,
         "explain": "layercam",
         "target": "real",
         "layer": "conv",
