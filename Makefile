@@ -25,8 +25,11 @@ $(MARK): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt face_recognition
 	touch $(MARK)
 
+# Uploads into the panels come in chunks and need no higher limit; other widgets, which send a file as one message,
+# lose their connection at Tornado's 10 MiB.
+MESSAGE_LIMIT ?= 536870912
 lab: install ## Open JupyterLab; NOTEBOOK=notebooks/02_video.ipynb opens another notebook
-	$(BIN)/jupyter lab $(NOTEBOOK)
+	$(BIN)/jupyter lab --ServerApp.tornado_settings='{"websocket_max_message_size": $(MESSAGE_LIMIT)}' $(NOTEBOOK)
 
 # Tests of one file stay in one process, since many share a model that is made once.
 JOBS ?= 2

@@ -36,7 +36,9 @@ def environment() -> Environment:
     made.globals["badge_signs"] = BADGE_SIGNS
     made.globals["verdict_words"] = VERDICT_WORDS
     made.globals["label_colors"] = {theme: _properties(colors) for theme, colors in HTML_COLORS.items()}
+    # For what strangers wrote; a sentence of ours is never cut.
     made.filters["short"] = displayable
+    made.filters["capitalized"] = lambda words: words[:1].upper() + words[1:]
     # Made by us, and longer than any limit; nothing else may pass unescaped.
     made.filters["own_image"] = Markup
     return made

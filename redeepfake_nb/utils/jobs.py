@@ -130,6 +130,75 @@ class JobRunner:
         return job.value
 
 
+class LatestRunner:
+    """Runs the latest job in a daemon thread; a new one discards the one before and begins after its end.
+
+    Parameters
+    ----------
+    finished
+        Called with each job that was not discarded, in the job's thread, when its work has ended and before
+        ``job.done`` is set.
+    """
+
+    def __init__(self, finished: Callable[[Job], None]) -> None:
+        self.job: Job | None = None
+        self._finished = finished
+        self._waiting: tuple[Job, Callable[[Job], Any]] | None = None
+        self._running = False
+        self._changed = threading.Condition()
+
+    def start(self, section: str, work: Callable[[Job], Any]) -> Job:
+        """Start ``work(job)`` as soon as the job before has ended."""
+        with self._changed:
+            self.discard()
+            self.job = job = Job(section)
+            self._waiting = job, work
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name="redeepfake-latest", daemon=True).start()
+        return job
+
+    def discard(self) -> bool:
+        """Ask the job to stop and discard its result; return whether there is one."""
+        with self._changed:
+            job, self.job = self.job, None
+            if job is not None:
+                job.discarded = True
+                job.cancel.set()
+            return job is not None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait at most ``timeout`` seconds until no thread is running; return whether none is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._running, timeout)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                if self._waiting is None:
+                    self._running = False
+                    self._changed.notify_all()
+                    return
+                (job, work), self._waiting = self._waiting, None
+            try:
+                job.value = None if job.discarded else work(job)
+            except BaseException as error:
+                job.error = error
+            try:
+                if not job.discarded:
+                    self._finished(job)
+            except BaseException:
+                with self._changed:
+                    self._running = False
+                    self._changed.notify_all()
+                raise
+            finally:
+                with self._changed:
+                    if self.job is job:
+                        self.job = None
+                job.done.set()
+
+
 class ThrottledProgress:
     """A :data:`Progress` callback that updates a bar often and a message seldom enough for screen readers.
 
@@ -157,8 +226,8 @@ class ThrottledProgress:
     def __call__(self, done: int, total: int | None) -> None:
         """Report that ``done`` of ``total`` units are done."""
         now = time.monotonic()
-        # The time left is estimated from the first call on: opening and warm-up are not repeated.
-        if self._first is None:
+        # The time left is estimated from the first finished unit on: opening and warm-up are not repeated.
+        if self._first is None and done:
             self._first = now
         if self._job.discarded or now - self._last_bar < _BAR_INTERVAL:
             return
@@ -166,6 +235,8 @@ class ThrottledProgress:
         if total:
             # Never quite full, because work remains after the last unit.
             self._update_bar(min(done, total), total + 1)
+        if self._first is None:
+            return
         if now - self._last_message >= _MESSAGE_INTERVAL and not self._job.cancel.is_set():
             self._last_message = now
             self._show_message(f"{self._unit} {describe_progress(done, total, now - self._first)}")

@@ -31,6 +31,7 @@ from .style import (
     draw_title,
     fit_size,
     make_axes,
+    make_dark,
     points_per_pixel,
     reading_line,
     replace_missing_glyphs,
@@ -162,7 +163,9 @@ def plot_probabilities(report: ImageReport, ax: Canvas = None) -> Axes:
     return ax
 
 
-def to_png(plot: Callable[..., Any], record: object, *, dpi: float = 100, **options: Any) -> bytes:
+def to_png(
+    plot: Callable[..., Any], record: object, *, dpi: float = 100, dark: bool = False, **options: Any
+) -> bytes:
     """Draw a record without pyplot, as a PNG without metadata about the program or machine.
 
     Parameters
@@ -173,11 +176,15 @@ def to_png(plot: Callable[..., Any], record: object, *, dpi: float = 100, **opti
         What ``plot`` draws.
     dpi
         Pixels per inch; most figures are at most 9 inches wide.
+    dark
+        Whether it is for a dark page: light words and lines on no background.
     options
         Keyword arguments of ``plot``.
     """
     figure = Figure(facecolor="white")
     plot(record, figure, **options)
+    if dark:
+        make_dark(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()

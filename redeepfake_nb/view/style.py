@@ -9,8 +9,13 @@ import cv2
 import numpy as np
 from matplotlib import font_manager, patheffects
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, FigureBase
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.spines import Spine
+from matplotlib.text import Text
 
 from ..errors import displayable
 from ..media.frames import Source
@@ -169,3 +174,38 @@ def replace_missing_glyphs(text: str) -> str:
     return "".join(
         c if c == "\n" or font.get_char_index(ord(c)) else "\N{REPLACEMENT CHARACTER}" for c in text
     )
+
+
+# Ink for a dark page, and the luminance (0 to 1) up to which something counts as dark.
+_LIGHT_INK, _DARK = "#e6e6e6", 0.45
+
+
+def make_dark(figure: Figure) -> None:
+    """Recolour a drawn figure for a dark page: light words and lines, and no background.
+
+    Done to the artists and not by matplotlib's settings, which other threads would see. What lies in a box or
+    has an outline of its own, such as labels in a picture, is legible on anything and stays as it is.
+    """
+    figure.set_facecolor("none")
+    for ax in figure.axes:
+        ax.set_facecolor("none")
+    for artist in figure.findobj():
+        if isinstance(artist, Text):
+            own_ground = artist.get_bbox_patch() is not None or artist.get_path_effects()
+            if not own_ground and _is_dark(artist.get_color()):
+                artist.set_color(_LIGHT_INK)
+        elif isinstance(artist, Line2D):
+            if _is_dark(artist.get_color()) and not artist.get_path_effects():
+                artist.set_color(_LIGHT_INK)
+        elif isinstance(artist, Spine):
+            if _is_dark(artist.get_edgecolor()):
+                artist.set_edgecolor(_LIGHT_INK)
+        elif isinstance(artist, Legend):
+            artist.get_frame().set_facecolor("#222222")
+
+
+def _is_dark(color: Any) -> bool:
+    """Whether a colour is black or a dark grey; colours that stand for something stay."""
+    red, green, blue = to_rgb(color)
+    grey = max(red, green, blue) - min(red, green, blue) < 0.2
+    return grey and 0.299 * red + 0.587 * green + 0.114 * blue < _DARK

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import ipywidgets as ipw
+import numpy as np
 
 from ..errors import InputError, ModelError, OutputError, RedeepfakeError, displayable
-from ..media.frames import Upload, uploads
+from ..faces.face import Face
+from ..media.frames import Frame
 from ..models.classifier import Classifier
 from ..models.loading import default_classifier, load_model
-from .callbacks import Callbacks
-from .controls import DEFAULT, Controls, empty_upload
+from ..models.prediction import predict
+from ..utils.jobs import Job, JobRunner
+from .callbacks import FAILED, Callbacks
+from .controls import DEFAULT, Controls
 from .explanation_panel import ExplanationPanel
 
 
@@ -68,6 +76,11 @@ class ModelChoice:
         name = self.name
         return self._given.get(name, None if name == DEFAULT else Path(name).expanduser())
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether the chosen model is there without a file being read."""
+        return self.name in self._given or (self._loaded is not None and self._loaded[0] == self.name)
+
     def classifier(self) -> Classifier:
         """Return the chosen model, loaded if need be; the controls show its name, threshold and margin.
 
@@ -81,11 +94,7 @@ class ModelChoice:
         if loaded is None or loaded[0] != name:
             self._loaded = None
             c.show_model(None)
-            if name in self._given:
-                found = self._given[name]
-            else:
-                c.show_status(f"Loading the model {name} …")
-                found = default_classifier() if name == DEFAULT else load_model(Path(name).expanduser())
+            found = self._given[name] if name in self._given else self._read(name)
             self._loaded = loaded = (name, found)
         found = loaded[1]
         c.show_model(found)
@@ -93,6 +102,24 @@ class ModelChoice:
             self._set(c.threshold, found.threshold)
         if c.use_model_margin.value:
             self._set(c.margin, found.preprocessing.margin)
+        return found
+
+    def _read(self, name: str) -> Classifier:
+        """Read a model file and compute one score, which is slow the first time; both are told as steps."""
+        c = self._controls
+        try:
+            c.show_progress(0, 2)
+            c.show_status(f"Loading the model {name}, step 1 of 2: reading its file …")
+            found = default_classifier() if name == DEFAULT else load_model(Path(name).expanduser())
+            c.show_progress(1, 2)
+            c.show_status(f"Loading the model {name}, step 2 of 2: a first score, which takes longest …")
+            side = found.preprocessing.input_size
+            with contextlib.suppress(Exception):  # the analysis says what is wrong with its scores
+                black = Face.whole(Frame(np.zeros((side, side, 3), np.uint8)))
+                frames = found.preprocessing.frames
+                predict(found, [black] if frames == 1 else [[black] * frames])
+        finally:
+            c.show_progress(1, 1)
         return found
 
     def _set(self, slider: ipw.FloatSlider, value: float) -> None:
@@ -137,7 +164,9 @@ class Inspector:
         self.controls = controls
         self.explanation_panel = ExplanationPanel()
         controls.explanation_panel.children = [self.explanation_panel.root]
+        controls.script.describe(controls.root)
         self._callbacks = Callbacks(controls, self.error_sections)
+        self._background = JobRunner(self._finished)
         self._model = ModelChoice(controls, self._callbacks, classifier, follow_threshold)
 
     @property
@@ -150,6 +179,38 @@ class Inspector:
         """The errors that are shown; most are :class:`RedeepfakeError`."""
         return self._callbacks.errors
 
+    @property
+    def running(self) -> bool:
+        """Whether work is running in the background."""
+        return self._background.job is not None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until no work is running, at most ``timeout`` seconds; return whether that is so."""
+        return self._background.wait(timeout)
+
+    def cancel(self) -> None:
+        """Stop the work that is running; what was finished by then is kept."""
+        if self._background.cancel():
+            self.controls.cancel.disabled = True
+            self.controls.show_status("Stopping …")
+
+    def _begin(self, section: str, work: Callable[[Job], Any]) -> Job:
+        """Start work in the background; its error is shown at ``section``."""
+        # Locked until the buttons are set, since the job may end before this thread continues.
+        with self._callbacks.lock:
+            job = self._background.start(section, work)
+            self.controls.show_running(True)
+        return job
+
+    def _finished(self, job: Job) -> None:
+        """Show how a job ended; runs in the job's thread."""
+        with self._callbacks.lock:
+            self.controls.show_progress(1, 1)
+            self.controls.show_running(False)
+            if job.error is not None and not job.discarded:
+                self._callbacks.record(job.error, job.section)
+                self.controls.show_status(FAILED)
+
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
@@ -157,24 +218,82 @@ class Inspector:
         view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
         display({"text/plain": repr(self), "application/vnd.jupyter.widget-view+json": view}, raw=True)
 
+    def _files(self) -> dict[str, Callable[[Job], tuple[str, bytes, str]]]:
+        """What the download buttons give: kind -> function that returns name, content and media type."""
+        return {}
+
+    def _download(self, kind: str) -> None:
+        """Make a file in the background and send it to the browser."""
+        download, make = self.controls.downloads[kind], self._files()[kind]
+
+        def work(job: Job) -> None:
+            try:
+                self.controls.show_status("Preparing the download …")
+                made = make(job)
+            except BaseException:
+                download.fail()
+                raise
+            download.deliver(*made)
+
+        try:
+            self._callbacks.forget("save")
+            self._begin("save", work)
+        except BaseException:
+            download.fail()
+            raise
+
+    def _page(self, reports: Any, **options: Any) -> tuple[str, bytes, str]:
+        """Return the HTML page about reports as a file."""
+        from ..report.html_page import html
+
+        with tempfile.TemporaryDirectory(prefix="redeepfake-") as folder:
+            page = html(reports, Path(folder) / "report.html", **options)
+            return page.name, page.read_bytes(), "text/html"
+
     def _connect(self) -> None:
         """Connect the controls to methods."""
         c, on = self.controls, self._callbacks.connect
+        c.cancel.on_click(lambda _: self.cancel())  # without the lock
+        for kind, download in c.downloads.items():
+            download.on_press(partial(self._callbacks.run, partial(self._download, kind), "save"))
+        c.script.observe(lambda change: self._callbacks.run(self._change_theme, "model"), "dark")
         on(c.model, self._change_model, "model")
         on(c.threshold, self._change_threshold, "model")
         on(c.reset_threshold, self._reset_threshold, "model")
 
-    def _take_upload(self, upload: ipw.FileUpload) -> list[Upload]:
-        """Return the uploaded files and remove them from the control at once."""
-        try:
-            return uploads(upload.value) if upload.value else []
-        finally:
-            with self._callbacks.paused():
-                empty_upload(upload)
+    def _change_theme(self) -> None:
+        """Draw what is shown for a dark or a light page."""
+        drawings = self.controls.drawings
+        if drawings.dark != self.controls.script.dark:
+            drawings.dark = self.controls.script.dark
+            self._draw_again()
+
+    def _draw_again(self) -> None:
+        """Draw what is shown again; nothing is computed."""
+        raise NotImplementedError
 
     def _change_model(self) -> None:
         self._callbacks.forget("model")
+        self._load_model()
+
+    def _load_model(self) -> None:
+        """Load the chosen model, in the background where a file is read, and apply its threshold."""
+        if self._model.at_hand:
+            self._model.classifier()
+            self._model_changed()
+        elif self.running:  # the next analysis loads it
+            self._mark_stale()
+        else:
+            self._begin("model", self._loaded)
+
+    def _loaded(self, job: Job) -> None:
         self._model.classifier()
+        with self._callbacks.lock:
+            if not job.discarded:
+                self._model_changed()
+
+    def _model_changed(self) -> None:
+        """Apply the threshold of the model that was loaded."""
         self._update_verdicts()
 
     def _change_threshold(self) -> None:
@@ -183,8 +302,7 @@ class Inspector:
 
     def _reset_threshold(self) -> None:
         self._model.follow_threshold = True
-        self._model.classifier()
-        self._update_verdicts()
+        self._load_model()
 
     def _update_verdicts(self) -> None:
         """Apply the chosen threshold to what is shown; nothing is scored again."""

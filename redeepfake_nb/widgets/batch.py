@@ -7,6 +7,7 @@ running.
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,10 +22,9 @@ from ..scanning.journal import Journal
 from ..scanning.records import FileResult
 from ..scanning.result import ScanResult, open_scan
 from ..scanning.scheduler import scan
-from ..utils.jobs import Job, JobRunner, ThrottledProgress
+from ..utils.jobs import Job, ThrottledProgress
 from .base import Inspector, expand_paths, model_name, pluralize
 from .batch_controls import BatchControls, BatchSettings
-from .callbacks import FAILED
 from .scan_table import ScanTable
 
 WELCOME = "Name a folder, a CSV file or files, or use the sample folder."
@@ -85,7 +85,6 @@ class BatchInspector(Inspector):
         folder: str | os.PathLike = "results",
     ) -> None:
         self._workers, self._executor = workers, executor
-        self._background = JobRunner(self._finished)
         self._custom_detector = None if isinstance(detector, str) else detector
         self.review: review.Review | None = None
         settings = BatchSettings(
@@ -127,11 +126,6 @@ class BatchInspector(Inspector):
 
     # -------------------------------------------------------------- scanning
 
-    @property
-    def running(self) -> bool:
-        """Whether a scan or a report is running in the background."""
-        return self._background.job is not None
-
     def scan(self, paths: Any) -> ScanResult:
         """Scan files and wait; see :func:`redeepfake_nb.scan` for ``paths`` and the errors raised."""
         return self._background.result(self.start(paths))
@@ -171,12 +165,6 @@ class BatchInspector(Inspector):
         """
         return self._background.wait(timeout) and self._table.wait(timeout)
 
-    def cancel(self) -> None:
-        """Stop the scan. What was finished is in the journal."""
-        if self._background.cancel():
-            self.controls.cancel.disabled = True
-            self.controls.show_status("Stopping …")
-
     def clear(self) -> None:
         """Remove what is shown from the kernel and the browser; keep journal, settings and model."""
         self._background.discard()
@@ -203,13 +191,6 @@ class BatchInspector(Inspector):
             "frames": c.frames.value,
         }
         return self._begin("files", lambda job: self._scan(job, get_paths, self._journal(), options))
-
-    def _begin(self, section: str, work: Callable[[Job], Any]) -> Job:
-        job = self._background.start(section, work)
-        self.controls.show_running(True)
-        if job.done.is_set():
-            self.controls.show_running(False)
-        return job
 
     def _scan(
         self, job: Job, get_paths: Callable[[], Any], journal: Path, options: dict[str, Any]
@@ -251,19 +232,11 @@ class BatchInspector(Inspector):
         return ThrottledProgress(job, "File", self.controls.show_progress, self.controls.show_status)
 
     def _finished(self, job: Job) -> None:
-        """Show how a job ended; runs in the job's thread."""
-        c = self.controls
-        c.show_progress(1, 1)
-        c.show_running(False)
-        if job.discarded:
-            return
-        if job.error is not None:
-            self._callbacks.record(job.error, job.section)
-            c.show_status(FAILED)
-        else:
+        super()._finished(job)
+        if not job.discarded and job.error is None:
             if isinstance(job.value, Path):
-                c.show_saved(f"Saved {job.value}.")
-            c.show_status(self._summary())
+                self.controls.show_saved(f"Saved {job.value}.")
+            self.controls.show_status(self._summary())
 
     def _show_result(self, result: ScanResult, rows: bool = True) -> None:
         with self._callbacks.lock:
@@ -416,6 +389,26 @@ class BatchInspector(Inspector):
 
         return self._begin("save", write)
 
+    def _files(self) -> dict[str, Callable[[Job], tuple[str, bytes, str]]]:
+        return {"page": self._report_page, "table": self._table_file}
+
+    def _report_page(self, job: Job) -> tuple[str, bytes, str]:
+        self.controls.show_status("Analysing files again for the report …")
+        return self._page(
+            self._saved_result(),
+            classifier=self._model.classifier(),
+            detector=self._custom_detector,
+            progress=self._progress(job),
+            cancel=job.cancel,
+        )
+
+    def _table_file(self, job: Job) -> tuple[str, bytes, str]:
+        c = self.controls
+        with tempfile.TemporaryDirectory(prefix="redeepfake-") as folder:
+            path = Path(folder) / "results.csv"
+            self._saved_result().to_csv(path, c.chosen_filter(), order=c.order.value)
+            return path.name, path.read_bytes(), "text/csv"
+
     def _saved_result(self) -> ScanResult:
         """Return the scan that is to be written."""
         if self.result is None:
@@ -427,7 +420,6 @@ class BatchInspector(Inspector):
     def _connect(self) -> None:
         super()._connect()
         c, on = self.controls, self._callbacks.connect
-        c.cancel.on_click(lambda _: self.cancel())  # without the lock
         on(c.start, self._start_named, "files")
         on(c.open_journal, self._open_named, "files")
         on(c.sample, self._start_sample, "files")
@@ -461,7 +453,14 @@ class BatchInspector(Inspector):
     def _change_model(self) -> None:
         self._table.discard_reports()
         super()._change_model()
+
+    def _model_changed(self) -> None:
+        super()._model_changed()
         self._table.show_file()
+
+    def _draw_again(self) -> None:
+        self._table.show_file()
+        self.controls.show_review(self.review)
 
     def _update_verdicts(self) -> None:
         self._mark_stale()

@@ -17,7 +17,7 @@ from ..scanning.records import FileResult, Filter
 from ..scanning.result import ScanResult
 from ..scanning.review import Review
 from . import html as markup
-from .controls import MAX_HEATMAPS, STYLE, WIDE, Controls, InspectorSettings, button, hint, show_png
+from .controls import MAX_HEATMAPS, STYLE, WIDE, Controls, Group, InspectorSettings, button, hint, show_png
 from .file_table import FileTable
 from .keyboard import KeyPad
 
@@ -97,6 +97,8 @@ class BatchControls(Controls):
         self._add_saving(settings.folder, "what is shown")
         hint(self.save, "Write the table as CSV, and as Parquet if pyarrow is installed, into the folder")
         hint(self.clear, "Remove what is shown from the kernel and the browser. The journal is not changed")
+        del self.downloads["picture"]
+        self.download_row.children = list(self.downloads.values())
         self.save_report = button(
             "Save report",
             "Write report.html into the folder: the highest and the most doubtful scores, with heatmaps",
@@ -106,6 +108,7 @@ class BatchControls(Controls):
         self._add_review()
         self._add_results()
         self.root = self._arranged()
+        self.starters = [self.start, self.open_journal, self.sample, self.journal, self.save_report]
         self.show_running(False)
         self.show_page(0, 0, 0)
         self.show_file(None, None, "")
@@ -156,8 +159,7 @@ class BatchControls(Controls):
         self.save_calibrated.disabled = True
 
     def _add_table(self) -> None:
-        self.progress.layout.flex = "1 1 auto"
-        self.cancel = button("Cancel", "Stop; what was finished so far is in the journal", "stop", "110px")
+        hint(self.cancel, "Stop; what was finished so far is in the journal")
         self.summary = ipw.HTML()
         narrow = {"width": "auto", "flex": "1 1 190px"}
         self.filter = hint(
@@ -227,29 +229,29 @@ class BatchControls(Controls):
         self.charts = ipw.Image(format="png", layout={"max_width": "100%"})
 
     def _arranged(self) -> ipw.Widget:
-        metrics = [self.false_positive_rate, self.evaluate, self.calibrated_name, self.save_calibrated]
+        metrics = [self.false_positive_rate, self.calibrated_name, self.save_calibrated]
         groups = [
-            ("Files", [self.paths, self.journal, ipw.HBox([self.start, self.open_journal]), self.sample]),
-            ("Model", [self.model, self.model_facts, self.threshold, self.reset_threshold]),
-            ("Faces", [self.detector, self.use_model_margin, self.margin, self.frames]),
-            ("Metrics on your labels", metrics),
-            ("Save", [self.folder, ipw.HBox([self.save, self.clear]), self.save_report, self.saved]),
+            Group("Files", [self.paths, self.start, self.sample], [self.journal, self.open_journal]),
+            Group("Model", [self.threshold, self.model_facts], [self.reset_threshold, self.model]),
+            Group("Faces", [self.frames], [self.detector, self.use_model_margin, self.margin]),
+            Group("Metrics on your labels", [self.evaluate], metrics),
+            Group(
+                "Results",
+                [self.download_row, self.clear, self.saved],
+                [self.folder, self.save, self.save_report],
+                "Save on the notebook's machine",
+            ),
         ]
         wrap = {"flex_flow": "row wrap", "align_items": "center"}
+        parts = [self.file_name, self.verdict, self.image, self.table, self.heatmaps]
+        self.page = ipw.VBox([*parts, self.explanation_panel])
         main = [
-            self.status,
-            ipw.HBox([self.progress, self.cancel], layout={"align_items": "center"}),
             self.summary,
             ipw.HBox([self.filter, self.order, self.text, self.refresh], layout=wrap),
             self.file_table.widget,
             self.pages,
             self.review,
-            self.file_name,
-            self.verdict,
-            self.image,
-            self.table,
-            self.heatmaps,
-            self.explanation_panel,
+            self.page,
             self.metrics,
             self.charts,
             self.log,
@@ -261,13 +263,6 @@ class BatchControls(Controls):
     def chosen_filter(self) -> Filter:
         """Return the filter of the rows that the controls ask for."""
         return Filter(**FILTERS[self.filter.value][1], text=self.text.value.strip() or None)
-
-    def show_running(self, running: bool) -> None:
-        """Enable *Cancel* while a scan is running, and disable what would start other work."""
-        self.cancel.layout.display = "" if running else "none"
-        self.cancel.disabled = not running
-        for control in (self.start, self.open_journal, self.sample, self.journal, self.save_report):
-            control.disabled = running
 
     def show_summary(self, result: ScanResult | None) -> None:
         """Show in one line how many files have which status, and the scan's model; nothing for None."""
@@ -296,6 +291,30 @@ class BatchControls(Controls):
         strength: float = 0.5,
     ) -> None:
         """Show a file: its row, its report as soon as there is one, and a note; nothing for None."""
+        with self.page_hidden():
+            drawn = self._drawn(report, strength)
+            self.empty_pictures()
+            self._show_file(row, report, note, drawn)
+
+    def _drawn(self, report: Report | None, strength: float) -> list[tuple[str, bytes]]:
+        """Draw a report: its picture or timeline first, then heatmaps with their captions."""
+        from .. import view
+
+        draw = self.drawings.draw
+        if isinstance(report, VideoReport):
+            strongest = [("Strongest frames", draw(view.plot_suspicious_frames, report, strength=strength))]
+            return [("", draw(view.plot_timeline, report)), *(strongest if report.evidence else ())]
+        if not isinstance(report, ImageReport):
+            return [("", b"")]
+        heatmaps = [
+            (f"Face {i + 1}", draw(view.plot_explanation, e, strength=strength))
+            for i, e in enumerate(report.explanations[:MAX_HEATMAPS])
+        ]
+        return [("", draw(view.plot_faces, report)), *heatmaps]
+
+    def _show_file(
+        self, row: FileResult | None, report: Report | None, note: str, drawn: list[tuple[str, bytes]]
+    ) -> None:
         self.review.layout.display = "none" if row is None else ""
         if row is None:
             self.file_name.value = self.label.value = ""
@@ -310,36 +329,16 @@ class BatchControls(Controls):
         if report is None:
             self.verdict.value = "" if row is None else markup.file_result(row)
             self.table.value = ""
-            show_png(self.image, b"")
-            self.show_heatmaps(())
         elif isinstance(report, ImageReport):
-            self._show_image_report(report, strength)
+            self.verdict.value = markup.verdict(report)
+            self.table.value = markup.faces_table(report)
         elif isinstance(report, VideoReport):
-            self._show_video_report(report)
+            self.verdict.value = markup.video_verdict(report)
+            self.table.value = markup.persons_table(report)
+        show_png(self.image, drawn[0][1])
+        self.show_heatmaps(drawn[1:])
         if report is not None and report.heatmap_error:
             self.table.value += markup.note(f"No heatmaps: {report.heatmap_error}")
-
-    def _show_image_report(self, report: ImageReport, strength: float) -> None:
-        from .. import view
-
-        self.verdict.value = markup.verdict(report)
-        self.table.value = markup.faces_table(report)
-        show_png(self.image, view.to_png(view.plot_faces, report))
-        self.show_heatmaps(
-            [
-                (f"Face {i + 1}", view.to_png(view.plot_explanation, e, strength=strength))
-                for i, e in enumerate(report.explanations[:MAX_HEATMAPS])
-            ]
-        )
-
-    def _show_video_report(self, report: VideoReport) -> None:
-        from .. import view
-
-        self.verdict.value = markup.video_verdict(report)
-        self.table.value = markup.persons_table(report)
-        show_png(self.image, view.to_png(view.plot_timeline, report))
-        strongest = [("Strongest frames", view.to_png(view.plot_suspicious_frames, report))]
-        self.show_heatmaps(strongest if report.evidence else ())
 
     def show_review(self, review: Review | None) -> None:
         """Show the metrics on the labelled files; nothing for None."""

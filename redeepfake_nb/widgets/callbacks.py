@@ -12,6 +12,7 @@ import ipywidgets as ipw
 
 from ..errors import RedeepfakeError, displayable
 from .controls import Controls, capitalized
+from .wording import in_panel
 
 FAILED = "That did not work; see the message beside the control."
 
@@ -115,5 +116,5 @@ def error_message(error: BaseException, subject: str = "") -> str:
     if not isinstance(error, RedeepfakeError):
         message = f"Unexpected {type(error).__name__}: {displayable(error, 300)}"
         return f"{displayable(subject)}: {message}" if subject else message
-    message = str(error)
+    message = in_panel(str(error))
     return message if error.subject else capitalized(message)

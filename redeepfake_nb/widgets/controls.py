@@ -1,12 +1,12 @@
 """Controls and result panes that all inspectors share: widgets and their layout, no behaviour.
 
-Works with ipywidgets 7.7 (Colab) and 8; the differences are confined to :func:`hint` and
-:func:`empty_upload`.
+Works with ipywidgets 7.7 (Colab) and 8; the differences are confined to :func:`hint`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,9 +17,38 @@ from ..faces.detection import DEFAULT_DETECTOR, detector_names
 from ..models.classifier import Classifier
 from ..models.tested_kinds import blind_spots
 from . import html as markup
+from .download import Download
+from .drawings import Drawings
+from .panel_script import PanelScript
+from .upload_area import MAX_UPLOAD
 
 W = TypeVar("W", bound=ipw.Widget)
 
+
+@dataclass(frozen=True)
+class Group:
+    """A group of controls.
+
+    Parameters
+    ----------
+    title
+        Its heading.
+    controls
+        Always shown.
+    rare
+        Folded away until they are asked for.
+    more
+        The words on the button that shows them.
+    """
+
+    title: str
+    controls: Sequence[ipw.Widget]
+    rare: Sequence[ipw.Widget] = ()
+    more: str = "More settings"
+
+
+# What stands above the box for paths.
+ANY_SIZE = "A file of any size on the notebook's machine, by its path:"
 # What the model box says for the model that ships.
 DEFAULT = "default"
 NO_METHOD = "none"
@@ -36,7 +65,6 @@ _DETECTORS = {
     "hog": "faces from the front (face_recognition, HOG)",
     "cnn": "slow without a GPU (face_recognition, CNN)",
 }
-UPLOAD_LIMIT = "Uploads may be up to about 10 MB. Open larger files by their path:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +83,8 @@ class InspectorSettings:
         Threshold on P(fake), or ``None`` for the model's own.
     folder
         Where results are written.
+    max_upload
+        Most bytes of one upload.
     """
 
     model: str = DEFAULT
@@ -62,6 +92,7 @@ class InspectorSettings:
     margin: float | None = None
     threshold: float | None = None
     folder: str = "results"
+    max_upload: int = MAX_UPLOAD
 
 
 def hint(widget: W, words: str) -> W:
@@ -71,17 +102,6 @@ def hint(widget: W, words: str) -> W:
             setattr(widget, name, words)
             break
     return widget
-
-
-def empty_upload(upload: ipw.FileUpload) -> None:
-    """Remove the uploaded bytes from a widget's state, in the kernel and in the browser."""
-    if upload.has_trait("data"):  # ipywidgets 7: the value follows from these three
-        upload.data = []
-        upload.metadata = []
-        upload._counter = 0
-        upload.set_trait("value", {})
-    else:
-        upload.value = ()
 
 
 class Controls:
@@ -97,7 +117,9 @@ class Controls:
 
     def __init__(self, sections: Sequence[str]) -> None:
         self.status = ipw.HTML()
-        self.progress = ipw.IntProgress(min=0, max=1, layout={"width": "auto", "display": "none"})
+        self.progress = _progress_bar()
+        self.cancel = button("Cancel", "Stop; what was finished so far is kept and shown", "stop", "110px")
+        self.work = ipw.HBox([self.progress, self.cancel], layout={"align_items": "center"})
         self.model_facts = ipw.HTML()
         self.saved = ipw.HTML()
         self.error_boxes = {section: ipw.HTML() for section in sections}
@@ -105,6 +127,21 @@ class Controls:
         self.heatmap_captions: list[ipw.HTML] = []
         self.heatmap_images: list[ipw.Image] = []
         self.heatmaps = ipw.VBox([])
+        self.heatmap_status = ipw.HTML()
+        self.heatmap_progress = _progress_bar()
+        self.heatmap_cancel = button(
+            "Cancel heatmaps", "Stop computing heatmaps; those that are finished stay", "stop", "150px"
+        )
+        self.heatmap_work = ipw.VBox(
+            [
+                self.heatmap_status,
+                ipw.HBox([self.heatmap_progress, self.heatmap_cancel], layout={"align_items": "center"}),
+            ]
+        )
+        self.drawings = Drawings()
+        self.script = PanelScript()
+        self.page: ipw.VBox  # what belongs to one report; see :meth:`page_hidden`
+        self.starters: list[ipw.Widget] = []  # what starts work, and is disabled while other work goes on
         self.explanation_panel = ipw.VBox([])  # the inspector puts its ExplanationPanel here
 
     def _add_model_and_faces(self, settings: InspectorSettings, what: str) -> None:
@@ -145,8 +182,8 @@ class Controls:
                 layout=WIDE,
                 style=STYLE,
             ),
-            "The first finds turned, covered and small faces, and looks at pictures on their side; the others "
-            "are those of face_recognition",
+            "The first finds turned, covered and small faces, and looks at pictures on their side; the "
+            "others are those of face_recognition",
         )
         self.use_model_margin = hint(
             ipw.Checkbox(
@@ -194,6 +231,15 @@ class Controls:
             ipw.FloatSlider(value=strength, min=0.0, max=1.0, step=0.05, description="Overlay", **SLIDER),
             "Opacity of the heatmap over the face; nothing is computed again",
         )
+        self.scale = hint(
+            ipw.Dropdown(
+                options=[("Same for all faces", "logit"), ("Each to its own peak", "peak")],
+                description="Colours",
+                layout=WIDE,
+                style=STYLE,
+            ),
+            "On the same scale weak evidence looks weak; to its own peak every heatmap is bright",
+        )
 
     def _add_saving(self, folder: str, what: str) -> None:
         """Create the folder box, *Save* and *Clear*."""
@@ -202,26 +248,45 @@ class Controls:
             "Folder on the notebook's machine that reports are written to",
         )
         self.save = button("Save", "Write JSON, CSV and pictures of all results into the folder", "save")
+        self.downloads = {
+            "page": Download("Report", f"Download one page about {what}, with pictures, to read or print"),
+            "picture": Download("Picture", "Download what is shown with boxes and scores drawn in"),
+            "table": Download("Table", "Download all scores as CSV, for a spreadsheet"),
+        }
+        self.download_row = ipw.HBox(list(self.downloads.values()), layout={"flex_flow": "row wrap"})
         self.clear = button(
             "Clear",
             f"Remove {what} and results from the kernel and the browser. Press it before you save a notebook",
             "trash",
         )
 
-    def _two_columns(
-        self, groups: Sequence[tuple[str, Sequence[ipw.Widget]]], main: Sequence[ipw.Widget]
-    ) -> ipw.Widget:
+    def _two_columns(self, groups: Sequence[Group], main: Sequence[ipw.Widget]) -> ipw.Widget:
         """Lay out groups of controls with their errors on the left and results on the right.
 
-        A group is its title and its widgets; groups come in the order of the sections.
+        Groups come in the order of the sections. Where there is no room for two columns, the controls are
+        above the results, and all groups but the first are folded away.
         """
-        column = [ipw.HTML(markup.style(), layout={"display": "none"})]
-        for (title, controls), errors in zip(groups, self.error_boxes.values(), strict=True):
-            column += [ipw.HTML(markup.heading(title)), *controls, errors]
-        left = ipw.VBox(column, layout={"flex": "0 0 300px", "width": "300px", "overflow": "hidden"})
-        right = ipw.VBox(list(main), layout={"flex": "1 1 340px", "min_width": "0", "padding": "0 0 0 16px"})
-        root = ipw.HBox([left, right], layout={"flex_flow": "row wrap", "align_items": "flex-start"})
-        root.add_class("rdf")
+        boxes = []
+        for group, errors in zip(groups, self.error_boxes.values(), strict=True):
+            rare = _folded(group.more, group.rare) if group.rare else []
+            heading = ipw.HTML(markup.heading(group.title))
+            boxes.append(_classed(ipw.VBox([heading, *group.controls, *rare, errors]), "rdf-group"))
+            errors.add_class("rdf-live")
+        self.saved.add_class("rdf-live")
+        self.fold = hint(
+            ipw.ToggleButton(description="Settings and saving", icon="sliders", layout=WIDE),
+            "Show or hide the settings",
+        )
+        self.fold.add_class("rdf-fold-toggle")
+        rest = _classed(ipw.VBox(boxes[1:]), "rdf-fold")
+        self.fold.observe(lambda change: _set_class(rest, "rdf-open", change["new"]), "value")
+        left = _classed(ipw.VBox([boxes[0], self.fold, rest]), "rdf-left")
+        status = _classed(ipw.VBox([self.status, self.work]), "rdf-live rdf-status")
+        self.heatmap_work.add_class("rdf-live")
+        right = _classed(ipw.VBox([status, *main]), "rdf-right")
+        style = ipw.HTML(markup.style(), layout={"display": "none"})
+        columns = _classed(ipw.HBox([left, right]), "rdf-columns")
+        root = _classed(ipw.VBox([style, self.script, columns]), "rdf")
         return root
 
     def show_status(self, sentence: str) -> None:
@@ -230,8 +295,44 @@ class Controls:
 
     def show_progress(self, done: int, total: int) -> None:
         """Move the progress bar; it is hidden when all is done."""
-        self.progress.max, self.progress.value = max(total, 1), done
-        self.progress.layout.display = "none" if done >= total else ""
+        _move(self.progress, done, total)
+
+    def show_running(self, running: bool) -> None:
+        """Show *Cancel* while work goes on, and disable what would start other work."""
+        self.cancel.layout.display = "" if running else "none"
+        self.cancel.disabled = not running
+        for control in self.starters:
+            control.disabled = running
+
+    def show_heatmap_progress(self, done: int, total: int, sentence: str = "") -> None:
+        """Show how many heatmaps are computed; the bar and *Cancel* are hidden when all are."""
+        _move(self.heatmap_progress, done, total)
+        self.heatmap_cancel.layout.display = self.heatmap_progress.layout.display
+        self.heatmap_status.value = markup.status(sentence) if sentence else ""
+
+    @contextmanager
+    def page_hidden(self) -> Iterator[None]:
+        """Hide the page while it is drawn and filled; then its parts appear all at once.
+
+        Its place is kept, so that nothing below moves. A browser shows an old picture until the new one is
+        decoded, so pictures are emptied first, see :meth:`empty_pictures`.
+        """
+        if self.page.layout.visibility == "hidden":
+            yield
+            return
+        self.page.layout.visibility = "hidden"
+        try:
+            yield
+        finally:
+            self.page.layout.visibility = "visible"
+
+    def empty_pictures(self) -> None:
+        """Remove the pictures of the page from the browser; the explanation panel removes its own."""
+        for part in self.page.children:
+            if part is not self.explanation_panel:
+                for widget in (part, *_descendants(part)):
+                    if isinstance(widget, ipw.Image):
+                        widget.value = b""
 
     def show_saved(self, sentence: str) -> None:
         """Show what was written where."""
@@ -267,6 +368,51 @@ class Controls:
             show_png(image, png)
             caption.value = markup.caption(words) if words else ""
         self.heatmaps.children = [widget for pair in shown for widget in pair]
+
+
+def _classed(widget: W, names: str) -> W:
+    for name in names.split():
+        widget.add_class(name)
+    return widget
+
+
+def _set_class(widget: ipw.Widget, name: str, there: bool) -> None:
+    if there:
+        widget.add_class(name)
+    else:
+        widget.remove_class(name)
+
+
+def _folded(words: str, controls: Sequence[ipw.Widget]) -> list[ipw.Widget]:
+    """Return a button and what it shows when it is pressed."""
+    box = ipw.VBox(list(controls), layout={"display": "none"})
+    opener = hint(
+        ipw.ToggleButton(description=words, icon="chevron-down", layout=WIDE),
+        "Show or hide settings that are seldom changed",
+    )
+    _classed(opener, "rdf-more")
+
+    def toggle(change: dict) -> None:
+        box.layout.display = "" if change["new"] else "none"
+        opener.icon = "chevron-up" if change["new"] else "chevron-down"
+
+    opener.observe(toggle, "value")
+    return [opener, box]
+
+
+def _progress_bar() -> ipw.IntProgress:
+    return ipw.IntProgress(min=0, max=1, layout={"flex": "1 1 auto", "width": "auto", "display": "none"})
+
+
+def _move(bar: ipw.IntProgress, done: int, total: int) -> None:
+    bar.max, bar.value = max(total, 1), done
+    bar.layout.display = "none" if done >= total else ""
+
+
+def _descendants(root: ipw.Widget) -> Iterator[ipw.Widget]:
+    for child in getattr(root, "children", ()):
+        yield child
+        yield from _descendants(child)
 
 
 def show_png(image: ipw.Image, png: bytes) -> None:

@@ -60,6 +60,7 @@ class ExplanationPanel:
         self.answers: dict[tuple[str, Explanation], Answer] = {}
         self._classifier: Classifier | None = None
         self._explanations: list[Explanation] = []
+        self._asked: Explanation | None = None  # what the running job is about
         self._threshold = 0.5
         self._shown: tuple[str, Explanation] | None = None  # key of ``answers``
         self._lock = threading.RLock()
@@ -109,17 +110,21 @@ class ExplanationPanel:
             found = [explanation for _, explanation in heatmaps]
             names = [name for name, _ in heatmaps]
             changed = [*map(id, found)] != [*map(id, self._explanations)]
-            self._classifier, self._threshold, self._explanations = classifier, threshold, found
+            before, self._explanations = self._chosen(), found
+            self._classifier, self._threshold = classifier, threshold
             self.root.layout.display = "" if found and classifier is not None else "none"
             if not changed:
                 self.set_threshold(threshold)
                 return
-            self._background.discard()
             kept = {id(explanation) for explanation in found}
+            if id(self._asked) not in kept:
+                self._background.discard()
             self.answers = {key: a for key, a in self.answers.items() if id(key[1]) in kept}
             self.face.options = list(zip(names, range(len(names)), strict=True))
             # ipywidgets keeps the value None when options appear where there were none.
             self.face.value = 0 if names else None
+            if id(before) in kept:  # more faces have been added
+                self.face.value = [*map(id, found)].index(id(before))
             self.face.layout.display = "" if len(names) > 1 else "none"
             if self._shown is not None and id(self._shown[1]) not in kept:
                 self._show(None)
@@ -143,6 +148,7 @@ class ExplanationPanel:
             if not self._explanations or self._classifier is None:
                 return
             explanation = self._explanations[self.face.value or 0]
+            self._asked = explanation
             self.error_box.value = ""
             if (question, explanation) in self.answers:
                 self._show((question, explanation))
@@ -194,6 +200,10 @@ class ExplanationPanel:
 
     # -------------------------------------------------------------- showing
 
+    def _chosen(self) -> Explanation | None:
+        index = self.face.value
+        return None if index is None or index >= len(self._explanations) else self._explanations[index]
+
     def _change_face(self) -> None:
         """Show the same question's answer for another face, where it is known."""
         with self._lock:
@@ -240,4 +250,5 @@ def _drawn(answer: Answer, threshold: float) -> tuple[str, bytes]:
         "Methods that agree can still be wrong. Where they disagree, a heatmap says more about its method "
         "than about the model."
     )
+    words = f"{words} {answer.note}".strip()
     return words, view.to_png(view.plot_comparison, answer)

@@ -25,7 +25,7 @@ _OPTIONS: dict[str, Any] = {
     "maxColumns": 0,
     "layout": {
         "topStart": "pageLength",
-        "topEnd": "search",
+        "topEnd": None,
         "bottomStart": "info",
         "bottomEnd": {"paging": {"firstLast": False, "buttons": 5}},
     },
@@ -73,9 +73,8 @@ class FileTable:
             pageLength=_VISIBLE,
             lengthMenu=[10, 25, 50, 100],
             order=[],
-            classes="display compact nowrap",
+            classes="display compact",
             style="width:100%;table-layout:auto",
-            scrollX=True,
             text_in_header_can_be_selected=False,
         )
         self.widget.observe(self._selected, "selected_rows")

@@ -8,6 +8,7 @@ and a sign say the same.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from ..analysis.image import ImageReport
 from ..analysis.video_report import Sighting, VideoReport
@@ -17,6 +18,7 @@ from ..report import html_content
 from ..report.html_templates import render_macro, stylesheet
 from ..scanning.records import FileResult
 from ..scanning.review import Review
+from .wording import in_panel
 
 _PARTS, _WIDGET = "parts.html.j2", "widget.html.j2"
 
@@ -73,7 +75,8 @@ def _judged(report: ImageReport | VideoReport, notes: list[str]) -> str:
     if view is not None:
         declared, without = render_macro(_PARTS, "provenance_box", view), view.statements
     notes = [*notes, *_about_model(report.card)]
-    return declared + render_macro(_PARTS, "verdict_box", report.verdict, notes, live=True, without=without)
+    verdict = replace(report.verdict, reasons=tuple(map(in_panel, report.verdict.reasons)))
+    return declared + render_macro(_PARTS, "verdict_box", verdict, notes, live=True, without=without)
 
 
 def video_verdict(report: VideoReport) -> str:

@@ -12,36 +12,38 @@ JupyterLab only with "Save Widget State Automatically". Press *Clear* before sav
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..analysis.image import ImageReport, analyze_image
 from ..errors import InputError, OutputError, displayable
-from ..explanation.heatmaps import Explanation, explain
-from ..explanation.methods import Target, default_layer
+from ..explanation.heatmaps import Explanation
+from ..explanation.methods import Target
 from ..faces.detection import DEFAULT_DETECTOR
 from ..media.frames import Frame
 from ..models.classifier import Classifier
-from ..models.prediction import Prediction
 from ..provenance.records import Provenance
+from ..utils.jobs import Job
 from .base import Inspector, expand_paths, model_name, pluralize
 from .callbacks import error_message
-from .controls import NO_METHOD, empty_upload
-from .image_controls import ImageControls, ImageSettings
+from .controls import NO_METHOD
+from .heatmap_queue import HeatmapQueue
+from .image_controls import MAX_PICTURES, ImageControls, ImageSettings
+from .upload_area import MAX_UPLOAD
 
-# Frames stay in memory for as long as their results are shown, and a photo takes 36 MB.
-MAX_PICTURES = 32
 WELCOME = "Choose pictures, enter paths, or use the sample."
 
 
 class ImageInspector(Inspector):
     """Analyse a few pictures from uploads, paths or the sample: verdict, faces, heatmaps, saved reports.
 
+    Buttons start the work in the background; :meth:`wait` waits for it, and *Cancel* keeps what was finished.
     A new threshold is applied to the known scores, and a new overlay strength only draws again. A heatmap is
-    computed once for each face, method, target and layer. Another detector, margin or model makes the shown
-    results stale, which the status says until *Analyse again* is pressed.
+    computed once for each face, method and target, and only for the faces that are shown. Another detector,
+    margin or model makes the shown results stale, which the status says until *Analyse again* is pressed.
+    Files that cannot be analysed leave the results before as they are.
 
     Parameters
     ----------
@@ -64,6 +66,8 @@ class ImageInspector(Inspector):
         Opacity of the heatmap, 0 to 1.
     folder
         Where *Save* writes.
+    max_upload_mb
+        Most megabytes of one upload; the browser says so and checks it. Paths have no limit.
 
     Attributes
     ----------
@@ -87,6 +91,7 @@ class ImageInspector(Inspector):
         layer: str | None = None,
         strength: float = 0.5,
         folder: str | os.PathLike = "results",
+        max_upload_mb: int = MAX_UPLOAD // 1_000_000,
     ) -> None:
         self.result: list[ImageReport] = []
         self.layer = layer
@@ -94,7 +99,7 @@ class ImageInspector(Inspector):
         self._used_options: tuple | None = None  # see _options
         self._sources: list[Any] = []  # frames, and sources that could be read but not analysed
         self._provenance: dict[Frame, Provenance | None] = {}  # of the files that the frames were read from
-        self._explanations: dict[tuple[Prediction, str, Target, str], Explanation] = {}
+        self._ending = ""  # what the status says of the last analysis beside the number of pictures
         settings = ImageSettings(
             model=model_name(classifier),
             detector=detector,
@@ -104,8 +109,16 @@ class ImageInspector(Inspector):
             target=target,
             strength=strength,
             folder=os.fspath(folder),
+            max_upload=max_upload_mb * 1_000_000,
         )
         super().__init__(ImageControls(settings), classifier, follow_threshold=threshold is None)
+        self._heatmaps = HeatmapQueue(
+            self.controls,
+            self._callbacks,
+            self.controls.draw_explanation,
+            self._heatmap_known,
+            self._draw_ahead,
+        )
         self._connect()
         self._show()
         self.controls.show_status(WELCOME)
@@ -117,7 +130,7 @@ class ImageInspector(Inspector):
     # -------------------------------------------------------------- work
 
     def analyze(self, sources: Any) -> list[ImageReport]:
-        """Analyse pictures in place of those shown.
+        """Analyse pictures in place of those shown, and wait for it; for scripts.
 
         Parameters
         ----------
@@ -127,7 +140,8 @@ class ImageInspector(Inspector):
         Returns
         -------
         list of ImageReport
-            Of those that could be analysed, in the order given. ``errors`` has the reasons of the others.
+            Of those that could be analysed, in the order given, with heatmaps where all faces are shown.
+            ``errors`` has the reasons of the others.
 
         Raises
         ------
@@ -135,24 +149,39 @@ class ImageInspector(Inspector):
             The model cannot be loaded.
         InputError
             More than 32 pictures.
+        RedeepfakeError
+            Other work is running.
         """
-        chosen = list(sources) if isinstance(sources, (list, tuple)) else [sources]
-        if len(chosen) > MAX_PICTURES:
-            raise InputError(
-                f"{len(chosen)} pictures are too many for this view",
-                next_step=f"Give at most {MAX_PICTURES} at once.",
-            )
-        self._callbacks.forget()
-        self.controls.show_saved("")
-        return self._analyze(chosen)
+        return self._waited_for(self._start(lambda: _as_list(sources)))
+
+    def start(self, sources: Any) -> None:
+        """Start to analyse pictures in the background, in place of those shown.
+
+        Errors are shown beside the controls and are in ``errors``.
+
+        Raises
+        ------
+        RedeepfakeError
+            Other work is running.
+        """
+        self._start(lambda: _as_list(sources))
 
     def analyze_again(self) -> list[ImageReport]:
         """Analyse the same pictures with the current settings; those that could not be read stay out."""
-        self._callbacks.forget("model", "faces", "heatmap", "save")
-        return self._analyze(self._sources)
+        return self._waited_for(self._start_again())
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until no picture is analysed and no heatmap is computed; return whether that is so.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait at most for each; None for no limit.
+        """
+        return super().wait(timeout) and self._heatmaps.wait(timeout)
 
     def save(self, folder: str | os.PathLike | None = None) -> list[Path]:
-        """Write every report, see :func:`redeepfake_nb.report.save_all`.
+        """Write every report with its heatmaps, see :func:`redeepfake_nb.report.save_all`, and wait for it.
 
         Parameters
         ----------
@@ -163,97 +192,259 @@ class ImageInspector(Inspector):
         ------
         OutputError
             There is nothing to write, or it cannot be written.
+        RedeepfakeError
+            Other work is running.
         """
-        from .. import report as reports
-
-        self._callbacks.forget("save")
-        self.controls.show_saved("")
-        if not self.result:
-            raise OutputError("there is nothing to save yet", next_step="Analyse a picture first.")
-        if folder is None:
-            folder = self.controls.folder.value.strip() or "results"
-        where = Path(folder).expanduser()
-        saved = reports.save_all(self.result, where)
-        failed = len(self.result) - len(saved)
-        note = f" {failed} could not be written; summary.csv has the reasons." if failed else ""
-        self.controls.show_saved(f"Saved {pluralize(len(saved), 'report')} in {where}.{note}")
-        return saved
+        return self._background.result(self._start_saving(folder))
 
     def clear(self) -> None:
         """Remove pictures, results and errors from the kernel and the browser; keep the settings."""
-        self.result, self._sources, self._used_classifier, self._used_options = [], [], None, None
-        self._explanations.clear()
-        self._provenance.clear()
-        self._callbacks.forget()
-        self.controls.show_saved("")
-        with self._callbacks.paused():
-            empty_upload(self.controls.upload)
-            self.controls.paths.value = ""
-        self._show()
-        self._mark_stale()
-        self.controls.show_status(f"Cleared. {WELCOME}")
-
-    def _analyze(self, sources: list[Any]) -> list[ImageReport]:
-        """Analyse one source after the other; a failure is recorded and the rest is analysed."""
-        self.result, self._sources, self._used_options = [], sources, None
-        self._explanations.clear()
-        self._show()
-        self._used_classifier = classifier = self._model.classifier()
-        detector, margin, _ = self._used_options = self._options()
-        kept: list[Any] = []
-        provenance: dict[Frame, Provenance | None] = {}
-        try:
-            for source in self._with_progress(sources, "Analysing", [_name_of(s) for s in sources]):
-                try:
-                    report = analyze_image(
-                        source,
-                        classifier,
-                        detector=detector,
-                        margin=margin,
-                        threshold=self.controls.threshold.value,
-                    )
-                except Exception as error:
-                    if not isinstance(error, InputError):
-                        kept.append(source)
-                    self._callbacks.record(error, "faces", _name_of(source))
-                else:
-                    if isinstance(source, Frame):
-                        report = report.with_provenance(self._provenance.get(source))
-                    kept.append(report.frame)
-                    provenance[report.frame] = report.provenance
-                    self.result.append(self._explained(report, classifier))
-            self._sources, self._provenance = kept, provenance
-        finally:
+        with self._callbacks.lock:
+            self._background.discard()
+            self._ending = ""
+            self._heatmaps.discard()
+            self._heatmaps.keep(())
+            self.result, self._sources, self._used_classifier, self._used_options = [], [], None, None
+            self._provenance.clear()
+            self._callbacks.forget()
+            self.controls.show_saved("")
+            self.controls.show_progress(1, 1)
+            with self._callbacks.paused():
+                self.controls.upload.forget()
+                self.controls.paths.value = ""
             self._show()
+            self.controls.drawings.clear()
             self._mark_stale()
+            self.controls.show_status(f"Cleared. {WELCOME}")
+
+    # -------------------------------------------------------------- in the background
+
+    def _waited_for(self, job: Job) -> list[ImageReport]:
+        """Wait for an analysis and the heatmaps shown; return its reports as they are then."""
+        count = len(self._background.result(job))
+        self.wait()
+        return self.result[:count]
+
+    def _start(self, get_sources: Callable[[], list[Any]]) -> Job:
+        """Start an analysis. ``get_sources`` is called in the background, as it may take a while."""
+        with self._callbacks.lock:
+            if not self.running:
+                self._callbacks.forget()
+                self.controls.show_saved("")
+            return self._begin("faces", lambda job: self._analyze(job, get_sources))
+
+    def _start_again(self) -> Job:
+        with self._callbacks.lock:
+            if not self.running:
+                self._callbacks.forget("model", "faces", "heatmap", "save")
+            sources = self._sources
+            return self._begin("faces", lambda job: self._analyze(job, lambda: sources))
+
+    def _analyze(self, job: Job, get_sources: Callable[[], list[Any]]) -> list[ImageReport]:
+        """Analyse one source after the other; a failure is recorded and the rest is analysed."""
+        sources = get_sources()
+        if len(sources) > MAX_PICTURES:
+            raise InputError(
+                f"{len(sources)} pictures are too many for this view",
+                next_step=f"Give at most {MAX_PICTURES} at once.",
+            )
+        classifier, options = self._model.classifier(), self._options()
+        done: list[ImageReport] = []
+        kept: list[Any] = []
+        if not sources:
+            self._take(job, None, classifier, options, done)
+        for i, source in enumerate(sources):
+            if job.cancel.is_set():
+                kept += sources[i:]
+                break
+            self._say(job, i, len(sources), f"Analysing {i + 1} of {len(sources)}: {_name_of(source)}")
+            try:
+                report = analyze_image(
+                    source,
+                    classifier,
+                    detector=options[0],
+                    margin=options[1],
+                    threshold=self.controls.threshold.value,
+                )
+            except Exception as error:
+                if not isinstance(error, InputError):
+                    kept.append(source)
+                with self._callbacks.lock:
+                    if not job.discarded:
+                        self._callbacks.record(error, "faces", _name_of(source))
+            else:
+                if isinstance(source, Frame):
+                    report = report.with_provenance(self._provenance.get(source))
+                kept.append(report.frame)
+                self._take(job, report, classifier, options, done)
+        with self._callbacks.lock:
+            if not job.discarded:
+                self._end(job, done, kept, len(sources))
+        return done
+
+    def _say(self, job: Job, done: int, total: int, sentence: str) -> None:
+        if not job.discarded:
+            self.controls.show_progress(done, total)
+            self.controls.show_status(sentence)
+
+    def _take(
+        self,
+        job: Job,
+        report: ImageReport | None,
+        classifier: Classifier,
+        options: tuple,
+        done: list[ImageReport],
+    ) -> None:
+        """Show a finished report; the first one replaces the results before."""
+        with self._callbacks.lock:
+            if job.discarded:
+                return
+            if report is not None:
+                done.append(report)
+            if len(done) <= 1:
+                self._used_classifier, self._used_options = classifier, options
+                self._heatmaps.discard()
+                self._heatmaps.keep(())
+                self.result = []
+            if report is not None:
+                # The threshold may have been moved in the meantime.
+                self.result.append(self._with_known(report.at_threshold(self.controls.threshold.value)))
+            if len(done) <= 1:
+                self._show()
+            else:
+                with self._callbacks.paused():
+                    self.controls.list_pictures(self.result, self.controls.picture.value)
+
+    def _end(self, job: Job, done: list[ImageReport], kept: list[Any], given: int) -> None:
+        """Keep what *Analyse again* analyses, and say how it ended."""
+        self._ending = "Stopped; what was finished is shown." if job.cancel.is_set() else ""
+        if done or not given:
+            self._sources = kept
+            self._provenance = {report.frame: report.provenance for report in done}
+        elif self.result:
+            self._ending = "Nothing new could be analysed, so the results before are still shown."
+        elif kept:
+            self._sources, self._used_options = kept, None
+
+    def _finished(self, job: Job) -> None:
+        super()._finished(job)
+        with self._callbacks.lock:
+            if job.error is None and not job.discarded:
+                self._mark_stale(ended=True)
+
+    def _start_saving(self, folder: str | os.PathLike | None = None) -> Job:
+        with self._callbacks.lock:
+            self._callbacks.forget("save")
+            self.controls.show_saved("")
+            if not self.result:
+                raise OutputError("there is nothing to save yet", next_step="Analyse a picture first.")
+            if folder is None:
+                folder = self.controls.folder.value.strip() or "results"
+            where = Path(folder).expanduser()
+            return self._begin("save", lambda job: self._write(job, where))
+
+    def _write(self, job: Job, folder: Path) -> list[Path]:
+        from .. import report as reports
+
+        self._explain_all(job)
+        self.controls.show_status("Writing the reports …")
+        saved = reports.save_all(self.result, folder)
+        failed = len(self.result) - len(saved)
+        note = f" {failed} could not be written; summary.csv has the reasons." if failed else ""
+        with self._callbacks.lock:
+            if not job.discarded:
+                self.controls.show_saved(f"Saved {pluralize(len(saved), 'report')} in {folder}.{note}")
+        return saved
+
+    def _explain_all(self, job: Job) -> None:
+        """Compute the heatmaps that no page has asked for, for the reports that are written."""
+        classifier, method, target = self._used_classifier, *self._chosen_heatmap()
+        if classifier is None or method == NO_METHOD:
+            return
+        known = self._heatmaps.known
+        missing = [p for r in self.result for p in r.predictions if known(p, method, target) is None]
+        for i, prediction in enumerate(missing):
+            if job.cancel.is_set():
+                break
+            self._say(job, i, len(missing), f"Heatmap {i + 1} of {len(missing)} for the reports …")
+            try:
+                self._heatmaps.explain(classifier, prediction, method, target, self.layer)
+            except Exception as error:
+                with self._callbacks.lock:
+                    self._callbacks.record_at("heatmap", error)
+                break
+        with self._callbacks.lock:
+            if not job.discarded:
+                self.result = [self._with_known(report) for report in self.result]
+
+    def _files(self) -> dict[str, Callable[[Job], tuple[str, bytes, str]]]:
+        return {"page": self._report_page, "picture": self._picture_file, "table": self._table_file}
+
+    def _check_result(self) -> list[ImageReport]:
+        if not self.result:
+            raise OutputError("there is nothing to save yet", next_step="Analyse a picture first.")
         return self.result
 
-    def _with_progress(self, items: Sequence[Any], doing: str, names: Sequence[str]) -> Iterator[Any]:
-        """Yield the items and show the progress with each."""
-        try:
-            for i, (item, name) in enumerate(zip(items, names, strict=True)):
-                self.controls.show_progress(i, len(items))
-                self.controls.show_status(f"{doing} {i + 1} of {len(items)}: {name}")
-                yield item
-        finally:
-            self.controls.show_progress(1, 1)
+    def _report_page(self, job: Job) -> tuple[str, bytes, str]:
+        self._check_result()
+        self._explain_all(job)
+        return self._page(self.result)
 
-    def _explained(self, report: ImageReport, classifier: Classifier) -> ImageReport:
-        """Return the report with the chosen heatmaps, or without where they cannot be computed."""
-        method, target = self.controls.method.value, self.controls.target.value
-        if method == NO_METHOD:
-            return _with_heatmaps(report, [], None, None, None)
-        known = self._explanations
-        try:
-            layer = self.layer or default_layer(classifier, method)
-            missing = [p for p in report.predictions if (p, method, target, layer) not in known]
-            made = explain(classifier, missing, method, target, layer) if missing else []
-            known.update({(e.prediction, method, target, layer): e for e in made})
-            found = [known[p, method, target, layer] for p in report.predictions]
-        except Exception as error:
+    def _picture_file(self, job: Job) -> tuple[str, bytes, str]:
+        report = self._current() or self._check_result()[0]
+        name = displayable(report.name, 60).rpartition(".")[0] or "picture"
+        return f"{name}-scored.png", self.controls.draw_report(report), "image/png"
+
+    def _table_file(self, job: Job) -> tuple[str, bytes, str]:
+        from ..report.files import to_csv
+
+        return "scores.csv", to_csv(self._check_result()).encode(), "text/csv"
+
+    # -------------------------------------------------------------- heatmaps
+
+    def _chosen_heatmap(self) -> tuple[str, Target]:
+        return self.controls.method.value, self.controls.target.value
+
+    def _with_known(self, report: ImageReport, error: Exception | None = None) -> ImageReport:
+        """Return the report with its heatmaps where those of all faces are known, else without."""
+        method, target = self._chosen_heatmap()
+        found = [self._heatmaps.known(p, method, target) for p in report.predictions]
+        complete = method != NO_METHOD and all(e is not None for e in found) and error is None
+        explanations = [e for e in found if e is not None] if complete else []
+        settings = {
+            **report.settings,
+            "explain": method if complete else None,
+            "target": target if complete else None,
+            "layer": explanations[0].layer if explanations else None,
+        }
+        words = "" if error is None else error_message(error)
+        return replace(report.with_explanations(explanations, words), settings=settings)
+
+    def _heatmap_known(self) -> None:
+        """Show one more heatmap of the picture that is shown, or why it cannot be computed."""
+        report, error, index = self._current(), self._heatmaps.error, self.controls.picture.value
+        if report is None or index is None:
+            return
+        if error is not None:
             self._callbacks.record_at("heatmap", error, report.name)
-            return _with_heatmaps(report, [], None, None, None, error_message(error))
-        return _with_heatmaps(report, found, method, target, layer)
+        self.result[index] = self._with_known(report, error)
+        self._show_explanations()
+
+    def _draw_ahead(self, job: Job) -> None:
+        """Draw the pictures before and after the one shown, so that they appear at once."""
+        index = self.controls.picture.value
+        for i in () if index is None else (index + 1, index - 1):
+            if 0 <= i < len(self.result) and not job.discarded:
+                self.controls.draw_report(self.result[i])
+
+    def _request_heatmaps(self) -> None:
+        report, classifier = self._current(), self._used_classifier
+        method, target = self._chosen_heatmap()
+        if report is None or classifier is None or method == NO_METHOD:
+            self._heatmaps.discard()
+        else:
+            shown = [report.predictions[i] for i in self.controls.chosen_faces(len(report.predictions))]
+            self._heatmaps.request(classifier, shown, method, target, self.layer)
 
     def _options(self) -> tuple[str, float | None, str]:
         """Return detector, margin and model name as chosen now: a result with other ones is stale."""
@@ -270,56 +461,70 @@ class ImageInspector(Inspector):
         on(c.sample, self._open_samples, "pictures")
         for control in (c.detector, c.use_model_margin, c.margin):
             on(control, self._mark_stale, "faces")
-        on(c.analyze_again, self.analyze_again, "faces")
+        on(c.analyze_again, self._start_again, "faces")
         for control in (c.method, c.target):
             on(control, self._explain_again, "heatmap")
-        for control in (c.strength, c.face):
+        for control in (c.strength, c.scale):
             on(control, self._show_explanations, "heatmap")
+        on(c.face, self._change_face, "heatmap")
         on(c.picture, self._show_report, "pictures")
+        c.script.on_step(lambda by: self._callbacks.run(lambda: self._step(by), "pictures"))
         on(c.previous, lambda: self._step(-1), "pictures")
         on(c.next, lambda: self._step(1), "pictures")
-        on(c.save, self.save, "save")
+        on(c.save, self._start_saving, "save")
         on(c.clear, self.clear, "save")
 
     def _open_upload(self) -> None:
-        if found := self._take_upload(self.controls.upload):
-            self.analyze(found)
+        with self._callbacks.paused():
+            found = self.controls.upload.take()
+        if found:
+            self.start(found)
 
     def _open_paths(self) -> None:
         self._callbacks.forget("pictures")
         sources = expand_paths(self.controls.paths.value)
         if not sources:
             raise InputError("no path is given", next_step="Write one path per line, then press Open paths.")
-        self.analyze(sources)
+        self.start(sources)
 
     def _open_samples(self) -> None:
         from ..datasets.samples import sample_image, sample_manipulated
 
-        self.controls.show_status("Preparing the samples …")
-        self.analyze([sample_image(), sample_manipulated()])
+        self._start(lambda: [sample_image(), sample_manipulated()])
+
+    def _draw_again(self) -> None:
+        self._show_report()
 
     def _update_verdicts(self) -> None:
         threshold = self.controls.threshold.value
         self.result = [report.at_threshold(threshold) for report in self.result]
+        with self._callbacks.paused():
+            self.controls.list_pictures(self.result, self.controls.picture.value)
         self.controls.show_report(self._current())
         self.explanation_panel.set_threshold(threshold)
         self._mark_stale()
 
     def _explain_again(self) -> None:
         self._callbacks.forget("heatmap")
-        classifier, names = self._used_classifier, [report.name for report in self.result]
-        if classifier is not None:
-            reports = self._with_progress(self.result, "Computing heatmaps", names)
-            self.result = [self._explained(report, classifier) for report in reports]
+        self._heatmaps.discard()
+        self.result = [self._with_known(report) for report in self.result]
         self._show_explanations()
+        self._request_heatmaps()
         self._mark_stale()
 
-    def _mark_stale(self) -> None:
+    def _change_face(self) -> None:
+        self._show_explanations()
+        self._request_heatmaps()
+
+    def _mark_stale(self, ended: bool = False) -> None:
+        """Say whether what is shown was made with the current settings; ``ended``: the work is done."""
         c = self.controls
         c.margin.disabled = c.use_model_margin.value
         stale = bool(self._sources) and self._used_options != self._options()
         c.analyze_again.disabled = not stale
         c.analyze_again.button_style = "warning" if stale else ""
+        if self.running and not ended:
+            return
         if stale:
             c.show_status(
                 "The model, detector or margin changed after these results were made. Press Analyse again."
@@ -328,8 +533,9 @@ class ImageInspector(Inspector):
             c.show_status(self._summary())
 
     def _step(self, by: int) -> None:
-        if self.result:
-            self.controls.picture.value = min(max(self.controls.picture.value + by, 0), len(self.result) - 1)
+        index = self.controls.picture.value
+        if index is not None and self.result:
+            self.controls.picture.value = min(max(index + by, 0), len(self.result) - 1)
 
     # -------------------------------------------------------------- showing
 
@@ -344,39 +550,60 @@ class ImageInspector(Inspector):
         self._show_report()
 
     def _show_report(self) -> None:
-        report = self._current()
-        with self._callbacks.paused():
-            self.controls.update_navigation()
-            self.controls.list_faces(0 if report is None else len(report.predictions))
-        self.controls.show_report(report)
-        self._show_explanations()
+        """Show the chosen report; its parts appear at once, and heatmaps that are not known yet follow."""
+        report, c = self._current(), self.controls
+        with c.page_hidden():
+            with self._callbacks.paused():
+                c.update_navigation()
+                c.list_faces(0 if report is None else len(report.predictions))
+            pictures = self._heatmap_pictures()
+            if report is not None:
+                c.draw_report(report)
+            c.empty_pictures()
+            c.show_report(report)
+            self._show_explanations(pictures)
+        self._request_heatmaps()
 
-    def _show_explanations(self) -> None:
-        report = self._current()
-        found = () if report is None else report.explanations
-        self.controls.show_explanations(found)
-        named = [(f"Face {i + 1}", explanation) for i, explanation in enumerate(found)]
-        self.explanation_panel.set_heatmaps(self._used_classifier, named, self.controls.threshold.value)
+    def _heatmap_pictures(self) -> list[tuple[str, bytes]]:
+        """Captions and PNGs of the chosen faces' heatmaps; no bytes where one is not known."""
+        report, c = self._current(), self.controls
+        method, target = self._chosen_heatmap()
+        if report is None or method == NO_METHOD:
+            return []
+        found = []
+        for i in c.chosen_faces(len(report.predictions)):
+            known = self._heatmaps.known(report.predictions[i], method, target)
+            if known is not None:
+                found.append((f"Face {i + 1}", c.draw_explanation(known)))
+            elif self._heatmaps.error is None:
+                found.append((f"Face {i + 1}: its heatmap is not computed yet", b""))
+        return found
+
+    def _show_explanations(self, pictures: Sequence[tuple[str, bytes]] | None = None) -> None:
+        """Show the heatmaps of the chosen faces that are known."""
+        report, c = self._current(), self.controls
+        c.show_heatmaps(self._heatmap_pictures() if pictures is None else pictures)
+        named: list[tuple[str, Explanation]] = []
+        if report is not None:
+            method, target = self._chosen_heatmap()
+            for i in c.chosen_faces(len(report.predictions)):
+                known = self._heatmaps.known(report.predictions[i], method, target)
+                if known is not None:
+                    named.append((f"Face {i + 1}", known))
+        self.explanation_panel.set_heatmaps(self._used_classifier, named, c.threshold.value)
 
     def _summary(self) -> str:
-        if self._used_options is None:
-            return WELCOME
         failed = sum(section in ("pictures", "faces") for section in self._callbacks.sections)
-        seconds = sum(sum(report.timing.values()) for report in self.result)
         note = f" {pluralize(failed, 'failure')}; see the message on the left." if failed else ""
-        return f"{pluralize(len(self.result), 'picture')} analysed in {seconds:.1f} s.{note}"
+        if self._used_options is None:
+            return note.strip() or WELCOME
+        seconds = sum(sum(report.timing.values()) for report in self.result)
+        ending = f" {self._ending}" if self._ending else ""
+        return f"{pluralize(len(self.result), 'picture')} analysed in {seconds:.1f} s.{ending}{note}"
 
 
-def _with_heatmaps(
-    report: ImageReport,
-    explanations: Sequence[Explanation],
-    method: str | None,
-    target: str | None,
-    layer: str | None,
-    heatmap_error: str = "",
-) -> ImageReport:
-    settings = {**report.settings, "explain": method, "target": target, "layer": layer}
-    return replace(report.with_explanations(list(explanations), heatmap_error), settings=settings)
+def _as_list(sources: Any) -> list[Any]:
+    return list(sources) if isinstance(sources, (list, tuple)) else [sources]
 
 
 def _name_of(source: Any) -> str:

@@ -11,21 +11,29 @@ from dataclasses import dataclass
 import ipywidgets as ipw
 
 from ..analysis.image import ImageReport
+from ..analysis.verdict import VERDICT_WORDS
+from ..errors import displayable
 from ..explanation.heatmaps import Explanation
 from ..explanation.methods import Target
+from ..view.palette import SIGNS
 from . import html as markup
 from .controls import (
+    ANY_SIZE,
     MAX_HEATMAPS,
     NO_METHOD,
-    UPLOAD_LIMIT,
-    WIDE,
     Controls,
+    Group,
     InspectorSettings,
     button,
+    capitalized,
     hint,
     show_png,
 )
+from .strip import Strip, thumbnail
+from .upload_area import UploadArea
 
+# Frames stay in memory for as long as their results are shown, and a photo takes 36 MB.
+MAX_PICTURES = 32
 ACCEPTED = "image/*,.heic,.heif,.avif"
 SECTIONS = ("pictures", "model", "faces", "heatmap", "save")
 
@@ -60,9 +68,13 @@ class ImageControls(Controls):
 
     def __init__(self, settings: ImageSettings) -> None:
         super().__init__(SECTIONS)
-        self.upload = hint(
-            ipw.FileUpload(accept=ACCEPTED, multiple=True, description="Choose pictures", layout=WIDE),
+        self.upload = UploadArea(
+            "Choose pictures",
             "Read one or more picture files from this computer and analyse them",
+            ACCEPTED,
+            multiple=True,
+            max_bytes=settings.max_upload,
+            max_files=MAX_PICTURES,
         )
         self.sample = button(
             "Use the sample", "Analyse the project's portrait and a manipulated copy", "image"
@@ -77,17 +89,17 @@ class ImageControls(Controls):
             ),
             "Pictures of any size on the notebook's machine: one path per line; * and ? match names",
         )
+        self.paths.add_class("rdf-path")
         self.open_paths = button("Open paths", "Analyse the pictures named above", "folder-open")
         self._add_model_and_faces(settings, "pictures")
         self._add_heatmap_settings(settings.method, settings.target, settings.strength, [("None", NO_METHOD)])
         self._add_saving(settings.folder, "pictures")
-        self.picture = hint(
-            ipw.Dropdown(options=[], description="Picture", layout={"flex": "1 1 auto", "width": "auto"}),
-            "The picture that is shown",
+        self.picture = Strip("Pictures")
+        self.previous = button(
+            "Previous", "Show the previous picture (K or left arrow)", "arrow-left", "110px"
         )
-        self.previous = button("Previous", "Show the previous picture", "arrow-left", "110px")
-        self.next = button("Next", "Show the next picture", "arrow-right", "110px")
-        self.navigation = ipw.HBox([self.picture, self.previous, self.next])
+        self.next = button("Next", "Show the next picture (J or right arrow)", "arrow-right", "110px")
+        self.navigation = ipw.VBox([self.picture, ipw.HBox([self.previous, self.next])])
         self.verdict = ipw.HTML()
         self.image = ipw.Image(format="png")
         self.image.add_class("rdf-picture")
@@ -97,32 +109,51 @@ class ImageControls(Controls):
             "The faces whose heatmaps are shown",
         )
         self.root = self._arranged()
+        self.starters = [self.upload, self.sample, self.open_paths, self.save]
+        self.show_running(False)
 
     def _arranged(self) -> ipw.Widget:
-        limit = ipw.HTML(markup.note(UPLOAD_LIMIT))
+        paths = ipw.HTML(markup.note(ANY_SIZE))
         groups = [
-            ("Pictures", [self.upload, self.sample, limit, self.paths, self.open_paths]),
-            ("Model", [self.model, self.model_facts, self.threshold, self.reset_threshold]),
-            ("Faces", [self.detector, self.use_model_margin, self.margin, self.analyze_again]),
-            ("Heatmap", [self.method, self.target, self.strength]),
-            ("Save", [self.folder, ipw.HBox([self.save, self.clear]), self.saved]),
+            Group(
+                "Pictures", [self.upload, self.sample], [paths, self.paths, self.open_paths], "Open by path"
+            ),
+            Group("Model", [self.threshold, self.model_facts], [self.reset_threshold, self.model]),
+            Group("Faces", [self.analyze_again], [self.detector, self.use_model_margin, self.margin]),
+            Group("Heatmap", [self.method, self.strength], [self.target, self.scale]),
+            Group(
+                "Results",
+                [self.download_row, self.clear, self.saved],
+                [self.folder, self.save],
+                "Save on the notebook's machine",
+            ),
         ]
-        main = [self.status, self.progress, self.navigation, self.verdict, self.image, self.table]
-        main += [self.face, self.heatmaps, self.explanation_panel, self.log]
+        self.page = ipw.VBox(
+            [
+                self.verdict,
+                self.image,
+                self.table,
+                self.face,
+                self.heatmap_work,
+                self.heatmaps,
+                self.explanation_panel,
+            ]
+        )
+        main = [self.navigation, self.page, self.log]
         return self._two_columns(groups, main)
 
     # -------------------------------------------------------------- showing
 
     def list_pictures(self, reports: Sequence[ImageReport], chosen: int | None) -> None:
-        """Fill the selector of pictures; it is hidden where there is nothing to select."""
-        self.picture.options = [(f"{i + 1} of {len(reports)}: {r.name}", i) for i, r in enumerate(reports)]
-        self.picture.value = chosen
+        """Fill the strip of pictures; it is hidden where there is nothing to select."""
+        shown = [(displayable(r.name, 60), _verdict(r), thumbnail(r.frame.image)) for r in reports]
+        self.picture.show(shown, chosen)
         self.navigation.layout.display = "" if len(reports) > 1 else "none"
         self.update_navigation()
 
     def update_navigation(self) -> None:
         """Disable *Previous* at the first picture and *Next* at the last."""
-        index, last = self.picture.value, len(self.picture.options) - 1
+        index, last = self.picture.value, len(self.picture.items) - 1
         self.previous.disabled = index is None or index <= 0
         self.next.disabled = index is None or index >= last
 
@@ -134,25 +165,36 @@ class ImageControls(Controls):
         self.face.value = -1
         self.face.layout.display = "" if crowded else "none"
 
+    def chosen_faces(self, count: int) -> range:
+        """Return the indices of the faces whose heatmaps are shown, of ``count`` faces."""
+        chosen = self.face.value
+        if chosen is None or chosen < 0:
+            return range(min(count, MAX_HEATMAPS))
+        return range(chosen, min(chosen + 1, count))
+
     def show_report(self, report: ImageReport | None) -> None:
         """Show verdict, picture with boxes, and table; nothing for None."""
-        from .. import view
-
+        drawn = b"" if report is None else self.draw_report(report)
         self.verdict.value = "" if report is None else markup.verdict(report)
         self.table.value = "" if report is None else markup.faces_table(report)
-        show_png(self.image, b"" if report is None else view.to_png(view.plot_faces, report))
+        show_png(self.image, drawn)
 
-    def show_explanations(self, explanations: Sequence[Explanation]) -> None:
-        """Show the heatmaps of the chosen faces."""
+    def draw_report(self, report: ImageReport) -> bytes:
+        """Draw the picture with boxes, unless it is drawn already."""
         from .. import view
 
-        first, last = 0, MAX_HEATMAPS
-        if self.face.value is not None and self.face.value >= 0:
-            first, last = self.face.value, self.face.value + 1
-        strength = self.strength.value
-        self.show_heatmaps(
-            [
-                (f"Face {i + 1}", view.to_png(view.plot_explanation, explanations[i], strength=strength))
-                for i in range(first, min(last, len(explanations)))
-            ]
+        shown = (report.frame, report.predictions)  # the heatmaps of a report are drawn by themselves
+        return self.drawings.draw(view.plot_faces, report, parts=shown, variant=report.threshold)
+
+    def draw_explanation(self, explanation: Explanation) -> bytes:
+        """Draw a heatmap with the chosen strength and scale, unless it is drawn already."""
+        from .. import view
+
+        return self.drawings.draw(
+            view.plot_explanation, explanation, strength=self.strength.value, scale=self.scale.value
         )
+
+
+def _verdict(report: ImageReport) -> str:
+    """Sign and words of a verdict."""
+    return f"{SIGNS[report.verdict.label]} {capitalized(VERDICT_WORDS[report.verdict.label])}"

@@ -80,6 +80,7 @@ class ScanTable:
         for name, control in c.label_buttons.items():
             on(control, partial(self._press, name), "files")
         run = self._callbacks.run
+        c.script.on_step(lambda by: run(lambda: self.step(by), "files"))
         c.key_pad.bind({key: partial(run, partial(self._press, name), "files") for key, name in KEYS.items()})
         c.file_table.on_click(lambda row: run(lambda: self._choose(row), "files"))
 
@@ -174,16 +175,19 @@ class ScanTable:
         self.row = row
         c = self._controls
         if row is None or self.result is None or row.status in ("failed", "waiting"):
-            c.show_file(row if self.result is not None else None, None, "")
-            self._panel.set_heatmaps(None, (), 0.5)
+            with c.page_hidden():
+                c.show_file(row if self.result is not None else None, None, "")
+                self._panel.set_heatmaps(None, (), 0.5)
             return
         request = self._request(row, self.result)
         report = self._reanalyzer.cached(request)
         if report is not None:
             self._show_report(row, report)
         else:
-            c.show_file(row, None, "Analysing the file again to show its faces and heatmaps …")
-            self._panel.set_heatmaps(None, (), 0.5)
+            first = "" if self._model.at_hand else "The model is loaded first, which takes a while. "
+            with c.page_hidden():
+                c.show_file(row, None, f"{first}Analysing the file again to show its faces and heatmaps …")
+                self._panel.set_heatmaps(None, (), 0.5)
         rows, index = c.file_table.rows, self._index()
         below = [] if index is None else rows[index + 1 :]
         next_row = next((r for r in below if r.label is None and r.status in ("done", "partial")), None)
@@ -215,13 +219,14 @@ class ScanTable:
             note = "The file has changed since the scan. What follows is about the file as it is now."
         elif not self.uses_chosen_model():
             note = "The scan used another model than the chosen one, which made what follows."
-        c.show_file(row, report, note)
-        self._shown()
-        self._panel.set_heatmaps(
-            self._model.loaded,
-            tuple(zip(report.explanation_names, report.explanations, strict=True)),
-            report.threshold,
-        )
+        with c.page_hidden():
+            c.show_file(row, report, note)
+            self._shown()
+            self._panel.set_heatmaps(
+                self._model.loaded,
+                tuple(zip(report.explanation_names, report.explanations, strict=True)),
+                report.threshold,
+            )
 
     # -------------------------------------------------------------- the table
 
@@ -247,6 +252,7 @@ class ScanTable:
     def clear(self) -> None:
         """Show nothing, and forget the scan and its reports."""
         self._reanalyzer.clear()
+        self._controls.drawings.clear()
         self.result = None
         self._controls.show_summary(None)
         self._show_rows()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +21,9 @@ from ..errors import InputError, ModelError, OutputError, displayable
 from ..explanation.methods import Target
 from ..faces.detection import DEFAULT_DETECTOR
 from ..models.classifier import Classifier
-from ..utils.jobs import Job, JobRunner, ThrottledProgress
+from ..utils.jobs import Job, ThrottledProgress
 from .base import Inspector, model_name, pluralize
-from .callbacks import FAILED
-from .controls import empty_upload
+from .upload_area import MAX_UPLOAD
 from .video_controls import VideoControls, VideoSettings
 from .video_session import VideoSession
 from .video_view import VideoView
@@ -70,6 +70,8 @@ class VideoInspector(Inspector):
         How many of the strongest frames to keep.
     folder
         Where *Save* writes.
+    max_upload_mb
+        Most megabytes of one upload; the browser says so and checks it. Paths have no limit.
 
     Attributes
     ----------
@@ -98,10 +100,10 @@ class VideoInspector(Inspector):
         strength: float = 0.5,
         top: int = 4,
         folder: str | os.PathLike = "results",
+        max_upload_mb: int = MAX_UPLOAD // 1_000_000,
     ) -> None:
         self.top = top
-        self.layer = layer
-        self._background = JobRunner(self._finished)
+        self._ending = ""  # what the status says in place of the summary
         self._source: Any = None
         self._used_options: tuple | None = None  # those that made the result, see _options
         settings = VideoSettings(
@@ -118,10 +120,11 @@ class VideoInspector(Inspector):
             target=target,
             strength=strength,
             folder=os.fspath(folder),
+            max_upload=max_upload_mb * 1_000_000,
         )
         controls = VideoControls(settings)
         super().__init__(controls, classifier, follow_threshold=threshold is None)
-        self._view = VideoView(controls, self._callbacks, self.explanation_panel)
+        self._view = VideoView(controls, self._callbacks, self.explanation_panel, layer)
         self._connect()
         controls.show_sampling()
         controls.show_status(WELCOME)
@@ -137,11 +140,6 @@ class VideoInspector(Inspector):
     def result(self) -> VideoReport | None:
         """The latest report, at the chosen threshold and aggregation."""
         return self._view.report
-
-    @property
-    def running(self) -> bool:
-        """Whether an analysis or a save is running in the background."""
-        return self._background.job is not None
 
     def analyze(self, source: Any) -> VideoReport | None:
         """Analyse a video in place of the one shown, and wait for it; for scripts.
@@ -168,7 +166,9 @@ class VideoInspector(Inspector):
         RedeepfakeError
             Other work is running.
         """
-        return self._background.result(self._start(lambda: source))
+        found = self._background.result(self._start(lambda: source))
+        self.wait()
+        return None if found is None else self.result
 
     def start(self, source: Any) -> None:
         """Start to analyse a video in the background, in place of the one shown.
@@ -183,14 +183,14 @@ class VideoInspector(Inspector):
         self._start(lambda: source)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until no work is running, at most ``timeout`` seconds; return whether that is so."""
-        return self._background.wait(timeout)
+        """Wait until no work is running and no heatmap is computed; return whether that is so.
 
-    def cancel(self) -> None:
-        """Stop the work that is running. What was analysed by then is kept; half-written files are not."""
-        if self._background.cancel():
-            self.controls.cancel.disabled = True
-            self.controls.show_status("Stopping …")
+        Parameters
+        ----------
+        timeout
+            Seconds to wait at most for each; None for no limit.
+        """
+        return super().wait(timeout) and self._view.heatmaps.wait(timeout)
 
     def save(self, folder: str | os.PathLike | None = None, annotated: bool | None = None) -> Path:
         """Write the report into a new folder, see :func:`redeepfake_nb.report.save`, and wait for it.
@@ -218,13 +218,13 @@ class VideoInspector(Inspector):
         """Remove video, result, heatmaps and errors from the kernel and the browser; keep the settings."""
         with self._callbacks.lock:
             self._background.discard()
-            self._source = None
+            self._source, self._ending = None, ""
             self._close_result()
             self._callbacks.forget()
             self.controls.show_saved("")
             self.controls.show_progress(1, 1)
             with self._callbacks.paused():
-                empty_upload(self.controls.upload)
+                self.controls.upload.forget()
                 self.controls.path.value = ""
             self._mark_stale()
             self.controls.show_status(f"Cleared. {WELCOME}")
@@ -232,21 +232,10 @@ class VideoInspector(Inspector):
     # -------------------------------------------------------------- in the background
 
     def _finished(self, job: Job) -> None:
-        """Show how a job ended; runs in the job's thread."""
+        super()._finished(job)
         with self._callbacks.lock:
-            self.controls.show_progress(1, 1)
-            self.controls.show_running(False)
-            if job.error is not None and not job.discarded:
-                self._callbacks.record(job.error, job.section)
-                self.controls.show_status(FAILED)
-                self.controls.analyze_again.disabled = self._source is None
-
-    def _begin(self, section: str, work: Callable[[Job], Any]) -> Job:
-        # Locked until the buttons are set, since the job may end before this thread continues.
-        with self._callbacks.lock:
-            job = self._background.start(section, work)
-            self.controls.show_running(True)
-        return job
+            if not job.discarded:
+                self._mark_stale(ended=job.error is None)
 
     def _start(self, get_source: Callable[[], Any]) -> Job:
         """Start an analysis. ``get_source`` is called in the background, as it may take a while."""
@@ -254,16 +243,15 @@ class VideoInspector(Inspector):
             if not self.running:
                 self._callbacks.forget()
                 self.controls.show_saved("")
+                self._ending = ""
             return self._begin("frames", lambda job: self._analyze(job, get_source))
 
     def _analyze(self, job: Job, get_source: Callable[[], Any]) -> VideoReport | None:
         c = self.controls
-        with self._callbacks.lock:
-            self._source = None
-            self._close_result()
         source = get_source()
         with self._callbacks.lock:
-            self._source = None if job.discarded else source
+            if self.result is None and not job.discarded:
+                self._source = source
         classifier = self._model.classifier()
         options = self._options()
         sampling, detector, margin, _ = options
@@ -284,12 +272,10 @@ class VideoInspector(Inspector):
             aggregation=c.aggregation.value,
             threshold=c.threshold.value,
             explain_top=self.top,
-            explain=c.method.value,
-            layer=self.layer,
             progress=self._progress(job, "Frame"),
             cancel=job.cancel,
         )
-        session = VideoSession(report, classifier, self.layer)
+        session = VideoSession(report, classifier)
         with contextlib.suppress(InputError):  # it is shown with the frame
             session.load_frame()
         with self._callbacks.lock:
@@ -297,16 +283,12 @@ class VideoInspector(Inspector):
                 session.close()
                 return None
             if report.cancelled and not report.frames:
-                c.show_status("Stopped before the first frame.")
-                c.analyze_again.disabled = False
+                self._ending = "Stopped before the first frame."
                 return None
             # The controls may have changed in the meantime.
             session.update_verdict(c.threshold.value, c.aggregation.value)
-            if report.evidence and (report.settings["explain"], "fake") != (c.method.value, c.target.value):
-                session.explain_evidence(c.method.value, c.target.value)
-            self._used_options = options
+            self._source, self._used_options = source, options
             self._view.open(session)
-            self._mark_stale()
             return self.result
 
     def _close_result(self) -> None:
@@ -327,6 +309,7 @@ class VideoInspector(Inspector):
     def _write(self, job: Job, report: VideoReport, folder: Path, annotated: bool) -> Path:
         from .. import report as reports
 
+        report = self._explained(job, report)
         self.controls.show_status("Writing the report …")
         made = reports.save(report, folder)
         sentence = f"Saved {made}."
@@ -346,8 +329,57 @@ class VideoInspector(Inspector):
         with self._callbacks.lock:
             if not job.discarded:
                 self.controls.show_saved(sentence)
-                self._mark_stale()
         return made
+
+    def _files(self) -> dict[str, Callable[[Job], tuple[str, bytes, str]]]:
+        return {"page": self._report_page, "picture": self._annotated_file, "table": self._table_file}
+
+    def _check_result(self) -> VideoReport:
+        if self.result is None:
+            raise OutputError("there is nothing to save yet", next_step="Analyse a video first.")
+        return self.result
+
+    def _report_page(self, job: Job) -> tuple[str, bytes, str]:
+        return self._page(self._explained(job, self._check_result()))
+
+    def _annotated_file(self, job: Job) -> tuple[str, bytes, str]:
+        from ..report.annotated_video import annotate_video
+
+        report = self._check_result()
+        name = displayable(report.name, 60).rpartition(".")[0] or "video"
+        with tempfile.TemporaryDirectory(prefix="redeepfake-") as folder:
+            path = Path(folder) / ANNOTATED
+            progress = self._progress(job, "Drawing frame")
+            annotate_video(report, path, progress=progress, cancel=job.cancel.is_set)
+            return f"{name}-scored.mp4", path.read_bytes(), "video/mp4"
+
+    def _table_file(self, job: Job) -> tuple[str, bytes, str]:
+        from ..report.files import to_csv
+
+        return "scores.csv", to_csv(self._check_result()).encode(), "text/csv"
+
+    def _explained(self, job: Job, report: VideoReport) -> VideoReport:
+        """Return the report with the heatmaps of its strongest frames, which may still be missing."""
+        session, c = self._view.session, self.controls
+        if session is None or session.report is not report or report.explanations or report.heatmap_error:
+            return report
+        for i, prediction in enumerate(report.evidence):
+            if job.cancel.is_set():
+                return report
+            c.show_progress(i, len(report.evidence))
+            c.show_status(f"Heatmap {i + 1} of {len(report.evidence)} for the report …")
+            try:
+                self._view.heatmaps.explain(
+                    session.classifier, prediction, c.method.value, c.target.value, self._view.layer
+                )
+            except Exception as error:
+                with self._callbacks.lock:
+                    self._callbacks.record_at("heatmap", error)
+                return report
+        with self._callbacks.lock:
+            if self._view.session is session:
+                self._view.take_evidence()
+        return session.report
 
     def _progress(self, job: Job, doing: str) -> ThrottledProgress:
         return ThrottledProgress(job, doing, self.controls.show_progress, self.controls.show_status)
@@ -368,7 +400,6 @@ class VideoInspector(Inspector):
     def _connect(self) -> None:
         super()._connect()
         c, on = self.controls, self._callbacks.connect
-        c.cancel.on_click(lambda _: self.cancel())  # without the lock
         on(c.upload, self._open_upload, "video")
         on(c.open_path, self._open_path, "video")
         on(c.sample, self._open_sample, "video")
@@ -381,7 +412,9 @@ class VideoInspector(Inspector):
         on(c.clear, self.clear, "save")
 
     def _open_upload(self) -> None:
-        if found := self._take_upload(self.controls.upload):
+        with self._callbacks.paused():
+            found = self.controls.upload.take()
+        if found:
             self.start(found[-1])
 
     def _open_path(self) -> None:
@@ -403,18 +436,22 @@ class VideoInspector(Inspector):
         self.controls.show_sampling()
         self._mark_stale()
 
+    def _draw_again(self) -> None:
+        self._view.show()
+
     def _update_verdicts(self) -> None:
         if self.result is not None:
             self._view.update_verdict()
             self._mark_stale()
 
-    def _mark_stale(self) -> None:
+    def _mark_stale(self, ended: bool = False) -> None:
+        """Say whether what is shown was made with the current settings; ``ended``: the work is done."""
         c = self.controls
         c.margin.disabled = c.use_model_margin.value
         stale = self.result is not None and self._used_options != self._options()
         c.analyze_again.disabled = self._source is None or (self.result is not None and not stale)
         c.analyze_again.button_style = "warning" if stale else ""
-        if self.running and self.result is None:
+        if self.running and not ended:
             return
         if stale:
             c.show_status("Settings changed after this result was made. Press Analyse again.")
@@ -423,6 +460,8 @@ class VideoInspector(Inspector):
 
     def _summary(self) -> str:
         report = self.result
+        if self._ending:
+            return self._ending
         if report is None:
             return WELCOME if self._source is None else "Press Analyse again."
         frames = pluralize(report.frames, "frame")

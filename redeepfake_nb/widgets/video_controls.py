@@ -19,9 +19,11 @@ from ..analysis.video_report import Sighting, VideoReport
 from ..explanation.heatmaps import Explanation
 from ..explanation.methods import Target
 from ..media.frames import Frame
+from ..models.prediction import Prediction
 from ..report.annotated_video import draw_tracks
 from . import html as markup
-from .controls import STYLE, UPLOAD_LIMIT, WIDE, Controls, InspectorSettings, button, hint, show_png
+from .controls import ANY_SIZE, STYLE, WIDE, Controls, Group, InspectorSettings, button, hint, show_png
+from .upload_area import UploadArea
 
 ACCEPTED = "video/*,.mkv,.gif,.ts,.mts"
 SECTIONS = ("video", "frames", "model", "faces", "heatmap", "save")
@@ -30,11 +32,11 @@ MAX_SHOWN = 1280
 _DAY = 86_400.0
 _SAMPLINGS = (("A number of frames", "frames"), ("One frame every", "every"), ("All frames", "all"))
 _AGGREGATIONS = {
-    "mean_logit": "Mean logit",
-    "mean_probability": "Mean P(fake)",
-    "median": "Median P(fake)",
-    "top_k_mean": "Highest quarter",
-    "confident": "Confident frames",
+    "mean_logit": "Average of all frames",
+    "mean_probability": "Average of all P(fake)",
+    "median": "Middle one of all frames",
+    "top_k_mean": "Average of the highest quarter",
+    "confident": "Average of the surest frames",
 }
 
 
@@ -88,7 +90,7 @@ class VideoControls(Controls):
 
     def __init__(self, settings: VideoSettings) -> None:
         super().__init__(SECTIONS)
-        self._add_source()
+        self._add_source(settings.max_upload)
         self._add_sampling(settings)
         self._add_model_and_faces(settings, "video")
         self.aggregation = hint(
@@ -103,18 +105,24 @@ class VideoControls(Controls):
         )
         self._add_heatmap_settings(settings.method, settings.target, settings.strength)
         self._add_saving(settings.folder, "the video")
+        self.downloads["picture"].label = "Video"
+        self.downloads["picture"].hint = "Download the video with boxes and scores drawn in"
         self.annotated = hint(
             ipw.Checkbox(value=False, description="With annotated video", indent=False, layout=WIDE),
             "Also write the video with boxes and scores drawn in, for which all its frames are decoded",
         )
         self._add_results()
         self.root = self._arranged()
+        self.starters = [self.upload, self.sample, self.open_path, self.save]
         self.show_running(False)
 
-    def _add_source(self) -> None:
-        self.upload = hint(
-            ipw.FileUpload(accept=ACCEPTED, multiple=False, description="Choose a video", layout=WIDE),
+    def _add_source(self, max_upload: int) -> None:
+        self.upload = UploadArea(
+            "Choose a video",
             "Read a video file from this computer and analyse it",
+            ACCEPTED,
+            multiple=False,
+            max_bytes=max_upload,
         )
         self.sample = button(
             "Use the sample", "Analyse a generated clip that is manipulated in its middle", "film"
@@ -123,6 +131,7 @@ class VideoControls(Controls):
             ipw.Text(description="Path", layout=WIDE, style={"description_width": "40px"}),
             "A video of any size on the notebook's machine",
         )
+        self.path.add_class("rdf-path")
         self.open_path = button("Open path", "Analyse the video named above", "folder-open")
 
     def _add_sampling(self, settings: VideoSettings) -> None:
@@ -150,17 +159,17 @@ class VideoControls(Controls):
             "Seconds between the analysed frames",
         )
         self.start = hint(
-            ipw.BoundedFloatText(value=settings.start, max=_DAY, step=1.0, description="From (s)", **box),
+            ipw.BoundedFloatText(value=settings.start, max=_DAY, step=1.0, description="From second", **box),
             "Where the analysed part of the video begins",
         )
         self.end = hint(
-            ipw.BoundedFloatText(value=settings.end or 0.0, max=_DAY, step=1.0, description="To (s)", **box),
+            ipw.BoundedFloatText(
+                value=settings.end or 0.0, max=_DAY, step=1.0, description="To second", **box
+            ),
             "Where the analysed part of the video ends; 0 is the end of the video",
         )
 
     def _add_results(self) -> None:
-        self.progress.layout.flex = "1 1 auto"
-        self.cancel = button("Cancel", "Stop; what was finished so far is kept and shown", "stop", "110px")
         self.verdict = ipw.HTML()
         self.timeline = _picture()
         self.time = hint(
@@ -187,25 +196,29 @@ class VideoControls(Controls):
         self.strongest_caption, self.strongest = ipw.HTML(), _picture()
 
     def _arranged(self) -> ipw.Widget:
-        limit = ipw.HTML(markup.note(UPLOAD_LIMIT))
-        model = [self.model, self.model_facts, self.threshold, self.reset_threshold, self.aggregation]
+        paths = ipw.HTML(markup.note(ANY_SIZE))
+        model = [self.reset_threshold, self.aggregation, self.model]
         groups = [
-            ("Video", [self.upload, self.sample, limit, self.path, self.open_path]),
-            ("Frames", [self.sampling, self.frames, self.every, self.start, self.end]),
-            ("Model", model),
-            ("Faces", [self.detector, self.use_model_margin, self.margin, self.analyze_again]),
-            ("Heatmap", [self.method, self.target, self.strength]),
-            ("Save", [self.folder, self.annotated, ipw.HBox([self.save, self.clear]), self.saved]),
+            Group("Video", [self.upload, self.sample], [paths, self.path, self.open_path], "Open by path"),
+            Group("Frames", [self.sampling, self.frames, self.every], [self.start, self.end]),
+            Group("Model", [self.threshold, self.model_facts], model),
+            Group("Faces", [self.analyze_again], [self.detector, self.use_model_margin, self.margin]),
+            Group("Heatmap", [self.method, self.strength], [self.target, self.scale]),
+            Group(
+                "Results",
+                [self.download_row, self.clear, self.saved],
+                [self.folder, self.annotated, self.save],
+                "Save on the notebook's machine",
+            ),
         ]
-        main = [
-            self.status,
-            ipw.HBox([self.progress, self.cancel], layout={"align_items": "center"}),
+        parts = [
             self.verdict,
             self.timeline,
             self.navigation,
             self.frame_caption,
             self.frame,
             self.frame_table,
+            self.heatmap_work,
             self.heatmaps,
             self.explanation_panel,
             self.persons_caption,
@@ -213,18 +226,12 @@ class VideoControls(Controls):
             self.persons_table,
             self.strongest_caption,
             self.strongest,
-            self.log,
         ]
+        self.page = ipw.VBox(parts)
+        main = [self.page, self.log]
         return self._two_columns(groups, main)
 
     # -------------------------------------------------------------- showing
-
-    def show_running(self, running: bool) -> None:
-        """Enable *Cancel* while work goes on, and disable what would start other work."""
-        self.cancel.layout.display = "" if running else "none"
-        self.cancel.disabled = not running
-        for control in (self.upload, self.sample, self.open_path, self.save):
-            control.disabled = running
 
     def show_sampling(self) -> None:
         """Show only the number that the chosen way of sampling uses."""
@@ -249,14 +256,14 @@ class VideoControls(Controls):
             show_png(self.persons, b"")
             return
         self.persons_caption.value = markup.caption("Persons")
-        show_png(self.persons, view.to_png(view.plot_persons, report))
+        show_png(self.persons, self.drawings.draw(view.plot_persons, report))
         self.persons_table.value = markup.persons_table(report)
 
     def show_timeline(self, report: VideoReport | None, time: float | None) -> None:
         """Show P(fake) over time with a line at ``time`` seconds."""
         from .. import view
 
-        drawn = b"" if report is None else view.to_png(view.plot_timeline, report, time=time)
+        drawn = b"" if report is None else self.drawings.draw(view.plot_timeline, report, time=time)
         show_png(self.timeline, drawn)
 
     def show_strongest(self, report: VideoReport | None) -> None:
@@ -271,7 +278,7 @@ class VideoControls(Controls):
             "Strongest frames: the highest scores of the video, even where they are low"
         )
         strength = self.strength.value
-        show_png(self.strongest, view.to_png(view.plot_suspicious_frames, report, strength=strength))
+        show_png(self.strongest, self.drawings.draw(view.plot_suspicious_frames, report, strength=strength))
 
     def show_frame(
         self, frame: Frame | None, sightings: Sequence[Sighting], report: VideoReport | None
@@ -288,19 +295,28 @@ class VideoControls(Controls):
         show_png(self.frame, _frame_png(frame.image, sightings, report.threshold))
         self.frame_table.value = markup.sightings_table(sightings, report.threshold, report.card.temperature)
 
-    def show_explanations(self, explanations: Sequence[Explanation]) -> None:
-        """Show heatmaps of the frame's faces, the largest face first."""
+    def draw_explanation(self, explanation: Explanation) -> bytes:
+        """Draw a heatmap with the chosen strength and scale, unless it is drawn already."""
         from .. import view
 
-        strength = self.strength.value
-        self.show_heatmaps(
-            [(person_name(e), view.to_png(view.plot_explanation, e, strength=strength)) for e in explanations]
+        return self.drawings.draw(
+            view.plot_explanation, explanation, strength=self.strength.value, scale=self.scale.value
         )
 
+    def draw_ahead(self, report: VideoReport, time: float | None) -> None:
+        """Draw what :meth:`show_report` and :meth:`show_strongest` show."""
+        from .. import view
 
-def person_name(explanation: Explanation) -> str:
-    """Return the name of the person that a heatmap is of: ``"Person 1"``."""
-    person = explanation.prediction.face.person
+        self.drawings.draw(view.plot_timeline, report, time=time)
+        if report.persons:
+            self.drawings.draw(view.plot_persons, report)
+        if report.evidence:
+            self.drawings.draw(view.plot_suspicious_frames, report, strength=self.strength.value)
+
+
+def person_name(prediction: Prediction) -> str:
+    """Return the name of the person that a face belongs to: ``"Person 1"``."""
+    person = prediction.face.person
     return "Face" if person is None else f"Person {person + 1}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from ..analysis.segments import nearest_time
 from ..analysis.video_report import VideoReport
 from ..errors import InputError
-from ..explanation.heatmaps import Explanation, explain
+from ..explanation.heatmaps import Explanation
 from ..explanation.methods import Target
 from ..faces.detection import find_landmarks
 from ..faces.face import Face
@@ -111,23 +112,14 @@ class VideoSession:
         Its faces, largest first.
     classifier : Classifier
         The one that made the report.
-    layer : str or None
-        Layer that heatmaps are taken from; None for the model's own.
-    heatmap_error : Exception or None
-        Why the heatmaps that were asked for last could not be computed.
     """
 
-    def __init__(self, report: VideoReport, classifier: Classifier, layer: str | None = None) -> None:
+    def __init__(self, report: VideoReport, classifier: Classifier) -> None:
         self.report = report
-        self.layer = layer
-        self.heatmap_error: Exception | None = None
         self.frame: Frame | None = None
         self.predictions: list[Prediction] = []
         self.classifier = classifier
         self._reader = FrameReader(report)
-        self._explanations = {
-            (p, e.method, e.target): e for p, e in zip(report.evidence, report.explanations, strict=False)
-        }
         self.time: float | None = None
         if report.evidence:
             self.time = report.evidence[0].face.frame.timestamp
@@ -165,44 +157,25 @@ class VideoSession:
         if self.time is not None:
             self.frame = self._reader.frame(self.time)
             self.predictions = predictions_at(self.report, self.frame, self.classifier)
-        # Each heatmap refers to its frame, and there may be thousands.
-        wanted = {*self.predictions, *self.report.evidence}
-        self._explanations = {key: e for key, e in self._explanations.items() if key[0] in wanted}
 
     def update_verdict(self, threshold: float, aggregation: str) -> None:
         """Apply another threshold and aggregation to the report's scores."""
         self.report = self.report.at_threshold(threshold).aggregated(aggregation)
 
-    def explanations(self, method: str, target: Target, limit: int) -> list[Explanation]:
-        """Return heatmaps of the frame's ``limit`` largest faces; each is computed once.
-
-        None where they cannot be computed; :attr:`heatmap_error` has the reason.
-        """
-        return self._explained(self.predictions[:limit], method, target)
-
-    def explain_evidence(self, method: str, target: Target) -> None:
-        """Replace the heatmaps of the report's strongest frames by those of this method and target."""
-        found = self._explained(list(self.report.evidence), method, target)
+    def set_evidence(
+        self, explanations: Sequence[Explanation], method: str, target: Target, error: Exception | None
+    ) -> None:
+        """Replace the heatmaps of the report's strongest frames, all or none, and why there are none."""
         settings = {
             **self.report.settings,
-            "explain": method if found else None,
-            "target": target if found else None,
-            "layer": found[0].layer if found else None,
+            "explain": method if explanations else None,
+            "target": target if explanations else None,
+            "layer": explanations[0].layer if explanations else None,
         }
-        error = "" if self.heatmap_error is None else error_message(self.heatmap_error)
-        self.report = replace(self.report, explanations=tuple(found), settings=settings, heatmap_error=error)
-
-    def _explained(self, predictions: list[Prediction], method: str, target: Target) -> list[Explanation]:
-        self.heatmap_error = None
-        missing = [p for p in predictions if (p, method, target) not in self._explanations]
-        if missing:
-            try:
-                made = explain(self.classifier, missing, method, target, self.layer)
-            except Exception as error:  # a missing heatmap never costs the score
-                self.heatmap_error = error
-                return []
-            self._explanations.update({(p, method, target): e for p, e in zip(missing, made, strict=True)})
-        return [self._explanations[p, method, target] for p in predictions]
+        words = "" if error is None else error_message(error)
+        self.report = replace(
+            self.report, explanations=tuple(explanations), settings=settings, heatmap_error=words
+        )
 
     def close(self) -> None:
         """Close the file."""

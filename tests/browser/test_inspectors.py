@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from helpers.jupyter_in_chromium import ANSWER, Notebook, upload
+from helpers.jupyter_in_chromium import ANSWER, Notebook, drop, paste, unnamed_controls, upload
 
 HOSTILE = """<img src=x onerror="window.harmed=1">&lt;script&gt;window.harmed=1.png"""
 
@@ -47,6 +47,7 @@ def test_image_inspector(opened, lab, picture: Path) -> None:
         page.keyboard.press("ArrowLeft")
     inspector.get_by_text("(threshold 0.47)").first.wait_for(timeout=ANSWER)
     assert inspector.locator("img").count() > 0
+    assert unnamed_controls(page, inspector) == []
     # Another overlay strength changes the heatmap.
     panel, sources = inspector.element_handle(), "[...panel.querySelectorAll('img')].map((i) => i.src)"
     before = page.evaluate(f"panel => {sources}", panel)
@@ -55,6 +56,35 @@ def test_image_inspector(opened, lab, picture: Path) -> None:
         page.keyboard.press("ArrowRight")
     changed = f"([panel, old]) => {sources}.some((source, i) => source !== old[i])"
     page.wait_for_function(changed, arg=[panel, before], timeout=ANSWER)
+    # Dropped files are read; a wrong one leaves them as they are; keys go from one to the other.
+    data = picture.read_bytes()
+    drop(page, inspector, [(HOSTILE, data), ("second.png", data + b" ")])
+    inspector.get_by_text("2 pictures analysed").wait_for(timeout=ANSWER)
+    paste(page, inspector, [("note.png", b"no picture")])
+    inspector.get_by_text("results before are still shown").wait_for(timeout=ANSWER)
+    inspector.focus()
+    page.keyboard.press("j")
+    inspector.locator(".rdf-verdict", has_text="second.png").wait_for(timeout=ANSWER)
+    inspector.get_by_role("button", name="Previous").click()
+    inspector.locator(".rdf-verdict", has_text="harmed=1.png").wait_for(timeout=ANSWER)
+    # The button that was pressed is disabled now; the focus stays in the panel.
+    assert page.evaluate("panel => panel.contains(document.activeElement)", inspector.element_handle())
+    # The size is checked before anything is sent, and the next upload works.
+    heavy = picture.with_name("heavy.png")
+    with heavy.open("wb") as file:
+        file.truncate(501_000_000)
+    upload(page, inspector, heavy)
+    inspector.get_by_text("was not sent").wait_for(timeout=ANSWER)
+    with heavy.open("wb") as file:  # over the limit of one message
+        file.write(data + bytes(13_000_000))
+    upload(page, inspector, heavy)
+    inspector.locator(".rdf-verdict", has_text="heavy.png").wait_for(timeout=ANSWER)
+    # Nothing is wider than the panel.
+    for width in (900, 1366):
+        page.set_viewport_size({"width": width, "height": 768})
+        page.wait_for_timeout(500)
+        overflow = "panel => panel.scrollWidth - panel.clientWidth"
+        assert page.evaluate(overflow, inspector.element_handle()) <= 1
     # A file name that looks like HTML is shown as text.
     assert page.evaluate("window.harmed") is None
     assert inspector.locator('img[src="x"]').count() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -153,8 +154,49 @@ class Notebook:
         return root
 
 
+# For page.evaluate with [element, [[name, content in base64], ...]].
+_DROP = """async ([target, files]) => {
+  const data = new DataTransfer();
+  for (const [name, content] of files) {
+    const read = await fetch(`data:application/octet-stream;base64,${content}`);
+    data.items.add(new File([await read.arrayBuffer()], name));
+  }
+  for (const kind of ["dragover", "drop"]) {
+    target.dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
+  }
+}"""
+_PASTE = (
+    _DROP.split("  for (const kind")[0]
+    + """
+  const options = { clipboardData: data, bubbles: true, cancelable: true };
+  document.activeElement.dispatchEvent(new ClipboardEvent("paste", options));
+}"""
+)
+# Controls without an accessible name or a tooltip.
+_UNNAMED = """root => [...root.querySelectorAll("input, select, textarea, button, [role=slider]")]
+  .filter((part) => part.offsetParent !== null)
+  .filter((part) => !(part.innerText || part.getAttribute("aria-label")) || !part.closest("[title]")?.title)
+  .map((part) => part.outerHTML)"""
+
+
+def drop(page: Page, target: Locator, files: list[tuple[str, bytes]]) -> None:
+    """Drop files onto an element."""
+    page.evaluate(_DROP, [target.element_handle(), [[n, base64.b64encode(d).decode()] for n, d in files]])
+
+
+def paste(page: Page, inspector: Locator, files: list[tuple[str, bytes]]) -> None:
+    """Paste files while the panel has the focus."""
+    inspector.focus()
+    page.evaluate(_PASTE, [None, [[n, base64.b64encode(d).decode()] for n, d in files]])
+
+
+def unnamed_controls(page: Page, inspector: Locator) -> list[str]:
+    """Return the HTML of visible controls without an accessible name or a tooltip."""
+    return page.evaluate(_UNNAMED, inspector.element_handle())
+
+
 def upload(page: Page, inspector: Locator, file: Path) -> None:
     """Choose a file in the upload control."""
     with page.expect_file_chooser() as chooser:
-        inspector.locator("button.widget-upload, .widget-upload button").first.click()
+        inspector.locator(".rdf-drop button").first.click()
     chooser.value.set_files(str(file))

@@ -6,6 +6,8 @@ from html.parser import HTMLParser
 
 import ipywidgets as ipw
 
+from redeepfake_nb.widgets.upload_area import UploadArea
+
 HOSTILE = "<img src=x onerror=alert(1)>.jpg"
 # What the inspectors' own HTML consists of; the SVG is the bar of a score.
 KNOWN_TAGS = {"style", "div", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "b", "svg", "rect"}
@@ -14,18 +16,21 @@ KNOWN_ATTRIBUTES = {"class", "role", "aria-live", "aria-hidden", "title"}
 KNOWN_ATTRIBUTES |= {"viewbox", "preserveaspectratio", "x", "y", "width", "height"}
 
 
-def put(upload: ipw.FileUpload, files: list[tuple[str, bytes]]) -> None:
-    """Upload files as the browser's side of ipywidgets 7 or 8 does."""
-    if upload.has_trait("data"):
-        metadata = [{"name": n, "type": "", "size": len(d), "lastModified": 0} for n, d in files]
-        data = [memoryview(d) for _, d in files]
-        upload.set_state({"metadata": metadata, "data": data, "_counter": upload._counter + len(files)})
-    else:
-        value = [
-            {"name": n, "type": "", "size": len(d), "last_modified": 0, "content": memoryview(d)}
-            for n, d in files
-        ]
-        upload.set_state({"value": value})
+def put(upload: UploadArea, files: list[tuple[str, bytes]], part: int = 1000) -> list[dict]:
+    """Upload files as the browser's side does, ``part`` bytes at a time; return what the kernel answers."""
+    answers: list[dict] = []
+    before, upload.send = upload.send, answers.append
+    try:
+        listed = [{"name": name, "size": len(data)} for name, data in files]
+        upload._receive(upload, {"type": "begin", "batch": "1", "files": listed}, [])
+        for i, (_, data) in enumerate(files):
+            for offset in range(0, len(data), part):
+                message = {"type": "chunk", "batch": "1", "file": i, "offset": offset}
+                upload._receive(upload, message, [memoryview(data[offset : offset + part])])
+        upload._receive(upload, {"type": "end", "batch": "1"}, [])
+    finally:
+        upload.send = before
+    return answers
 
 
 def all_widgets(root: ipw.Widget) -> list[ipw.Widget]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
-from redeepfake_nb.utils.jobs import Job, JobRunner, ThrottledProgress, describe_progress
+from redeepfake_nb.utils.jobs import Job, JobRunner, LatestRunner, ThrottledProgress, describe_progress
 
 
 @pytest.mark.parametrize(
@@ -48,3 +50,34 @@ def test_a_job_that_fails_ends_and_is_reported() -> None:
     assert job.value == "seen"
     assert runner.wait(0)
     assert not runner.cancel()
+
+
+def test_only_the_latest_job_counts_and_waits_for_the_one_before() -> None:
+    seen: list[str] = []
+    begun, gone_on = threading.Event(), threading.Event()
+
+    def first(job: Job) -> str:
+        begun.set()
+        assert gone_on.wait(30)
+        return "first"
+
+    runner = LatestRunner(lambda job: seen.append(job.value))
+    one = runner.start("here", first)
+    assert begun.wait(30)
+    two = runner.start("here", lambda job: "second")
+    three = runner.start("here", lambda job: "third")
+    assert (one.discarded, two.discarded, three.discarded) == (True, True, False)
+    assert not runner.wait(0)
+    gone_on.set()
+    assert runner.wait(30)
+    assert seen == ["third"]
+    assert three.done.is_set()
+    assert not runner.discard()
+
+
+def test_a_latest_job_that_fails_is_reported() -> None:
+    errors: list[BaseException | None] = []
+    runner = LatestRunner(lambda job: errors.append(job.error))
+    runner.start("here", lambda job: 1 / 0)
+    assert runner.wait(30)
+    assert [type(error) for error in errors] == [ZeroDivisionError]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 
 import ipywidgets as ipw
 import numpy as np
@@ -12,16 +13,18 @@ from helpers.widget_trees import HOSTILE, KNOWN_ATTRIBUTES, KNOWN_TAGS, Tags, al
 from PIL import Image, PngImagePlugin
 
 from redeepfake_nb import errors, read_image, view
+from redeepfake_nb.analysis.image import ImageReport
 from redeepfake_nb.faces import detection
 from redeepfake_nb.models.loading import save_model
-from redeepfake_nb.widgets import base
+from redeepfake_nb.widgets import heatmap_queue
 from redeepfake_nb.widgets import html as markup
 from redeepfake_nb.widgets import image as widgets
 from redeepfake_nb.widgets.base import expand_paths
-from redeepfake_nb.widgets.controls import MAX_HEATMAPS, empty_upload, hint
+from redeepfake_nb.widgets.controls import MAX_HEATMAPS, hint
 from redeepfake_nb.widgets.image import MAX_PICTURES, ImageInspector
 
 BOX = (40, 40, 140, 140)
+SECONDS = 60
 
 
 @pytest.fixture(autouse=True)
@@ -41,18 +44,18 @@ def inspector(classifier):
 def counted(monkeypatch):
     """How often pictures are analysed and how many faces are explained."""
     calls = {"analyze": 0, "explain": 0}
-    analyze, explain = widgets.analyze_image, widgets.explain
+    analyze, explain = widgets.analyze_image, heatmap_queue.explain
 
     def counting_analyze(*args, **options):
         calls["analyze"] += 1
         return analyze(*args, **options)
 
-    def counting_explain(classifier, predictions, *args):
-        calls["explain"] += len(predictions)
-        return explain(classifier, predictions, *args)
+    def counting_explain(classifier, prediction, *args):
+        calls["explain"] += 1
+        return explain(classifier, prediction, *args)
 
     monkeypatch.setattr(widgets, "analyze_image", counting_analyze)
-    monkeypatch.setattr(widgets, "explain", counting_explain)
+    monkeypatch.setattr(heatmap_queue, "explain", counting_explain)
     return calls
 
 
@@ -109,7 +112,7 @@ def test_no_face_is_inconclusive_and_draws_no_heatmap(inspector, boxes):
     boxes.clear()
     (report,) = inspector.analyze(picture())
     assert report.verdict.label == "inconclusive"
-    assert "no face was found" in inspector.controls.verdict.value
+    assert "No face was found" in inspector.controls.verdict.value
     assert inspector.controls.table.value == ""
     assert not any(pane.value for pane in inspector.controls.heatmap_images)
 
@@ -165,7 +168,10 @@ def test_progress_is_shown_and_then_hidden(inspector, monkeypatch, quick):
     say = inspector.controls.show_status
     monkeypatch.setattr(inspector.controls, "show_status", lambda words: (seen.append(words), say(words)))
     inspector.analyze([picture(), picture(0)])
-    assert seen[:2] == ["Analysing 1 of 2: image", "Analysing 2 of 2: image"]
+    assert [s for s in seen if s.startswith("Analysing")] == [
+        "Analysing 1 of 2: image",
+        "Analysing 2 of 2: image",
+    ]
     assert inspector.controls.progress.layout.display == "none"
 
 
@@ -201,6 +207,7 @@ def test_another_overlay_strength_only_draws(inspector, counted):
     before = dict(counted)
     report, drawn = inspector.result[0], bytes(inspector.controls.heatmap_images[0].value)
     inspector.controls.strength.value = 0.1
+    assert inspector.wait(SECONDS)
     assert inspector.result[0] is report
     assert bytes(inspector.controls.heatmap_images[0].value) != drawn
     assert counted == before
@@ -208,21 +215,29 @@ def test_another_overlay_strength_only_draws(inspector, counted):
 
 def test_heatmaps_are_computed_once_for_each_method_and_target(inspector, counted, quick):
     inspector.analyze([picture(255), picture(100)])
-    assert counted == {"analyze": 2, "explain": 2}
+    assert counted == {"analyze": 2, "explain": 1}  # of the picture that is shown
     first = inspector.result[0].explanations[0]
     assert not first.empty
     inspector.controls.target.value = "real"
+    assert inspector.wait(SECONDS)
     assert inspector.result[0].explanations[0].empty
-    assert counted == {"analyze": 2, "explain": 4}
+    assert counted == {"analyze": 2, "explain": 2}
     inspector.controls.target.value = "fake"
+    assert inspector.wait(SECONDS)
     assert inspector.result[0].explanations[0] is first
-    assert counted == {"analyze": 2, "explain": 4}
+    assert counted == {"analyze": 2, "explain": 2}
     inspector.controls.method.value = "none"
+    assert inspector.wait(SECONDS)
     assert inspector.result[0].explanations == ()
     assert inspector.result[0].settings["explain"] is None
     inspector.controls.method.value = "layercam"
+    assert inspector.wait(SECONDS)
     assert inspector.result[0].explanations[0].method == "layercam"
-    assert counted == {"analyze": 2, "explain": 6}
+    assert counted == {"analyze": 2, "explain": 3}
+    inspector.controls.next.click()
+    assert inspector.wait(SECONDS)
+    assert inspector.result[1].explanations[0].method == "layercam"
+    assert counted == {"analyze": 2, "explain": 4}
 
 
 def test_changed_settings_make_results_stale_until_analysed_again(inspector, counted, quick):
@@ -237,6 +252,7 @@ def test_changed_settings_make_results_stale_until_analysed_again(inspector, cou
     assert "Press Analyse again" in c.status.value
     assert counted["analyze"] == 1
     c.analyze_again.click()
+    assert inspector.wait(SECONDS)
     assert counted["analyze"] == 2
     assert inspector.result[0].settings["margin"] == 0.2
     assert inspector.result[0].predictions[0].face.margin == 0.2
@@ -251,6 +267,7 @@ def test_analysing_again_keeps_the_errors_of_unreadable_files(inspector, tmp_pat
     inspector.analyze([picture(), tmp_path / "absent.png"])
     inspector.controls.use_model_margin.value = False
     inspector.controls.analyze_again.click()
+    assert inspector.wait(SECONDS)
     assert len(inspector.result) == 1
     assert "absent.png" in inspector.controls.error_boxes["pictures"].value
     assert len(inspector.errors) == 1
@@ -264,10 +281,12 @@ def test_the_selector_and_its_buttons(inspector, quick):
     assert c.navigation.layout.display == ""
     assert (c.previous.disabled, c.next.disabled) == (True, False)
     c.next.click()
+    assert inspector.wait(SECONDS)
     assert c.picture.value == 1
     assert "No sign of manipulation" in c.verdict.value
     assert (c.previous.disabled, c.next.disabled) == (False, False)
     c.picture.value = 2
+    assert inspector.wait(SECONDS)
     assert "Points to manipulation" in c.verdict.value
     assert (c.previous.disabled, c.next.disabled) == (False, True)
     c.threshold.value = 0.7
@@ -284,6 +303,7 @@ def test_of_many_faces_the_largest_are_drawn_and_each_can_be_chosen(inspector, b
         True
     ] * MAX_HEATMAPS
     c.face.value = MAX_HEATMAPS + 1
+    assert inspector.wait(SECONDS)
     assert "Face 6" in c.heatmap_captions[0].value
     assert sum(bool(pane.value) for pane in c.heatmap_images) == 1
     inspector.analyze([])
@@ -297,12 +317,14 @@ def test_an_upload_is_analysed_and_removed_from_the_state(inspector, quick):
     data = png()
     upload = inspector.controls.upload
     put(upload, [("a.png", data), ("b.txt", b"no picture at all")])
+    assert inspector.wait(SECONDS)
     assert [r.name for r in inspector.result] == ["a.png"]
     assert "b.txt" in inspector.controls.error_boxes["pictures"].value
     assert not upload.value
-    assert data not in repr(upload.get_state()).encode("latin-1", "ignore")
-    assert not any(upload.get_state().get(key) for key in ("value", "data", "metadata"))
+    assert "value" not in upload.get_state()
+    assert "a.png" not in repr(upload.get_state())
     put(upload, [("a.png", data)])
+    assert inspector.wait(SECONDS)
     assert len(inspector.result) == 1
     assert inspector.errors == []
 
@@ -324,49 +346,21 @@ def test_what_a_file_says_of_itself_is_shown_and_kept(inspector, quick):
     assert inspector.result[0].verdict.declared == report.verdict.declared
 
 
-def test_an_invalid_upload_is_removed_from_the_state(inspector, monkeypatch):
-    def refuse(value):
-        raise errors.UnsupportedMedia("it is not an upload", next_step="Try again.")
-
-    monkeypatch.setattr(base, "uploads", refuse)
-    put(inspector.controls.upload, [("a.png", png())])
-    assert not inspector.controls.upload.value
-    assert "not an upload" in inspector.controls.error_boxes["pictures"].value
-
-
-class Upload7(traitlets.HasTraits):
-    """The state of ipywidgets 7.7's FileUpload, on Colab."""
-
-    data = traitlets.List()
-    metadata = traitlets.List()
-    _counter = traitlets.Int()
-    value = traitlets.Dict(read_only=True)
-
-
-def test_uploads_of_ipywidgets_7(inspector, quick):
-    metadata = {"name": "a.png", "type": "image/png", "size": 1, "lastModified": 0}
-    upload = Upload7(data=[png()], metadata=[metadata], _counter=1)
-    upload.set_trait("value", {"a.png": {"metadata": metadata, "content": png()}})
-    inspector.controls.upload = upload
-    inspector._open_upload()
-    assert [r.name for r in inspector.result] == ["a.png"]
-    assert (upload.data, upload.metadata, upload._counter, upload.value) == ([], [], 0, {})
-    empty_upload(upload)  # nothing to do, no error
-    assert upload.value == {}
-
-
 def test_paths_and_patterns(inspector, tmp_path, quick):
     for name in ("b.png", "a.png", "[x].png"):
         (tmp_path / name).write_bytes(png())
     box = inspector.controls.paths
     box.value = f"{tmp_path}/?.png\n\n  {tmp_path}/[x].png  \n"
     inspector.controls.open_paths.click()
+    assert inspector.wait(SECONDS)
     assert [r.name for r in inspector.result] == ["a.png", "b.png", "[x].png"]
     box.value = f"{tmp_path}/*.gif"
     inspector.controls.open_paths.click()
+    assert inspector.wait(SECONDS)
     assert "no file matches" in inspector.controls.error_boxes["pictures"].value
     box.value = " "
     inspector.controls.open_paths.click()
+    assert inspector.wait(SECONDS)
     assert "No path is given" in inspector.controls.error_boxes["pictures"].value
 
 
@@ -379,6 +373,7 @@ def test_expand_paths_leaves_plain_names_alone(monkeypatch):
 def test_the_samples(classifier, quick):
     inspector = ImageInspector(classifier)
     inspector.controls.sample.click()
+    assert inspector.wait(SECONDS)
     assert [r.name for r in inspector.result] == ["sample-portrait.png", "sample-manipulated.png"]
     assert [len(r.predictions) for r in inspector.result] == [1, 1]
 
@@ -401,17 +396,21 @@ def test_a_bad_model_is_reported_beside_its_box_and_nothing_is_analysed(inspecto
     inspector.analyze(picture())
     c = inspector.controls
     c.model.value = str(tmp_path / "<b>absent</b>.keras")
+    assert inspector.wait(SECONDS)
     assert "&lt;b&gt;absent" in c.error_boxes["model"].value
     assert c.model_facts.value == ""
     put(c.upload, [("a.png", png())])
-    assert inspector.result == []
-    assert c.verdict.value == ""
+    assert inspector.wait(SECONDS)
+    assert len(inspector.result) == 1  # as before
+    assert "Points to" in c.verdict.value
     assert "absent" in c.error_boxes["model"].value
     with pytest.raises(errors.ModelError):
         inspector.analyze(picture())
     c.model.value = "brightness 1"
+    assert inspector.wait(SECONDS)
     assert c.error_boxes["model"].value == ""
     c.analyze_again.click()
+    assert inspector.wait(SECONDS)
     assert len(inspector.result) == 1
 
 
@@ -443,6 +442,7 @@ def test_save(inspector, tmp_path):
     inspector.analyze([picture(), picture(0)])
     inspector.controls.folder.value = str(tmp_path / "out")
     inspector.controls.save.click()
+    assert inspector.wait(SECONDS)
     assert "Saved 2 reports" in inspector.controls.saved.value
     assert (tmp_path / "out" / "summary.csv").is_file()
     assert len(list((tmp_path / "out").glob("*/report.json"))) == 2
@@ -454,15 +454,17 @@ def test_a_failed_save_is_reported_beside_the_button(inspector, tmp_path):
     inspector.analyze(picture())
     inspector.controls.folder.value = str(tmp_path / "file" / "out")
     inspector.controls.save.click()
+    assert inspector.wait(SECONDS)
     assert "rdf-error" in inspector.controls.error_boxes["save"].value
     assert inspector.controls.saved.value == ""
 
 
 def test_clear_removes_pictures_and_file_names(inspector):
     put(inspector.controls.upload, [("secret.png", png()), ("secret.txt", b"bad")])
+    assert inspector.wait(SECONDS)
     inspector.clear()
     assert (inspector.result, inspector.errors, inspector._sources) == ([], [], [])
-    assert inspector._explanations == {}
+    assert inspector._heatmaps._known == {}
     for widget in all_widgets(inspector.widget):
         state = widget.get_state()
         assert "secret" not in repr(state)
@@ -487,28 +489,124 @@ def test_an_unexpected_error_shows_one_line_and_a_folded_traceback(inspector, mo
     monkeypatch.undo()
 
 
-def test_an_interrupted_run_shows_what_was_finished(inspector, monkeypatch, quick):
+def test_a_cancelled_run_keeps_what_was_finished(inspector, monkeypatch, quick):
     analyze = widgets.analyze_image
-    left = [picture(), KeyboardInterrupt()]
+    begun, gone_on = threading.Event(), threading.Event()
 
-    def interrupt(source, *args, **options):
-        step = left.pop(0)
-        if isinstance(step, BaseException):
-            raise step
+    def slow(source, *args, **options):
+        if getattr(source, "name", "") == "b.png":
+            begun.set()
+            assert gone_on.wait(SECONDS)
         return analyze(source, *args, **options)
 
-    monkeypatch.setattr(widgets, "analyze_image", interrupt)
-    put(inspector.controls.upload, [("a.png", png()), ("b.png", png()), ("c.png", png())])
+    monkeypatch.setattr(widgets, "analyze_image", slow)
+    c = inspector.controls
+    put(c.upload, [("a.png", png()), ("b.png", png(0)), ("c.png", png())])
+    assert begun.wait(SECONDS)
+    # What is finished is shown already, and nothing else can be started.
     assert [r.name for r in inspector.result] == ["a.png"]
-    assert "Interrupted" in inspector.controls.status.value
-    assert inspector.controls.progress.layout.display == "none"
+    assert "a.png" in c.verdict.value
+    assert c.cancel.layout.display == ""
+    assert c.upload.disabled
+    c.cancel.click()
+    assert c.status.value.endswith("Stopping …</div>")
+    gone_on.set()
+    assert inspector.wait(SECONDS)
+    assert [r.name for r in inspector.result] == ["a.png", "b.png"]
+    assert "Stopped; what was finished is shown" in c.status.value
+    assert c.progress.layout.display == "none"
+    assert (c.cancel.layout.display, c.upload.disabled) == ("none", False)
+
+
+def test_nothing_of_one_picture_stands_beside_anything_of_another(inspector, quick):
+    """While the parts change, the page is hidden, and no old picture is left when it is shown."""
+    inspector.analyze([picture(255), picture(0)])
+    c = inspector.controls
+    parts = [c.verdict, c.table, c.image, *c.heatmap_captions, *c.heatmap_images]
+    hidden = []
+
+    def note(change):
+        hidden.append((change["owner"], c.page.layout.visibility, bytes(c.image.value or b"")))
+
+    for part in parts:
+        part.observe(note, "value")
+    c.next.click()
+    assert {id(owner) for owner, *_ in hidden} >= {id(c.verdict), id(c.table), id(c.image)}
+    for owner, visibility, image in hidden:
+        if owner in (c.verdict, c.table, c.image):
+            assert visibility == "hidden"
+        if owner is c.verdict:
+            assert image == b""
+    assert c.page.layout.visibility == "visible"
+    assert inspector.wait(SECONDS)
+
+
+def test_a_page_is_drawn_once(inspector, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(view, "to_png", lambda plot, record, **options: drawn.append(record) or b"png")
+    inspector.analyze([picture(255), picture(0)])
+    pictures = [r for r in drawn if isinstance(r, ImageReport)]
+    assert len(pictures) == 2  # the second one ahead
+    inspector.controls.next.click()
+    assert inspector.wait(SECONDS)
+    inspector.controls.previous.click()
+    assert inspector.wait(SECONDS)
+    assert [r for r in drawn if isinstance(r, ImageReport)] == pictures
+    assert len(drawn) == 4
+
+
+def test_heatmaps_are_computed_in_the_background_and_can_be_cancelled(inspector, boxes, monkeypatch, quick):
+    boxes[:] = [(0, 0, 60, 60), (70, 0, 120, 50), (130, 0, 170, 40)]
+    real = heatmap_queue.explain
+    begun, gone_on = threading.Event(), threading.Event()
+
+    def slow(classifier, prediction, method, target, layer):
+        if method == "scorecam" and prediction.face.box[0] > 60:
+            begun.set()
+            assert gone_on.wait(SECONDS)
+        return real(classifier, prediction, method, target, layer)
+
+    monkeypatch.setattr(heatmap_queue, "explain", slow)
+    inspector.analyze(picture())
+    c = inspector.controls
+    c.method.value = "scorecam"
+    assert begun.wait(SECONDS)
+    assert "face 2 of 3" in c.heatmap_status.value
+    assert c.heatmap_progress.value == 1
+    assert c.heatmap_cancel.layout.display == ""
+    assert bytes(c.heatmap_images[0].value)
+    assert not bytes(c.heatmap_images[1].value)
+    assert "not computed yet" in c.heatmap_captions[1].value
+    c.heatmap_cancel.click()
+    assert "Stopped" in c.heatmap_status.value
+    assert c.heatmap_cancel.layout.display == "none"
+    gone_on.set()
+    assert inspector.wait(SECONDS)
+    assert inspector.result[0].explanations == ()
+    c.method.value = "gradcam"
+    c.method.value = "scorecam"
+    assert inspector.wait(SECONDS)
+    assert [e.method for e in inspector.result[0].explanations] == ["scorecam"] * 3
+
+
+def test_files_that_cannot_be_read_leave_the_results_before(inspector, tmp_path, quick):
+    inspector.analyze(picture())
+    put(inspector.controls.upload, [("b.txt", b"no picture at all")])
+    assert inspector.wait(SECONDS)
+    assert len(inspector.result) == 1
+    assert "Points to" in inspector.controls.verdict.value
+    assert "b.txt" in inspector.controls.error_boxes["pictures"].value
+    assert "the results before are still shown" in inspector.controls.status.value
 
 
 def test_hostile_names_create_no_html_tag(inspector, tmp_path):
     put(inspector.controls.upload, [(HOSTILE, png()), ("x" + HOSTILE, b"bad")])
+    assert inspector.wait(SECONDS)
     inspector.controls.folder.value = str(tmp_path / "<script>alert(1)</script>".replace("/", ""))
     inspector.controls.save.click()
+    assert inspector.wait(SECONDS)
     inspector.controls.model.value = "<svg onload=alert(1)>"
+    assert inspector.wait(SECONDS)
     shown = html_of(inspector.widget)
     assert "onerror" in shown
     assert "onload" in shown
@@ -534,7 +632,7 @@ def test_display_shows_the_widget_and_no_file_name(inspector, monkeypatch):
 
 
 def test_every_control_has_a_tooltip_and_a_description(inspector):
-    kinds = (ipw.Button, ipw.Dropdown, ipw.FloatSlider, ipw.Text, ipw.Textarea, ipw.FileUpload, ipw.Checkbox)
+    kinds = (ipw.Button, ipw.Dropdown, ipw.FloatSlider, ipw.Text, ipw.Textarea, ipw.Checkbox)
     controls = [w for w in all_widgets(inspector.widget) if isinstance(w, kinds)]
     assert len(controls) > 15
     for control in controls:

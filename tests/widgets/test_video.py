@@ -16,6 +16,7 @@ from helpers.widget_trees import HOSTILE, KNOWN_ATTRIBUTES, KNOWN_TAGS, Tags, al
 from PIL import Image
 
 from redeepfake_nb import Classifier, errors, view, widgets
+from redeepfake_nb.analysis.video_report import VideoReport
 from redeepfake_nb.faces import detection
 from redeepfake_nb.widgets import video_session
 from redeepfake_nb.widgets.video import VideoInspector
@@ -113,7 +114,7 @@ def test_an_upload_is_analysed_in_the_background_and_removed_from_the_state(insp
     assert inspector.wait(SECONDS)
     assert inspector.result.name == "clip.mkv"
     assert not upload.value
-    assert not any(upload.get_state().get(key) for key in ("value", "data", "metadata"))
+    assert "value" not in upload.get_state()
     for widget in all_widgets(inspector.widget):
         assert video[:200] not in repr(widget.get_state()).encode("latin-1", "ignore")
     assert inspector.errors == []
@@ -304,11 +305,12 @@ def test_threads_end_with_the_analysis(inspector, video, quick):
 
 
 def test_a_file_that_is_not_a_video_is_reported_beside_the_control(inspector, video, quick):
-    inspector.analyze(video)
+    before = inspector.analyze(video)
     put(inspector.controls.upload, [("note.mp4", b"no video at all")])
     assert inspector.wait(SECONDS)
-    assert inspector.result is None
-    assert inspector.controls.verdict.value == ""
+    # What was shown before stays.
+    assert inspector.result is before
+    assert "threshold 0.60" in inspector.controls.verdict.value
     assert "note.mp4" in inspector.controls.error_boxes["video"].value
     assert "did not work" in inspector.controls.status.value
     (error,) = inspector.errors
@@ -393,8 +395,14 @@ def counted(monkeypatch) -> dict[str, int]:
         monkeypatch.setattr(f"{module}.{name}", call)
 
     counting("redeepfake_nb.widgets.video", "analyze_video", "analyze", lambda _: 1)
-    counting("redeepfake_nb.widgets.video_session", "explain", "explain", lambda args: len(args[1]))
-    counting("redeepfake_nb.widgets.video_session", "open_video", "open", lambda _: 1)
+    counting("redeepfake_nb.widgets.heatmap_queue", "explain", "explain", lambda _: 1)
+    real_open = VideoReport.open_again
+
+    def open_again(report):
+        calls["open"] += 1
+        return real_open(report)
+
+    monkeypatch.setattr(VideoReport, "open_again", open_again)
     return calls
 
 
@@ -428,10 +436,12 @@ def test_a_chosen_time_shows_its_frame_faces_and_scores(inspector, video, counte
     left, top, right, bottom = LEFT
     assert np.abs(image[top + 10 : bottom - 10, left + 10 : right - 10].astype(int) - level(0.05)).max() <= 2
     assert ">0.05</td>" in c.frame_table.value
+    assert inspector.wait(SECONDS)
     assert "Person 1" in c.heatmap_captions[0].value
     assert sum(bool(pane.value) for pane in c.heatmap_images) == 1
     c.time.value = 2.5
     assert "2 faces" in c.frame_caption.value
+    assert inspector.wait(SECONDS)
     assert sum(bool(pane.value) for pane in c.heatmap_images) == 2
     c.previous.click()
     assert c.time.value == pytest.approx(2.3)
@@ -445,12 +455,13 @@ def test_a_chosen_time_shows_its_frame_faces_and_scores(inspector, video, counte
 def test_heatmaps_are_computed_once_for_each_method(inspector, video, counted, quick):
     inspector.analyze(video)
     c = inspector.controls
-    first = counted["explain"]  # the faces of the first frame
-    assert first == 2
+    first = counted["explain"]  # the faces of the first frame, and the strongest frames
+    assert first == 2 + 4
     c.strength.value = 0.1
     c.threshold.value = 0.4
     assert counted["explain"] == first
     c.method.value = "layercam"
+    assert inspector.wait(SECONDS)
     assert {e.method for e in inspector.result.explanations} == {"layercam"}
     assert inspector.result.settings["explain"] == "layercam"
     assert counted["explain"] == first + 4 + 2
@@ -460,7 +471,8 @@ def test_heatmaps_are_computed_once_for_each_method(inspector, video, counted, q
     # Heatmaps of other frames are dropped.
     for _ in range(3):
         c.previous.click()
-    assert len(inspector._view.session._explanations) <= 2 * 4 + 2
+        assert inspector.wait(SECONDS)
+    assert len(inspector._view.heatmaps._known) <= 2 * 4 + 2
 
 
 def test_a_missing_heatmap_costs_no_score(video, quick):
@@ -473,6 +485,7 @@ def test_a_missing_heatmap_costs_no_score(video, quick):
     assert inspector._callbacks.sections == ["heatmap"]
     assert report.heatmap_error == str(error)
     c.method.value = "saliency"
+    assert inspector.wait(SECONDS)
     assert (inspector.errors, inspector.result.heatmap_error) == ([], "")
     assert {e.method for e in inspector.result.explanations} == {"saliency"}
     inspector.clear()
@@ -485,6 +498,7 @@ def test_heatmaps_at_a_layer(video, quick):
     inspector.analyze(video)
     c = inspector.controls
     c.method.value = "layercam"
+    assert inspector.wait(SECONDS)
     assert {e.layer for e in inspector.result.explanations} == {"branch_a"}
     assert inspector.result.settings["layer"] == "branch_a"
     inspector.clear()
@@ -496,10 +510,12 @@ def test_heatmaps_explain_either_label(inspector, video, counted):
     c = inspector.controls
     for_fake = c.heatmap_images[0].value
     c.target.value = "real"
+    assert inspector.wait(SECONDS)
     assert {e.target for e in inspector.result.explanations} == {"real"}
     assert c.heatmap_images[0].value != for_fake
     before = counted["explain"]
     c.target.value = "fake"  # known already
+    assert inspector.wait(SECONDS)
     assert counted["explain"] == before
     assert c.heatmap_images[0].value == for_fake
 
@@ -524,7 +540,7 @@ def test_a_video_without_faces(inspector):
     report = inspector.analyze(clip([picture(None)] * 5))
     assert report.persons == ()
     c = inspector.controls
-    assert "no face was found" in c.verdict.value
+    assert "No face was found" in c.verdict.value
     assert "no face" in c.frame_caption.value
     assert png_of(c.frame).shape == (120, 160, 3)
     assert (c.strongest.layout.display, c.persons.layout.display) == ("none", "none")
