@@ -208,9 +208,7 @@ def checks(kind: str, name: str, network: int, classifier: Classifier, faces: li
                 found.gap,
                 found.randomised,
                 max(found.random_network_gaps, default=0.0),
-                found.localized and max(found.stages[-1].correlations, default=0) >= SAME
-                if found.stages
-                else False,
+                found.localized,
                 time.perf_counter() - start,
             )
 

@@ -65,7 +65,7 @@ REST = 0.2
 STAGES, CASCADES = 4, 3
 # Random maps come in pairs of opposites. After so many pairs no more are drawn if they already decide: the
 # heatmap gains more than this many times what the best of them does, or could not reach "weak" any more.
-FIRST_PAIRS, CLEAR = 5, 2.0
+FIRST_PAIRS, CLEAR = 5, 1.5
 
 
 @dataclass(frozen=True)
@@ -207,8 +207,6 @@ class Faithfulness:
             last = "cannot be reproduced"
         elif self.reproduced < SAME:
             last = f"correlation {self.reproduced:.2f} when reproduced"
-        elif not self.stages:
-            last = "random weights not tried"
         else:
             last = f"correlation {self.randomised:.2f} with random weights"
         return (
@@ -323,30 +321,27 @@ def assign_badge(checked: Faithfulness, problem: str = "") -> tuple[Badge, tuple
             f"{checked.explanation.method} gives another heatmap for this model and face "
             f"(rank correlation {checked.reproduced:.2f}), so this one does not show it",
         )
-    elif not checked.stages:
-        note(0, "random weights were not tried, since the curves decide")
     else:
-        same = checked.randomised >= SAME
-        # The architecture fixes the place only where a random network's heatmap lies there, too.
-        localized = checked.localized and max(checked.stages[-1].correlations) >= SAME
+        same, localized = checked.randomised >= SAME, checked.localized
         excuse = ", which the architecture explains: the score depends on this place alone"
         reason = f"with random weights the heatmap's rank correlation with itself is {checked.randomised:.2f}"
         if same:
             reason += excuse if localized else ": it stays the same whatever the model has learned"
         note(2 if same and not localized else 0, reason)
-        widest = max(checked.random_network_gaps, default=0.0)
-        unlearned = checked.gap < LEARNED * widest
-        reason = (
-            f"heatmaps of networks with random weights reach a gap of up to {widest:.2f} between the two "
-            f"areas, this one {checked.gap:.2f}"
-        )
-        if unlearned:
-            reason += (
-                excuse
-                if localized
-                else ": that does not set it apart from a network that has learned nothing"
+        if checked.random_network_gaps:
+            widest = max(checked.random_network_gaps)
+            unlearned = checked.gap < LEARNED * widest
+            reason = (
+                f"heatmaps of networks with random weights reach a gap of up to {widest:.2f} between the two "
+                f"areas, this one {checked.gap:.2f}"
             )
-        note(2 if unlearned and not localized else 0, reason)
+            if unlearned:
+                reason += (
+                    excuse
+                    if localized
+                    else ": that does not set it apart from a network that has learned nothing"
+                )
+            note(2 if unlearned and not localized else 0, reason)
     return BADGES[max(grades)], tuple(reasons)
 
 
@@ -385,8 +380,7 @@ def faithfulness(
     Networks with random weights must not do as well: a heatmap is not supported if it stays the same with
     random weights, or if its gap between the two areas is less than three times the widest that a random
     network reaches with a heatmap of its own. Neither counts where the score depends on the hottest third of
-    the face alone and a random network's heatmap lies there, too: then the architecture, not the weights,
-    determines where the network looks.
+    the face alone: then the architecture, not the weights, determines where the network looks.
 
     The classifier is only read. A copy for random weights is made at the first check and kept as long as the
     classifier exists. Methods that need many forward passes per heatmap are slow here: a dozen heatmaps are
@@ -435,7 +429,7 @@ def faithfulness(
 
     curves = _measure_curves(classifier, explanation, heatmap, steps, pairs, seed, work)
     found = Faithfulness(explanation, "not supported", (), **curves)
-    # What the curves do not support is not supported, whatever random networks do.
+    # What the curves do not support is not supported, whatever the curves of random networks are.
     networks = _grade_of_curves(found) < 2
     sanity, problem = _measure_sanity(
         classifier, explanation, cells, steps, seed, work, networks, found.deletion[0]
@@ -579,7 +573,7 @@ def _measure_sanity(
 ) -> tuple[dict[str, Any], str]:
     """Reproduce the heatmap with this network and with random ones; also say why, if that is impossible.
 
-    Without ``networks`` no random ones are tried. ``whole`` are the log-odds of the whole face.
+    Without ``networks`` no curves of random ones are measured. ``whole`` are the log-odds of the whole face.
     """
 
     def reproduce(model: Classifier) -> np.ndarray:
@@ -592,8 +586,6 @@ def _measure_sanity(
     except ValueError as error:
         return {}, str(error)
     work.step()
-    if not networks:
-        return {"reproduced": reproduced}, ""
     found: dict[float, list[float]] = {}
     gaps = []
     with randomized_copy(classifier) as copy:
@@ -607,7 +599,8 @@ def _measure_sanity(
                     made = np.zeros_like(cells)
                 found.setdefault(share, []).append(correlation(cells, made))
                 work.step()
-            gaps.append(_random_network_gap(copy.classifier, explanation, whole, steps, seed, work))
+            if networks:
+                gaps.append(_random_network_gap(copy.classifier, explanation, whole, steps, seed, work))
     stages = tuple(RandomizationStage(share, tuple(found[share])) for share in sorted(found))
     return {"reproduced": reproduced, "stages": stages, "random_network_gaps": tuple(gaps)}, ""
 

@@ -40,10 +40,6 @@ def record(*, lead: float = 2.0, beaten: int = 10, **changes: object) -> Faithfu
     return Faithfulness(explanation, "not supported", (), **{**values, **changes})
 
 
-# One of the random networks has the same heatmap.
-FIXED = {"stages": (RandomizationStage(1.0, (0.95, 0.2)),)}
-
-
 def test_numbers_by_hand() -> None:
     found = record()
     # Both curves bow by 2 over three of five points: 2 * 3 / 4 each.
@@ -82,14 +78,8 @@ def test_numbers_by_hand() -> None:
             "supported",
             "which the architecture explains",
         ),
-        ({"random_network_gaps": (0.1, 0.3), **HINGE, **FIXED}, "supported", "up to 0.30"),
-        (
-            {"random_network_gaps": (0.1, 0.3), **HINGE, **FIXED},
-            "supported",
-            "which the architecture explains",
-        ),
-        # The score depends on one place, but random networks look elsewhere.
-        ({"random_network_gaps": (0.1, 0.3), **HINGE}, "not supported", "learned nothing"),
+        ({"random_network_gaps": (0.1, 0.3), **HINGE}, "supported", "up to 0.30"),
+        ({"random_network_gaps": (0.1, 0.3), **HINGE}, "supported", "which the architecture explains"),
         (
             {"random_network_gaps": (0.1, 0.3), "lead": 0.5},
             "not supported",

@@ -39,7 +39,7 @@ def test_faithfulness_has_three_panels(found) -> None:
     assert drawn.get_ydata()[0] == found.reproduced
     assert drawn.get_ydata()[-1] == pytest.approx(found.randomised)
     title = figure.get_suptitle().replace("\n", " ")
-    assert title.startswith("supported: beats 20 of 20 random maps")
+    assert title.startswith("supported: beats 10 of 10 random maps")
     assert "Grad-CAM for fake at conv" in title
     assert found.neutral in title
 
