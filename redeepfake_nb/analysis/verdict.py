@@ -14,10 +14,10 @@ The rules are few and stated, because people act on them:
 
 A person in a video is judged by the score over all frames. The verdict is inconclusive if few frames were
 looked at or the video has no more, if the face is in few of them, small, blurred, enlarged or covered in
-most, near the threshold, or if the frames disagree. Where others make a verdict inconclusive, its headline
-names the persons or faces that reach the threshold, and when. Where a model scores several frames at once, a
-window that had to be filled up by repeating a frame counts only where the person has no full one, and the
-verdict is inconclusive then.
+most, in profile or not certainly a face in most, near the threshold, or if the frames disagree. Where others
+make a verdict inconclusive, its headline names the persons or faces that reach the threshold, and when. Where
+a model scores several frames at once, a window that had to be filled up by repeating a frame counts only
+where the person has no full one, and the verdict is inconclusive then.
 """
 
 from __future__ import annotations
@@ -206,6 +206,8 @@ def doubts(prediction: Prediction, card: Card, threshold: float) -> tuple[str, .
         found.append(f"covered face ({face.covered:.0%} of it is of one colour)")
     elif face.size >= smallest:  # the edges of a cover are no detail of the face
         found += _lacking_detail(face.detail, face.size, smallest)
+    if face.mouth_covered:
+        found.append("mouth or nose covered")
     if face.uncertain:
         found.append(f"uncertain whether this is a face (confidence {face.confidence:.2f})")
     if face.profile:
@@ -351,6 +353,9 @@ def judge_person(
     threshold: float,
     details: Sequence[Detail] = (),
     covered: Sequence[float] = (),
+    mouth_covered: Sequence[bool] = (),
+    uncertain: Sequence[bool] = (),
+    profile: Sequence[bool] = (),
     times: Sequence[float] = (),
     interval: float | None = None,
     pictures: int | None = None,
@@ -377,6 +382,9 @@ def judge_person(
         Threshold on P(fake), above 0 and below 1.
     details, covered
         Of those faces; see :attr:`redeepfake_nb.Face.detail`. Empty where they were not measured.
+    mouth_covered, uncertain, profile
+        As in :class:`redeepfake_nb.Face`, of those faces for which the detector gives key points; empty where
+        it gives none.
     times
         Seconds of the frames with the person's face; empty where they are not known, and not named then.
     interval
@@ -423,6 +431,12 @@ def judge_person(
     elif details and size >= smallest:
         middle = sorted(details, key=lambda detail: detail.size)[len(details) // 2]
         found += _lacking_detail(middle, size, smallest, " in most frames")
+    if _in_most(mouth_covered):
+        found.append("mouth or nose covered in most frames")
+    if _in_most(uncertain):
+        found.append("uncertain whether this is a face in most frames")
+    if _in_most(profile):
+        found.append("face in profile in most frames (the head is turned by more than 45 degrees)")
     band = inconclusive_band(card.temperature)
     if abs(probability - threshold) < band:
         found.append(f"score within {band:.2f} of the threshold")
@@ -523,6 +537,11 @@ def _on_trust(card: Card) -> list[str]:
 def _joined(names: Sequence[str]) -> str:
     """Write names as "a, b and c"."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _in_most(flags: Sequence[bool]) -> bool:
+    """Tell whether more than half of the flags are set."""
+    return 2 * sum(flags) > len(flags)
 
 
 def _median(values: Sequence[float]) -> float:

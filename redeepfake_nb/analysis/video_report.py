@@ -73,6 +73,8 @@ class Sighting:
     detail, covered
         The resolution that is really there, and the largest flat part, 0..1; see :class:`redeepfake_nb.Face`.
         ``None`` where they were not measured.
+    mouth_covered, uncertain, profile
+        As in :class:`redeepfake_nb.Face`; ``None`` where there are no key points.
     window
         Number of the window of frames whose score this is, from 0; ``None`` where the model scores single
         frames. All sightings with one number have one score; see :mod:`redeepfake_nb.analysis.windows`.
@@ -95,6 +97,9 @@ class Sighting:
     bridged: bool = False
     detail: Detail | None = None
     covered: float | None = None
+    mouth_covered: bool | None = None
+    uncertain: bool | None = None
+    profile: bool | None = None
     window: int | None = None
     repeated: int = 0
     kinds: tuple[float, ...] = ()
@@ -288,6 +293,9 @@ class VideoReport:
                 threshold=self.threshold,
                 details=[s.detail for s in sightings if s.detail is not None],
                 covered=[s.covered for s in sightings if s.covered is not None],
+                mouth_covered=[s.mouth_covered for s in sightings if s.mouth_covered is not None],
+                uncertain=[s.uncertain for s in sightings if s.uncertain is not None],
+                profile=[s.profile for s in sightings if s.profile is not None],
                 times=[s.timestamp for s in sightings],
                 interval=sampling_interval(self.frame_times),
                 pictures=self.completeness.pictures,

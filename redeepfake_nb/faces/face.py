@@ -34,6 +34,7 @@ from .detection import (
     register_detector,
     validate_detections,
 )
+from .mouth_cover import mouth_is_covered
 from .pose import is_profile
 from .turned import best_turn, turned_frame
 
@@ -184,6 +185,14 @@ class Face:
     def covered(self) -> float:
         """The largest flat part, 0..1; see :func:`redeepfake_nb.faces.detail.flat_share`."""
         return flat_share(self.crop(0.0))
+
+    @cached_property
+    def mouth_covered(self) -> bool:
+        """Whether mouth or nose are covered, as by a mask; False where that is not known.
+
+        See :func:`redeepfake_nb.faces.mouth_cover.mouth_is_covered`.
+        """
+        return mouth_is_covered(self.frame.image, self.key_points)
 
     def crop_box(self, margin: float | None = None) -> Box:
         """Widen the box by ``margin`` times its longer side on each side, clipped at the frame.

@@ -234,6 +234,35 @@ def test_what_is_not_there_is_a_doubt(how: str, reason: str | None) -> None:
     assert re.fullmatch(re.sub(r"(160 px|one colour)", r"\1 in most frames", reason), person.reasons[1])
 
 
+@pytest.mark.parametrize(
+    ("seen", "reason"),
+    [
+        ("mouth_covered", "mouth or nose covered in most frames"),
+        ("uncertain", "uncertain whether this is a face in most frames"),
+        ("profile", "face in profile in most frames (the head is turned by more than 45 degrees)"),
+    ],
+)
+def test_what_most_frames_of_a_person_show_is_a_doubt(seen: str, reason: str) -> None:
+    for flags, label in (([], "fake"), ([True] * 4 + [False] * 4, "fake"), ([True] * 5, "inconclusive")):
+        person = judge_person(
+            0.95,
+            [0.95] * 9,
+            sizes=[160] * 9,
+            sharpness=[50] * 9,
+            frames=9,
+            card=CARD,
+            threshold=0.5,
+            **{seen: flags},
+        )
+        assert (person.label, reason in person.reasons) == (label, label == "inconclusive")
+
+
+def test_a_covered_mouth_is_a_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "mouth or nose covered" not in doubts(scored(0.9), CARD, 0.5)
+    monkeypatch.setattr(Face, "mouth_covered", True)
+    assert "mouth or nose covered" in doubts(scored(0.9), CARD, 0.5)
+
+
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -1.0, float("nan")])
 def test_threshold_out_of_range(threshold: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
