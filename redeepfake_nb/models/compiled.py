@@ -30,6 +30,7 @@ import numpy as np
 from ..errors import OutputError, one_line_message
 from ..faces.preprocessing import Preprocessing
 from ..utils.keras_backend import buffered_stderr
+from ..utils.numeric import softmax
 from ..utils.versions import version_of
 from ..utils.writing import atomic_file
 from .card import Card
@@ -140,20 +141,31 @@ class Compiled:
 
 @dataclass
 class _Trial:
-    """How well a compiled network reproduces the logits of Keras."""
+    """How well a compiled network reproduces the logits of Keras, and the probabilities of its kinds.
+
+    Both arrays are (N, columns): the logit, then kinds of fakes before the softmax.
+    """
 
     expected: np.ndarray
     found: np.ndarray
 
     @property
     def deviation(self) -> float:
-        return float(np.abs(self.expected[: len(self.found)] - self.found).max())
+        return float(np.abs(_as_scores(self.expected[: len(self.found)]) - _as_scores(self.found)).max())
 
     @property
     def refused(self) -> str:
         if not self.deviation <= TOLERANCE:  # also where it is NaN
             return f"its compiled network deviates from Keras by {self.deviation:.2g} in the logit"
         return ""
+
+
+def _as_scores(outputs: np.ndarray) -> np.ndarray:
+    """Return what is read from a network's outputs: the logit, and the softmax of the other columns.
+
+    Probabilities of kinds are shown to two digits, so they may deviate ten times as much as the logit.
+    """
+    return np.hstack([outputs[:, :1], softmax(outputs[:, 1:]) / 10])
 
 
 def compiler_versions() -> dict[str, str]:

@@ -24,9 +24,9 @@ GROUP_OF: dict[str, KindGroup] = {
     "edited": "edited",
 }
 
-# Below this probability no kind is named: with three kinds, the likeliest one is then wrong in two of five
-# cases.
-NAMED_FROM = 0.6
+# Below this probability no kind is named. Of val fakes of sources that were trained on, 92 of 100 named kinds
+# are then right; a face swap of a data set that was not (FaceForensics++) reached 0.73 for another kind.
+NAMED_FROM = 0.8
 
 
 def kinds_in_words(kinds: Mapping[str, float] | None) -> str:
