@@ -338,11 +338,12 @@ class BlazeFaceDetector:
         detections = []
         for points, score in zip(found.points, found.scores, strict=True):
             answer = _Answer(points[:2].ravel(), points, float(score))
-            if self.confirm and score < self.sure:
+            weak = self.confirm and score < self.sure
+            if weak:
                 answer = self._second_look(pyramid, points, answers)
                 if answer.confidence < self.confirmed:
                     continue
-            box = hog_like_box(answer.points)
+            box = hog_like_box(answer.points, enlarged=weak)
             detections.append(Detection(tuple(float(v) for v in box), answer.confidence, answer.points[2:]))
         return non_maximum_suppression(detections)
 

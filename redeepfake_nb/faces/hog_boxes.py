@@ -21,9 +21,12 @@ _SIZE = np.array([0.983, -0.074, -0.657, 0.557, -1.134, -1.318])
 _USUAL_DOWN, _USUAL_SIZE = 0.013, 0.076
 # The corrections stay within what 98 % of those faces had, so that odd key points cannot move a box away.
 _MOST_ACROSS, _MOST_DOWN, _MOST_SIZE = 0.13, 0.07, 0.10
+# BlazeFace's boxes of enlarged faces, those of a second look, are larger. With this factor the mean IoU with
+# HOG's boxes of 118 such faces is 0.80, without it 0.78.
+_SIZE_OF_LOOKS = 0.94
 
 
-def hog_like_box(points: np.ndarray) -> tuple[float, float, float, float]:
+def hog_like_box(points: np.ndarray, *, enlarged: bool = False) -> tuple[float, float, float, float]:
     """Return the square that dlib's HOG detector is expected to find for a face that BlazeFace has found.
 
     Parameters
@@ -31,6 +34,8 @@ def hog_like_box(points: np.ndarray) -> tuple[float, float, float, float]:
     points
         (8, 2) x and y: upper left and lower right corner of BlazeFace's box, then its key points in the order
         of :data:`redeepfake_nb.faces.blazeface.KEY_POINTS`.
+    enlarged
+        Whether they are those of a second look, for which the face was enlarged.
 
     Returns
     -------
@@ -48,5 +53,5 @@ def hog_like_box(points: np.ndarray) -> tuple[float, float, float, float]:
     down = _USUAL_DOWN + np.clip(deviations @ _DOWN, -_MOST_DOWN, _MOST_DOWN)
     size = _USUAL_SIZE + np.clip(deviations @ _SIZE, -_MOST_SIZE, _MOST_SIZE)
     x, y = centre + unit * np.array([across, down])
-    half = unit * float(np.exp(size)) / 2
+    half = unit * float(np.exp(size)) / 2 * (_SIZE_OF_LOOKS if enlarged else 1.0)
     return float(x - half), float(y - half), float(x + half), float(y + half)

@@ -35,6 +35,12 @@ def test_the_usual_face_gets_the_usual_box() -> None:
     assert (top + bottom) / 2 == pytest.approx(_USUAL_DOWN, abs=1e-3)
 
 
+def test_boxes_of_enlarged_faces_are_smaller_around_the_same_centre() -> None:
+    usual, enlarged = (np.array(hog_like_box(usual_face(), enlarged=e)) for e in (False, True))
+    assert (enlarged[2:] - enlarged[:2]) / (usual[2:] - usual[:2]) == pytest.approx(0.94)
+    assert enlarged[2:] + enlarged[:2] == pytest.approx(usual[2:] + usual[:2])
+
+
 def test_it_follows_shifts_scales_and_mirroring() -> None:
     face = usual_face()
     face[4:6, 0] = 0.05, 0.03
