@@ -26,10 +26,10 @@ from ..models.card import Card
 from ..models.classifier import Classifier
 from ..models.ensemble import ensemble, resized
 from ..models.kinds_output import with_kinds
-from ..models.likely_kind import KIND_GROUPS
+from ..models.likely_kind import KIND_GROUPS, NAMED_FROM
 from ..models.loading import save_model
 from ..models.tested_kinds import DETECTED, KINDS, KindResult, blind_spots
-from ..utils.numeric import probability
+from ..utils.numeric import plain, probability
 from ..utils.writing import atomic_file
 from .kinds import KindsOutput, fit_kinds
 from .recipes import Recipe
@@ -123,9 +123,7 @@ def export(
     about = about or About(recipe.name)
     round_to_half(result.model)
     landmarks = Path(path).parent / "landmarks.npz"  # of the training run, where it needed any
-    kinds = fit_kinds(
-        result.model, recipe, train_faces, val_faces, landmarks=LandmarkStore(train_faces, landmarks)
-    )
+    kinds = fit_kinds(result.model, recipe, train_faces, landmarks=LandmarkStore(train_faces, landmarks))
     return calibrate_and_save(
         result.model, card, path, about, training, train_faces, val_faces, kinds=kinds, resamples=resamples
     )
@@ -247,7 +245,7 @@ def calibrate_and_save(
             "sources": plain_rows(found.origins[found.origins["origin"] == "source"]),
             "slices": plain_rows(found.slices),
             "robustness": plain_rows(changes),
-            "kinds": {} if kinds is None else kinds.confusion,
+            "kinds": _kinds_told_apart(kinds),
             "known_failures": list(about.known_failures),
             "training": {
                 **training,
@@ -264,6 +262,14 @@ def calibrate_and_save(
     with atomic_file(path.with_suffix(".md")) as part:
         part.write_text(card_text(card, found.metrics, grouped=grouped), encoding="utf-8")
     return path
+
+
+def _kinds_told_apart(kinds: KindsOutput | None) -> dict[str, Any]:
+    """Say how well kinds are told apart on sources that were left out, as plain JSON."""
+    if kinds is None:
+        return {}
+    found = {"confusion": kinds.confusion, "named": kinds.named, "named_right": kinds.named_right}
+    return {**plain(found, digits=4), "named_from": NAMED_FROM}
 
 
 def _by_collection(found: Assessment, resamples: int) -> list[dict[str, Any]]:

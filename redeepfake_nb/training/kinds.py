@@ -7,7 +7,7 @@ examples pass through the augmentation of training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,7 +18,8 @@ from ..datasets.landmarks import LandmarkStore
 from ..errors import InputError
 from ..models.architectures.builder import LOGIT_LAYER
 from ..models.kinds_output import KindsLayer
-from ..models.likely_kind import GROUP_OF, KIND_GROUPS, KindGroup
+from ..models.likely_kind import GROUP_OF, KIND_GROUPS, NAMED_FROM, KindGroup
+from ..utils.numeric import softmax
 from .batches import PairBatches
 from .recipes import Recipe
 from .source_mixture import source_names
@@ -38,29 +39,44 @@ _STRENGTHS = (1e-4, 1e-3, 1e-2)
 
 
 class KindsOutput(NamedTuple):
-    """A linear layer that tells kinds apart, and how well it does on val.
+    """A linear layer that tells kinds apart, and how well it does on sources that it has not seen.
 
     ``names``: groups of :data:`redeepfake_nb.models.likely_kind.KIND_GROUPS`, one per column of ``layer``.
-    ``confusion``: group -> group -> number of augmented val fakes of the first for which the second is
-    likeliest.
+    ``confusion``: group -> group -> number of augmented fakes of the first for which the second was likeliest
+    when their source was left out. ``named``: the share of these whose likeliest kind reaches
+    :data:`redeepfake_nb.models.likely_kind.NAMED_FROM`; ``named_right``: the share of these that is right,
+    NaN without any.
     """
 
     names: tuple[KindGroup, ...]
     layer: KindsLayer
     confusion: Mapping[KindGroup, Mapping[KindGroup, int]]
+    named: float
+    named_right: float
+
+
+class _Example(NamedTuple):
+    """An augmented face, (S, S, 3) uint8, its kind and source, and whether it is a pseudo-fake."""
+
+    image: np.ndarray
+    kind: KindGroup
+    source: str
+    made: bool = False
 
 
 def fit_kinds(
     model: keras.Model,
     recipe: Recipe,
-    train_faces: LabelledFaces,
-    val_faces: LabelledFaces,
+    faces: LabelledFaces,
     *,
     landmarks: LandmarkStore | None = None,
     per_source: int = 300,
     seed: int = 0,
 ) -> KindsOutput | None:
-    """Fit the kinds of fakes that both splits name.
+    """Fit the kinds of fakes that a table names.
+
+    How strongly to regularise, and how sure to be, is decided on sources that are left out one at a time:
+    what is told apart within the sources of the training data says little about others.
 
     Parameters
     ----------
@@ -68,10 +84,10 @@ def fit_kinds(
         Of :func:`redeepfake_nb.build_model`, trained.
     recipe
         Its augmentation and input size are used.
-    train_faces, val_faces
-        With a column ``kind``.
+    faces
+        Training faces with a column ``kind``.
     landmarks
-        Cache of the training faces' landmarks, which pseudo-fakes need; by default in memory.
+        Cache of their landmarks, which pseudo-fakes need; by default in memory.
     per_source
         Most faces of each source and kind, and of pseudo-fakes of each source.
     seed
@@ -80,78 +96,104 @@ def fit_kinds(
     Returns
     -------
     KindsOutput or None
-        None where the tables name fewer than two groups of kinds.
+        None where the table names fewer than two groups of kinds.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
-    from sklearn.linear_model import LogisticRegression
 
-    if "kind" not in train_faces.table or "kind" not in val_faces.table:
+    if "kind" not in faces.table:
         return None
     size = recipe.final_size
-    examples = _examples(recipe, train_faces, landmarks, size, per_source, seed)
-    tests = _table_fakes(val_faces, recipe, size, per_source, seed + 1)
-    x, named = _features(model, examples)
-    x_val, named_val = _features(model, tests)
-    names = tuple(name for name in KIND_GROUPS if name in set(named) and name in set(named_val))
+    examples = [
+        *_table_fakes(faces, recipe, size, per_source, seed),
+        *_pseudo_fakes(faces, recipe, landmarks, size, per_source, seed),
+    ]
+    # A kind that only pseudo-fakes show would be learned from them alone.
+    found = {example.kind for example in examples if not example.made}
+    names = tuple(name for name in KIND_GROUPS if name in found)
     if len(names) < 2:
         return None
-    x, y = _of_kinds(x, named, names)
-    x_val, y_val = _of_kinds(x_val, named_val, names)
-    # Every group counts alike on val, whichever has more faces.
-    weights = 1 / np.bincount(y_val, minlength=len(names))[y_val] / len(names)
+    examples = [example for example in examples if example.kind in names]
+    x = _features(model, [example.image for example in examples])
+    y = np.array([names.index(example.kind) for example in examples])
     mean, deviation = x.mean(0), x.std(0) + 1e-6
-    best: tuple[float, np.ndarray, np.ndarray] | None = None
+    x = (x - mean) / deviation
+    parts = _left_out(y, np.array([example.source for example in examples]))
+    judged = np.concatenate(parts)
+    # Every kind counts alike, whichever has more faces.
+    weights = 1 / np.bincount(y[judged], minlength=len(names)).clip(1)[y[judged]] / len(names)
+
+    best: tuple[float, float, float, np.ndarray] | None = None
     for strength in _STRENGTHS:
-        fit = LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
-        fit.fit((x - mean) / deviation, y)
-        kernel, bias = fit.coef_.T, fit.intercept_
-        if len(names) == 2:  # scikit-learn then has one column
-            kernel, bias = np.hstack([-kernel, kernel]) / 2, np.array([-bias[0], bias[0]]) / 2
-        kernel = kernel / deviation[:, None]
-        bias = bias - mean @ kernel
-        z = x_val @ kernel + bias
+        rest = [np.setdiff1d(np.arange(len(y)), part) for part in parts]
+        z = np.concatenate([_fit(x[r], y[r], strength)(x[part]) for r, part in zip(rest, parts, strict=True)])
 
         def loss(log_temperature: float, z: np.ndarray = z) -> float:
             logs = log_softmax(z / np.exp(log_temperature), axis=1)
-            return float(-(weights * logs[np.arange(len(y_val)), y_val]).sum())
+            return float(-(weights * logs[np.arange(len(judged)), y[judged]]).sum())
 
-        found = minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded")
-        if best is None or found.fun < best[0]:
-            scale = np.exp(found.x)
-            best = (float(found.fun), kernel / scale, bias / scale)
+        fitted = minimize_scalar(loss, bounds=(-3.0, 4.0), method="bounded")
+        if best is None or fitted.fun < best[0]:
+            best = float(fitted.fun), strength, float(np.exp(fitted.x)), z
     assert best is not None
-    _, kernel, bias = best
-    likeliest = (x_val @ kernel + bias).argmax(1)
+    _, strength, temperature, z = best
+
+    linear = _fit(x, y, strength)
+    kernel = linear.kernel / temperature / deviation[:, None]
+    bias = linear.bias / temperature - mean @ kernel
+    shown = np.array([not example.made for example in examples])[judged]
+    truth, p = y[judged][shown], softmax(z[shown] / temperature)
+    likeliest = p.argmax(1)
     confusion = {
-        name: {other: int(((y_val == i) & (likeliest == j)).sum()) for j, other in enumerate(names)}
+        name: {other: int(((truth == i) & (likeliest == j)).sum()) for j, other in enumerate(names)}
         for i, name in enumerate(names)
     }
-    layer = KindsLayer(kernel.astype(np.float32), bias.astype(np.float32))
-    return KindsOutput(names, layer, confusion)
+    sure = p.max(1) >= NAMED_FROM
+    return KindsOutput(
+        names,
+        KindsLayer(kernel.astype(np.float32), bias.astype(np.float32)),
+        confusion,
+        float(sure.mean()),
+        float((likeliest == truth)[sure].mean()) if sure.any() else float("nan"),
+    )
 
 
-def _of_kinds(
-    x: np.ndarray, named: np.ndarray, names: tuple[KindGroup, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Keep the examples of these kinds, and number the kinds."""
-    kept = np.isin(named, names)
-    return x[kept], np.array([names.index(name) for name in named[kept]])
+class _Linear(NamedTuple):
+    kernel: np.ndarray
+    bias: np.ndarray
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return x @ self.kernel + self.bias
 
 
-_Examples = Iterator[tuple[np.ndarray, KindGroup]]
+def _fit(x: np.ndarray, y: np.ndarray, strength: float) -> _Linear:
+    """Fit a logistic regression with one column per kind."""
+    from sklearn.linear_model import LogisticRegression
+
+    fit = LogisticRegression(C=strength, class_weight="balanced", max_iter=300).fit(x, y)
+    kernel, bias = fit.coef_.T, fit.intercept_
+    if kernel.shape[1] == 1:  # scikit-learn's column for two kinds is that of the second
+        kernel, bias = np.hstack([-kernel, kernel]) / 2, np.array([-bias[0], bias[0]]) / 2
+    return _Linear(kernel, bias)
 
 
-def _examples(
-    recipe: Recipe,
+def _left_out(y: np.ndarray, sources: np.ndarray) -> list[np.ndarray]:
+    """Return the rows of each source without which every kind is still there; else those of five parts."""
+    count = len(np.unique(y))
+    parts = [np.flatnonzero(sources == source) for source in dict.fromkeys(sources.tolist())]
+    parts = [part for part in parts if len(np.unique(np.delete(y, part))) == count]
+    return parts or [np.arange(start, len(y), 5) for start in range(5)]
+
+
+def _pseudo_fakes(
     faces: LabelledFaces,
+    recipe: Recipe,
     landmarks: LandmarkStore | None,
     size: int,
     per_source: int,
     seed: int,
-) -> _Examples:
-    """Yield augmented fakes of the table, and pseudo-fakes of each source if the recipe uses any."""
-    yield from _table_fakes(faces, recipe, size, per_source, seed)
+) -> Iterator[_Example]:
+    """Yield augmented pseudo-fakes of each source's genuine faces, if the recipe uses any."""
     if not recipe.pseudo_share[1]:
         return
     makers = PairBatches(faces, recipe, landmarks)
@@ -166,10 +208,13 @@ def _examples(
             except InputError:
                 continue
             if made is not None:
-                yield apply(made, draw(rng, recipe.augmentation), size), _PSEUDO_FAKES[name]
+                image = apply(made, draw(rng, recipe.augmentation), size)
+                yield _Example(image, _PSEUDO_FAKES[name], source, made=True)
 
 
-def _table_fakes(faces: LabelledFaces, recipe: Recipe, size: int, per_source: int, seed: int) -> _Examples:
+def _table_fakes(
+    faces: LabelledFaces, recipe: Recipe, size: int, per_source: int, seed: int
+) -> Iterator[_Example]:
     """Yield augmented fakes of the table, at most ``per_source`` of each source and kind."""
     kinds, names = faces.table["kind"].to_numpy(object), source_names(faces.table)
     rng = np.random.default_rng([seed, 6])
@@ -177,20 +222,19 @@ def _table_fakes(faces: LabelledFaces, recipe: Recipe, size: int, per_source: in
         rows = rng.permutation(np.flatnonzero((names == source) & (kinds == kind) & (faces.y == 1)))
         for row in rows[:per_source].tolist():
             try:
-                yield apply(faces.image(row), draw(rng, recipe.augmentation), size), GROUP_OF[kind]
+                image = apply(faces.image(row), draw(rng, recipe.augmentation), size)
             except InputError:
                 continue
+            yield _Example(image, GROUP_OF[kind], source)
 
 
-def _features(model: keras.Model, examples: _Examples, batch: int = 32) -> tuple[np.ndarray, np.ndarray]:
-    """Compute what the layer of the logit is given: (N, D) float64, and the N groups."""
+def _features(model: keras.Model, images: Sequence[np.ndarray], batch: int = 32) -> np.ndarray:
+    """Compute what the layer of the logit is given, (N, D) float64."""
     import keras
 
     features = keras.Model(model.input, model.get_layer(LOGIT_LAYER).input)
-    images, named, found = [], [], []
-    for image, name in examples:
-        images.append(image)
-        named.append(name)
-    for part in batches(len(images), batch):
-        found.append(np.asarray(features.predict_on_batch(np.stack(images[part]).astype(np.float32))))
-    return np.concatenate(found).astype(np.float64), np.array(named, object)
+    found = [
+        np.asarray(features.predict_on_batch(np.stack(images[part]).astype(np.float32)))
+        for part in batches(len(images), batch)
+    ]
+    return np.concatenate(found).astype(np.float64)

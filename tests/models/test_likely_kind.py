@@ -11,8 +11,8 @@ def test_words() -> None:
     assert kinds_in_words({}) == kinds_in_words(None) == ""
     likely = kinds_in_words({"generated": 0.87, "swapped": 0.1, "edited": 0.03})
     assert likely == "if fake, then more likely wholly generated (0.87)"
-    assert kinds_in_words({"generated": 0.2, "swapped": 0.8}).endswith("swapped or re-enacted (0.80)")
-    assert kinds_in_words({"generated": 0.21, "swapped": 0.79}) == "if fake, then of no clear kind"
+    assert kinds_in_words({"generated": 0.4, "swapped": 0.6}).endswith("swapped or re-enacted (0.60)")
+    assert kinds_in_words({"generated": 0.41, "swapped": 0.59}) == ""
 
 
 def test_mean_by_weight() -> None:

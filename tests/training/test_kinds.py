@@ -28,22 +28,26 @@ STILL = Augmentation(crop=(1.0, 1.0), rotate=0, colour=0, blur=0, rescale=0, noi
 RECIPE = Recipe("r", "EfficientNetLite0", (Stage(SIZE, 1, 1e-3),), augmentation=STILL)
 
 
-@pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> LabelledFaces:
-    folder = tmp_path_factory.mktemp("kinds")
+def _faces(folder: Path, colours: dict[str, dict[str | None, tuple[int, int, int]]]) -> LabelledFaces:
+    """Twelve noisy faces of one colour per source and kind."""
     rng = np.random.default_rng(0)
     rows = []
-    for split, count in (("train", 12), ("val", 6)):
-        for kind, colour in COLOURS.items():
-            for i in range(count):
-                name = f"{split}_{kind}_{i}.png"
+    for source, of_kind in colours.items():
+        for kind, colour in of_kind.items():
+            for i in range(12):
+                name = f"{source}_{kind}_{i}.png"
                 image = np.clip(np.array(colour) + rng.normal(0, 15, (SIZE, SIZE, 3)), 0, 255)
                 cv2.imwrite(str(folder / name), image.astype(np.uint8)[..., ::-1])
                 label = "REAL" if kind is None else "FAKE"
-                rows.append({"file": name, "label": label, "kind": kind, "split": split, "source": "one"})
+                rows.append({"file": name, "label": label, "kind": kind, "source": source})
     table = pd.DataFrame(rows)
-    table["original"], table["identity"] = None, None
+    table["original"], table["identity"], table["split"] = None, None, "train"
     return LabelledFaces(table, folder)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> LabelledFaces:
+    return _faces(tmp_path_factory.mktemp("kinds"), {"one": COLOURS, "two": COLOURS})
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +63,15 @@ def network():
 def test_colours_are_told_apart_and_reenacted_counts_as_swapped(network, faces) -> None:
     import keras
 
-    found = fit_kinds(network, RECIPE, faces.part("train"), faces.part("val"))
+    found = fit_kinds(network, RECIPE, faces)
     assert found is not None
     assert found.names == ("generated", "swapped", "edited")
     assert found.confusion == {
-        "generated": {"generated": 6, "swapped": 0, "edited": 0},
-        "swapped": {"generated": 0, "swapped": 12, "edited": 0},
-        "edited": {"generated": 0, "swapped": 0, "edited": 6},
+        "generated": {"generated": 24, "swapped": 0, "edited": 0},
+        "swapped": {"generated": 0, "swapped": 48, "edited": 0},
+        "edited": {"generated": 0, "swapped": 0, "edited": 24},
     }
+    assert (found.named, found.named_right) == (1.0, 1.0)
     features = keras.Model(network.input, network.get_layer("logit").input)
     red = np.broadcast_to(np.array(COLOURS["generated"], np.float32), (1, SIZE, SIZE, 3))
     z = features.predict_on_batch(red) @ found.layer.kernel + found.layer.bias
@@ -74,27 +79,41 @@ def test_colours_are_told_apart_and_reenacted_counts_as_swapped(network, faces) 
 
 
 def test_two_kinds_make_two_columns(network, faces) -> None:
-    parts = [faces.part(split) for split in ("train", "val")]
-    parts = [part.take(np.flatnonzero(part.table["kind"].isin(["generated", "edited"]))) for part in parts]
-    found = fit_kinds(network, RECIPE, *parts)
+    part = faces.take(np.flatnonzero(faces.table["kind"].isin(["generated", "edited"])))
+    found = fit_kinds(network, RECIPE, part)
     assert found is not None
     assert found.names == ("generated", "edited")
     assert found.layer.kernel.shape == (3, 2)
-    assert found.confusion["edited"] == {"generated": 0, "edited": 6}
+    assert found.confusion["edited"] == {"generated": 0, "edited": 24}
+
+
+def test_what_holds_for_one_source_alone_is_not_sure(network, tmp_path: Path) -> None:
+    """The second source has the colours of the first the other way round."""
+    swapped = {"generated": COLOURS["edited"], "edited": COLOURS["generated"]}
+    straight = {kind: COLOURS[kind] for kind in ("generated", "edited")}
+    found = fit_kinds(network, RECIPE, _faces(tmp_path, {"one": straight, "two": swapped}))
+    assert found is not None
+    assert found.confusion["edited"] == {"generated": 24, "edited": 0}
+    assert found.named == 0.0
+    assert np.isnan(found.named_right)
+
+
+def test_a_single_source_is_judged_in_five_parts(network, faces) -> None:
+    found = fit_kinds(network, RECIPE, faces.take(np.flatnonzero(faces.table["source"] == "one")))
+    assert found is not None
+    assert sum(sum(row.values()) for row in found.confusion.values()) == 48
+    assert found.named_right == 1.0
 
 
 def test_one_kind_or_none_makes_no_output(network, faces) -> None:
-    train, val = faces.part("train"), faces.part("val")
-    only = train.take(np.flatnonzero(train.table["kind"] != "generated"))
-    only = only.take(np.flatnonzero(only.table["kind"] != "edited"))
-    assert fit_kinds(network, RECIPE, only, val) is None
-    unnamed = replace(train, table=train.table.drop(columns="kind"))
-    assert fit_kinds(network, RECIPE, unnamed, val) is None
+    only = faces.take(np.flatnonzero(~faces.table["kind"].isin(["generated", "edited"])))
+    assert fit_kinds(network, RECIPE, only) is None
+    assert fit_kinds(network, RECIPE, replace(faces, table=faces.table.drop(columns="kind"))) is None
 
 
-def test_pseudo_fakes_of_unknown_faces_are_left_out(network, faces, tmp_path: Path) -> None:
+def test_pseudo_fakes_of_unknown_faces_are_left_out(network, faces) -> None:
     # Plain colours have no landmarks, so no pseudo-fake can be made of them; the table's fakes remain.
     recipe = replace(RECIPE, self_blend=0.5, pseudo_fakes={"composite": 0.1})
-    found = fit_kinds(network, recipe, faces.part("train"), faces.part("val"))
+    found = fit_kinds(network, recipe, faces)
     assert found is not None
-    assert found.confusion["generated"]["generated"] == 6
+    assert found.confusion["generated"]["generated"] == 24
