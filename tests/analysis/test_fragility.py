@@ -17,7 +17,7 @@ SIZE = 32
 
 
 def texture_classifier(**card: object) -> Classifier:
-    """Fine texture is real: the logit is 3.5 minus 60 times the mean step between neighbouring pixels, 0..1."""
+    """Fine texture is real: the logit is 3.5 - 60 times the mean step between neighbouring pixels, 0..1."""
     image = keras.Input((SIZE, SIZE, 3))
     x = keras.layers.Rescaling(1 / 255)(image)
     steps = keras.layers.Conv2D(2, (1, 2), use_bias=False, activation="relu")

@@ -247,7 +247,8 @@ def test_heatmaps_lie_on_the_faces_only(figure):
     assert changed[20:100, 150:180].all()
     changed[20:100, 10:90] = changed[20:100, 100:180] = False
     assert not changed.any()
-    assert "Grad-CAM for fake at last_$conv_, strength 0.50; peak 0.25 (face 1)" in ax.get_title().replace("\n", " ")
+    title = ax.get_title().replace("\n", " ")
+    assert "Grad-CAM for fake at last_$conv_, strength 0.50; peak 0.25 (face 1)" in title
 
 
 def test_heatmap_of_a_downscaled_image_lies_on_the_face(figure):
