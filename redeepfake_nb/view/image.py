@@ -40,7 +40,7 @@ from .style import (
 )
 
 
-def plot_faces(report: ImageReport, ax: Canvas = None, *, strength: float = 0.0) -> Axes:
+def plot_faces(report: ImageReport, ax: Canvas = None, *, strength: float = 0.0, titled: bool = True) -> Axes:
     """Draw an image with a box around every face, and the verdict as its title.
 
     A box is vermilion and solid where the face's P(fake) reaches the threshold, else blue and dashed. Its
@@ -56,6 +56,8 @@ def plot_faces(report: ImageReport, ax: Canvas = None, *, strength: float = 0.0)
     strength
         0..1: how strongly the report's heatmaps are laid over the faces. Their colours mean the same for all
         faces, see :func:`plot_explanation`; the title says what they carry of the scores.
+    titled
+        False leaves the title out, where its words stand beside the picture already.
 
     Returns
     -------
@@ -77,7 +79,7 @@ def plot_faces(report: ImageReport, ax: Canvas = None, *, strength: float = 0.0)
 
     width, height = fit_size(frame.width, frame.height)
     title_width = max(width, 6.5)
-    lines = 1 + wrap_text("\n".join(title), title_width).count("\n")
+    lines = titled and 1 + wrap_text("\n".join(title), title_width).count("\n")
     ax, own = make_axes(ax, (title_width, height + 0.18 * lines + 0.5))
     points = width * 72 / frame.width if own else points_per_pixel(ax, frame.width, frame.height)
 
@@ -101,7 +103,8 @@ def plot_faces(report: ImageReport, ax: Canvas = None, *, strength: float = 0.0)
         _legend(ax, labels, any(marks), report.threshold, variant)
     else:
         draw_message(ax, "no face was found")
-    draw_title(ax, "\n".join(title), title_width if own else None)
+    if titled:
+        draw_title(ax, "\n".join(title), title_width if own else None)
     return ax
 
 

@@ -310,7 +310,7 @@ class BatchControls(Controls):
             (f"Face {i + 1}", draw(view.plot_explanation, e, strength=strength))
             for i, e in enumerate(report.explanations[:MAX_HEATMAPS])
         ]
-        return [("", draw(view.plot_faces, report)), *heatmaps]
+        return [("", draw(view.plot_faces, report, titled=False)), *heatmaps]
 
     def _show_file(
         self, row: FileResult | None, report: Report | None, note: str, drawn: list[tuple[str, bytes]]

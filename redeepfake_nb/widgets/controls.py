@@ -249,9 +249,9 @@ class Controls:
         )
         self.save = button("Save", "Write JSON, CSV and pictures of all results into the folder", "save")
         self.downloads = {
-            "page": Download("Report", f"Download one page about {what}, with pictures, to read or print"),
-            "picture": Download("Picture", "Download what is shown with boxes and scores drawn in"),
-            "table": Download("Table", "Download all scores as CSV, for a spreadsheet"),
+            "page": Download("Download report", f"One page about {what}, with pictures, to read or print"),
+            "picture": Download("Download picture", "What is shown, with boxes and scores drawn in"),
+            "table": Download("Download table", "All scores as CSV, for a spreadsheet"),
         }
         self.download_row = ipw.HBox(list(self.downloads.values()), layout={"flex_flow": "row wrap"})
         self.clear = button(

@@ -29,8 +29,9 @@ class HeatmapQueue:
         Draws a heatmap ahead, in the background.
     shown
         Called when another heatmap of the request is known.
-    idle
-        Called in the background without the lock when all heatmaps of a request are known.
+    before
+        Called in the background without the lock before the heatmaps of a request are computed, for what is
+        quicker than they are.
 
     Attributes
     ----------
@@ -44,11 +45,11 @@ class HeatmapQueue:
         callbacks: Callbacks,
         draw: Callable[[Explanation], object],
         shown: Callable[[], object],
-        idle: Callable[[Job], object] = lambda job: None,
+        before: Callable[[Job], object] = lambda job: None,
     ) -> None:
         self.error: Exception | None = None
         self._controls, self._callbacks = controls, callbacks
-        self._draw, self._shown, self._idle = draw, shown, idle
+        self._draw, self._shown, self._before = draw, shown, before
         self._known: dict[tuple[Prediction, str, Target], Explanation] = {}
         self._runner = LatestRunner(self._finished)
         controls.heatmap_cancel.on_click(lambda _: self.cancel())
@@ -127,6 +128,7 @@ class HeatmapQueue:
         target: Target,
         layer: str | None,
     ) -> None:
+        self._before(job)
         for i, prediction in enumerate(missing):
             if job.discarded:
                 return
@@ -148,7 +150,6 @@ class HeatmapQueue:
                         self._say(method, i + 1, len(missing))
                     else:
                         self._controls.show_heatmap_progress(1, 1)
-        self._idle(job)
 
     def _finished(self, job: Job) -> None:
         with self._callbacks.lock:

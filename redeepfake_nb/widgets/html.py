@@ -18,7 +18,7 @@ from ..report import html_content
 from ..report.html_templates import render_macro, stylesheet
 from ..scanning.records import FileResult
 from ..scanning.review import Review
-from .wording import in_panel
+from .wording import AGGREGATION_WORDS, in_panel
 
 _PARTS, _WIDGET = "parts.html.j2", "widget.html.j2"
 
@@ -87,7 +87,8 @@ def video_verdict(report: VideoReport) -> str:
     notes.append(f"{report.frames} frames were analysed; {report.face_share:.0%} of them show a face.")
     if report.source.warnings:
         notes.append(f"While reading: {'; '.join(report.source.warnings)}.")
-    notes.append(f"Frame scores are combined by {report.aggregation}.")
+    words = AGGREGATION_WORDS.get(report.aggregation, report.aggregation)
+    notes.append(f"The score of a person is the {words[:1].lower()}{words[1:]}.")
     return _judged(report, notes)
 
 

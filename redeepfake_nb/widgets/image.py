@@ -391,9 +391,11 @@ class ImageInspector(Inspector):
         return self._page(self.result)
 
     def _picture_file(self, job: Job) -> tuple[str, bytes, str]:
+        from .. import view
+
         report = self._current() or self._check_result()[0]
         name = displayable(report.name, 60).rpartition(".")[0] or "picture"
-        return f"{name}-scored.png", self.controls.draw_report(report), "image/png"
+        return f"{name}-scored.png", view.to_png(view.plot_faces, report), "image/png"
 
     def _table_file(self, job: Job) -> tuple[str, bytes, str]:
         from ..report.files import to_csv
@@ -594,7 +596,7 @@ class ImageInspector(Inspector):
 
     def _summary(self) -> str:
         failed = sum(section in ("pictures", "faces") for section in self._callbacks.sections)
-        note = f" {pluralize(failed, 'failure')}; see the message on the left." if failed else ""
+        note = f" {pluralize(failed, 'failure')}; see the message under Pictures." if failed else ""
         if self._used_options is None:
             return note.strip() or WELCOME
         seconds = sum(sum(report.timing.values()) for report in self.result)

@@ -184,7 +184,9 @@ class ImageControls(Controls):
         from .. import view
 
         shown = (report.frame, report.predictions)  # the heatmaps of a report are drawn by themselves
-        return self.drawings.draw(view.plot_faces, report, parts=shown, variant=report.threshold)
+        return self.drawings.draw(
+            view.plot_faces, report, parts=shown, variant=report.threshold, titled=False
+        )
 
     def draw_explanation(self, explanation: Explanation) -> bytes:
         """Draw a heatmap with the chosen strength and scale, unless it is drawn already."""

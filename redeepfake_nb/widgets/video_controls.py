@@ -24,6 +24,7 @@ from ..report.annotated_video import draw_tracks
 from . import html as markup
 from .controls import ANY_SIZE, STYLE, WIDE, Controls, Group, InspectorSettings, button, hint, show_png
 from .upload_area import UploadArea
+from .wording import AGGREGATION_WORDS
 
 ACCEPTED = "video/*,.mkv,.gif,.ts,.mts"
 SECTIONS = ("video", "frames", "model", "faces", "heatmap", "save")
@@ -31,13 +32,6 @@ SECTIONS = ("video", "frames", "model", "faces", "heatmap", "save")
 MAX_SHOWN = 1280
 _DAY = 86_400.0
 _SAMPLINGS = (("A number of frames", "frames"), ("One frame every", "every"), ("All frames", "all"))
-_AGGREGATIONS = {
-    "mean_logit": "Average of all frames",
-    "mean_probability": "Average of all P(fake)",
-    "median": "Middle one of all frames",
-    "top_k_mean": "Average of the highest quarter",
-    "confident": "Average of the surest frames",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +89,7 @@ class VideoControls(Controls):
         self._add_model_and_faces(settings, "video")
         self.aggregation = hint(
             ipw.Dropdown(
-                options=[(_AGGREGATIONS.get(name, name), name) for name in STRATEGIES],
+                options=[(AGGREGATION_WORDS.get(name, name), name) for name in STRATEGIES],
                 value=settings.aggregation,
                 description="Score by",
                 layout=WIDE,
@@ -105,7 +99,7 @@ class VideoControls(Controls):
         )
         self._add_heatmap_settings(settings.method, settings.target, settings.strength)
         self._add_saving(settings.folder, "the video")
-        self.downloads["picture"].label = "Video"
+        self.downloads["picture"].label = "Download video"
         self.downloads["picture"].hint = "Download the video with boxes and scores drawn in"
         self.annotated = hint(
             ipw.Checkbox(value=False, description="With annotated video", indent=False, layout=WIDE),

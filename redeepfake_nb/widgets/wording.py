@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import re
 
+# How the scores of a person's frames become one, by its name in analysis/aggregation.py.
+AGGREGATION_WORDS = {
+    "mean_logit": "Average of all frames",
+    "mean_probability": "Average of all P(fake)",
+    "median": "Middle one of all frames",
+    "top_k_mean": "Average of the highest quarter",
+    "confident": "Average of the surest frames",
+}
 # Pattern -> words of the panels. The first ones are longer than what the later ones would leave.
 _WORDS = (
     (

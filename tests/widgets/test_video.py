@@ -418,7 +418,7 @@ def test_another_threshold_or_aggregation_changes_the_verdict_and_computes_nothi
     c.aggregation.value = "top_k_mean"
     assert inspector.result.aggregation == "top_k_mean"
     assert inspector.result.persons[0].probability > 0.9
-    assert "top_k_mean" in c.verdict.value
+    assert "average of the highest quarter" in c.verdict.value
     c.reset_threshold.click()
     assert inspector.result.threshold == 0.6
     assert inspector.result.sightings is sightings
