@@ -51,6 +51,10 @@ class Classifier:
     The card is the only place where preprocessing, calibration and threshold are kept; the properties of the
     same names read it. It does not change: :meth:`with_card` returns another classifier.
 
+    Scores are computed by TensorFlow, or by LiteRT from a compiled copy of the network, where
+    :func:`redeepfake_nb.load_model` found or made one; ``scored_by`` says which. Whoever changes weights of
+    ``keras_model`` has to make a new classifier of it.
+
     Parameters
     ----------
     model
@@ -59,10 +63,6 @@ class Classifier:
     card
         How to feed the model. ``card.output`` and ``card.positive_class`` say how to read its own output. The
         number of frames is read from the model where its input has it.
-
-    Scores are computed by TensorFlow, or by LiteRT from a compiled copy of the network, where
-    :func:`redeepfake_nb.load_model` found or made one; ``scored_by`` says which. Whoever changes weights of
-    ``keras_model`` has to make a new classifier of it.
 
     Attributes
     ----------

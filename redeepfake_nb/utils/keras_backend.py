@@ -160,12 +160,19 @@ class _StderrByThread(io.TextIOBase):
         return self._terminal.isatty()
 
 
+def _descriptor(stream: TextIO) -> int | None:
+    """Return the file descriptor of a stream; None for one in memory, such as a notebook's or a test's."""
+    try:
+        return stream.fileno()
+    except (OSError, ValueError):
+        return None
+
+
 @contextmanager
 def _other_threads_write() -> Iterator[None]:
     """Let other threads write to standard error while this one, in the background, buffers it."""
     before = sys.stderr
-    direct = isinstance(before, io.TextIOWrapper) and before.fileno() == 2
-    if not direct or threading.current_thread() is threading.main_thread():
+    if not isinstance(before, io.TextIOWrapper) or _descriptor(before) != 2 or threading.current_thread() is threading.main_thread():
         yield
         return
     with open(os.dup(2), "w", buffering=1, encoding=before.encoding, errors="backslashreplace") as terminal:

@@ -181,7 +181,7 @@ def test_badges_and_reasons(tmp_path: Path) -> None:
     check = Faithfulness(made.explanations[1], "weak", ("it moves the score less than most random maps",))
     page = page_of(made, tmp_path, checks=[check])
     assert "~ heatmap weak" in page.text
-    assert "it moves the score less than most random maps" in page.text
+    assert "It moves the score less than most random maps" in page.text
     assert page.text.count("was not checked") == 1
 
 

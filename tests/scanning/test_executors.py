@@ -34,10 +34,15 @@ def test_local_capacity() -> None:
 
 
 def test_little_memory_means_fewer_processes_with_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("joblib.cpu_count", lambda: 8)
+    monkeypatch.setattr(executors, "cores", lambda: 8)
     for free, expected in ((None, (8, 1)), (10**12, (8, 1)), (3_500_000_000, (2, 4)), (10**8, (1, 8))):
         monkeypatch.setattr(executors, "_free_memory", lambda free=free: free)
-        assert local_capacity() == expected
+        assert local_capacity("tensorflow") == expected
+    # With LiteRT a process needs less memory.
+    monkeypatch.setattr(executors, "_free_memory", lambda: 2_500_000_000)
+    monkeypatch.setattr(executors, "has_gpu", lambda: False)
+    monkeypatch.setattr(executors, "litert_installed", lambda: True)
+    assert local_capacity() == (4, 2)
 
 
 def test_any_executor_is_used_and_stays_open(classifier: Classifier, tmp_path: Path) -> None:

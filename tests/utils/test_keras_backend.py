@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import subprocess
@@ -145,6 +146,13 @@ def test_buffered_messages_are_shown_after_an_exception(
         fails()
     write_error("after\n")
     assert capfd.readouterr().err == "cause\nafter\n"
+
+
+def test_standard_error_may_be_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under some test runners and in some notebooks: then there is no file descriptor to ask for."""
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO()))
+    with buffered_stderr():
+        write_error("greeting\n")
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files through /proc")
