@@ -273,9 +273,15 @@ def _cells(places: np.ndarray | None) -> np.ndarray | None:
 def _pitch(places: np.ndarray) -> np.ndarray:
     """Return the distance of neighbouring cells along both axes, (2,): 0 where all cells have one place."""
     found = []
-    for values in places.reshape(2, -1):
+    for axis, values in enumerate(places.reshape(2, -1)):
         some = np.unique(np.round(values[np.isfinite(values)], 2))
-        found.append(float(np.median(np.diff(some))) if len(some) > 1 else np.inf)
+        apart = np.diff(some)
+        if places.ndim == 4 and len(apart):
+            # Rows that are not quite straight have many places that lie close together.
+            neighbours = np.abs(np.diff(places[axis], axis=axis))
+            if np.isfinite(neighbours).any():
+                apart = apart[apart > np.nanmedian(neighbours) / 4]
+        found.append(float(np.median(apart)) if len(apart) else np.inf)
     return np.zeros(2) if np.isinf(found).all() else np.array(found)
 
 

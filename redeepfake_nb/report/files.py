@@ -74,7 +74,7 @@ def save(report: Report, folder: str | os.PathLike, *, overwrite: bool = False) 
     * ``faces.csv``: one row per face (:func:`to_csv`),
     * ``picture_with_boxes.png``,
     * ``face_01.png``, ...: each face's crop with the model's margin, at the image's resolution, and
-    * ``face_01_overlay.png``, ...: where there are explanations, crop, overlay and heatmap with the peak;
+    * ``face_01_overlay.png``, ...: where there are explanations, crop, overlay and heatmap with its scale;
 
     and for a video
 

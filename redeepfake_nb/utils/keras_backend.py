@@ -172,7 +172,8 @@ def _descriptor(stream: TextIO) -> int | None:
 def _other_threads_write() -> Iterator[None]:
     """Let other threads write to standard error while this one, in the background, buffers it."""
     before = sys.stderr
-    if not isinstance(before, io.TextIOWrapper) or _descriptor(before) != 2 or threading.current_thread() is threading.main_thread():
+    direct = isinstance(before, io.TextIOWrapper) and _descriptor(before) == 2
+    if not direct or threading.current_thread() is threading.main_thread():
         yield
         return
     with open(os.dup(2), "w", buffering=1, encoding=before.encoding, errors="backslashreplace") as terminal:

@@ -133,8 +133,10 @@ def test_video_inspector(opened, lab, tmp_path: Path) -> None:
     inspector.get_by_label("Analyse", exact=True).select_option("All frames")
     inspector.get_by_role("button", name="Analyse again").click()
     inspector.get_by_text(re.compile(r"Frame \d+ of \d+")).wait_for(timeout=ANSWER)
-    inspector.get_by_role("button", name="Cancel").click()
-    inspector.get_by_text(re.compile(r"Stopped after \d+ frames?")).wait_for(timeout=ANSWER)
+    inspector.get_by_role("button", name=re.compile("Cancel$")).click()
+    inspector.get_by_role("status").get_by_text(re.compile(r"Stopped after \d+ frames?")).first.wait_for(
+        timeout=ANSWER
+    )
     inspector.get_by_text(re.compile(r"P\(fake\) 0\.\d\d over")).wait_for(timeout=ANSWER)
     text = saved(notebook, lab[1])
     assert "onmouseover" not in text

@@ -36,7 +36,7 @@ def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabelledFaces:
 
     def score_all(classifiers, faces, progress):
         logits = [columns[0 if c is FIRST else 1] for c in classifiers]
-        return Scores(faces, logits, np.zeros(6), np.zeros(6), pd.DataFrame())
+        return Scores(faces, logits, np.zeros(6), np.zeros(6), np.zeros(6), pd.DataFrame())
 
     monkeypatch.setattr(source_comparison, "score_all", score_all)
     return LabelledFaces(table, tmp_path)

@@ -20,7 +20,7 @@ ATTRIBUTES = {
     "_run_through_graph",  # Functional: call the graph with other operations
     "_trainable_variables",  # Layer: its own, without those of sublayers
 }
-MODULES = {"keras.src.backend.common", "keras.src.models.functional"}
+MODULES = {"keras.src.backend.common", "keras.src.models.functional", "keras.src.ops.numpy"}
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -95,7 +96,7 @@ def test_the_first_cell_changes_nothing_of_the_hosts(used: tuple[Host, dict[str,
 
 def test_the_notebook_says_the_same_there(used: tuple[Host, dict[str, str], str]) -> None:
     _, _, said = used
-    assert "Installing anywidget" in said
+    assert re.search(r"Installing .*anywidget", said)
     assert "No sign of manipulation found (threshold 0.50)" in said
 
 

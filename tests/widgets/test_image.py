@@ -545,14 +545,11 @@ def test_a_page_is_drawn_once(inspector, monkeypatch):
     drawn = []
     monkeypatch.setattr(view, "to_png", lambda plot, record, **options: drawn.append(record) or b"png")
     inspector.analyze([picture(255), picture(0)])
-    pictures = [r for r in drawn if isinstance(r, ImageReport)]
-    assert len(pictures) == 2  # the second one ahead
-    inspector.controls.next.click()
-    assert inspector.wait(SECONDS)
-    inspector.controls.previous.click()
-    assert inspector.wait(SECONDS)
-    assert [r for r in drawn if isinstance(r, ImageReport)] == pictures
-    assert len(drawn) == 4
+    for button in ("next", "previous", "next"):
+        getattr(inspector.controls, button).click()
+        assert inspector.wait(SECONDS)
+    assert len([r for r in drawn if isinstance(r, ImageReport)]) == 2
+    assert len(drawn) == 4  # with a heatmap each
 
 
 def test_heatmaps_are_computed_in_the_background_and_can_be_cancelled(inspector, boxes, monkeypatch, quick):
