@@ -88,7 +88,18 @@ def read_collections(
         return read_faces(paths[0], pictures)
     if pictures is not None:
         raise ValueError("pictures can only be named for a single CSV file; put the others beside theirs")
-    named = [(Path(path).stem, path) for path in paths]
-    if len({name for name, _ in named}) < len(named):
-        raise ValueError(f"collections need different names, not {', '.join(name for name, _ in named)}")
-    return join_faces({name: read_faces(path) for name, path in named})
+    return join_faces({name: read_faces(path) for name, path in by_name(paths).items()})
+
+
+def by_name(paths: Sequence[str | os.PathLike]) -> dict[str, str | os.PathLike]:
+    """Map the names of files or folders, without suffixes, to their paths.
+
+    Raises
+    ------
+    ValueError
+        Two have the same name.
+    """
+    names = [Path(path).stem for path in paths]
+    if len(set(names)) < len(names):
+        raise ValueError(f"collections need different names, not {', '.join(names)}")
+    return dict(zip(names, paths, strict=True))

@@ -18,7 +18,7 @@ import pandas as pd
 
 from ..errors import EmptyFile, UnsupportedMedia
 from ..media.file_types import is_video
-from .joining import joined_table
+from .joining import by_name, joined_table
 from .labelled_faces import (
     LABELS,
     PICTURE_SUFFIXES,
@@ -155,10 +155,7 @@ def read_video_collections(
         return read_videos(paths[0], folder)
     if folder is not None:
         raise ValueError("a folder of videos can only be named for a single CSV file")
-    named = [(Path(path).stem, path) for path in paths]
-    if len({name for name, _ in named}) < len(named):
-        raise ValueError(f"collections need different names, not {', '.join(name for name, _ in named)}")
-    parts = {name: read_videos(path) for name, path in named}
+    parts = {name: read_videos(path) for name, path in by_name(paths).items()}
     table = joined_table({name: part.table for name, part in parts.items()})
     roots = {name: part.root for name, part in parts.items()}
     unlabelled = tuple(f"{name}/{video}" for name, part in parts.items() for video in part.unlabelled)
