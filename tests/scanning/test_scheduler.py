@@ -147,7 +147,8 @@ def test_other_settings_and_models_are_separate_scans(
     assert all(np.array(column(other, "score")) > np.array(column(first, "score")))
     saved = scan(files, journal, model, workers=0, detector=detector)
     assert detector.reset() == 6
-    assert column(saved, "score") == column(first, "score")
+    # A saved file may be scored by another runtime, which adds in another order.
+    assert column(saved, "score") == pytest.approx(column(first, "score"), abs=1e-6)
     assert len({r.scan.id for r in (first, lower, other, saved)}) == 4
     assert len({r.scan.model_sha256 for r in (first, other, saved)}) == 3
     pd.testing.assert_frame_equal(open_scan(journal, first.scan.id).to_frame(), first.to_frame())
