@@ -96,7 +96,7 @@ def test_bad_files_do_not_stop_the_others(
 @pytest.mark.slow
 def test_analyze_saves(model: str, portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["analyze", str(portrait), "--model", model, "--save", str(tmp_path / "out")]) == 0
-    folder = tmp_path / "out" / portrait.name
+    folder = tmp_path / "out" / portrait.stem
     names = {path.name for path in folder.iterdir()}
     assert {"report.json", "faces.csv", "face_01.png", "face_01_overlay.png"} <= names
     assert f"saved in {folder}" in capsys.readouterr().out
@@ -161,7 +161,7 @@ def test_analyze_saves_and_annotates_a_video(
     options = ["--model", model, "--frames", "3", "--save", str(tmp_path / "saved"), "--annotate", str(out)]
     assert main(["analyze", str(video), *options]) == 0
     printed = capsys.readouterr().out
-    folder = tmp_path / "saved" / video.name
+    folder = tmp_path / "saved" / video.stem
     assert f"annotated video: {out}" in printed
     assert f"saved in {folder}" in printed
     names = {"report.json", "sightings.csv", "timeline.png", "persons.png", "strongest_frames.png"}

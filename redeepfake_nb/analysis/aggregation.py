@@ -65,6 +65,15 @@ STRATEGIES: dict[str, Callable[[np.ndarray], float]] = {
     "confident": confident,
 }
 
+# The same in words, each the end of "the score is the ...".
+STRATEGY_WORDS = {
+    "mean_logit": "Average of all frames",
+    "mean_probability": "Average of all P(fake)",
+    "median": "Middle one of all frames",
+    "top_k_mean": "Average of the highest quarter",
+    "confident": "Average of the surest frames",
+}
+
 
 def check_strategy(strategy: object) -> None:
     """Raise UnknownChoice, which is also a ValueError, unless ``strategy`` is a name in STRATEGIES."""

@@ -20,7 +20,14 @@ from ..media.frames import read_image
 from ..utils.writing import atomic_file, csv_text, staging_folder
 from .augmentation import Augmentation, apply, draw
 from .labelled_faces import LabelledFaces, read_faces
-from .samples import clip_frames, encode_clip, portrait_face, sample_image, sample_manipulated
+from .samples import (
+    clip_frames,
+    encode_clip,
+    portrait_face,
+    sample_edited,
+    sample_image,
+    sample_manipulated,
+)
 from .self_blending import self_blend
 
 # What files number 3, 6, ... of every twenty are. All others are pictures with a face.
@@ -48,8 +55,9 @@ def make_sample_folder(folder: str | os.PathLike, count: int = 20, seed: int = 0
 
     Of every twenty files one is a clip, one a damaged clip, one a damaged picture, one an empty file, one a
     picture without a face, and one a copy of another file. The others show the portrait, original and
-    manipulated in turn, each framed and lit differently. No two files are identical except the copies.
-    Existing files of these names are replaced.
+    manipulated in turn, each framed and lit differently. Of the manipulated ones every second is
+    self-blended, as :func:`sample_manipulated`, and the others have another mouth, as :func:`sample_edited`.
+    No two files are identical except the copies. Existing files of these names are replaced.
 
     Parameters
     ----------
@@ -77,7 +85,8 @@ def make_sample_folder(folder: str | os.PathLike, count: int = 20, seed: int = 0
     if not 1 <= count <= 9999:
         raise ValueError(f"count is a number of files from 1 to 9999, not {count}")
     folder = Path(folder)
-    images = [read_image(frame).image for frame in (sample_image(), sample_manipulated())]
+    samples = (sample_image(), sample_manipulated(), sample_image(), sample_edited())
+    images = [read_image(frame).image for frame in samples]
     frames = list(islice(clip_frames(), _CLIP_FRAMES[1] * 2))
     last_face = b""
     try:
@@ -85,7 +94,7 @@ def make_sample_folder(folder: str | os.PathLike, count: int = 20, seed: int = 0
         for i in range(count):
             rng = np.random.default_rng([seed, i])
             kind = _KINDS.get(i % 20, "face")
-            suffix, data = _sample_file(kind, images[i % 2], frames, rng, last_face)
+            suffix, data = _sample_file(kind, images[i % 4], frames, rng, last_face)
             (folder / f"{i:04d}-{kind.replace(' ', '-')}{suffix}").write_bytes(data)
             if kind == "face":
                 last_face = data

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -30,6 +32,8 @@ _OURS = re.compile(
     r"report\.json|faces\.csv|picture_with_boxes\.png|face_\d{2,}(_overlay)?\.png|"
     r"sightings\.csv|(timeline|persons|strongest_frames)\.png|annotated\.mp4"
 )
+# What a file's name ends in; a folder called ``clip.mp4`` would look like the video.
+_EXTENSION = re.compile(r"(?<=[^.])\.[A-Za-z0-9]{1,5}$")
 _SUMMARY_COLUMNS = (
     "file", "folder", "verdict", "threshold", "faces", "highest_probability", "reasons", "warnings",
     "declared_ai", "tampered", "model", "model_sha256", "source_sha256", "error",
@@ -68,8 +72,8 @@ def to_csv(reports: Report | Iterable[Report]) -> str:
 def save(report: Report, folder: str | os.PathLike, *, overwrite: bool = False) -> Path:
     """Write a report into a new folder inside ``folder``.
 
-    The new folder has the name of the file and holds ``report.json``: everything but pixels and single video
-    frames (:func:`to_json`). In addition, for an image,
+    The new folder has the name of the file without its extension and holds ``report.json``: everything but
+    pixels and single video frames (:func:`to_json`). In addition, for an image,
 
     * ``faces.csv``: one row per face (:func:`to_csv`),
     * ``picture_with_boxes.png``,
@@ -92,7 +96,8 @@ def save(report: Report, folder: str | os.PathLike, *, overwrite: bool = False) 
     folder
         Created if it does not exist.
     overwrite
-        Replace an earlier report of the same name. Otherwise the name gets ``-2``, ``-3``, ...
+        Replace an earlier report on a file of the same name. Otherwise, and where another file has the name
+        but for its extension, the folder's name gets ``-2``, ``-3``, ...
 
     Returns
     -------
@@ -105,14 +110,14 @@ def save(report: Report, folder: str | os.PathLike, *, overwrite: bool = False) 
         The folder cannot be written, or the one to replace holds files that :func:`save` did not write.
     """
     folder = Path(folder)
-    name = safe_name(report.name)
+    name = safe_name(_EXTENSION.sub("", report.name))
     with staging_folder(folder) as staging:
         made = staging / name
         made.mkdir()
         for file, content in _files(report):
             (made / file).write_bytes(content)
         if overwrite:
-            return replace_folder(made, folder / name, staging, _OURS)
+            return replace_folder(made, _earlier(folder, name, report), staging, _OURS)
         return move_to_free_name(made, folder, name)
 
 
@@ -157,6 +162,24 @@ def save_all(reports: Iterable[Report], folder: str | os.PathLike, *, overwrite:
         else:
             move_to_free_name(made, folder, made.name)
     return saved
+
+
+def _earlier(folder: Path, name: str, report: Report) -> Path:
+    """Return the first of ``name``, ``name-2``, ... that holds no report on a file of another name."""
+    number = 1
+    while True:
+        target = folder / (name if number == 1 else f"{name}-{number}")
+        if _reported_name(target) in (None, report.name):
+            return target
+        number += 1
+
+
+def _reported_name(folder: Path) -> str | None:
+    """Name of the file that the report in a folder is on; None where there is no such report."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        values = json.loads((folder / "report.json").read_text("ascii"))
+        return "image" if values["source"] is None else str(values["source"]["name"])
+    return None
 
 
 def _files(report: Report) -> Iterator[tuple[str, bytes]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from PIL import Image
 
+from ..analysis.aggregation import STRATEGY_WORDS
 from ..analysis.image import ImageReport
 from ..analysis.report import Report, highest_probability
 from ..analysis.segments import fake_segments, format_segments
@@ -24,12 +25,15 @@ from ..explanation.fidelity import Faithfulness
 from ..explanation.heatmaps import Explanation
 from ..media.frames import Source
 from ..models.card import Card
+from ..models.prediction import Prediction
 from ..models.tested_kinds import blind_spots
 from ..provenance.records import Provenance
 from ..scanning.records import FileResult
 
 # At most so many heatmaps of one image or video are shown.
 MAX_HEATMAPS = 8
+# Side in pixels of the faces in the table at the top, and the surroundings that they are shown with.
+_THUMBNAIL, _SURROUNDINGS = 96, 0.3
 # Scores, and shares of fakes among all faces, of the table that shows what a score means at other base rates.
 SCORES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 BASE_RATES = (0.5, 0.1, 0.01, 0.001)
@@ -112,21 +116,21 @@ def make_bar(p: float, threshold: float, temperature: float | None) -> Bar:
 
 
 def face_rows(report: ImageReport) -> list[FaceRow]:
-    """One row per face of an image."""
+    """One row per face of an image, the most suspicious first; numbers are those of the picture."""
     return [
         FaceRow(
             number=i + 1,
-            bar=make_bar(prediction.probability, report.threshold, report.card.temperature),
-            size=prediction.face.size,
-            sharpness=prediction.face.sharpness,
+            bar=make_bar(report.predictions[i].probability, report.threshold, report.card.temperature),
+            size=report.predictions[i].face.size,
+            sharpness=report.predictions[i].face.sharpness,
             doubts="; ".join(report.doubts(i)) or "none",
         )
-        for i, prediction in enumerate(report.predictions)
+        for i in report.most_suspicious
     ]
 
 
 def person_rows(report: VideoReport) -> list[PersonRow]:
-    """One row per person of a video."""
+    """One row per person of a video, the most suspicious first."""
     return [
         PersonRow(
             number=person.number + 1,
@@ -137,7 +141,7 @@ def person_rows(report: VideoReport) -> list[PersonRow]:
             frames=report.frames,
             segments=format_segments(fake_segments(report, person)),
         )
-        for person in report.persons
+        for person in (report.persons[i] for i in report.most_suspicious)
     ]
 
 
@@ -225,13 +229,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Summary:
-    """One line of the table at the top."""
+    """One line of the table at the top; ``thumbnail`` is a data URI of the face with the highest P(fake)."""
 
     label: str | None
     score: float | None
     threshold: float | None
     count: str
-    reasons: str
+    reasons: tuple[str, ...]
+    thumbnail: str | None = None
 
 
 @dataclass(frozen=True)
@@ -316,8 +321,8 @@ def summarize(entry: Entry) -> Summary:
     report, row = entry.report, entry.row
     if report is None:
         if row is None:
-            return Summary(None, None, None, "", "")
-        return Summary(row.verdict, row.score, row.threshold, "", row.reasons)
+            return Summary(None, None, None, "", ())
+        return Summary(row.verdict, row.score, row.threshold, "", tuple(filter(None, [row.reasons])))
     reasons = report.verdict.reasons
     if len(reasons) > 1 and reasons[0].startswith("P(fake)"):  # the table has a column for it
         reasons = reasons[1:]
@@ -327,8 +332,26 @@ def summarize(entry: Entry) -> Summary:
         highest_probability(report),
         report.threshold,
         f"{count} {noun if count == 1 else noun + 's'}",
-        "; ".join(reasons),
+        tuple(reasons),
+        _thumbnail(report),
     )
+
+
+def _thumbnail(report: Report) -> str | None:
+    """The face with the highest P(fake); None where no pixels of it were kept."""
+    kept: list[tuple[float, Prediction]] = []
+    if isinstance(report, VideoReport):
+        kept = [(p.probability, p.portrait) for p in report.persons if p.portrait is not None]
+    elif isinstance(report, ImageReport):
+        kept = [(p.probability, p) for p in report.predictions]
+    if not kept:
+        return None
+    face = max(kept, key=lambda pair: pair[0])[1].face
+    picture = Image.fromarray(face.crop(_SURROUNDINGS if face.margin is None else None))
+    picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return data_uri(buffer.getvalue())
 
 
 def describe(entry: Entry) -> Section:
@@ -349,7 +372,7 @@ def _describe_image(entry: Entry, report: ImageReport) -> Section:
     frame, note = report.frame, entry.note
     left = len(report.explanations) - MAX_HEATMAPS
     if left > 0:
-        note = f"{note} {left} smaller faces are in the table, without their heatmaps.".strip()
+        note = f"{note} {left} less suspicious faces are in the table, without their heatmaps.".strip()
     note = _with_heatmap_error(note, report)
     images = []
     if report.predictions:
@@ -365,8 +388,8 @@ def _describe_image(entry: Entry, report: ImageReport) -> Section:
         images=images,
         faces=face_rows(report),
         heatmaps=[
-            _heatmap(f"Face {i + 1}", explanation, entry.checks.get(i))
-            for i, explanation in enumerate(report.explanations[:MAX_HEATMAPS])
+            _heatmap(f"Face {i + 1}", report.explanations[i], entry.checks.get(i))
+            for i in (report.most_suspicious[:MAX_HEATMAPS] if report.explanations else ())
         ],
     )
 
@@ -399,7 +422,7 @@ def _describe_video(entry: Entry, report: VideoReport) -> Section:
             ("size", f"{width} x {height} px"),
             *length,
             ("frames analysed", f"{report.frames}, a face in {report.face_share:.0%} of them"),
-            ("frame scores combined by", report.aggregation),
+            ("score of a person", STRATEGY_WORDS.get(report.aggregation, report.aggregation)),
             ("read", report.completeness.summary),
             *_source_facts(report.source),
         ],

@@ -35,10 +35,18 @@ from ..utils.writing import staging_folder
 from ..view.palette import SIGNS
 from .html_content import Entry, base_rate_table, describe, describe_model, summarize
 from .html_templates import render, stylesheet
+from .setting_words import in_plain_words
 
 # Statuses of files without a verdict, or analysed only in part; at most so many of them are listed.
 _UNJUDGED = ("failed", "partial", "no face")
 _MAX_UNJUDGED = 200
+_STATUS_WORDS = {
+    "waiting": "not looked at yet",
+    "done": "scored",
+    "no face": "without a face",
+    "partial": "read in part",
+    "failed": "failed",
+}
 
 
 def html(
@@ -116,7 +124,7 @@ def html(
         entries = [replace(entry, name=entry.name.removeprefix(root)) for entry in entries]
         values["unjudged"] = [replace(row, path=row.path.removeprefix(root)) for row in values["unjudged"]]
         cards = [classifier.card]
-        settings: Mapping[str, Any] = reports.settings
+        settings = in_plain_words([reports.settings])
     else:
         listed: list[Report] = [reports] if isinstance(reports, (ImageReport, VideoReport)) else list(reports)
         if not listed:
@@ -124,7 +132,7 @@ def html(
         found = list(checks)
         entries = [Entry(report.name, report, checks=_checks_of(report, found)) for report in listed]
         cards = [report.card for report in listed]
-        settings = _merge_settings([report.settings for report in listed])
+        settings = in_plain_words([report.settings for report in listed])
     values |= {
         "title": title,
         "date": f"{_utc(date):%Y-%m-%d %H:%M} UTC",
@@ -169,16 +177,6 @@ def _checks_of(report: Report, checks: Sequence[Faithfulness]) -> dict[int, Fait
 
 def _distinct(cards: Sequence[Card]) -> list[Card]:
     return list({(card.name, card.version, card.sha256): card for card in cards}.values())
-
-
-def _merge_settings(settings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Each setting with all values that it has in any report."""
-    found: dict[str, list[Any]] = {}
-    for one in settings:
-        for key, value in one.items():
-            if value not in found.setdefault(key, []):
-                found[key].append(value)
-    return {key: ", ".join(map(str, values)) for key, values in found.items()}
 
 
 # ------------------------------------------------------------------ scans
@@ -255,8 +253,8 @@ def _scan_values(result: ScanResult) -> dict[str, Any]:
     verdicts = with_score.groupby("verdict")["files"].sum()
     return {
         "scan": {"files": sum(counts.values()), "stopped": result.cancelled},
-        "counts": {status: n for status, n in counts.items() if n},
+        "counts": {_STATUS_WORDS[status]: n for status, n in counts.items() if n},
         "verdicts": {label: int(verdicts[label]) for label in SIGNS if label in verdicts},
-        "unjudged": rows,
+        "unjudged": [replace(row, status=_STATUS_WORDS[row.status]) for row in rows],
         "unjudged_left": max(total - _MAX_UNJUDGED, 0),
     }

@@ -1,4 +1,5 @@
 from .journal import Journal as Journal
+from .progress_bar import ProgressBar as ProgressBar
 from .records import FileResult as FileResult
 from .records import Filter as Filter
 from .result import ScanResult as ScanResult

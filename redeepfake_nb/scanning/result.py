@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,26 +98,54 @@ class ScanResult:
             text = journal.detail(self.scan, row.sha256)
         return None if text is None else json.loads(text)
 
-    def to_frame(self, where: Filter | None = None, *, order: str = "listed") -> pd.DataFrame:
-        """Return one row per file: the fields of :class:`FileResult`, the model, and its SHA-256."""
+    def to_frame(
+        self,
+        where: Filter | None = None,
+        *,
+        order: str = "listed",
+        columns: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> pd.DataFrame:
+        """Return one row per file.
+
+        Parameters
+        ----------
+        where, order, limit
+            Which files, in which order, and at most how many; see
+            :meth:`redeepfake_nb.scanning.journal.Journal.page`.
+        columns
+            Default: the fields of :class:`FileResult`, the model, and its SHA-256. There is also ``file``,
+            the last part of the path.
+
+        Raises
+        ------
+        ValueError
+            An unknown order or column.
+        """
         import pandas as pd
 
-        frame = pd.DataFrame(self._records(where, order), columns=self._columns)
+        known = (*self._columns, "file")
+        chosen = self._columns if columns is None else list(columns)
+        if unknown := [column for column in chosen if column not in known]:
+            raise ValueError(f"unknown columns {', '.join(unknown)}; there are {', '.join(known)}")
+        frame = pd.DataFrame(self._records(where, order, limit), columns=self._columns)
         # Explicit types, since pandas cannot infer one for a column without values.
         texts = dict.fromkeys((column for column in frame if column not in _NUMBERS), "string")
-        return frame.astype(texts | _NUMBERS)
+        frame = frame.astype(texts | _NUMBERS)
+        frame["file"] = frame["path"].str.split("/").str[-1].astype("string")
+        return frame[chosen]
 
     @property
     def _columns(self) -> list[str]:
         return [*COLUMNS, "model", "model_sha256"]
 
-    def _records(self, where: Filter | None, order: str) -> list[dict[str, Any]]:
+    def _records(self, where: Filter | None, order: str, limit: int | None = None) -> list[dict[str, Any]]:
         model = self.model
         common = {
             "model": f"{model['name']} {model['version']}",
             "model_sha256": self.scan.model_sha256,
         }
-        return [vars(row) | common for row in self.rows(where, order=order)]
+        return [vars(row) | common for row in self.rows(where, order=order, limit=limit)]
 
     def to_csv(self, path: str | os.PathLike, where: Filter | None = None, *, order: str = "listed") -> Path:
         """Write the table as CSV, atomically; text cells are escaped so that spreadsheets run no formula.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import logging
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from ..utils.progress_bar import OutputBar
 from ..utils.writing import atomic_file
 
 _logger = logging.getLogger(__name__)
@@ -24,7 +23,7 @@ def write_history(path: Path, history: list[dict[str, Any]]) -> None:
         writer.writerows(history)
 
 
-class ProgressBar:
+class ProgressBar(OutputBar):
     """A tqdm bar with the loss, for ``progress`` of :func:`redeepfake_nb.training.trainer.train`.
 
     To be used in a ``with`` statement. It writes to standard output, as notebooks show standard error like a
@@ -32,23 +31,12 @@ class ProgressBar:
     """
 
     def __init__(self, every: float = 1.0) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(unit="step", file=sys.stdout, mininterval=every)
-
-    def __enter__(self) -> ProgressBar:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.close()
+        super().__init__("step", every)
 
     def __call__(self, step: int, steps: int, loss: float) -> None:
         """Show that ``step`` of ``steps`` is done, with the recent loss."""
-        self._bar.total = steps
         self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
-        self._bar.update(step - self._bar.n)
+        self.show(step, steps)
 
 
 class ScalarLog:

@@ -221,6 +221,7 @@ class ThrottledProgress:
     ) -> None:
         self._job, self._unit, self._update_bar, self._show_message = job, unit, update_bar, show_message
         self._first: float | None = None
+        self._first_done = 0
         self._last_bar = self._last_message = -math.inf
 
     def __call__(self, done: int, total: int | None) -> None:
@@ -228,7 +229,7 @@ class ThrottledProgress:
         now = time.monotonic()
         # The time left is estimated from the first finished unit on: opening and warm-up are not repeated.
         if self._first is None and done:
-            self._first = now
+            self._first, self._first_done = now, done
         if self._job.discarded or now - self._last_bar < _BAR_INTERVAL:
             return
         self._last_bar = now
@@ -239,18 +240,19 @@ class ThrottledProgress:
             return
         if now - self._last_message >= _MESSAGE_INTERVAL and not self._job.cancel.is_set():
             self._last_message = now
-            self._show_message(f"{self._unit} {describe_progress(done, total, now - self._first)}")
+            words = describe_progress(done, total, now - self._first, self._first_done)
+            self._show_message(f"{self._unit} {words}")
 
 
-def describe_progress(done: int, total: int | None, seconds: float) -> str:
+def describe_progress(done: int, total: int | None, seconds: float, first: int = 1) -> str:
     """Format progress as ``"7 of 32, about 12 s left."``.
 
-    ``seconds`` is the time between the first finished unit and the latest.
+    ``seconds`` is the time between the first finished units, ``first`` in number, and the latest.
     """
     if not total:
         return f"{done}."
     words = f"{done} of {total}"
-    if 1 < done < total:
-        left = seconds / (done - 1) * (total - done)
+    if first < done < total:
+        left = seconds / (done - first) * (total - done)
         words += f", about {left / 60:.0f} min left" if left >= 90 else f", about {left:.0f} s left"
     return words + "."

@@ -27,6 +27,10 @@ _MODEL_COLOR = BLUISH_GREEN
 _BEFORE_COLOR = REDDISH_PURPLE
 # Bootstrap samples of a confidence band; its edges change little with more.
 _BAND_SAMPLES = 200
+# Behind words that a line would cross.
+_BLANK = {"fc": "white", "ec": "none", "pad": 1.0}
+# Between the ticks of a count.
+_WHOLE_STEPS = [1, 2, 5, 10]
 
 
 def plot_roc(assessment: ScoredLabels, ax: Canvas = None) -> Axes:
@@ -157,6 +161,7 @@ def plot_scores(assessment: ScoredLabels, ax: Canvas = None, *, bins: int = 20) 
     ax.set_xlim(0, 1)
     ax.set_xlabel("P(fake)" if assessment.temperature else "P(fake), never calibrated", fontsize=FONT)
     ax.set_ylabel(unit, fontsize=FONT)
+    ax.yaxis.set_major_locator(MaxNLocator("auto", steps=_WHOLE_STEPS, integer=True))
     return _finish(ax, f"Scores of real and fake {unit}", "best")
 
 
@@ -174,7 +179,7 @@ def plot_slices(assessment: Assessment, ax: Canvas = None, *, metric: str = "auc
     height, ticks, words = 0.0, [], []
     for (feature, unit), part in table.groupby(["feature", "unit"], sort=False):
         ax.text(0.0, height, f" {feature}, {unit}", transform=ax.get_yaxis_transform(), va="center",
-                fontsize=FONT, fontweight="bold")  # fmt: skip
+                fontsize=FONT, fontweight="bold", bbox=_BLANK)  # fmt: skip
         for row in part.to_dict("records"):
             height += 1
             ticks.append(height)
@@ -183,7 +188,7 @@ def plot_slices(assessment: Assessment, ax: Canvas = None, *, metric: str = "auc
             value, low, high = (row[name] for name in (metric, f"{metric}_low", f"{metric}_high"))
             if np.isnan(value):
                 ax.text(0.5, height, row["note"], transform=ax.get_yaxis_transform(), ha="center",
-                        va="center", fontsize=FONT)  # fmt: skip
+                        va="center", fontsize=FONT, bbox=_BLANK)  # fmt: skip
                 continue
             has_interval = not np.isnan(low)
             if has_interval:
@@ -191,8 +196,9 @@ def plot_slices(assessment: Assessment, ax: Canvas = None, *, metric: str = "auc
             ax.plot(
                 value, height, "o", color=_MODEL_COLOR, mfc=_MODEL_COLOR if has_interval else "white", ms=6
             )
-            ax.annotate(f"{value:.3f}", (value, height), (0, 5), textcoords="offset points", ha="center",
-                        fontsize=FONT - 2)  # fmt: skip
+            # Beside the axes, where no line crosses it.
+            ax.text(1.02, height, f"{value:.3f}", transform=ax.get_yaxis_transform(), va="center",
+                    fontsize=FONT)  # fmt: skip
         height += 1.3
     if metric == FALSE_POSITIVES:
         overall = float(assessment.predicted_fake[assessment.y == 0].mean())
@@ -366,7 +372,7 @@ def plot_review(review: Review | None, ax: Canvas = None) -> Axes:
     ax.set(xlim=(0, 1), ylim=(-limit, limit))
     ax.set_xlabel("P(fake) in the scan", fontsize=FONT)
     ax.set_ylabel("files (fake ones downwards)", fontsize=FONT)
-    ax.yaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
+    ax.yaxis.set_major_locator(MaxNLocator("auto", steps=_WHOLE_STEPS, integer=True))
     ax.yaxis.set_major_formatter(lambda y, _: f"{abs(y):.0f}")
     ax.set_title("Scores of the files you labelled", fontsize=FONT + 1)
     ax.legend(frameon=False, fontsize=FONT - 1, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)

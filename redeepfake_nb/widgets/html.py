@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from ..analysis.image import ImageReport
 from ..analysis.video_report import Sighting, VideoReport
@@ -33,9 +34,21 @@ def heading(title: str) -> str:
     return render_macro(_WIDGET, "heading", title)
 
 
+def app_heading(title: str, sentences: Iterable[str]) -> str:
+    """What stands above all panels of the app."""
+    return render_macro(_WIDGET, "app_heading", title, list(sentences))
+
+
 def note(*sentences: object) -> str:
     """Sentences in small print."""
     return render_macro(_PARTS, "note", sentences)
+
+
+def saved(sentence: str, place: Path | None = None) -> str:
+    """What was written where; ``panel_script.js`` makes a link to it where the page can open it."""
+    if place is None:
+        return note(sentence)
+    return render_macro(_WIDGET, "saved", sentence, str(place.absolute()), place.is_dir(), str(Path.home()))
 
 
 def caption(words: str) -> str:

@@ -12,6 +12,23 @@ function dark(element) {
   return matchMedia("(prefers-color-scheme: dark)").matches;
 }
 
+// Links to what was saved, where a Jupyter server offers it: files as they are, folders in its list of files.
+function link(root) {
+  const config = document.getElementById("jupyter-config-data");
+  if (!config) return;
+  const { serverRoot = "", baseUrl = "/", appName = "" } = JSON.parse(config.textContent);
+  for (const anchor of serverRoot ? root.querySelectorAll(".rdf-open:not([href])") : []) {
+    const { path, home, folder } = anchor.dataset;
+    const top = serverRoot.replace(/^~(?=\/|$)/, home).replace(/\/+$/, "");
+    if (!`${path}/`.startsWith(`${top}/`)) continue;
+    const list = appName === "JupyterLab" ? "lab/tree" : "tree";
+    const inside = path.slice(top.length + 1).split("/").map(encodeURIComponent).join("/");
+    anchor.href = `${baseUrl}${folder ? list : "files"}/${inside}`;
+    anchor.target = "_blank";
+    anchor.rel = "noopener";
+  }
+}
+
 function start(model, el, root) {
   const stops = [];
   const on = (target, name, listener, options) => {
@@ -48,6 +65,7 @@ function start(model, el, root) {
     requestAnimationFrame(() => {
       due = false;
       describe();
+      link(root);
     });
   };
   observe(new MutationObserver(soon)).observe(root, { childList: true, subtree: true });
@@ -117,7 +135,8 @@ function start(model, el, root) {
     new IntersectionObserver((entries) => {
       for (const { target, isIntersecting } of entries) {
         seen.set(target, isIntersecting);
-        if (isIntersecting && target === shown) hide();
+        // A panel on a tab that is not shown is not in the window at all.
+        if ((isIntersecting && target === shown) || (!isIntersecting && target === root)) hide();
         if (!isIntersecting && target !== root && working(target)) mirror(target);
       }
     }),

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 
-# How the scores of a person's frames become one, by its name in analysis/aggregation.py.
-AGGREGATION_WORDS = {
-    "mean_logit": "Average of all frames",
-    "mean_probability": "Average of all P(fake)",
-    "median": "Middle one of all frames",
-    "top_k_mean": "Average of the highest quarter",
-    "confident": "Average of the surest frames",
-}
+from ..analysis.aggregation import STRATEGY_WORDS as AGGREGATION_WORDS
+
+__all__ = ["AGGREGATION_WORDS", "in_panel"]
+
 # Pattern -> words of the panels. The first ones are longer than what the later ones would leave.
 _WORDS = (
     (
         r"Use analyze_video\(\) or open_video\(\) for videos\.",
-        "Open it in the panel for videos, in notebook 02.",
+        "Open it in the panel for videos, on the tab Video or in notebook 02.",
     ),
-    (r"Use analyze_image\(\) or read_image\(\)\.", "Open it in the panel for pictures, in notebook 01."),
+    (
+        r"Use analyze_image\(\) or read_image\(\)\.",
+        "Open it in the panel for pictures, on the tab Image or in notebook 01.",
+    ),
     (r", or raise max_pixels \(--max-pixels\) if you trust it", ""),
     (r"Call scan\(\) again with a new one", "Press Scan again"),
     (r"Read each item of uploads\(value\) separately\.", "Choose the files again."),

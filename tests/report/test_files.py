@@ -179,7 +179,7 @@ def test_csv_needs_a_report():
 def test_save_writes_everything(tmp_path):
     report = make_report([2.0, -2.0], heat=True, margin=0.1)
     made = save(report, tmp_path / "new" / "folder")
-    assert made == tmp_path / "new" / "folder" / "photo.jpg"
+    assert made == tmp_path / "new" / "folder" / "photo"
     assert names_in(made) == [
         "face_01.png",
         "face_01_overlay.png",
@@ -189,7 +189,7 @@ def test_save_writes_everything(tmp_path):
         "picture_with_boxes.png",
         "report.json",
     ]
-    assert names_in(made.parent) == ["photo.jpg"]
+    assert names_in(made.parent) == ["photo"]
     assert (made / "report.json").read_text() == to_json(report)
     assert (made / "faces.csv").read_bytes().decode() == to_csv(report)
     for i, prediction in enumerate(report.predictions, start=1):
@@ -223,28 +223,36 @@ def test_hostile_names_stay_inside_and_stay_text(name, tmp_path):
 
 def test_earlier_reports_are_kept(tmp_path):
     made = [save(make_report([]), tmp_path).name for _ in range(3)]
-    assert made == ["photo.jpg", "photo.jpg-2", "photo.jpg-3"]
+    assert made == ["photo", "photo-2", "photo-3"]
 
 
 def test_file_of_the_same_name_is_kept(tmp_path):
-    (tmp_path / "photo.jpg").write_text("a photo")
-    assert save(make_report([]), tmp_path).name == "photo.jpg-2"
-    assert (tmp_path / "photo.jpg").read_text() == "a photo"
+    (tmp_path / "photo").write_text("a photo")
+    assert save(make_report([]), tmp_path).name == "photo-2"
+    assert (tmp_path / "photo").read_text() == "a photo"
 
 
 def test_overwrite_replaces_the_whole_earlier_report(tmp_path):
     save(make_report([1.0, 1.0]), tmp_path)
     made = save(make_report([1.0]), tmp_path, overwrite=True)
-    assert names_in(tmp_path) == ["photo.jpg"]
+    assert names_in(tmp_path) == ["photo"]
     assert "face_02.png" not in names_in(made)
     assert "face_01.png" in names_in(made)
+
+
+def test_files_that_differ_in_their_extension_have_folders_of_their_own(tmp_path):
+    names = ("photo.jpg", "photo.png", "photo.tar.gz", "photo")
+    for _ in range(2):
+        made = [save(make_report([], name=name), tmp_path, overwrite=True).name for name in names]
+        assert made == ["photo", "photo-2", "photo.tar", "photo-3"]
+    assert len(names_in(tmp_path)) == 4
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link"])
 def test_overwrite_keeps_folders_that_are_no_report(kind, tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
-    precious = folder / "photo.jpg"
+    precious = folder / "photo"
     if kind == "file":
         precious.write_text("precious")
     elif kind == "folder":
@@ -255,7 +263,7 @@ def test_overwrite_keeps_folders_that_are_no_report(kind, tmp_path):
         precious.symlink_to(tmp_path, target_is_directory=True)
     with pytest.raises(OutputError, match="something other than an earlier report"):
         save(make_report([]), folder, overwrite=True)
-    assert names_in(folder) == ["photo.jpg"]
+    assert names_in(folder) == ["photo"]
     assert precious.is_symlink() if kind == "link" else precious.exists()
     if kind == "folder":
         assert names_in(precious) == ["report.json", "thesis.txt"]
@@ -266,14 +274,14 @@ def test_overwrite_restores_the_earlier_report_after_a_failure(tmp_path, monkeyp
     rename = Path.rename
 
     def fail_once(self, target):
-        if Path(target) == old and self.name == "photo.jpg":
+        if Path(target) == old and self.name == "photo":
             raise OSError(errno.EIO, "input/output error")
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", fail_once)
     with pytest.raises(OutputError, match="input/output error"):
         save(make_report([1.0]), tmp_path, overwrite=True)
-    assert names_in(tmp_path) == ["photo.jpg"]
+    assert names_in(tmp_path) == ["photo"]
     assert "face_02.png" in names_in(old)
 
 
@@ -339,7 +347,7 @@ def test_name_taken_by_another_process(tmp_path, monkeypatch):
     look = writing.os.path.lexists
     unseen = iter([False])
     monkeypatch.setattr(writing.os.path, "lexists", lambda path: next(unseen, True) and look(path))
-    assert save(make_report([]), tmp_path).name == "photo.jpg-2"
+    assert save(make_report([]), tmp_path).name == "photo-2"
 
 
 # Several reports
@@ -347,7 +355,7 @@ def test_name_taken_by_another_process(tmp_path, monkeypatch):
 
 def test_save_all_writes_a_summary(tmp_path):
     made = save_all([make_report([2.0, 1.0]), make_report([]), make_report(name=FORMULA)], tmp_path)
-    assert [p.name for p in made] == ["photo.jpg", "photo.jpg-2", safe_name(FORMULA)]
+    assert [p.name for p in made] == ["photo", "photo-2", safe_name(FORMULA.removesuffix(".jpg"))]
     rows = rows_of((tmp_path / "summary.csv").read_text())
     assert [r["folder"] for r in rows] == [p.name for p in made]
     assert [r["verdict"] for r in rows] == ["fake", "inconclusive", "fake"]
@@ -363,9 +371,9 @@ def test_save_all_writes_a_summary(tmp_path):
 def test_save_all_keeps_an_earlier_summary(tmp_path):
     save_all([make_report([])], tmp_path)
     save_all([make_report([])], tmp_path)
-    assert names_in(tmp_path) == ["photo.jpg", "photo.jpg-2", "summary-2.csv", "summary.csv"]
+    assert names_in(tmp_path) == ["photo", "photo-2", "summary-2.csv", "summary.csv"]
     save_all([make_report([])], tmp_path, overwrite=True)
-    assert names_in(tmp_path) == ["photo.jpg", "photo.jpg-2", "summary-2.csv", "summary.csv"]
+    assert names_in(tmp_path) == ["photo", "photo-2", "summary-2.csv", "summary.csv"]
 
 
 def test_save_all_continues_after_a_failure(tmp_path, monkeypatch):
@@ -378,11 +386,11 @@ def test_save_all_continues_after_a_failure(tmp_path, monkeypatch):
 
     monkeypatch.setattr(files, "_files", fail_for_bad)
     made = save_all([make_report([], name="bad.jpg"), make_report([])], tmp_path)
-    assert [p.name for p in made] == ["photo.jpg"]
+    assert [p.name for p in made] == ["photo"]
     bad, good = rows_of((tmp_path / "summary.csv").read_text())
     assert "the disk is full" in bad["error"]
-    assert (bad["folder"], good["folder"], good["error"]) == ("", "photo.jpg", "")
-    assert names_in(tmp_path) == ["photo.jpg", "summary.csv"]
+    assert (bad["folder"], good["folder"], good["error"]) == ("", "photo", "")
+    assert names_in(tmp_path) == ["photo", "summary.csv"]
 
 
 def test_save_all_without_reports_writes_an_empty_summary(tmp_path):
@@ -404,7 +412,7 @@ def video_report(*, name="clip.mp4", kept=True, **extra):
 def test_save_a_video(tmp_path):
     report = video_report()
     made = save(report, tmp_path)
-    assert made.name == "clip.mp4"
+    assert made.name == "clip"
     assert names_in(made) == [
         "persons.png",
         "report.json",
@@ -435,7 +443,7 @@ def test_a_video_without_faces_has_no_images_of_them(tmp_path):
 def test_hostile_video_names_stay_text(name, tmp_path):
     made = save(video_report(name=name, kept=False), tmp_path / "out")
     assert names_in(tmp_path) == ["out"]
-    assert made.name == safe_name(name)
+    assert made.name == safe_name(name[:-4])
     assert "<" not in (made / "report.json").read_text()
     assert rows_of((made / "sightings.csv").read_text())[0]["file"] == escape_cell(name)
 
@@ -444,7 +452,7 @@ def test_overwrite_replaces_a_video_report_with_its_annotated_copy(tmp_path):
     first = save(video_report(), tmp_path)
     (first / "annotated.mp4").write_bytes(b"an earlier one")
     made = save(video_report(kept=False), tmp_path, overwrite=True)
-    assert names_in(tmp_path) == ["clip.mp4"]
+    assert names_in(tmp_path) == ["clip"]
     assert names_in(made) == ["persons.png", "report.json", "sightings.csv", "timeline.png"]
 
 

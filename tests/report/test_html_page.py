@@ -24,6 +24,7 @@ from redeepfake_nb.models.card import Card
 from redeepfake_nb.models.tested_kinds import KINDS, KindResult
 from redeepfake_nb.provenance import Claim, ContentCredentials, Provenance, Thumbnail
 from redeepfake_nb.report.html_content import at_base_rate
+from redeepfake_nb.report.setting_words import in_plain_words
 from redeepfake_nb.scanning.result import ScanResult
 
 HOSTILE = """"><img src=x onerror=alert(1)><script>alert(2)</script>{{ 7*7 }}\u202egpj.exe"""
@@ -103,9 +104,10 @@ def test_an_image(tmp_path: Path) -> None:
         assert reason in page.text
     assert "ab" * 32 in page.text
     assert "The faithfulness of this heatmap was not checked." in page.text
-    # The image, and a heatmap for each of two faces.
+    # A small face at the top, the image, and a heatmap for each of two faces.
     pictures = [attrs["src"] for attrs in page.find("img")]
-    assert len(pictures) == 3
+    assert len(pictures) == 4
+    assert page.find("img")[0]["class"] == "thumbnail"
     for source in pictures:
         head, _, data = source.partition(",")
         assert head in ("data:image/png;base64", "data:image/jpeg;base64")
@@ -235,7 +237,35 @@ def test_equal_reports_give_equal_bytes(tmp_path: Path) -> None:
 
 def test_differing_settings_are_both_shown(tmp_path: Path) -> None:
     both = [make_report((2.0,), settings={"margin": margin, "detector": "hog"}) for margin in (0.0, 0.3)]
-    assert "margin 0.0, 0.3 detector hog" in page_of(both, tmp_path).text
+    words = "face detector hog added around a face, as a share of its longer side 0, 0.3"
+    assert words in page_of(both, tmp_path).text
+
+
+def test_settings_are_in_plain_words() -> None:
+    values = {"searches": {"whole": 2, "near": 0}, "aggregation": "mean_logit", "explain": "gradcam"}
+    values |= {"target": "fake", "margin": None, "start": None, "mine": HOSTILE}
+    assert in_plain_words([values, {"explain": None}]) == {
+        "added around a face, as a share of its longer side": "the model's own",
+        "score of a person": "Average of all frames",
+        "heatmaps": "Grad-CAM, none",
+        "heatmaps show": "evidence for fake",
+        "searches for faces": "2 of whole frames",
+        "mine": HOSTILE,
+    }
+
+
+def test_reasons_are_whole_and_one_is_not_many(tmp_path: Path) -> None:
+    made = make_report((2.0,))
+    reasons = tuple(f"reason number {i}, which goes on and on for a while" for i in range(20))
+    made = replace(made, verdict=replace(made.verdict, reasons=reasons))
+    page = page_of(made, tmp_path)
+    assert all(page.text.count(f"Reason number {i}, which goes on") == 2 for i in range(20))
+    card = Card(
+        name="one", metrics={"auc": {"value": 0.8}, "accuracy": {"value": 0.99}, "faces": 1, "groups": 1}
+    )
+    text = page_of(make_report((2.0,), card=card), tmp_path).text
+    assert "Measured on 1 face of 1 person" in text
+    assert "about 1 face in 100 got" in text
 
 
 def test_what_the_file_says_of_itself_stands_above_the_verdict(tmp_path: Path) -> None:
@@ -317,11 +347,11 @@ def test_a_scan_shows_the_strongest_and_the_most_doubtful(
     assert [name.replace("again", "07") for name, _ in found] == [*strongest, *doubtful]
     assert [why for _, why in found] == ["strongest", "strongest", "doubtful", "doubtful"]
     assert calls == [(i, 4) for i in range(5)]
-    assert "11 files were scanned: 9 done, 1 no face, 1 failed." in page.text
+    assert "11 files were scanned: 9 scored, 1 without a face, 1 failed." in page.text
     assert "heatmap" in page.text
     assert page.text.count("was not checked") == 3
     assert "EmptyFile" in page.text
-    assert "none.png no face" in page.text
+    assert "none.png without a face" in page.text
     assert page.find("script") == []
     # The page names no folder of this machine.
     assert str(tmp_path) not in page.source

@@ -68,6 +68,16 @@ def test_data_frame_has_fixed_types(result: ScanResult) -> None:
     )
 
 
+def test_columns_and_number_of_rows_can_be_chosen(result: ScanResult) -> None:
+    best = result.to_frame(order="strongest", columns=["file", "score"], limit=1)
+    whole = result.to_frame(order="strongest")
+    assert list(best.columns) == ["file", "score"]
+    assert best["file"][0] == Path(whole["path"][0]).name
+    assert list(best["score"]) == list(whole["score"][:1])
+    with pytest.raises(ValueError, match="unknown columns nose; there are path, "):
+        result.to_frame(columns=["file", "nose"])
+
+
 def test_csv_is_atomic_and_runs_no_formula(result: ScanResult, tmp_path: Path) -> None:
     path = result.to_csv(tmp_path / "out" / "table.csv")
     with open(path, encoding="utf-8", newline="") as file:

@@ -23,6 +23,12 @@ def test_progress_in_words(done: int, total: int | None, seconds: float, expecte
     assert describe_progress(done, total, seconds) == expected
 
 
+def test_units_that_end_together_are_one_beginning() -> None:
+    # Eight files of the first batch; four more took a second.
+    assert describe_progress(12, 20, 1.0, first=8) == "12 of 20, about 2 s left."
+    assert describe_progress(8, 20, 0.0, first=8) == "8 of 20."
+
+
 def test_progress_is_throttled_and_ends_with_a_discarded_job() -> None:
     counts: list[object] = []
     messages: list[str] = []
