@@ -561,12 +561,12 @@ def test_save_with_the_annotated_video(inspector, video, tmp_path):
     c.annotated.value = True
     c.save.click()
     assert inspector.wait(SECONDS)
-    made = tmp_path / "out" / "clip.mkv"
+    made = tmp_path / "out" / "clip"
     names = {"report.json", "sightings.csv", "timeline.png", "persons.png", "strongest_frames.png"}
     assert {p.name for p in made.iterdir()} == names | {"annotated.mp4"}
     assert "annotated.mp4" in c.saved.value
-    assert inspector.save(tmp_path / "other", annotated=False) == tmp_path / "other" / "clip.mkv"
-    assert {p.name for p in (tmp_path / "other" / "clip.mkv").iterdir()} == names
+    assert inspector.save(tmp_path / "other", annotated=False) == tmp_path / "other" / "clip"
+    assert {p.name for p in (tmp_path / "other" / "clip").iterdir()} == names
 
 
 def test_cancelling_the_annotated_video_keeps_the_report(inspector, video, tmp_path, monkeypatch, quick):
