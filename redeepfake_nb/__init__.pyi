@@ -9,6 +9,7 @@ from . import models as models
 from . import provenance as provenance
 from . import report as report
 from . import scanning as scanning
+from . import serving as serving
 from . import training as training
 from . import view as view
 from . import widgets as widgets

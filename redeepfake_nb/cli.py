@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import errno
 import json
 import os
@@ -189,6 +190,8 @@ def _parser() -> argparse.ArgumentParser:
     scan.add_argument("--retry-failed", action="store_true", help="score files again that failed before")
     scan.set_defaults(run=_scan)
 
+    _add_app(commands)
+
     doctor = commands.add_parser("doctor", help="check the installation")
     doctor.set_defaults(run=_doctor)
 
@@ -322,6 +325,41 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--sha256", help="expected SHA-256 of the old file")
     convert.set_defaults(run=_convert)
     return parser
+
+
+def _add_app(commands: Any) -> None:
+    """Add the command that serves the panels, whose defaults are those of ``ServingOptions``."""
+    app = commands.add_parser("app", help="open the panels for pictures, videos and folders in a browser")
+    app.add_argument("--port", type=int, help="default: 8866, or the next one that is free")
+    app.add_argument(
+        "--ip", metavar="ADDRESS", help="address to listen on; default: 127.0.0.1, this machine alone"
+    )
+    app.add_argument("--no-browser", dest="browser", action="store_false", help="print the address alone")
+    app.add_argument("--model", type=Path, metavar="PATH", help="model file with its sidecar")
+    app.add_argument(
+        "--upload-limit", type=int, metavar="MB", help="most megabytes of one upload; default: 200"
+    )
+    app.add_argument("--visitors", type=int, metavar="N", help="most visitors at once; default: 10")
+    app.add_argument(
+        "--idle-minutes", type=float, metavar="M", help="end a visit that is unused for so long; default: 30"
+    )
+    app.add_argument(
+        "--local-files",
+        action="store_true",
+        help="show boxes for paths of this machine, too; for yourself alone",
+    )
+    token = app.add_mutually_exclusive_group()
+    token.add_argument("--token", action="store_true", help="ask for a token, on this machine, too")
+    token.add_argument(
+        "--no-token",
+        dest="token",
+        action="store_false",
+        help="ask for none even where other machines reach the page, since a login is in front",
+    )
+    app.add_argument(
+        "--base-url", metavar="/PATH/", help="path below which a proxy in front shows the page; default: /"
+    )
+    app.set_defaults(run=_app, token=None)
 
 
 def _add_runtime(command: argparse.ArgumentParser) -> None:
@@ -635,6 +673,22 @@ def _table(result: ScanResult) -> list[str]:
         copies = f"  ({row.duplicates} with the same bytes as another)" if row.duplicates else ""
         lines.append(f"  {name:<32} {row.files:>7}{copies}")
     return lines
+
+
+def _app(options: argparse.Namespace) -> int:
+    from .serving.options import ServingOptions
+    from .serving.server import serve
+
+    def announce(address: str) -> None:
+        print(f"The app is at {address}\nCtrl+C ends it.", flush=True)
+        if not chosen.loopback:
+            print("Other machines can reach it, unencrypted unless a proxy is in front; see docs/serving.md.")
+
+    names = [field.name for field in dataclasses.fields(ServingOptions)]
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    chosen = ServingOptions(**given)
+    serve(chosen, announce)
+    return 0
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -85,6 +85,18 @@ def prepare(project: Path | None = None) -> list[str]:
     return installed
 
 
+def may_name_files(choice: bool | None = None) -> bool:
+    """Return whether panels may name, open and write files on the kernel's machine.
+
+    Parameters
+    ----------
+    choice
+        What the caller wants. Default: yes, unless Voilà serves the notebook as a page, whose visitors need
+        not be those who run it.
+    """
+    return "VOILA_BASE_URL" not in os.environ if choice is None else choice
+
+
 def requirements(project: Path) -> list[str]:
     """Return the requirements that a checkout's ``pyproject.toml`` lists."""
     with (project / "pyproject.toml").open("rb") as file:

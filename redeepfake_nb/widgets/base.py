@@ -212,11 +212,7 @@ class Inspector:
                 self.controls.show_status(FAILED)
 
     def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        # Not display(self.widget): its plain text, which is saved with the notebook, quotes what is shown.
-        view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
-        display({"text/plain": repr(self), "application/vnd.jupyter.widget-view+json": view}, raw=True)
+        display_panel(self, self.widget)
 
     def _files(self) -> dict[str, Callable[[Job], tuple[str, bytes, str]]]:
         """What the download buttons give: kind -> function that returns name, content and media type."""
@@ -311,6 +307,15 @@ class Inspector:
     def _mark_stale(self) -> None:
         """Say whether what is shown was made with the current settings."""
         raise NotImplementedError
+
+
+def display_panel(panel: object, widget: ipw.Widget) -> None:
+    """Show a widget in a notebook; of what it shows, only ``repr(panel)`` is saved with the notebook."""
+    from IPython.display import display
+
+    # Not display(widget): its plain text quotes what is shown.
+    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    display({"text/plain": repr(panel), "application/vnd.jupyter.widget-view+json": view}, raw=True)
 
 
 def model_name(classifier: Classifier | str | os.PathLike | None) -> str:

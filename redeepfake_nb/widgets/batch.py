@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import InputError, JournalError, MissingExtra, ModelError, OutputError
 from ..faces.detection import DEFAULT_DETECTOR, Detector
+from ..hosts import may_name_files
 from ..models.classifier import Classifier
 from ..report.html_page import html
 from ..scanning import review
@@ -26,8 +27,9 @@ from ..utils.jobs import Job, ThrottledProgress
 from .base import Inspector, expand_paths, model_name, pluralize
 from .batch_controls import BatchControls, BatchSettings
 from .scan_table import ScanTable
+from .upload_area import MAX_UPLOAD
+from .uploaded_files import UploadedFiles
 
-WELCOME = "Name a folder, a CSV file or files, or use the sample folder."
 # Seconds between two readings of the journal while a scan is running.
 _READ_INTERVAL = 3.0
 
@@ -59,6 +61,12 @@ class BatchInspector(Inspector):
         See :func:`redeepfake_nb.scan`.
     folder
         Where tables, reports and calibrated models are written.
+    max_upload_mb
+        Most megabytes of one upload, where files are sent.
+    local_files
+        Whether files on the kernel's machine may be named, opened and written. Default: yes, unless Voilà
+        serves the notebook. If not, files are sent by the browser and results downloaded; files and journal
+        are in a private folder that is deleted with the session, and ``journal`` and ``folder`` are ignored.
 
     Attributes
     ----------
@@ -83,7 +91,10 @@ class BatchInspector(Inspector):
         workers: int | None = None,
         executor: Any = None,
         folder: str | os.PathLike = "results",
+        max_upload_mb: int = MAX_UPLOAD // 1_000_000,
+        local_files: bool | None = None,
     ) -> None:
+        self._uploaded = None if may_name_files(local_files) else UploadedFiles()
         self._workers, self._executor = workers, executor
         self._custom_detector = None if isinstance(detector, str) else detector
         self.review: review.Review | None = None
@@ -95,8 +106,12 @@ class BatchInspector(Inspector):
             threshold=threshold,
             frames=frames,
             folder=os.fspath(folder),
+            max_upload=max_upload_mb * 1_000_000,
+            local_files=self._uploaded is None,
         )
         controls = BatchControls(settings)
+        if self._uploaded is not None:
+            controls.shown_path = self._uploaded.shown
         super().__init__(controls, classifier, follow_threshold=threshold is None)
         self._table = ScanTable(
             controls,
@@ -107,12 +122,18 @@ class BatchInspector(Inspector):
             shown=self._show_summary,
         )
         self._connect()
-        controls.show_status(WELCOME)
+        controls.show_status(self._welcome)
 
     def __repr__(self) -> str:
         shown = "nothing" if self.result is None else repr(self.result)
         state = ", running" if self.running else ""
         return f"BatchInspector({shown}, {pluralize(len(self.errors), 'error')}{state})"
+
+    @property
+    def _welcome(self) -> str:
+        if self._uploaded is not None:
+            return "Choose files or a folder, or use the sample folder."
+        return "Name a folder, a CSV file or files, or use the sample folder."
 
     @property
     def result(self) -> ScanResult | None:
@@ -175,9 +196,14 @@ class BatchInspector(Inspector):
             c.show_saved("")
             c.show_review(None)
             with self._callbacks.paused():
+                c.upload.forget()
                 c.paths.value = c.text.value = ""
             self._table.clear()
-            c.show_status(f"Cleared. {WELCOME}")
+            if self._uploaded is not None:
+                # A scan that is still ending has the old folder, which is removed after it.
+                self._uploaded = UploadedFiles()
+                c.shown_path = self._uploaded.shown
+            c.show_status(f"Cleared. {self._welcome}")
 
     def _start(self, get_paths: Callable[[], Any]) -> Job:
         """Start a scan. ``get_paths`` is called in the background, as it may take a while."""
@@ -394,20 +420,27 @@ class BatchInspector(Inspector):
 
     def _report_page(self, job: Job) -> tuple[str, bytes, str]:
         self.controls.show_status("Analysing files again for the report …")
-        return self._page(
+        name, page, kind = self._page(
             self._saved_result(),
             classifier=self._model.classifier(),
             detector=self._custom_detector,
             progress=self._progress(job),
             cancel=job.cancel,
         )
+        return name, self._without_folder(page), kind
 
     def _table_file(self, job: Job) -> tuple[str, bytes, str]:
         c = self.controls
         with tempfile.TemporaryDirectory(prefix="redeepfake-") as folder:
             path = Path(folder) / "results.csv"
             self._saved_result().to_csv(path, c.chosen_filter(), order=c.order.value)
-            return path.name, path.read_bytes(), "text/csv"
+            return path.name, self._without_folder(path.read_bytes()), "text/csv"
+
+    def _without_folder(self, content: bytes) -> bytes:
+        """Return a file that is downloaded without the place of the session's folder."""
+        if self._uploaded is None:
+            return content
+        return self._uploaded.shown(content.decode()).encode()
 
     def _saved_result(self) -> ScanResult:
         """Return the scan that is to be written."""
@@ -420,6 +453,7 @@ class BatchInspector(Inspector):
     def _connect(self) -> None:
         super()._connect()
         c, on = self.controls, self._callbacks.connect
+        on(c.upload, self._open_upload, "files")
         on(c.start, self._start_named, "files")
         on(c.open_journal, self._open_named, "files")
         on(c.sample, self._start_sample, "files")
@@ -429,6 +463,12 @@ class BatchInspector(Inspector):
         on(c.save, self.save, "save")
         on(c.save_report, self._start_report, "save")
         on(c.clear, self.clear, "save")
+
+    def _open_upload(self) -> None:
+        with self._callbacks.paused():
+            found = self.controls.upload.take()
+        if found and (uploaded := self._uploaded) is not None:
+            self._start(lambda: uploaded.replace(found))
 
     def _start_named(self) -> None:
         paths = expand_paths(self.controls.paths.value)
@@ -445,7 +485,8 @@ class BatchInspector(Inspector):
     def _start_sample(self) -> None:
         from ..datasets.synthetic import make_sample_folder
 
-        folder = Path("sample-files").absolute()
+        beside = Path() if self._uploaded is None else self._uploaded.folder
+        folder = (beside / "sample-files").absolute()
         with self._callbacks.paused():
             self.controls.paths.value = str(folder)
         self._start(lambda: make_sample_folder(folder))
@@ -474,6 +515,8 @@ class BatchInspector(Inspector):
             )
 
     def _journal(self) -> Path:
+        if self._uploaded is not None:
+            return self._uploaded.folder / "results.sqlite"
         return Path(self.controls.journal.value.strip() or "results.sqlite").expanduser()
 
     def _folder(self, given: str | os.PathLike | None = None) -> Path:
@@ -486,8 +529,10 @@ class BatchInspector(Inspector):
     def _summary(self) -> str:
         result = self.result
         if result is None:
-            return WELCOME
+            return self._welcome
         if result.cancelled:
+            if self._uploaded is not None:
+                return "Stopped. Send the same files to resume; those that are scored are not scored again."
             return "Stopped. Scan the same files with the same journal to resume."
         seconds = f" in {result.seconds:.0f} s" if result.seconds else ""
         total = sum(result.counts.values())

@@ -5,6 +5,7 @@ Works with ipywidgets 7.7 (Colab) and 8, see :mod:`redeepfake_nb.widgets.control
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +20,14 @@ from ..scanning.review import Review
 from . import html as markup
 from .controls import MAX_HEATMAPS, STYLE, WIDE, Controls, Group, InspectorSettings, button, hint, show_png
 from .file_table import FileTable
+from .image_controls import ACCEPTED as PICTURES
 from .keyboard import KeyPad
+from .upload_area import UploadArea
+from .video_controls import ACCEPTED as VIDEOS
 
 SECTIONS = ("files", "model", "faces", "metrics", "save")
+# Of one upload.
+MAX_FILES = 1000
 # Name -> words, and the filter of the rows. Files without a score cannot be reviewed.
 _SCORED = ("done", "partial")
 FILTERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -78,8 +84,8 @@ class BatchControls(Controls):
     """
 
     def __init__(self, settings: BatchSettings) -> None:
-        super().__init__(SECTIONS)
-        self._add_files(settings.journal)
+        super().__init__(SECTIONS, settings.local_files)
+        self._add_files(settings.journal, settings.max_upload)
         self._add_model_and_faces(settings, "files")
         self.analyze_again.layout.display = "none"
         self.frames = hint(
@@ -96,7 +102,10 @@ class BatchControls(Controls):
         self._add_metrics()
         self._add_saving(settings.folder, "what is shown")
         hint(self.save, "Write the table as CSV, and as Parquet if pyarrow is installed, into the folder")
-        hint(self.clear, "Remove what is shown from the kernel and the browser. The journal is not changed")
+        kept = (
+            "The journal is not changed" if self.local_files else "Your files and their results are deleted"
+        )
+        hint(self.clear, f"Remove what is shown from the kernel and the browser. {kept}")
         del self.downloads["picture"]
         self.download_row.children = list(self.downloads.values())
         self.save_report = button(
@@ -107,14 +116,24 @@ class BatchControls(Controls):
         self._add_table()
         self._add_review()
         self._add_results()
+        self.shown_path: Callable[[str], str] = str  # how a file's path is shown
         self.root = self._arranged()
-        self.starters = [self.start, self.open_journal, self.sample, self.journal, self.save_report]
+        self.starters = [self.upload, self.start, self.open_journal, self.sample, self.journal]
+        self.starters.append(self.save_report)
         self.show_running(False)
         self.show_page(0, 0, 0)
         self.show_file(None, None, "")
         self.show_review(None)
 
-    def _add_files(self, journal: str) -> None:
+    def _add_files(self, journal: str, max_upload: int) -> None:
+        self.upload = UploadArea(
+            "Choose files",
+            "Send pictures and videos from this computer, or a folder of them, and score them",
+            f"{PICTURES},{VIDEOS}",
+            multiple=True,
+            max_bytes=max_upload,
+            max_files=MAX_FILES,
+        )
         self.paths = hint(
             ipw.Textarea(
                 placeholder="A folder, a CSV file, or files, one per line",
@@ -229,16 +248,23 @@ class BatchControls(Controls):
         self.charts = ipw.Image(format="png", layout={"max_width": "100%"})
 
     def _arranged(self) -> ipw.Widget:
-        metrics = [self.false_positive_rate, self.calibrated_name, self.save_calibrated]
+        metrics = [
+            self.false_positive_rate,
+            *self.local(self.calibrated_name, self.save_calibrated),
+        ]
+        model = [self.reset_threshold, *self.local(self.model)]
+        named = self.local(self.paths, self.start)
+        # Files that are there already are named; where none may be named, they are sent.
+        files = [*(named or [self.upload]), self.sample]
         groups = [
-            Group("Files", [self.paths, self.start, self.sample], [self.journal, self.open_journal]),
-            Group("Model", [self.threshold, self.model_facts], [self.reset_threshold, self.model]),
+            Group("Files", files, self.local(self.journal, self.open_journal)),
+            Group("Model", [self.threshold, self.model_facts], model),
             Group("Faces", [self.frames], [self.detector, self.use_model_margin, self.margin]),
             Group("Metrics on your labels", [self.evaluate], metrics),
             Group(
                 "Results",
                 [self.download_row, self.clear, self.saved],
-                [self.folder, self.save, self.save_report],
+                self.local(self.folder, self.save, self.save_report),
                 "Save on the notebook's machine",
             ),
         ]
@@ -319,7 +345,9 @@ class BatchControls(Controls):
         if row is None:
             self.file_name.value = self.label.value = ""
         else:
-            self.file_name.value = markup.caption(row.path) + (markup.note(note) if note else "")
+            self.file_name.value = markup.caption(self.shown_path(row.path)) + (
+                markup.note(note) if note else ""
+            )
             words = f"Labelled {row.label}." if row.label else "Not labelled yet."
             if row.sha256 is None:
                 words = "This file could not be read, so it cannot have a label."

@@ -5,6 +5,7 @@ Works with ipywidgets 7.7 (Colab) and 8; the differences are confined to :func:`
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,6 +86,8 @@ class InspectorSettings:
         Where results are written.
     max_upload
         Most bytes of one upload.
+    local_files
+        Whether files on the kernel's machine may be named, opened and written.
     """
 
     model: str = DEFAULT
@@ -93,6 +96,7 @@ class InspectorSettings:
     threshold: float | None = None
     folder: str = "results"
     max_upload: int = MAX_UPLOAD
+    local_files: bool = True
 
 
 def hint(widget: W, words: str) -> W:
@@ -111,11 +115,14 @@ class Controls:
     ----------
     sections
         Names of the groups of controls in the left column, in order. Each group shows its own errors.
+    local_files
+        See :meth:`local`.
     """
 
     root: ipw.Widget
 
-    def __init__(self, sections: Sequence[str]) -> None:
+    def __init__(self, sections: Sequence[str], local_files: bool = True) -> None:
+        self.local_files = local_files
         self.status = ipw.HTML()
         self.progress = _progress_bar()
         self.cancel = button("Cancel", "Stop; what was finished so far is kept and shown", "stop", "110px")
@@ -143,6 +150,17 @@ class Controls:
         self.page: ipw.VBox  # what belongs to one report; see :meth:`page_hidden`
         self.starters: list[ipw.Widget] = []  # what starts work, and is disabled while other work goes on
         self.explanation_panel = ipw.VBox([])  # the inspector puts its ExplanationPanel here
+
+    def local(self, *widgets: ipw.Widget) -> list[ipw.Widget]:
+        """Return controls that name, open or write files on the kernel's machine, if that is allowed.
+
+        Otherwise they are closed: hidden ones could still be reached by messages of somebody's own making.
+        """
+        if self.local_files:
+            return list(widgets)
+        for widget in widgets:
+            widget.close()
+        return []
 
     def _add_model_and_faces(self, settings: InspectorSettings, what: str) -> None:
         """Create the controls of model, threshold, detector and margin; ``what`` names what is analysed."""
@@ -355,7 +373,10 @@ class Controls:
         for section, box in self.error_boxes.items():
             # dict: each message once, in order.
             box.value = markup.errors(dict.fromkeys(words for where, words in messages if where == section))
-        self.log.value = markup.log(tracebacks)
+        if self.local_files:
+            self.log.value = markup.log(tracebacks)
+        else:  # they name places on the server, whose own log shows them
+            print(*tracebacks, file=sys.__stderr__, end="", flush=True)
 
     def show_heatmaps(self, pictures: Sequence[tuple[str, bytes]]) -> None:
         """Show (caption, PNG) pairs. Widgets are reused, so that no old picture stays in their state."""

@@ -22,6 +22,7 @@ from ..errors import InputError, OutputError, displayable
 from ..explanation.heatmaps import Explanation
 from ..explanation.methods import Target
 from ..faces.detection import DEFAULT_DETECTOR
+from ..hosts import may_name_files
 from ..media.frames import Frame
 from ..models.classifier import Classifier
 from ..provenance.records import Provenance
@@ -32,8 +33,6 @@ from .controls import NO_METHOD
 from .heatmap_queue import HeatmapQueue
 from .image_controls import MAX_PICTURES, ImageControls, ImageSettings
 from .upload_area import MAX_UPLOAD
-
-WELCOME = "Choose pictures, enter paths, or use the sample."
 
 
 class ImageInspector(Inspector):
@@ -68,6 +67,9 @@ class ImageInspector(Inspector):
         Where *Save* writes.
     max_upload_mb
         Most megabytes of one upload; the browser says so and checks it. Paths have no limit.
+    local_files
+        Whether files on the kernel's machine may be named, opened and written. Default: yes, unless Voilà
+        serves the notebook. Downloads are always there.
 
     Attributes
     ----------
@@ -92,6 +94,7 @@ class ImageInspector(Inspector):
         strength: float = 0.5,
         folder: str | os.PathLike = "results",
         max_upload_mb: int = MAX_UPLOAD // 1_000_000,
+        local_files: bool | None = None,
     ) -> None:
         self.result: list[ImageReport] = []
         self.layer = layer
@@ -110,6 +113,7 @@ class ImageInspector(Inspector):
             strength=strength,
             folder=os.fspath(folder),
             max_upload=max_upload_mb * 1_000_000,
+            local_files=may_name_files(local_files),
         )
         super().__init__(ImageControls(settings), classifier, follow_threshold=threshold is None)
         self._heatmaps = HeatmapQueue(
@@ -121,11 +125,16 @@ class ImageInspector(Inspector):
         )
         self._connect()
         self._show()
-        self.controls.show_status(WELCOME)
+        self.controls.show_status(self._welcome)
 
     def __repr__(self) -> str:
         pictures, errors = pluralize(len(self.result), "picture"), pluralize(len(self.errors), "error")
         return f"ImageInspector({pictures}, {errors})"
+
+    @property
+    def _welcome(self) -> str:
+        paths = ", enter paths," if self.controls.local_files else ""
+        return f"Choose pictures{paths} or use the sample."
 
     # -------------------------------------------------------------- work
 
@@ -215,7 +224,7 @@ class ImageInspector(Inspector):
             self._show()
             self.controls.drawings.clear()
             self._mark_stale()
-            self.controls.show_status(f"Cleared. {WELCOME}")
+            self.controls.show_status(f"Cleared. {self._welcome}")
 
     # -------------------------------------------------------------- in the background
 
@@ -598,7 +607,7 @@ class ImageInspector(Inspector):
         failed = sum(section in ("pictures", "faces") for section in self._callbacks.sections)
         note = f" {pluralize(failed, 'failure')}; see the message under Pictures." if failed else ""
         if self._used_options is None:
-            return note.strip() or WELCOME
+            return note.strip() or self._welcome
         seconds = sum(sum(report.timing.values()) for report in self.result)
         ending = f" {self._ending}" if self._ending else ""
         return f"{pluralize(len(self.result), 'picture')} analysed in {seconds:.1f} s.{ending}{note}"

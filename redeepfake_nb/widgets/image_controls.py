@@ -67,7 +67,7 @@ class ImageControls(Controls):
     """
 
     def __init__(self, settings: ImageSettings) -> None:
-        super().__init__(SECTIONS)
+        super().__init__(SECTIONS, settings.local_files)
         self.upload = UploadArea(
             "Choose pictures",
             "Read one or more picture files from this computer and analyse them",
@@ -113,18 +113,17 @@ class ImageControls(Controls):
         self.show_running(False)
 
     def _arranged(self) -> ipw.Widget:
-        paths = ipw.HTML(markup.note(ANY_SIZE))
+        paths = self.local(ipw.HTML(markup.note(ANY_SIZE)), self.paths, self.open_paths)
+        model = [self.reset_threshold, *self.local(self.model)]
         groups = [
-            Group(
-                "Pictures", [self.upload, self.sample], [paths, self.paths, self.open_paths], "Open by path"
-            ),
-            Group("Model", [self.threshold, self.model_facts], [self.reset_threshold, self.model]),
+            Group("Pictures", [self.upload, self.sample], paths, "Open by path"),
+            Group("Model", [self.threshold, self.model_facts], model),
             Group("Faces", [self.analyze_again], [self.detector, self.use_model_margin, self.margin]),
             Group("Heatmap", [self.method, self.strength], [self.target, self.scale]),
             Group(
                 "Results",
                 [self.download_row, self.clear, self.saved],
-                [self.folder, self.save],
+                self.local(self.folder, self.save),
                 "Save on the notebook's machine",
             ),
         ]

@@ -71,10 +71,12 @@ function render({ model, el }) {
 
   let batch = null;
   const panel = () => el.closest(".rdf") || el;
+  // Absent where people may not see the files of the kernel's machine.
+  const pathBox = () => panel().querySelector(".rdf-path textarea, .rdf-path input");
 
   function say(sentences, offerPath) {
     said.replaceChildren(...sentences.map((sentence) => make("div", "", sentence)));
-    const path = panel().querySelector(".rdf-path textarea, .rdf-path input");
+    const path = pathBox();
     if (offerPath && path) {
       const go = make("button", "rdf-button", "Go to the path box");
       go.title = "Open a file by its path on the notebook's machine, whatever its size";
@@ -130,8 +132,8 @@ function render({ model, el }) {
     files = files.filter((file) => {
       if (total + file.size > limit) {
         notes.push(
-          `${file.name} (${words(file.size)}) was not sent: uploads may have up to ${words(limit)} at once. ` +
-            "Open it by its path.",
+          `${file.name} (${words(file.size)}) was not sent: uploads may have up to ${words(limit)} at once.` +
+            (pathBox() ? " Open it by its path." : ""),
         );
         large = true;
         return false;

@@ -33,7 +33,7 @@ class UploadArea(anywidget.AnyWidget):
     multiple
         Whether several files and folders are taken.
     max_bytes
-        Of all files of one upload.
+        Of all files of one upload. The kernel holds to it whatever the browser says.
     max_files
         Of one upload.
 
@@ -74,6 +74,8 @@ class UploadArea(anywidget.AnyWidget):
             max_bytes=max_bytes,
             max_files=max_files,
         )
+        # The traits of the same names tell the browser, which can change them.
+        self._max_bytes, self._max_files = max_bytes, max(max_files, 1)
         self._batch: str | None = None
         self._files: list[tuple[str, int, bytearray]] = []  # name, size, what has arrived
         self.on_msg(self._receive)
@@ -117,10 +119,10 @@ class UploadArea(anywidget.AnyWidget):
             self._refuse(batch, "The list of files was not understood.")
             return
         total = sum(size for _, size in listed)
-        if not listed or min(size for _, size in listed) < 0 or len(listed) > max(self.max_files, 1):
-            self._refuse(batch, f"At most {max(self.max_files, 1)} files can be sent at once.")
-        elif total > self.max_bytes:
-            self._refuse(batch, f"Uploads may have up to {self.max_bytes / 1e6:.0f} MB at once.")
+        if not listed or min(size for _, size in listed) < 0 or len(listed) > self._max_files:
+            self._refuse(batch, f"At most {self._max_files} files can be sent at once.")
+        elif total > self._max_bytes:
+            self._refuse(batch, f"Uploads may have up to {self._max_bytes / 1e6:.0f} MB at once.")
         else:
             self._batch, self._files = batch, [(name, size, bytearray()) for name, size in listed]
 

@@ -20,6 +20,7 @@ from ..analysis.video_report import VideoReport
 from ..errors import InputError, ModelError, OutputError, displayable
 from ..explanation.methods import Target
 from ..faces.detection import DEFAULT_DETECTOR
+from ..hosts import may_name_files
 from ..models.classifier import Classifier
 from ..utils.jobs import Job, ThrottledProgress
 from .base import Inspector, model_name, pluralize
@@ -28,7 +29,6 @@ from .video_controls import VideoControls, VideoSettings
 from .video_session import VideoSession
 from .video_view import VideoView
 
-WELCOME = "Choose a video, enter a path, or use the sample."
 ANNOTATED = "annotated.mp4"
 
 
@@ -72,6 +72,9 @@ class VideoInspector(Inspector):
         Where *Save* writes.
     max_upload_mb
         Most megabytes of one upload; the browser says so and checks it. Paths have no limit.
+    local_files
+        Whether files on the kernel's machine may be named, opened and written. Default: yes, unless Voilà
+        serves the notebook. Downloads are always there.
 
     Attributes
     ----------
@@ -101,6 +104,7 @@ class VideoInspector(Inspector):
         top: int = 4,
         folder: str | os.PathLike = "results",
         max_upload_mb: int = MAX_UPLOAD // 1_000_000,
+        local_files: bool | None = None,
     ) -> None:
         self.top = top
         self._ending = ""  # what the status says in place of the summary
@@ -121,18 +125,24 @@ class VideoInspector(Inspector):
             strength=strength,
             folder=os.fspath(folder),
             max_upload=max_upload_mb * 1_000_000,
+            local_files=may_name_files(local_files),
         )
         controls = VideoControls(settings)
         super().__init__(controls, classifier, follow_threshold=threshold is None)
         self._view = VideoView(controls, self._callbacks, self.explanation_panel, layer)
         self._connect()
         controls.show_sampling()
-        controls.show_status(WELCOME)
+        controls.show_status(self._welcome)
 
     def __repr__(self) -> str:
         shown = "nothing" if self.result is None else displayable(self.result.name, 60)
         state = ", running" if self.running else ""
         return f"VideoInspector({shown}, {pluralize(len(self.errors), 'error')}{state})"
+
+    @property
+    def _welcome(self) -> str:
+        path = ", enter a path," if self.controls.local_files else ""
+        return f"Choose a video{path} or use the sample."
 
     # -------------------------------------------------------------- work
 
@@ -227,7 +237,7 @@ class VideoInspector(Inspector):
                 self.controls.upload.forget()
                 self.controls.path.value = ""
             self._mark_stale()
-            self.controls.show_status(f"Cleared. {WELCOME}")
+            self.controls.show_status(f"Cleared. {self._welcome}")
 
     # -------------------------------------------------------------- in the background
 
@@ -463,7 +473,7 @@ class VideoInspector(Inspector):
         if self._ending:
             return self._ending
         if report is None:
-            return WELCOME if self._source is None else "Press Analyse again."
+            return self._welcome if self._source is None else "Press Analyse again."
         frames = pluralize(report.frames, "frame")
         if report.cancelled:
             return f"Stopped after {frames}; what was analysed until then is shown."

@@ -83,7 +83,7 @@ class VideoControls(Controls):
     """
 
     def __init__(self, settings: VideoSettings) -> None:
-        super().__init__(SECTIONS)
+        super().__init__(SECTIONS, settings.local_files)
         self._add_source(settings.max_upload)
         self._add_sampling(settings)
         self._add_model_and_faces(settings, "video")
@@ -190,10 +190,10 @@ class VideoControls(Controls):
         self.strongest_caption, self.strongest = ipw.HTML(), _picture()
 
     def _arranged(self) -> ipw.Widget:
-        paths = ipw.HTML(markup.note(ANY_SIZE))
-        model = [self.reset_threshold, self.aggregation, self.model]
+        paths = self.local(ipw.HTML(markup.note(ANY_SIZE)), self.path, self.open_path)
+        model = [self.reset_threshold, self.aggregation, *self.local(self.model)]
         groups = [
-            Group("Video", [self.upload, self.sample], [paths, self.path, self.open_path], "Open by path"),
+            Group("Video", [self.upload, self.sample], paths, "Open by path"),
             Group("Frames", [self.sampling, self.frames, self.every], [self.start, self.end]),
             Group("Model", [self.threshold, self.model_facts], model),
             Group("Faces", [self.analyze_again], [self.detector, self.use_model_margin, self.margin]),
@@ -201,7 +201,7 @@ class VideoControls(Controls):
             Group(
                 "Results",
                 [self.download_row, self.clear, self.saved],
-                [self.folder, self.annotated, self.save],
+                self.local(self.folder, self.annotated, self.save),
                 "Save on the notebook's machine",
             ),
         ]

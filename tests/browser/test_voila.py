@@ -1,17 +1,10 @@
-"""A notebook served by Voilà shows the panel without the code, and the panel works."""
+"""Notebooks served by Voilà show their panels without the code, and the panels work, downloads included."""
 
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,50 +12,52 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from helpers.jupyter_in_chromium import ANSWER, RUNNING, VIEWPORT
+from helpers.app_server import voila_server
+from helpers.jupyter_in_chromium import ANSWER, RUNNING, VIEWPORT, downloaded, upload
+
+# Notebook, what it says after the sample was analysed, and the files that it gives.
+PANELS = [
+    ("01_image.ipynb", r"2 pictures analysed", {"report.html", "scores.csv"}),
+    ("02_video.ipynb", r"\d+ frames analysed", {"report.html", "scores.csv"}),
+]
 
 
-@pytest.fixture
-def app(root: Path, tmp_path: Path) -> Iterator[str]:
-    """Serve the image notebook and return the server's address."""
+@pytest.fixture(scope="module")
+def served(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve the notebooks and return the server's address."""
     if importlib.util.find_spec("voila") is None:
         pytest.skip("voila is not installed")
-    shutil.copy(root / "notebooks" / "01_image.ipynb", tmp_path)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--no-browser", "--Voila.ip=127.0.0.1", f"--port={port}", "01_image.ipynb"]
-    environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path / "config")}
-    environment["JUPYTER_RUNTIME_DIR"] = str(tmp_path / "runtime")
-    with (tmp_path / "voila.log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "voila", *options], cwd=tmp_path, env=environment, stdout=log, stderr=log
-        )
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(20)
+    folder = tmp_path_factory.mktemp("voila")
+    for name, *_ in PANELS:
+        shutil.copy(root / "notebooks" / name, folder)
+    with voila_server(folder, ".") as address:
+        yield address
 
 
-def test_image_inspector_as_an_app(app: str, chrome) -> None:
-    until = time.monotonic() + 60
-    while True:
-        try:
-            urllib.request.urlopen(f"{app}/voila/static/none", timeout=2)
-        except urllib.error.HTTPError:
-            break  # the server answers
-        except OSError:
-            assert time.monotonic() < until, "Voilà did not start"
-            time.sleep(0.3)
+@pytest.mark.parametrize(("name", "said", "files"), PANELS)
+def test_a_notebook_as_a_page(
+    served: str, chrome, name: str, said: str, files: set[str], tmp_path: Path
+) -> None:
     page = chrome.new_page(viewport=VIEWPORT)
     try:
-        page.goto(app, timeout=RUNNING)
+        page.goto(f"{served}/voila/render/{name}", timeout=RUNNING)
         panel = page.locator(".rdf").last
         panel.wait_for(timeout=RUNNING)
         assert "import " not in page.locator("body").inner_text()
+        # Whoever looks at the page may not see the server's files.
+        assert panel.locator(".rdf-path").count() == 0
+        assert "Save on the notebook's machine" not in panel.inner_text()
         panel.get_by_role("button", name="Use the sample").click()
-        panel.get_by_text(re.compile(r"\(threshold 0\.50\)")).first.wait_for(timeout=ANSWER)
+        panel.get_by_text(re.compile(said)).first.wait_for(timeout=ANSWER)
         panel.locator("img").first.wait_for(timeout=ANSWER)
+        got = {path.name: path.read_bytes() for path in downloaded(page, panel, tmp_path)}
+        assert files <= set(got)
+        assert len(got) == 3
+        assert b"<html" in got["report.html"][:500]
+        assert all(str(Path.cwd()).encode() not in data for data in got.values())
+        wrong = tmp_path / "wrong.png"
+        wrong.write_bytes(b"no picture")
+        upload(page, panel, wrong)
+        panel.get_by_role("alert").filter(has_text="wrong.png").wait_for(timeout=ANSWER)
     finally:
         page.close()

@@ -200,3 +200,15 @@ def upload(page: Page, inspector: Locator, file: Path) -> None:
     with page.expect_file_chooser() as chooser:
         inspector.locator(".rdf-drop button").first.click()
     chooser.value.set_files(str(file))
+
+
+def downloaded(page: Page, inspector: Locator, folder: Path) -> list[Path]:
+    """Press every button for a download, one after the other; return the files."""
+    made = []
+    for button in inspector.locator(".rdf-download button").all():
+        with page.expect_download(timeout=RUNNING) as waiting:
+            button.click()
+        made.append(folder / waiting.value.suggested_filename)
+        waiting.value.save_as(made[-1])
+        inspector.locator(".rdf-download button:disabled").first.wait_for(state="detached", timeout=ANSWER)
+    return made

@@ -11,6 +11,7 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 # Fewest pictures that a run shows.
 FIGURES = {
+    "00_app.ipynb": 0,
     "01_image.ipynb": 5,
     "02_video.ipynb": 3,
     "03_explain.ipynb": 8,
@@ -43,7 +44,7 @@ def check_outputs(name: str, notebook: nbformat.NotebookNode) -> None:
     assert [o.text for o in outputs if o.output_type == "stream" and o.name == "stderr"] == []
     shown = [o.data for o in outputs if "data" in o]
     assert sum("image/png" in data for data in shown) >= FIGURES.get(name, 1)
-    if "Inspector(" in notebook.cells[-1].source:
+    if "Inspector(" in notebook.cells[-1].source or "App(" in notebook.cells[-1].source:
         assert "application/vnd.jupyter.widget-view+json" in shown[-1]
     # An inspector that nobody has used yet holds no picture.
     states = notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {})

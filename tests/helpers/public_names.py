@@ -87,5 +87,6 @@ SUBPACKAGES = [
     "training",
     "view",
     "report",
+    "serving",
     "widgets",
 ]

@@ -121,7 +121,7 @@ def test_drawings_used_longest_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch
 
 def test_messages_speak_of_panels_and_not_of_functions() -> None:
     assert in_panel("a.mp4: it is a video. Use analyze_video() or open_video() for videos.") == (
-        "a.mp4: it is a video. Open it in the panel for videos, in notebook 02."
+        "a.mp4: it is a video. Open it in the panel for videos, on the tab Video or in notebook 02."
     )
     assert "(" not in in_panel("the animation has 12 frames; analyze_video() looks at more")
     assert in_panel("The file is empty.") == "The file is empty."

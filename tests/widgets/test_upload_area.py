@@ -41,6 +41,12 @@ def test_what_is_over_a_limit_is_refused_and_the_next_upload_works(area: UploadA
     assert area.value == (Upload("a.png", b"x"),)
 
 
+def test_the_browser_cannot_raise_a_limit(area: UploadArea) -> None:
+    area.set_state({"max_bytes": 10**12, "max_files": 10**6})
+    assert put(area, [("large.png", b"x" * 10_001)])[0]["type"] == "refused"
+    assert put(area, [(f"{i}.png", b"x") for i in range(4)])[0]["type"] == "refused"
+
+
 def say(
     area: UploadArea, monkeypatch: pytest.MonkeyPatch, *messages: tuple[dict, bytes | None]
 ) -> list[dict]:

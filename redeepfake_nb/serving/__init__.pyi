@@ -1,0 +1,2 @@
+from .options import ServingOptions as ServingOptions
+from .server import serve as serve
