@@ -11,6 +11,7 @@ from ..explanation.heatmaps import Explanation
 from ..explanation.methods import Target
 from ..faces.detection import DEFAULT_DETECTOR, Detector
 from ..faces.face import find_faces
+from ..faces.turned import turned_by
 from ..media.frames import MAX_PIXELS, Frame, Source, read_image
 from ..models.card import Card, model_to_dict
 from ..models.classifier import Classifier
@@ -20,6 +21,7 @@ from ..models.prediction import Prediction, predict
 from ..provenance.reading import provenance_or_reason
 from ..provenance.records import Provenance
 from ..utils.versions import package_versions
+from .face_columns import FACE_COLUMNS, face_facts, kind_columns, kind_facts
 from .fragility import with_changes
 from .options import AnalysisOptions
 from .verdict import VERDICT_WORDS, Verdict, doubts, judge, with_provenance, without_face
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     "file face left top right bottom size_px confidence sharpness logit probability label threshold kind "
-    "doubts warnings provenance"
+    f"{FACE_COLUMNS} doubts warnings provenance"
 )
 
 
@@ -104,6 +106,11 @@ class ImageReport:
         return self.predictions
 
     @property
+    def most_suspicious(self) -> tuple[int, ...]:
+        """Indices of the predictions by P(fake), highest first; of equal ones the larger face first."""
+        return tuple(sorted(range(len(self.predictions)), key=lambda i: -self.predictions[i].logit))
+
+    @property
     def explanation_names(self) -> tuple[str, ...]:
         """``"Face 1"``, ``"Face 2"``, ..., one per explanation."""
         return tuple(f"Face {i + 1}" for i in range(len(self.explanations)))
@@ -140,11 +147,18 @@ class ImageReport:
         return doubts(self.predictions[index], self.card, self.threshold)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row per face: position, size, score, label; the columns stay without faces."""
+        """Return one row per face: position, size, score, label; the columns stay without faces.
+
+        ``detail_px`` is the resolution that is really there, ``covered`` the share of the face that is of one
+        colour, ``turned_deg`` by how much the picture was turned; ``mouth_covered``, ``uncertain`` and
+        ``profile`` are those of :class:`redeepfake_nb.Face`, empty where they are not known.
+        ``kind_generated`` and so on, the probability of each kind given that the face is fake, are there
+        where the model tells kinds apart.
+        """
         import pandas as pd
 
-        rows = [self._row(i) for i in range(len(self.predictions))]
-        return pd.DataFrame(rows, columns=_COLUMNS.split())
+        rows = [self._row(i) | kind_facts(prediction.kinds) for i, prediction in enumerate(self.predictions)]
+        return pd.DataFrame(rows, columns=[*_COLUMNS.split(), *kind_columns(self.card.kinds)])
 
     def _row(self, index: int) -> dict[str, Any]:
         prediction = self.predictions[index]
@@ -165,6 +179,7 @@ class ImageReport:
             "label": prediction.label(self.threshold),
             "threshold": self.threshold,
             "kind": kinds_in_words(prediction.kinds),
+            **face_facts(face, face.detector, turned_by(self.source)),
             "doubts": "; ".join(self.doubts(index)),
             "warnings": "; ".join(self.source.warnings) if self.source else "",
             "provenance": "; ".join(self.provenance.statements) if self.provenance else "",

@@ -207,7 +207,7 @@ def doubts(prediction: Prediction, card: Card, threshold: float) -> tuple[str, .
     elif face.size >= smallest:  # the edges of a cover are no detail of the face
         found += _lacking_detail(face.detail, face.size, smallest)
     if face.mouth_covered:
-        found.append("mouth or nose covered")
+        found.append("the mouth looks covered or altered")
     if face.uncertain:
         found.append(f"uncertain whether this is a face (confidence {face.confidence:.2f})")
     if face.profile:
@@ -258,15 +258,22 @@ def without_face_in_frames(
     detector, min_size
         As for :func:`without_face`.
     """
+    found = no_face_in_frames(times, pictures)
+    if not len(times):
+        return found
+    step = _other_search(detector, min_size)
+    return f"{found}; {step}" if len(times) >= pictures else f"{found}; look at more with frames=, or {step}"
+
+
+def no_face_in_frames(times: Sequence[float] | np.ndarray, pictures: int) -> str:
+    """Say in how many frames of a video, and how far apart, no face was found; without a next step."""
     if not len(times):
         return "no face was found: no frame was looked at"
-    step = _other_search(detector, min_size)
-    if len(times) >= pictures:
-        return f"no face was found: 0 of all {len(times)} frames had a face; {step}"
     interval = sampling_interval(times)
-    every = "" if interval is None else f", one every {interval:.1f} s"
-    frames = f"0 of {len(times)} frames looked at had a face{every}"
-    return f"no face was found: {frames}; look at more with frames=, or {step}"
+    every = "" if interval is None else f", one every {interval:.{1 if interval >= 0.95 else 2}f} s"
+    if len(times) >= pictures:
+        return f"no face was found: 0 of all {len(times)} frames had a face{every}"
+    return f"no face was found: 0 of {len(times)} frames looked at had a face{every}"
 
 
 def _other_search(detector: str, min_size: float | None) -> str:
@@ -320,7 +327,8 @@ def judge(
     highest = max(p.probability for p in predictions)
     reasons = [f"P(fake) at or over {threshold:.2f} for {len(over)} of {faces}, highest {highest:.2f}"]
     unclear = {i: doubts(p, card, threshold) for i, p in enumerate(predictions)}
-    for i, found in unclear.items():
+    # The most suspicious face first, as everywhere.
+    for i, found in sorted(unclear.items(), key=lambda item: -predictions[item[0]].logit):
         who = "" if len(predictions) == 1 else f"face {i + 1}: "
         if predictions[i] in over and (kind := kinds_in_words(predictions[i].kinds)):
             reasons.append(who + kind)
@@ -432,7 +440,7 @@ def judge_person(
         middle = sorted(details, key=lambda detail: detail.size)[len(details) // 2]
         found += _lacking_detail(middle, size, smallest, " in most frames")
     if _in_most(mouth_covered):
-        found.append("mouth or nose covered in most frames")
+        found.append("the mouth looks covered or altered in most frames")
     if _in_most(uncertain):
         found.append("uncertain whether this is a face in most frames")
     if _in_most(profile):

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..explanation.heatmaps import Explanation
 from ..faces.detail import Detail
 from ..faces.detection import Box
-from ..faces.turned import turn_note
+from ..faces.turned import turn_note, turned_by
 from ..media.frames import Source
 from ..media.notes import unseen
 from ..models.card import Card, model_to_dict
@@ -23,6 +23,7 @@ from ..provenance.records import Provenance
 from ..utils.numeric import check_threshold, sigmoid
 from ..utils.versions import package_versions
 from .aggregation import DEFAULT, aggregate, check_strategy
+from .face_columns import FACE_COLUMNS, face_facts, kind_columns, kind_facts
 from .intervals import sampling_interval
 from .verdict import (
     VERDICT_WORDS,
@@ -30,6 +31,7 @@ from .verdict import (
     WindowUse,
     judge_person,
     judge_video,
+    no_face_in_frames,
     with_provenance,
     without_face_in_frames,
 )
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     "file person track frame time_s left top right bottom size_px confidence sharpness logit probability "
-    "label threshold kind bridged warnings provenance"
+    f"label threshold kind bridged {FACE_COLUMNS} warnings provenance"
 )
 
 
@@ -254,6 +256,11 @@ class VideoReport:
         return self.persons
 
     @property
+    def most_suspicious(self) -> tuple[int, ...]:
+        """Indices of the persons by P(fake), highest first; of equal ones the earlier one first."""
+        return tuple(sorted(range(len(self.persons)), key=lambda i: -self.persons[i].probability))
+
+    @property
     def explanation_names(self) -> tuple[str, ...]:
         """``"Frame at 2.00 s"`` and so on, one per explanation."""
         return tuple(f"Frame at {e.prediction.face.frame.timestamp:.2f} s" for e in self.explanations)
@@ -267,6 +274,11 @@ class VideoReport:
     def face_share(self) -> float:
         """Share of the sampled frames in which a face was found, 0..1."""
         return len({s.frame for s in self.sightings}) / self.frames if self.frames else 0.0
+
+    @property
+    def no_face(self) -> str:
+        """How many frames, and how far apart, show no face, for a report without persons."""
+        return no_face_in_frames(self.frame_times, self.completeness.pictures)
 
     @cached_property
     def persons(self) -> tuple[Person, ...]:
@@ -423,15 +435,23 @@ class VideoReport:
     def to_frame(self) -> pd.DataFrame:
         """Return one row per sighting; without faces an empty table with the same columns.
 
-        ``window`` and ``repeated`` are there where the model scores several frames at once.
+        ``bridged`` means that no detector found the face in that frame and it was tracked from the one
+        before; ``detector`` is empty then. ``detail_px`` is the resolution that is really there, ``covered``
+        the share of the face that is of one colour, ``turned_deg`` by how much the video was turned; the
+        others are those of :class:`Sighting`. Empty is what is not known. ``kind_generated`` and so on, the
+        probability of each kind given that the face is fake, are there where the model tells kinds apart,
+        ``window`` and ``repeated`` where it scores several frames at once.
         """
         import pandas as pd
 
         rows = []
+        detector = self.settings.get("detector")
+        turned = turned_by(self.source)
         warnings = "; ".join(self.source.warnings)
         declared = "; ".join(self.provenance.statements) if self.provenance else ""
         for s in self.sightings:
             left, top, right, bottom = s.box
+            kinds: dict[str, float] = dict(zip(self.card.kinds, s.kinds, strict=False))
             rows.append(
                 {
                     "file": self.name,
@@ -450,16 +470,18 @@ class VideoReport:
                     "probability": s.probability,
                     "label": s.label(self.threshold),
                     "threshold": self.threshold,
-                    "kind": kinds_in_words(dict(zip(self.card.kinds, s.kinds, strict=False))),
+                    "kind": kinds_in_words(kinds),
                     "bridged": s.bridged,
+                    **face_facts(s, None if s.bridged else detector, turned),
                     "window": s.window,
                     "repeated": s.repeated,
                     "warnings": warnings,
                     "provenance": declared,
+                    **kind_facts(kinds),
                 }
             )
-        columns = _COLUMNS if self.card.preprocessing.frames == 1 else f"{_COLUMNS} window repeated"
-        return pd.DataFrame(rows, columns=columns.split())
+        windows = [] if self.card.preprocessing.frames == 1 else ["window", "repeated"]
+        return pd.DataFrame(rows, columns=[*_COLUMNS.split(), *kind_columns(self.card.kinds), *windows])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, without single sightings, which :meth:`to_frame` has."""

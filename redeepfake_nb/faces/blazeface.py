@@ -141,17 +141,18 @@ def decode(maps: Sequence[np.ndarray], stride: int, least: float) -> Candidates:
     stride
         Pixels of the input for each cell of the first map; the second has twice as many.
     least
-        Scores under this are left out.
+        Scores under this are left out; above 0 and below 1.
     """
     points, scores = [], []
+    weakest = math.log(least / (1 - least))
     for logits, values, step in ((maps[0], maps[2], stride), (maps[1], maps[3], 2 * stride)):
-        score = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -_MAX_LOGIT, _MAX_LOGIT)))
-        anchor, row, column = np.nonzero(score >= least)
+        anchor, row, column = np.nonzero(logits >= weakest)
         found = values.reshape(len(logits), 8, 2, *logits.shape[1:])[anchor, :, :, row, column]
         centre = (np.stack([column, row], axis=1) + 0.5)[:, None] * step
         middle, half = found[:, :1] + centre, found[:, 1:2] / 2
         points.append(np.concatenate([middle - half, middle + half, found[:, 2:] + centre], axis=1))
-        scores.append(score[anchor, row, column])
+        logit = logits[anchor, row, column].astype(np.float64)
+        scores.append(1 / (1 + np.exp(-np.clip(logit, -_MAX_LOGIT, _MAX_LOGIT))))
     return Candidates(np.concatenate(points).astype(np.float64), np.concatenate(scores))
 
 

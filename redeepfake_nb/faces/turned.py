@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..media.frames import Frame
+from ..media.frames import Frame, Source, turned_pixels
 from ..media.notes import Note, doubt
 from .blazeface import BlazeFaceDetector
 from .detection import Detection, validate_detections
@@ -24,15 +24,16 @@ _FIRST_FRAMES = 4
 _AGREEING_FRAMES = 2
 
 
-def turned_pixels(image: np.ndarray, degrees: int) -> np.ndarray:
-    """Turn an image clockwise by a multiple of 90 degrees; the result is contiguous."""
-    return np.ascontiguousarray(np.rot90(image, -degrees // 90))
-
-
 def turn_note(degrees: int) -> Note:
     """Say in the notes of a source that it was turned."""
     how = "upside down" if degrees == 180 else f"{degrees} degrees clockwise"
     return doubt(f"turned {how}, because faces are upright only so")
+
+
+def turned_by(source: Source | None) -> int:
+    """Return by how many degrees clockwise a source was turned, as its notes say; 0 if it was not."""
+    notes = () if source is None else source.notes
+    return next((degrees for degrees in TURNS if turn_note(degrees) in notes), 0)
 
 
 def turned_frame(frame: Frame, degrees: int) -> Frame:

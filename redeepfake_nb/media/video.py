@@ -22,7 +22,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, BinaryIO, Literal
 
 import av
-import numpy as np
 
 from ..errors import (
     InputError,
@@ -39,7 +38,7 @@ from .color import FrameConverter, conversion_notes, rotation
 from .file_types import DOWNLOAD, describe_unsupported, image_format, is_audio, moving_format, video_format
 from .files import MAX_BYTES as MAX_PICTURE_BYTES
 from .files import check_file_size, empty_file_error, memory_error, open_file
-from .frames import Frame, Source, resolve_source
+from .frames import Frame, Source, resolve_source, turned_pixels
 from .image_containers import DamagedContainer, sanitize_jpeg
 from .limits import TimeBudget, TimeLimitExceeded
 from .notes import Note, doubt
@@ -629,5 +628,5 @@ class Sample(Iterator[Frame]):
         source = video._doubtful_source if doubtful else video.source
         image = video._converter.rgb(picture)
         if video._turn:
-            image = np.ascontiguousarray(np.rot90(image, -video._turn // 90))
+            image = turned_pixels(image, video._turn)
         return Frame(image, rank, float(seconds), source)

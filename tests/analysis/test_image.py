@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.reports import make_report
 
 from redeepfake_nb import Classifier, EmptyFile, Face, Frame, ImageReport, Prediction, analyze_image
 from redeepfake_nb.analysis.verdict import without_face
@@ -108,6 +109,11 @@ def test_table_has_a_row_per_face(report: ImageReport) -> None:
     assert (row.left, row.top, row.right, row.bottom, row.size_px) == (0, 0, 100, 100, 100)
     assert row.probability == report.predictions[0].probability
     assert row.threshold == 0.6
+    assert (row.detector, row.turned_deg) == ("bright_spots", 0)
+    assert row.detail_px == round(report.predictions[0].face.detail.size, 1)
+    assert row.covered == report.predictions[0].face.covered
+    # This detector gives no eyes and mouth, so nothing is known of them.
+    assert table[["mouth_covered", "uncertain", "profile"]].isna().all(axis=None)
 
 
 def test_dictionary_is_plain_json(report: ImageReport) -> None:
@@ -143,6 +149,11 @@ def test_broken_input_is_a_typed_error(classifier: Classifier) -> None:
 def test_explanations_belong_to_predictions(report: ImageReport) -> None:
     with pytest.raises(ValueError, match="1 explanations for 2 predictions"):
         report.with_explanations(list(report.explanations[:1]))
+
+
+def test_the_most_suspicious_face_comes_first_and_keeps_its_number() -> None:
+    assert make_report([-1.0, 3.0, 0.5, 3.0]).most_suspicious == (1, 3, 2, 0)
+    assert make_report([0.0]).most_suspicious == (0,)
 
 
 def test_records_print_no_pixels(picture: np.ndarray) -> None:

@@ -11,7 +11,7 @@ from helpers.small_clips import LEFT, RATE, RIGHT, clip
 from redeepfake_nb import Classifier, InputError, analyze_video, find_faces, open_video, predict
 from redeepfake_nb.datasets.samples import sample_image
 from redeepfake_nb.faces.detection import Detection
-from redeepfake_nb.faces.turned import turned_pixels
+from redeepfake_nb.media.frames import turned_pixels
 
 
 def texture(seed: int, low: int, high: int, cells: tuple[int, int], side: int) -> np.ndarray:
@@ -144,7 +144,9 @@ def test_highest_scores_are_kept_with_heatmaps(two_people: bytes, classifier: Cl
 def test_without_a_face(classifier: Classifier) -> None:
     report = analyze_video(clip([picture(None)] * 5), classifier, detector=detect_squares)
     assert (report.persons, report.evidence, report.face_share) == ((), (), 0.0)
-    assert report.verdict.reasons[0].startswith("no face was found: 0 of all 5 frames had a face")
+    assert report.verdict.reasons[0].startswith(
+        "no face was found: 0 of all 5 frames had a face, one every 0.10 s; "
+    )
 
 
 def test_the_same_face_after_a_cut_is_the_same_person(classifier: Classifier) -> None:
@@ -156,6 +158,21 @@ def test_the_same_face_after_a_cut_is_the_same_person(classifier: Classifier) ->
     assert len({s.track for s in report.sightings}) == 2
     assert len(report.persons) == 1
     assert [s.frame for s in report.persons[0].sightings] == [0, 1, 2, 3, 8, 9, 10, 11]
+
+
+def test_a_person_whose_face_is_hidden_for_a_while_stays_one_person(classifier: Classifier) -> None:
+    """The face moves on while it is hidden: first for less time than a track lasts, then for more."""
+    portrait = sample_image().image
+    left, top, right, bottom = find_faces(portrait, "blazeface")[0].box
+    gone = portrait.copy()
+    gone[max(top - 40, 0) : bottom + 30, left - 30 : right + 30] = 110
+    hidden = [4, 5, 6, 7, *range(12, 36)]
+    frames = [np.roll(gone if i in hidden else portrait, 3 * i, axis=1) for i in range(40)]
+    report = analyze_video(clip(frames), classifier, every=0.2, explain_top=0)
+    (person,) = report.persons
+    assert report.frames == 20
+    assert [s.frame for s in person.sightings if not s.bridged] == [0, 2, 8, 10, 36, 38]
+    assert len(person.tracks) == 2
 
 
 def test_a_damaged_video_is_analysed_as_far_as_it_can_be_read(classifier: Classifier) -> None:

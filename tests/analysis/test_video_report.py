@@ -11,6 +11,8 @@ from helpers.video_records import Read, report, sighting
 
 from redeepfake_nb import Card
 from redeepfake_nb.analysis import describe_detection, describe_persons
+from redeepfake_nb.faces.detail import Detail
+from redeepfake_nb.faces.turned import turn_note
 from redeepfake_nb.media.frames import Source
 from redeepfake_nb.media.notes import Note, doubt, unseen
 
@@ -149,8 +151,8 @@ def test_single_frames_over_the_threshold_are_named_with_their_times() -> None:
             16,
             16,
             {"detector": "blazeface", "min_size": 40},
-            "no face was found: 0 of all 16 frames had a face; allow faces under 40 px with min_size=, "
-            "or a larger or brighter copy",
+            "no face was found: 0 of all 16 frames had a face, one every 3.8 s; allow faces under 40 px with "
+            "min_size=, or a larger or brighter copy",
         ),
         (0, 100, {}, "no face was found: no frame was looked at"),
     ],
@@ -191,6 +193,29 @@ def test_table_and_json() -> None:
     assert values["persons"][1]["first_s"] == 0.2
     assert values["verdict"]["label"] == found.verdict.label
     assert "person 1 0.88" in repr(found)
+
+
+def test_the_table_has_what_is_known_of_each_frame() -> None:
+    looked_at = {
+        "detail": Detail(61.26, True),
+        "covered": 0.25,
+        "mouth_covered": True,
+        "uncertain": False,
+        "profile": True,
+    }
+    turned = Source("clip.mp4", "0" * 64, "MP4", 1000, (turn_note(270),))
+    seen = sighting(0.0, 2.0, kinds=(0.9, 0.1), **looked_at), sighting(0.2, 2.0, bridged=True)
+    card = Card(temperature=1.0, kinds=("generated", "swapped"))
+    found = report(*seen, card=card, source=turned, settings={"detector": "blazeface"})
+    table = found.to_frame()
+    first = table.to_dict("records")[0]
+    columns = ["detail_px", "blocks", "covered", "mouth_covered", "uncertain", "profile"]
+    assert [first[name] for name in columns] == [61.3, True, 0.25, True, False, True]
+    assert (first["detector"], first["turned_deg"]) == ("blazeface", 270)
+    assert (first["kind_generated"], first["kind_swapped"]) == (0.9, 0.1)
+    assert table[["detector", *columns]].iloc[1].isna().all()
+    assert list(report(card=card).to_frame().columns) == list(table.columns)
+    assert set(report(*steady(2.0)).to_frame()["turned_deg"]) == {0}
 
 
 def test_aggregations_are_compared_person_by_person() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from redeepfake_nb import Face, find_faces
+from redeepfake_nb.datasets.part_editing import part_edit
 from redeepfake_nb.datasets.samples import sample_image
 from redeepfake_nb.faces.mouth_cover import mouth_is_covered
 
@@ -61,6 +62,15 @@ def test_a_free_mouth_stays_free(face: Face, change: str) -> None:
     elif change == "large":
         image, points = cv2.resize(image, None, fx=4, fy=4), points * 4
     assert not mouth_is_covered(image, points)
+
+
+def test_mouths_whose_expression_was_edited_are_seldom_called_covered(face: Face) -> None:
+    """Such edits blur the mouth, but its lips stay redder than the skin."""
+    image, called = face.frame.image, 0
+    for seed in range(16):
+        edited, _ = part_edit(image, face.landmarks, np.random.default_rng(seed), part="mouth")
+        called += mouth_is_covered(edited, face.key_points)
+    assert called <= 1
 
 
 def test_what_is_not_seen_is_not_called_covered(face: Face) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from redeepfake_nb import find_faces
 from redeepfake_nb.datasets.samples import sample_image
 from redeepfake_nb.faces import detection
 from redeepfake_nb.faces.detection import Detection
@@ -169,6 +170,26 @@ def test_blazeface_searches_every_frame_and_may_do_so_early() -> None:
         assert found.key_points.shape == (6, 2)
         assert [found] == ahead(image, 0.04 * i, ahead.search(image))
     assert plain.counts == {"whole": 3, "near": 0, "fine": 0, "followed": 0}
+
+
+@pytest.mark.parametrize("hidden", ["face", "eyes", "mouth"])
+def test_a_face_keeps_its_track_while_it_is_hidden_for_some_frames(hidden: str) -> None:
+    """A moving face, of which all or a part is painted over in 4 frames, 0.4 s apart."""
+    picture = sample_image().image
+    left, top, right, bottom = find_faces(picture, "blazeface")[0].box
+    side = bottom - top
+    first, last = {"face": (-0.4, 1.3), "eyes": (0.1, 0.4), "mouth": (0.55, 1.2)}[hidden]
+    covered = picture.copy()
+    covered[max(top + round(first * side), 0) : top + round(last * side), left - 20 : right + 20] = 110
+    tracker = FaceTracker("blazeface")
+    seen = []
+    for i in range(12):
+        image = np.ascontiguousarray(np.roll(covered if 4 <= i < 8 else picture, 6 * i, axis=1))
+        seen.append([found for found in tracker(image, 0.4 * i) if not found.bridged])
+    assert {found.track for frame in seen for found in frame} == {0}
+    assert [len(frame) for frame in seen[:4] + seen[8:]] == [1] * 8
+    if hidden == "face":
+        assert seen[4:8] == [[]] * 4
 
 
 def test_the_interval_of_fine_searches_grows() -> None:

@@ -8,8 +8,8 @@ from skimage.data import astronaut
 
 from redeepfake_nb import find_faces
 from redeepfake_nb.faces.blazeface import BlazeFaceDetector
-from redeepfake_nb.faces.turned import TURNS, turn_of_frames, turned_frame, turned_pixels
-from redeepfake_nb.media.frames import Frame, read_image
+from redeepfake_nb.faces.turned import TURNS, turn_of_frames, turned_by, turned_frame
+from redeepfake_nb.media.frames import Frame, read_image, turned_pixels
 
 
 def test_frames_are_turned_clockwise_and_say_so() -> None:
@@ -23,6 +23,8 @@ def test_frames_are_turned_clockwise_and_say_so() -> None:
     assert right.source.warnings == ("turned 90 degrees clockwise, because faces are upright only so",)
     assert down.source.warnings[-1].startswith("turned upside down")
     assert turned_frame(Frame(image), 90).source is None
+    assert [turned_by(frame.source) for frame in (right, left, down)] == list(TURNS)
+    assert (turned_by(read_image(image).source), turned_by(None)) == (0, 0)
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
