@@ -117,15 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N|all",
         help="frames to sample from a video; default: 32",
     )
-    analyze.add_argument(
-        "--max-pixels",
-        type=_pixels,
-        metavar="N",
-        help="largest width x height of a picture or frame, such as 200e6; default: 64 million for pictures",
-    )
-    analyze.add_argument(
-        "--stream", type=int, metavar="N", help="which video stream of a file with several, from 1"
-    )
+    _add_reading(analyze)
     analyze.add_argument(
         "--annotate", metavar="OUT.mp4", help="write the video with boxes and scores; for a single video"
     )
@@ -178,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N|all",
         help="frames to sample from a video; default: 32",
     )
+    _add_reading(scan)
     _add_runtime(scan)
     backend = scan.add_mutually_exclusive_group()
     backend.add_argument(
@@ -360,6 +353,18 @@ def _add_app(commands: Any) -> None:
         "--base-url", metavar="/PATH/", help="path below which a proxy in front shows the page; default: /"
     )
     app.set_defaults(run=_app, token=None)
+
+
+def _add_reading(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--max-pixels",
+        type=_pixels,
+        metavar="N",
+        help="largest width x height of a picture or frame, such as 200e6; default: 64 million for pictures",
+    )
+    command.add_argument(
+        "--stream", type=int, metavar="N", help="which video stream of a file with several, from 1"
+    )
 
 
 def _add_runtime(command: argparse.ArgumentParser) -> None:
@@ -618,6 +623,8 @@ def _scan(options: argparse.Namespace) -> int:
                 frames=options.frames,
                 detector=_detector(options),
                 threshold=options.threshold,
+                max_pixels=options.max_pixels,
+                stream=options.stream,
                 time_limit=TIME_LIMIT if options.time_limit is None else options.time_limit,
                 retry_failed=options.retry_failed,
                 runtime=options.runtime,

@@ -376,7 +376,7 @@ def _describe_image(entry: Entry, report: ImageReport) -> Section:
     note = _with_heatmap_error(note, report)
     images = []
     if report.predictions:
-        images = [("The image with its faces", data_uri(view.to_png(view.plot_faces, report)))]
+        images = [("The image with its faces", data_uri(view.to_png(view.plot_faces, report, titled=False)))]
     return Section(
         entry.name,
         note,
@@ -439,7 +439,8 @@ def _with_heatmap_error(note: str, report: Report) -> str:
 def _source_facts(source: Source | None) -> list[tuple[str, str]]:
     if source is None:
         return []
-    facts = [("format", source.format), ("bytes", f"{source.size_bytes:,}"), ("SHA-256", source.sha256)]
+    size = None if source.size_bytes is None else f"{source.size_bytes:,}"
+    facts = [("format", source.format), ("bytes", size), ("SHA-256", source.sha256)]
     if source.warnings:
         facts.append(("while reading", "; ".join(source.warnings)))
     return [(name, displayable(value, 2000)) for name, value in facts if value is not None]

@@ -33,6 +33,7 @@ from ..faces.face import Face, detector_name, find_faces
 from ..faces.preprocessing import preprocess
 from ..media.file_types import is_video
 from ..media.frames import Frame, Source, read_image
+from ..media.video import MAX_PIXELS as MAX_FRAME_PIXELS
 from ..models.classifier import Classifier, Score
 from ..models.prediction import as_prediction
 from ..provenance.reading import provenance_or_reason
@@ -64,6 +65,10 @@ class ScanSettings:
         How the scores of a video's frames are combined.
     threshold
         Decision threshold on P(fake).
+    max_pixels
+        Most pixels of an image or frame; ``None``: the limit of each kind of file.
+    stream
+        Which video stream of a file with several, from 1; ``None``: the one that is chosen by itself.
 
     Raises
     ------
@@ -77,13 +82,24 @@ class ScanSettings:
     aggregation: str = DEFAULT
     threshold: float = 0.5
     min_size: int | None = None
+    max_pixels: int | None = None
+    stream: int | None = None
 
     def __post_init__(self) -> None:
+        for name, value in self._reading.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a number from 1, not {value!r}")
         whole = isinstance(self.frames, int) and not isinstance(self.frames, bool) and self.frames > 0
         if self.frames != "all" and not whole:
             raise ValueError(f'frames must be a number above 0 or "all", not {self.frames!r}')
         AnalysisOptions(self.detector, self.margin, self.min_size, self.threshold)
         check_strategy(self.aggregation)
+
+    @property
+    def _reading(self) -> dict[str, int]:
+        """The settings of reading that are not the usual ones."""
+        values = {"max_pixels": self.max_pixels, "stream": self.stream}
+        return {name: value for name, value in values.items() if value is not None}
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; a custom detector is given by its qualified name."""
@@ -98,8 +114,9 @@ class ScanSettings:
             "aggregation": self.aggregation,
             "threshold": self.threshold,
         }
-        # Left out where it changes nothing, so that the digests in older journals stay valid.
-        return values if self.min_size is None else {**values, "min_size": self.min_size}
+        # Left out where they change nothing, so that the digests in older journals stay valid.
+        smallest = {} if self.min_size is None else {"min_size": self.min_size}
+        return {**values, **smallest, **self._reading}
 
     def digest(self, model: Mapping[str, Any]) -> str:
         """Return the SHA-256 of the settings and of what identifies the model, as canonical JSON."""
@@ -284,8 +301,9 @@ class FileScorer:
             for index, path in enumerate(paths):
                 started(index)
                 start = time.perf_counter()
-                reading = ahead or reader.submit(_read, path)
-                ahead = reader.submit(_read, paths[index + 1]) if index + 1 < len(paths) else None
+                limit = self._settings.max_pixels
+                reading = ahead or reader.submit(_read, path, limit)
+                ahead = reader.submit(_read, paths[index + 1], limit) if index + 1 < len(paths) else None
                 try:
                     frame, provenance = reading.result()
                     if frame is None:
@@ -320,6 +338,8 @@ class FileScorer:
                 aggregation=s.aggregation,
                 threshold=s.threshold,
                 explain_top=0,
+                stream=s.stream,
+                max_pixels=MAX_FRAME_PIXELS if s.max_pixels is None else s.max_pixels,
             )
         return Outcome.from_video(report, time.perf_counter() - start)
 
@@ -370,12 +390,12 @@ class FileScorer:
         return ImageReport(image.frame, tuple(predictions), verdict, c.card, provenance=image.provenance)
 
 
-def _read(path: str) -> tuple[Frame | None, Provenance | None]:
+def _read(path: str, max_pixels: int | None) -> tuple[Frame | None, Provenance | None]:
     """Read an image and what it says of itself; None for a video, whose analysis reads both."""
     with local_copy(path) as copy:
         if is_video(copy):
             return None, None
-        frame = read_image(copy)
+        frame = read_image(copy) if max_pixels is None else read_image(copy, max_pixels=max_pixels)
         return frame, provenance_or_reason(copy, frame)
 
 

@@ -67,12 +67,19 @@ def reanalyze(request: ReanalysisRequest, classifier: Classifier, cancel: Callab
         "min_size": s.get("min_size"),
         "threshold": s["threshold"],
         "explain": "gradcam",
+        **({"max_pixels": s["max_pixels"]} if "max_pixels" in s else {}),
     }
     with local_copy(path) as copy:
         if not is_video(copy):
             return analyze_image(copy, classifier, **common)
         return analyze_video(
-            copy, classifier, frames=s["frames"], aggregation=s["aggregation"], cancel=cancel, **common
+            copy,
+            classifier,
+            frames=s["frames"],
+            aggregation=s["aggregation"],
+            stream=s.get("stream"),
+            cancel=cancel,
+            **common,
         )
 
 

@@ -79,6 +79,8 @@ def scan(
     min_size: int | None = None,
     aggregation: str = DEFAULT,
     threshold: float | None = None,
+    max_pixels: int | None = None,
+    stream: int | None = None,
     time_limit: float = TIME_LIMIT,
     retry_failed: bool = False,
     runtime: Runtime | None = None,
@@ -115,6 +117,12 @@ def scan(
         See :func:`redeepfake_nb.find_faces`. A custom detector must be importable by other processes.
     threshold
         Decision threshold on P(fake). Default: the model's.
+    max_pixels
+        Most pixels of an image, and of a video's frame. Default: those of :func:`redeepfake_nb.read_image`
+        and ``open_video``.
+    stream
+        Which video stream of files with several, see :func:`redeepfake_nb.analyze_video`; files without such
+        a stream fail.
     time_limit
         Seconds for one file (not with ``workers=0``).
     retry_failed
@@ -156,7 +164,14 @@ def scan(
         classifier = Path(classifier)
     card = classifier.card if isinstance(classifier, Classifier) else read_card(classifier)
     settings = ScanSettings(
-        frames, detector, margin, aggregation, options.threshold_for(card), min_size=min_size
+        frames,
+        detector,
+        margin,
+        aggregation,
+        options.threshold_for(card),
+        min_size=min_size,
+        max_pixels=max_pixels,
+        stream=stream,
     )
     pickled = b"" if workers == 0 else _pickle(settings)
     files = list_files(paths)

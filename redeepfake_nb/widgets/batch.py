@@ -17,8 +17,10 @@ from ..errors import InputError, JournalError, MissingExtra, ModelError, OutputE
 from ..faces.detection import DEFAULT_DETECTOR, Detector
 from ..hosts import may_name_files
 from ..models.classifier import Classifier
+from ..models.runtimes import chosen_runtime
 from ..report.html_page import html
 from ..scanning import review
+from ..scanning.executors import local_capacity
 from ..scanning.journal import Journal
 from ..scanning.records import FileResult
 from ..scanning.result import ScanResult, open_scan
@@ -215,6 +217,8 @@ class BatchInspector(Inspector):
             "margin": None if c.use_model_margin.value else c.margin.value,
             "threshold": None if self._model.follow_threshold else c.threshold.value,
             "frames": c.frames.value,
+            "max_pixels": c.megapixels.value * 1_000_000 or None,
+            "stream": c.stream.value or None,
         }
         return self._begin("files", lambda job: self._scan(job, get_paths, self._journal(), options))
 
@@ -236,7 +240,7 @@ class BatchInspector(Inspector):
                     self._show_result(partial, rows=self.row is None)
                 last_read = time.monotonic()
 
-        c.show_status("Starting processes, each of which loads the model …")
+        c.show_status(self._starting())
         result = scan(
             paths,
             journal,
@@ -254,6 +258,17 @@ class BatchInspector(Inspector):
             self._show_result(result)
         return result
 
+    def _starting(self) -> str:
+        """What happens before the first file is scored, which takes longer than all files after it."""
+        loads = "and the first score takes longest …"
+        if self._executor is not None:
+            return f"Waiting for the executor's workers; each loads the model, {loads}"
+        workers = local_capacity(chosen_runtime(None))[0] if self._workers is None else self._workers
+        if workers == 0:
+            return f"Loading the model, {loads}"
+        processes = "1 worker process; it" if workers == 1 else f"{workers} worker processes; each"
+        return f"Starting {processes} loads the model, {loads}"
+
     def _progress(self, job: Job) -> ThrottledProgress:
         return ThrottledProgress(job, "File", self.controls.show_progress, self.controls.show_status)
 
@@ -261,7 +276,7 @@ class BatchInspector(Inspector):
         super()._finished(job)
         if not job.discarded and job.error is None:
             if isinstance(job.value, Path):
-                self.controls.show_saved(f"Saved {job.value}.")
+                self.controls.show_saved(f"Saved {job.value}.", job.value)
             self.controls.show_status(self._summary())
 
     def _show_result(self, result: ScanResult, rows: bool = True) -> None:
@@ -354,7 +369,8 @@ class BatchInspector(Inspector):
                 next_step="Choose the scan's model, or scan again.",
             )
         made = review.save_calibrated(classifier, self.review, path)
-        c.show_saved(f"Saved {made} and its sidecar {made.with_suffix('.json').name}.")
+        sidecar = made.with_suffix(".json").name
+        c.show_saved(f"Saved {made} and its sidecar {sidecar}.", made.parent)
         return made
 
     def save(self, folder: str | os.PathLike | None = None) -> list[Path]:
@@ -383,7 +399,7 @@ class BatchInspector(Inspector):
         except MissingExtra:
             note = " There is no Parquet file because pyarrow is not installed."
         names = " and ".join(path.name for path in made)
-        c.show_saved(f"Saved {names} in {where}.{note}")
+        c.show_saved(f"Saved {names} in {where}.{note}", where)
         return made
 
     def save_report(self, path: str | os.PathLike | None = None) -> Path:

@@ -49,8 +49,12 @@ _ORDERS = {
     "doubtful": "Most doubtful first",
     "strongest": "Highest P(fake) first",
     "path": "By path",
+    "verdict": "By verdict",
+    "status": "By status",
     "time": "By time of scoring",
 }
+# How many rows of the list the table may have at once.
+PAGE_SIZES = (10, 25, 50, 100)
 # What the key pad says; ScanTable binds the keys.
 KEY_HELP = (
     "Click here or press Tab until this box is outlined. Then press R for real, F for fake, S to skip, "
@@ -98,6 +102,15 @@ class BatchControls(Controls):
                 style=STYLE,
             ),
             "How many frames of each video to analyse",
+        )
+        self.megapixels = hint(
+            ipw.BoundedIntText(value=0, min=0, max=4000, description="Megapixels", layout=WIDE, style=STYLE),
+            "The largest picture or frame that is read; 0 for the usual limits, 64 and 35. "
+            "Larger ones need much memory",
+        )
+        self.stream = hint(
+            ipw.BoundedIntText(value=0, min=0, max=99, description="Stream", layout=WIDE, style=STYLE),
+            "Which video stream of files with several, from 1; 0 for the one that is chosen by itself",
         )
         self._add_metrics()
         self._add_saving(settings.folder, "what is shown")
@@ -199,7 +212,7 @@ class BatchControls(Controls):
                 layout=narrow,
                 style={"description_width": "44px"},
             ),
-            "Order of the whole list; the arrows in the table's header sort only the rows in the table",
+            "Order of the whole list",
         )
         self.text = hint(
             ipw.Text(
@@ -217,8 +230,19 @@ class BatchControls(Controls):
             "Previous rows", "Show the previous part of the list", "arrow-left", "130px"
         )
         self.next_page = button("Next rows", "Show the next part of the list", "arrow-right", "130px")
+        self.page_size = hint(
+            ipw.Dropdown(
+                options=PAGE_SIZES,
+                value=PAGE_SIZES[0],
+                description="Rows",
+                layout={"width": "110px"},
+                style={"description_width": "40px"},
+            ),
+            "How many rows of the list the table has at once",
+        )
         self.pages = ipw.HBox(
-            [self.page_caption, self.previous_page, self.next_page], layout={"align_items": "center"}
+            [self.page_caption, self.previous_page, self.next_page, self.page_size],
+            layout={"align_items": "center", "flex_flow": "row wrap"},
         )
         self.file_table = FileTable()
 
@@ -256,10 +280,12 @@ class BatchControls(Controls):
         named = self.local(self.paths, self.start)
         # Files that are there already are named; where none may be named, they are sent.
         files = [*(named or [self.upload]), self.sample]
+        faces = [self.detector, self.use_model_margin, self.margin]
+        faces += [*self.local(self.megapixels), self.stream]
         groups = [
             Group("Files", files, self.local(self.journal, self.open_journal)),
             Group("Model", [self.threshold, self.model_facts], model),
-            Group("Faces", [self.frames], [self.detector, self.use_model_margin, self.margin]),
+            Group("Faces", [self.frames], faces),
             Group("Metrics on your labels", [self.evaluate], metrics),
             Group(
                 "Results",
@@ -303,10 +329,9 @@ class BatchControls(Controls):
 
     def show_page(self, first: int, shown: int, total: int) -> None:
         """Show which part of the list the table has: ``shown`` of ``total`` rows, from index ``first`` on."""
-        several = shown < total
-        words = f"Rows {first + 1:,} to {first + shown:,} of {total:,}" if several else ""
+        words = f"Rows {first + 1:,} to {first + shown:,} of {total:,}" if shown else ""
         self.page_caption.value = markup.note(words) if words else ""
-        self.pages.layout.display = "" if several else "none"
+        self.pages.layout.display = "" if total > PAGE_SIZES[0] else "none"
         self.previous_page.disabled, self.next_page.disabled = first <= 0, first + shown >= total
 
     def show_file(

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import ipywidgets as ipw
@@ -352,9 +353,9 @@ class Controls:
                     if isinstance(widget, ipw.Image):
                         widget.value = b""
 
-    def show_saved(self, sentence: str) -> None:
-        """Show what was written where."""
-        self.saved.value = markup.note(sentence) if sentence else ""
+    def show_saved(self, sentence: str, place: Path | None = None) -> None:
+        """Show what was written where, with a link to the file or folder where the page can open it."""
+        self.saved.value = markup.saved(sentence, place) if sentence else ""
 
     def show_model(self, classifier: Classifier | None) -> None:
         """Show in one line which model is loaded; nothing for None."""

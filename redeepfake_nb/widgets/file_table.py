@@ -1,4 +1,4 @@
-"""``FileTable``: the rows of a scan in a table that sorts, searches and can be clicked."""
+"""``FileTable``: a page of a scan's rows in a table that can be clicked."""
 
 from __future__ import annotations
 
@@ -12,41 +12,54 @@ from itables.widget import ITable
 from ..analysis.verdict import VERDICT_WORDS
 from ..errors import displayable
 from ..scanning.records import DECLARED_WORDS, FileResult
+from ..view.palette import SIGNS
 
-# Rows sent to the browser at once, which take a slow one about a second. The caller shows one page after the
-# other.
-PAGE_SIZE = 1000
-_VISIBLE = 10
-# Needed for every update: by itself itables leaves rows out of larger tables, and its paging has two more
-# buttons than fit beside the others in a notebook.
+# Needed for every update: by itself itables leaves rows out of larger tables. Its own paging, search and
+# sorting would know the rows of one page alone; the panel's know the whole list.
 _OPTIONS: dict[str, Any] = {
     "maxBytes": 0,
     "maxRows": 0,
     "maxColumns": 0,
-    "layout": {
-        "topStart": "pageLength",
-        "topEnd": None,
-        "bottomStart": "info",
-        "bottomEnd": {"paging": {"firstLast": False, "buttons": 5}},
-    },
+    "paging": False,
+    "ordering": False,
+    "layout": dict.fromkeys(("topStart", "topEnd", "bottomStart", "bottomEnd")),
+    "columnDefs": [{"targets": -1, "width": "45%"}],
 }
+# Far more than a file's reasons have; they are shown whole.
+_MAX_REASONS = 20_000
 
 
 def to_dataframe(rows: Sequence[FileResult], root: str = "") -> pd.DataFrame:
-    """Return the table's cells as text; paths below ``root`` are shown relative to it."""
-    return pd.DataFrame(
-        {
-            "file": [displayable(row.path.removeprefix(root), 200) for row in rows],
-            "status": [row.status for row in rows],
-            "verdict": [VERDICT_WORDS[row.verdict] if row.verdict else "" for row in rows],
-            # As text, which sorts alike: a missing number is an empty cell.
-            "P(fake)": ["" if row.score is None else f"{row.score:.3f}" for row in rows],
-            "faces": ["" if row.faces is None else str(row.faces) for row in rows],
-            "declares": [DECLARED_WORDS[row.declared] if row.declared else "" for row in rows],
-            "label": [row.label or "" for row in rows],
-            "reasons": [displayable(row.cause or row.reasons or "", 2000) for row in rows],
-        }
-    )
+    """Return the table's cells as text; paths below ``root`` are shown relative to it.
+
+    There is a column for what files declare only where one does.
+    """
+    columns = {
+        "file": [displayable(row.path.removeprefix(root), 200) for row in rows],
+        "result": [_result(row) for row in rows],
+        # As text: a missing number is an empty cell.
+        "P(fake)": ["" if row.score is None else f"{row.score:.2f}" for row in rows],
+        "faces": ["" if row.faces is None else str(row.faces) for row in rows],
+        "declares": [DECLARED_WORDS[row.declared] if row.declared else "" for row in rows],
+        "label": [row.label or "" for row in rows],
+        "why": [_reasons(row) for row in rows],
+    }
+    if not any(columns["declares"]):
+        del columns["declares"]
+    return pd.DataFrame(columns)
+
+
+def _result(row: FileResult) -> str:
+    """The verdict with its sign, or the status of a file without one."""
+    if row.verdict is None or row.status in ("failed", "no face", "waiting"):
+        return row.status
+    part = " (read in part)" if row.status == "partial" else ""
+    return f"{SIGNS[row.verdict]} {VERDICT_WORDS[row.verdict]}{part}"
+
+
+def _reasons(row: FileResult) -> str:
+    words = displayable(row.cause or row.reasons or "", _MAX_REASONS)
+    return f"{words[:1].upper()}{words[1:]}"
 
 
 class FileTable:
@@ -70,9 +83,6 @@ class FileTable:
             selected_rows=[],
             showIndex=False,
             **_OPTIONS,
-            pageLength=_VISIBLE,
-            lengthMenu=[10, 25, 50, 100],
-            order=[],
             classes="display compact",
             style="width:100%;table-layout:auto",
             text_in_header_can_be_selected=False,

@@ -18,7 +18,6 @@ from .base import ModelChoice
 from .batch_controls import BatchControls
 from .callbacks import Callbacks, error_message
 from .explanation_panel import ExplanationPanel
-from .file_table import PAGE_SIZE
 
 # Key -> name of the button that does the same.
 KEYS = {"r": "real", "f": "fake", "s": "skip", "b": "back", "x": "none"}
@@ -68,15 +67,16 @@ class ScanTable:
         self._detector, self._shown = detector, shown
         self._reanalyzer = Reanalyzer(model.classifier, self._reanalyzed)
         self._first = 0  # index in the filtered list of the table's first row
+        self._left: list[FileResult] = []  # files that were labelled, for the way back to them
         self._connect()
 
     def _connect(self) -> None:
         c, on = self._controls, self._callbacks.connect
-        for control in (c.filter, c.order, c.text):
+        for control in (c.filter, c.order, c.text, c.page_size):
             on(control, self._list_again, "files")
         on(c.refresh, self._refresh, "files")
-        on(c.previous_page, lambda: self._turn(-PAGE_SIZE), "files")
-        on(c.next_page, lambda: self._turn(PAGE_SIZE), "files")
+        on(c.previous_page, lambda: self._turn(-1), "files")
+        on(c.next_page, lambda: self._turn(1), "files")
         for name, control in c.label_buttons.items():
             on(control, partial(self._press, name), "files")
         run = self._callbacks.run
@@ -92,11 +92,22 @@ class ScanTable:
         self._choose(row)
 
     def step(self, by: int = 1) -> None:
-        """Choose the row that many places below the chosen one, at most the last; negative steps go up."""
-        rows = self._controls.file_table.rows
-        if rows:
-            index = self._index()
-            self.select(rows[0 if index is None else min(max(index + by, 0), len(rows) - 1)])
+        """Choose the row that many places below the chosen one, at most the last; negative steps go up.
+
+        Beyond the end of a page the next page is turned to, before its beginning the previous one.
+        """
+        c, index = self._controls, self._index()
+        if not c.file_table.rows:
+            return
+        target = 0 if index is None else index + by
+        if target >= len(c.file_table.rows) and not c.next_page.disabled:
+            self._turn(1)
+            target = 0
+        elif target < 0 and not c.previous_page.disabled:
+            self._turn(-1)
+            target = len(c.file_table.rows) - 1
+        rows = c.file_table.rows
+        self.select(rows[min(max(target, 0), len(rows) - 1)])
 
     def label(self, label: str | None) -> None:
         """Store a label of the chosen file; see :meth:`redeepfake_nb.widgets.BatchInspector.label`."""
@@ -116,6 +127,7 @@ class ScanTable:
                 journal.set_label(row.sha256, label, row.path)
             self._controls.file_table.relabel(row.sha256, label)
             self.row = replace(row, label=label)
+            self._left = [*(r for r in self._left if r.id != row.id), self.row]
         if label is None:
             self._choose(self.row)
         else:
@@ -163,7 +175,7 @@ class ScanTable:
                 # beginning.
                 self._first = 0
             elif not self._controls.next_page.disabled:
-                self._first += PAGE_SIZE
+                self._first += self._size
             else:
                 break
             after = -1
@@ -243,7 +255,7 @@ class ScanTable:
         self.result = result
         self._controls.show_summary(result)
         if other:
-            self._first = 0
+            self._first, self._left = 0, []
             self._choose(None)
         if rows or other:
             self._show_rows()
@@ -253,7 +265,7 @@ class ScanTable:
         """Show nothing, and forget the scan and its reports."""
         self._reanalyzer.clear()
         self._controls.drawings.clear()
-        self.result = None
+        self.result, self._left = None, []
         self._controls.show_summary(None)
         self._show_rows()
         self._choose(None)
@@ -268,8 +280,8 @@ class ScanTable:
         where, scan = c.chosen_filter(), self.result.scan
         with Journal(self.result.journal) as journal:
             total = journal.count(scan, where)
-            self._first = min(self._first, max(total - 1, 0) // PAGE_SIZE * PAGE_SIZE)
-            rows = journal.page(scan, where, order=c.order.value, limit=PAGE_SIZE, offset=self._first)
+            self._first = min(self._first, max(total - 1, 0) // self._size * self._size)
+            rows = journal.page(scan, where, order=c.order.value, limit=self._size, offset=self._first)
         root = common_parent(row.path for row in rows)
         c.file_table.show(rows, root, None if self.row is None else self.row.id)
         c.show_page(self._first, len(rows), total)
@@ -279,9 +291,18 @@ class ScanTable:
     def _press(self, name: str) -> None:
         """Do what a button or a key of the review stands for."""
         if name == "back":
-            self.step(-1)
+            self._back()
         else:
             self.label(None if name == "none" else name)
+
+    def _back(self) -> None:
+        """Choose the file above, or at the top the one that was labelled last, which the list may lack."""
+        while self._left and self.row is not None and self._left[-1].id == self.row.id:
+            self._left.pop()
+        if self._left and self._index() in (None, 0) and self._controls.previous_page.disabled:
+            self.select(self._left.pop())
+        else:
+            self.step(-1)
 
     def _list_again(self) -> None:
         self._callbacks.forget("files")
@@ -293,6 +314,11 @@ class ScanTable:
         if self.result is not None:
             self.show(open_scan(self.result.journal, self.result.scan.id))
 
-    def _turn(self, by: int) -> None:
-        self._first = max(self._first + by, 0)
+    @property
+    def _size(self) -> int:
+        """Most rows of a page."""
+        return self._controls.page_size.value
+
+    def _turn(self, pages: int) -> None:
+        self._first = max(self._first + pages * self._size, 0)
         self._show_rows()

@@ -118,6 +118,13 @@ def test_an_image(tmp_path: Path) -> None:
     assert [attrs["width"] for attrs in page.find("rect") if attrs["class"] == "rdf-fill rdf-real"] == ["4.7"]
 
 
+def test_an_array_has_no_file_to_be_described(tmp_path: Path) -> None:
+    made = make_report((2.0,))
+    frame = replace(made.frame, source=Source("array", None, "array", None))
+    page = page_of(replace(made, frame=frame), tmp_path)
+    assert "size 400 x 100 px format array The image with its faces" in page.text
+
+
 def test_the_model_is_described_before_the_files(tmp_path: Path) -> None:
     figure = {"value": 0.8, "low": 0.7, "high": 0.9}
     metrics = {

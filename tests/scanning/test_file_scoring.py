@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import scan_helpers
+from helpers.hostile_videos import two_streams
 from helpers.metadata_files import with_chunk
 from helpers.scan_helpers import probability, square, write
 from helpers.small_clips import clip, detect_squares, level, picture, three_seconds
@@ -47,6 +49,21 @@ def test_images_equal_analyze_image(classifier: Classifier, tmp_path: Path) -> N
         assert (outcome.kind, outcome.format, outcome.width, outcome.faces) == ("image", "PNG", 96, 1)
         assert outcome.detail["faces"][0]["size_px"] == 64
         assert not {"settings", "timing", "model", "source"} & set(outcome.detail)
+
+
+def test_a_limit_on_pixels_and_a_stream_are_those_of_the_settings(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    still, moving = write(tmp_path / "a.png", 140), tmp_path / "b.mkv"
+    moving.write_bytes(two_streams())
+    low = replace(SETTINGS, max_pixels=5000, frames=4)
+    assert [found.error for found in score(classifier, [still, moving], low)] == ["MediaTooLarge"] * 2
+    high = replace(SETTINGS, max_pixels=10_000, frames=4, stream=2)
+    one, two = score(classifier, [still, moving], high)
+    assert (one.status, two.status) == ("done", "no face")
+    assert "only video stream 2 of 2 looked at, as chosen" in two.reasons
+    (by_itself,) = score(classifier, [moving], replace(SETTINGS, frames=4))
+    assert [reason for reason in by_itself.reasons if "stream 1 of 2" in reason]
 
 
 def test_what_files_declare_is_part_of_the_outcome(classifier: Classifier, tmp_path: Path) -> None:
@@ -169,9 +186,11 @@ def test_settings_are_validated_and_have_distinct_digests() -> None:
         ScanSettings(detector="cnn").digest(model),
         ScanSettings(detector=square).digest(model),
         ScanSettings(aggregation="median").digest(model),
+        ScanSettings(max_pixels=10).digest(model),
+        ScanSettings(stream=2).digest(model),
         ScanSettings().digest({"sha256": "n"}),
     }
-    assert len(digests) == 9
+    assert len(digests) == 11
     assert ScanSettings().digest(model) == ScanSettings().digest(dict(model))
     assert ScanSettings(detector=square).to_dict()["detector"] == "helpers.scan_helpers.square"
     assert pickle.loads(pickle.dumps(SETTINGS)) == SETTINGS
@@ -183,6 +202,8 @@ def test_settings_are_validated_and_have_distinct_digests() -> None:
         {"margin": -1},
         {"detector": 5},
         {"aggregation": "magic"},
+        {"max_pixels": 0},
+        {"stream": True},
     ):
         with pytest.raises(ValueError):  # noqa: PT011 - each has its own message
             ScanSettings(**options)

@@ -209,10 +209,10 @@ def test_file_that_changes_between_fingerprint_and_score(
 
     original = file_scoring._read
 
-    def reading(path: str) -> object:
+    def reading(path: str, max_pixels: int | None) -> object:
         if path.endswith("00.png") and not changed:
             changed.append(write(files / "00.png", 222))
-        return original(path)
+        return original(path, max_pixels)
 
     patch = pytest.MonkeyPatch()
     patch.setattr(file_scoring, "_read", reading)

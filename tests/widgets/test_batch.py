@@ -20,7 +20,7 @@ from helpers.widget_trees import HOSTILE, all_widgets, html_of
 from redeepfake_nb import Classifier, InputError, JournalError, RedeepfakeError, load_model, view
 from redeepfake_nb.scanning.records import FileResult
 from redeepfake_nb.widgets.batch import BatchInspector
-from redeepfake_nb.widgets.file_table import PAGE_SIZE
+from redeepfake_nb.widgets.batch_controls import PAGE_SIZES
 
 SECONDS = 60  # longest wait for work that takes about one second
 
@@ -225,10 +225,10 @@ def test_filters_orders_and_search(inspector: BatchInspector, files: Path) -> No
 
 
 def test_a_long_list_is_paged(inspector: BatchInspector, files: Path) -> None:
-    result = inspector.scan(files / "00.png")
+    result, size = inspector.scan(files / "00.png"), PAGE_SIZES[0]
     # Add rows as if as many copies had been listed.
     with closing(sqlite3.connect(result.journal)) as db, db:
-        for i in range(1, PAGE_SIZE + 5):
+        for i in range(1, size + 5):
             row = db.execute(
                 "INSERT INTO files (settings_id, path, status, sha256, score, doubt, threshold, verdict) "
                 "SELECT settings_id, path || ?, status, sha256, score, doubt, threshold, verdict "
@@ -238,15 +238,23 @@ def test_a_long_list_is_paged(inspector: BatchInspector, files: Path) -> None:
             db.execute("INSERT INTO listed VALUES (1, ?, ?)", (row.lastrowid, i))
     inspector.open()
     c = inspector.controls
-    assert len(c.file_table.rows) == PAGE_SIZE
-    assert "Rows 1 to 1,000 of 1,005" in c.page_caption.value
+    assert len(c.file_table.rows) == size
+    assert "Rows 1 to 10 of 15" in c.page_caption.value
     assert c.previous_page.disabled
     c.next_page.click()
     assert len(c.file_table.rows) == 5
     assert c.next_page.disabled
-    assert shown(inspector)[0] == f"00.png.{PAGE_SIZE:05d}"
+    assert shown(inspector)[0] == f"00.png.{size:05d}"
     c.previous_page.click()
     assert shown(inspector)[0] == "00.png"
+    # Steps beyond the end of a page turn it, and so does the way back.
+    inspector.select(c.file_table.rows[-1])
+    inspector.step()
+    assert (inspector.row, "Rows 11 to 15" in c.page_caption.value) == (c.file_table.rows[0], True)
+    inspector.step(-1)
+    assert (inspector.row, "Rows 1 to 10" in c.page_caption.value) == (c.file_table.rows[-1], True)
+    c.page_size.value = 25
+    assert len(c.file_table.rows) == size + 5
 
 
 # ------------------------------------------------------------------ one file
@@ -347,6 +355,30 @@ def test_the_end_of_the_review_is_reported(inspector: BatchInspector, files: Pat
     assert len(labels(inspector)) == 6
     c.refresh.click()
     assert shown(inspector) == []
+
+
+def test_the_way_back_leads_to_files_that_the_list_has_dropped(
+    inspector: BatchInspector, files: Path, quick: None
+) -> None:
+    inspector.scan(files)
+    c = inspector.controls
+    c.filter.value = "review"
+    inspector.step()
+    for key in ("r", "f"):
+        press(inspector, key)
+    c.refresh.click()
+    assert len(shown(inspector)) == 4
+    inspector.select(c.file_table.rows[0])
+    for name, label in (("01.png", "fake"), ("00.png", "real")):
+        press(inspector, "b")
+        assert (Path(inspector.row.path).name, inspector.row.label) == (name, label)
+
+
+def test_the_start_says_how_many_processes(classifier: Classifier) -> None:
+    words = {0: "Loading the model,", 1: "1 worker process; it loads", 2: "2 worker processes; each loads"}
+    for workers, expected in words.items():
+        assert expected in BatchInspector(classifier, workers=workers)._starting()
+    assert "worker process" in BatchInspector(classifier)._starting()
 
 
 @pytest.mark.parametrize("act", [lambda i: i.step(), lambda i: i.select(None), lambda i: i.label("real")])

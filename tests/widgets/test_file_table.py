@@ -32,14 +32,23 @@ def test_cells_of_a_row() -> None:
     )
     assert cells.to_dict("list") == {
         "file": ["1.png", "/b/2.png"],
-        "status": ["done", "failed"],
-        "verdict": ["points to manipulation", ""],
-        "P(fake)": ["0.835", ""],
+        "result": ["◆ points to manipulation", "failed"],
+        "P(fake)": ["0.83", ""],
         "faces": ["2", ""],
         "declares": ["AI, claimed", ""],
         "label": ["real", ""],
-        "reasons": ["a small face", "it is empty"],
+        "why": ["A small face", "It is empty"],
     }
+
+
+def test_files_that_were_read_in_part_say_so_and_reasons_are_whole() -> None:
+    reasons = "; ".join(f"reason number {i}" for i in range(300))
+    rows = [row(1, status="partial", verdict="real", reasons=reasons), row(2, status="no face")]
+    cells = to_dataframe(rows)
+    assert list(cells["result"]) == ["● no sign found (read in part)", "no face"]
+    assert cells["why"][0] == reasons.capitalize()
+    # Nothing declares anything, so that there is no column for it.
+    assert "declares" not in cells
 
 
 def test_hostile_names_are_text() -> None:
