@@ -250,6 +250,7 @@ class _VideoRun:
         self._highest: list[tuple[float, int, Prediction]] = []
         self._portraits: dict[int, tuple[float, Prediction]] = {}
         self._order = count()
+        self._batch_size = self.classifier.gpu_batch_size or _BATCH_SIZE
         length = self.classifier.preprocessing.frames
         self._buffer: WindowBuffer[_PendingFace] | None = WindowBuffer(length) if length > 1 else None
         self._windows: list[tuple[Window[_PendingFace], Future[list[Score]]]] = []
@@ -270,8 +271,8 @@ class _VideoRun:
         else:
             for face in faces:
                 self._submit_windows(scorer, self._buffer.add(face.track, frame.timestamp, face))
-        while len(self._pending) >= _BATCH_SIZE:
-            self._submit(scorer, _BATCH_SIZE)
+        while len(self._pending) >= self._batch_size:
+            self._submit(scorer, self._batch_size)
         self._collect(most=2)
 
     def _face(self, frame: Frame, found: TrackedDetection) -> _PendingFace:
@@ -327,7 +328,11 @@ class _VideoRun:
             self._windows.append((window, scorer.submit(self._score, faces)))
 
     def _score(self, faces: list[Face] | list[list[Face]]) -> list[Score]:
-        return self.classifier.score(preprocess(faces, self.classifier.preprocessing))
+        scores = self.classifier.score(preprocess(faces, self.classifier.preprocessing))
+        for face in chain.from_iterable([one] if isinstance(one, Face) else one for one in faces):
+            # Measured here, since the calling thread is busy with tracking; the face keeps the results.
+            _ = face.detail, face.covered, face.key_points is not None and face.mouth_covered
+        return scores
 
     def _collect(self, most: int) -> None:
         """Record finished batches; wait while more than ``most`` are running, which bounds memory."""

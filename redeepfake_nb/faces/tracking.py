@@ -28,6 +28,7 @@ from .detection import (
     validate_detections,
 )
 from .dlib_backend import LOCK, load_dlib
+from .near_search import NearSearch
 from .turned import turn_of_frames
 
 
@@ -75,6 +76,8 @@ MAX_GAP = 2.0
 MAX_BRIDGE = 1.0
 MAX_FRAME_SPACING = 0.5
 FULL_SEARCH_INTERVAL = 1.0
+# The same two for BlazeFace, whose search of whole frames costs less.
+_NEAR_SPACING, _WHOLE_INTERVAL = 0.2, 0.5
 REJECTION_LIFETIME = 3.0
 # The scene has changed if the correlation of the thumbnails of two frames is under this.
 SCENE_CORRELATION = 0.6
@@ -113,11 +116,13 @@ class FaceTracker:
     Parameters
     ----------
     detector
-        ``"blazeface"`` searches every frame as a whole, and with its finer size one frame in a while if no
-        face was found. ``"hog"`` searches coarse to fine, near the last boxes first. Any other name or
-        callable, see :func:`redeepfake_nb.find_faces`, searches every frame as a whole.
+        ``"blazeface"`` searches near the last boxes where frames are at most 0.2 s apart, else as a whole,
+        and with its finer size one frame in a while if no face was found. ``"hog"`` searches coarse to fine,
+        near the last boxes first. Any other name or callable, see :func:`redeepfake_nb.find_faces`, searches
+        every frame as a whole.
     refresh
         Seconds of video after which a frame is searched as a whole even if all known faces were found.
+        Default: 0.5 for ``"blazeface"``, else 1.
 
     Attributes
     ----------
@@ -130,24 +135,31 @@ class FaceTracker:
         self,
         detector: str | Callable[[np.ndarray], Iterable] = DEFAULT_DETECTOR,
         *,
-        refresh: float = FULL_SEARCH_INTERVAL,
+        refresh: float | None = None,
     ) -> None:
         self._local_search = detector == "hog" or isinstance(detector, HogDetector)
         self._detector: Callable[[np.ndarray], Iterable[Any]]
         # Of HOG, detections of low confidence are checked below, and only where no face is known.
         self._confirming: HogDetector | None = None
         self._fine_detector: Callable[[np.ndarray], list[Detection]] | None = None
+        self._near_search: NearSearch | None = None
         if detector == "hog":
             self._detector = HogDetector((_COARSE_PIXELS,), confirm=False)
             self._confirming = self._fine_detector = HogDetector((_FINE_PIXELS,))
         elif detector == "blazeface":
             # The finest size costs ten times as much as the first, and half a second on a small machine.
-            self._detector = BlazeFaceDetector(_VIDEO_SIDES[:1])
+            self._near_search = NearSearch(_VIDEO_SIDES[:1])
+            self._detector = self._near_search
             self._fine_detector = BlazeFaceDetector(_VIDEO_SIDES)
         else:
             self._detector = get_detector(detector) if isinstance(detector, str) else detector
         self._thread_safe = self._local_search or isinstance(self._detector, BlazeFaceDetector)
-        self.refresh = refresh
+        # Frames further apart are searched as a whole, as are all by detectors that do nothing else.
+        self._spacing = MAX_FRAME_SPACING if self._local_search else -np.inf
+        usual = FULL_SEARCH_INTERVAL
+        if self._near_search is not None:
+            self._spacing, usual = _NEAR_SPACING, _WHOLE_INTERVAL
+        self.refresh = usual if refresh is None else refresh
         self.counts = {"whole": 0, "near": 0, "fine": 0, "followed": 0}
         self._tracks: list[_Track] = []
         self._next_track = 0
@@ -167,11 +179,7 @@ class FaceTracker:
         starting the search early does not change the result.
         """
         searched, previous = self._planned
-        whole = (
-            not self._local_search
-            or timestamp - searched >= self.refresh
-            or timestamp - previous > MAX_FRAME_SPACING
-        )
+        whole = timestamp - searched >= self.refresh or timestamp - previous > self._spacing
         self._planned = (timestamp if whole else searched, timestamp)
         return self._thread_safe and whole
 
@@ -216,14 +224,19 @@ class FaceTracker:
     ) -> list[Detection]:
         height, width = image.shape[:2]
         whole = (
-            not self._local_search
-            or searched is not None
+            searched is not None
             or not known
             or timestamp - self._last_full_search >= self.refresh
-            or timestamp - self._last_time > MAX_FRAME_SPACING
+            or timestamp - self._last_time > self._spacing
         )
         found: list[Detection] = []
-        if self._local_search:
+        if self._near_search is not None and not whole:
+            self.counts["near"] += len(known)
+            found = self._near_search.near(image, [t.box for t in known])
+            boxes, pauses = [t.box for t in known], [timestamp - t.last_update for t in known]
+            whole = len(match_boxes(boxes, [d.box for d in found], pauses)) < len(known)
+            found = [] if whole else found
+        elif self._local_search:
             nearby = [self._search_near(image, t.box) for t in known] if not whole else []
             whole = whole or any(n is None for n in nearby)
             found = [n for n in nearby if n is not None]
@@ -385,8 +398,9 @@ def _continuation(box: Box, detections: Sequence[Detection], pause: float) -> De
 
 
 def _thumbnail(image: np.ndarray) -> np.ndarray:
-    """Reduce a frame to (18, 32) float32 luma."""
-    small = cv2.resize(image, (32, 18), interpolation=cv2.INTER_AREA)
+    """Reduce a frame to (18, 32) float32 luma, the mean of at least 64 pixels of each cell."""
+    step = max(min(image.shape[0] // (18 * 8), image.shape[1] // (32 * 8)), 1)
+    small = cv2.resize(np.ascontiguousarray(image[::step, ::step]), (32, 18), interpolation=cv2.INTER_AREA)
     return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
 
 

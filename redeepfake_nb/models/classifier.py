@@ -16,11 +16,11 @@ from ..utils.keras_backend import compile_function, import_keras
 from ..utils.numeric import softmax
 from ..utils.versions import version_of
 from .card import Card
-from .cost_limits import check_cost
+from .cost_limits import check_cost, faces_at_once
 from .graph import spatial_cut_layer
 from .heads import as_logit_model
 from .kinds_output import KindsLayer, in_columns, with_kinds, without_kinds
-from .runtimes import Deferred
+from .runtimes import Deferred, gpu_memory
 
 if TYPE_CHECKING:
     import keras
@@ -143,6 +143,15 @@ class Classifier:
     def uses_litert(self) -> bool:
         """Whether LiteRT scores, one face at a time, so that larger batches are not faster."""
         return self._compiled is not None and self._compiled.network is not None
+
+    @property
+    def gpu_batch_size(self) -> int | None:
+        """How many faces to score in one batch on a GPU, up to 128, so that its memory holds them.
+
+        ``None`` where a CPU scores, on which large batches gain nothing.
+        """
+        memory = None if self.uses_litert else gpu_memory()
+        return None if memory is None else faces_at_once(self.keras_model, memory)
 
     def with_card(self, card: Card) -> Classifier:
         """Return a classifier with another card that shares this one's network.

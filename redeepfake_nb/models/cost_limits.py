@@ -21,6 +21,10 @@ MAX_TOKENS = 4096
 # million elements and needs 460 thousand million multiplications.
 WINDOW_MAP = 4
 WINDOW_WORK = 8
+# A batch on a GPU takes at most this share of its memory, if so many feature maps as large as the largest are
+# held at once: those that a layer reads and writes, and what the library needs beside. Larger batches than
+# the last number gain nothing.
+_GPU_SHARE, _MAPS_AT_ONCE, _LARGEST_BATCH = 0.25, 4, 128
 # Operations that multiply their inputs with each other instead of with weights.
 _PRODUCTS = {
     "Dot",
@@ -54,6 +58,25 @@ def check_cost(model: keras.Model, subject: object, frames: int = 1) -> None:
     work = _work(model, limits)
     if work > MAX_WORK * (WINDOW_WORK if window else 1):
         raise limits.exceeded(f"one {limits.unit} takes about {work:,} multiplications")
+
+
+def faces_at_once(model: keras.Model, gpu_memory: int) -> int:
+    """Return how many faces, or windows of frames, a flat model can score in one batch on a GPU.
+
+    Parameters
+    ----------
+    gpu_memory
+        Bytes that the model may use.
+
+    Returns
+    -------
+    int
+        A power of two from 1 to 128.
+    """
+    tensors = [t for nodes in model._nodes_by_depth.values() for node in nodes for t in node.output_tensors]
+    largest = max(math.prod(side or 1 for side in tensor.shape[1:]) for tensor in tensors)
+    fits = gpu_memory * _GPU_SHARE / (4 * _MAPS_AT_ONCE * largest)  # bytes of a float32
+    return 2 ** int(math.log2(min(max(fits, 1), _LARGEST_BATCH)))
 
 
 @dataclass(frozen=True)

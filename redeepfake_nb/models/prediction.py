@@ -69,7 +69,10 @@ class Prediction:
 
 
 def predict(
-    classifier: Classifier, faces: Sequence[Face] | Sequence[Sequence[Face]], *, batch_size: int = 32
+    classifier: Classifier,
+    faces: Sequence[Face] | Sequence[Sequence[Face]],
+    *,
+    batch_size: int | None = None,
 ) -> list[Prediction]:
     """Score faces with a classifier.
 
@@ -81,7 +84,8 @@ def predict(
         From :func:`redeepfake_nb.find_faces` or ``Face.whole(frame)``; may be empty. For a model that takes T
         frames at once: windows, each a sequence of T sightings of one face in the order of time.
     batch_size
-        Faces per forward pass; bounds memory, does not change scores.
+        Faces per forward pass; bounds memory, does not change scores. Default: 32, on a GPU what its memory
+        holds.
 
     Returns
     -------
@@ -95,7 +99,12 @@ def predict(
     """
     if any(isinstance(face, Face) for face in faces):
         classifier.check_single_pictures()
-    batch_size = max(1, batch_size // classifier.preprocessing.frames)
+    if batch_size is None:
+        # That of a GPU counts windows already.
+        batch_size = classifier.gpu_batch_size or 32 // classifier.preprocessing.frames
+    else:
+        batch_size //= classifier.preprocessing.frames
+    batch_size = max(1, batch_size)
     scores: list[Score] = []
     several: list[Any] = list(faces)
     for start in range(0, len(several), batch_size):

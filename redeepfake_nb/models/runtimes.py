@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Generic, Literal, TypeVar, cast
@@ -68,8 +70,37 @@ def has_gpu() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
+@cache
+def gpu_memory() -> int | None:
+    """Return how many bytes of its first GPU TensorFlow may use; ``None`` where that is not known."""
+    if not has_gpu():
+        return None
+    import tensorflow as tf
+    from tensorflow.python.client import device_lib
+
+    with suppress(Exception):  # not part of TensorFlow's stable interface
+        options = tf.compat.v1.GPUOptions(allow_growth=True)
+        devices = device_lib.list_local_devices(tf.compat.v1.ConfigProto(gpu_options=options))
+        return next(int(d.memory_limit) for d in devices if d.device_type == "GPU") or None
+    return None
+
+
+def gpu_name() -> str:
+    """Return the name of TensorFlow's first GPU, such as ``"Tesla T4"``; empty without a GPU."""
+    if not has_gpu():
+        return ""
+    import tensorflow as tf
+
+    first = tf.config.list_physical_devices("GPU")[0]
+    return str(tf.config.experimental.get_device_details(first).get("device_name", first.name))
+
+
 class LiteRTNetwork:
     """A compiled network that LiteRT runs, one face at a time; may be used from several threads.
+
+    Several faces, and a face and its mirror image, are shared out among two interpreters, each with half of
+    the threads: small networks gain less from threads than from being run twice at once. A single input gets
+    all threads.
 
     Parameters
     ----------
@@ -80,7 +111,7 @@ class LiteRTNetwork:
     Attributes
     ----------
     threads : int
-        For one forward pass.
+        For one forward pass, or for the two that run at once.
     input_shape : tuple of int
         Without the batch axis.
     columns : int
@@ -94,19 +125,12 @@ class LiteRTNetwork:
 
     def __init__(self, path: Path) -> None:
         self.threads = scoring_threads()
-        self._lock = threading.Lock()
-        # LiteRT's C++ code announces itself on standard error.
-        with buffered_stderr():
-            from ai_edge_litert.interpreter import Interpreter
-
-            self._interpreter = Interpreter(model_path=str(path), num_threads=self.threads)
-            self._interpreter.allocate_tensors()
-        (given,), (made,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        if given["dtype"] != np.float32 or made["dtype"] != np.float32 or len(made["shape"]) != 2:
-            raise ValueError("the compiled network has another input or output")
-        self._input, self._output = given["index"], made["index"]
-        self.input_shape = tuple(int(side) for side in given["shape"][1:])
-        self.columns = int(made["shape"][1])
+        self._path = path
+        self._making = threading.Lock()
+        self._interpreters: dict[int, list[_Interpreter]] = {}
+        first = self._shared_out(min(self.threads, 2))[0]
+        self.input_shape, self.columns = first.input_shape, first.columns
+        self._helper = ThreadPoolExecutor(1, thread_name_prefix="redeepfake-litert")
 
     @property
     def description(self) -> str:
@@ -117,17 +141,58 @@ class LiteRTNetwork:
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """Compute the network's outputs, (N, columns) float32, for a batch of inputs."""
         outputs = np.empty((len(batch), self.columns), np.float32)
-        for i in range(len(batch)):
-            # Nothing is gained by larger batches, and a score must not depend on them.
-            with self._lock:
-                self._interpreter.set_tensor(self._input, np.ascontiguousarray(batch[i : i + 1]))
-                self._interpreter.invoke()
-                outputs[i] = self._interpreter.get_tensor(self._output)[0]
+        left = iter(range(len(batch)))
+        first, *others = self._shared_out(max(min(len(batch), self.threads, 2), 1))
+        helping = [self._helper.submit(other.run, batch, left, outputs) for other in others]
+        try:
+            first.run(batch, left, outputs)
+        finally:
+            for help in helping:
+                help.result()
         return outputs
 
     def mirrored(self, batch: np.ndarray) -> np.ndarray:
         """Compute the mean of the outputs for inputs and for their mirror images, (N, columns) float32."""
-        return (self(batch) + self(batch[..., ::-1, :])) / np.float32(2)
+        outputs = self(np.concatenate([batch, batch[..., ::-1, :]]))
+        return (outputs[: len(batch)] + outputs[len(batch) :]) / np.float32(2)
+
+    def _shared_out(self, count: int) -> list[_Interpreter]:
+        """Return this many interpreters that share the threads; made when they are first needed."""
+        with self._making:
+            if count not in self._interpreters:
+                threads = max(self.threads // count, 1)
+                self._interpreters[count] = [_Interpreter(self._path, threads) for _ in range(count)]
+            return self._interpreters[count]
+
+
+class _Interpreter:
+    """LiteRT's interpreter of one network, used by one thread at a time."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        self._lock = threading.Lock()
+        # LiteRT's C++ code announces itself on standard error.
+        with buffered_stderr():
+            from ai_edge_litert.interpreter import Interpreter
+
+            self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+            self._interpreter.allocate_tensors()
+        (given,), (made,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        if given["dtype"] != np.float32 or made["dtype"] != np.float32 or len(made["shape"]) != 2:
+            raise ValueError("the compiled network has another input or output")
+        self._input, self._output = given["index"], made["index"]
+        self.input_shape = tuple(int(side) for side in given["shape"][1:])
+        self.columns = int(made["shape"][1])
+
+    def run(self, batch: np.ndarray, numbers: Iterator[int], outputs: np.ndarray) -> None:
+        """Compute the outputs of those inputs whose numbers nobody else has taken.
+
+        Nothing is gained by larger batches, and a score must not depend on them.
+        """
+        for number in numbers:
+            with self._lock:
+                self._interpreter.set_tensor(self._input, np.ascontiguousarray(batch[number : number + 1]))
+                self._interpreter.invoke()
+                outputs[number] = self._interpreter.get_tensor(self._output)[0]
 
 
 class Deferred(Generic[_T]):

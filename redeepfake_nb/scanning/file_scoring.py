@@ -42,8 +42,9 @@ from .remote import local_copy
 
 Status = Literal["done", "no face", "partial", "failed"]
 
-# Rows of a batch. One CPU core gains next to nothing from more; padding costs as much as faces do.
-BATCH_SIZE = 4
+# Rows of a batch. One CPU core gains next to nothing from more; padding costs as much as faces do. A GPU
+# gains from as many as its memory holds, but a job has few pictures.
+BATCH_SIZE, MOST_ON_GPU = 4, 16
 # Decoded pixels that may be held until a batch is full.
 _MAX_PENDING_PIXELS = 24_000_000
 _VIDEOS_ONLY = "Scan videos with it, and pictures with a model of single pictures."
@@ -279,6 +280,7 @@ class FileScorer:
     def __init__(self, classifier: Classifier, settings: ScanSettings) -> None:
         self._classifier = classifier
         self._settings = settings
+        self._rows = min(classifier.gpu_batch_size or BATCH_SIZE, MOST_ON_GPU)
 
     @property
     def uses_litert(self) -> bool:
@@ -318,7 +320,7 @@ class FileScorer:
                     continue
                 seconds = time.perf_counter() - start
                 pending.append(_PendingImage(index, frame, faces, seconds, provenance))
-                if _fills_batches(pending):
+                if _fills_batches(pending, self._rows):
                     started(-1)
                     yield from self._score_images(pending)
                     pending = []
@@ -368,11 +370,11 @@ class FileScorer:
 
     def _scores(self, faces: list[Face]) -> list[Score]:
         scores: list[Score] = []
-        for first in range(0, len(faces), BATCH_SIZE):
-            some = faces[first : first + BATCH_SIZE]
+        for first in range(0, len(faces), self._rows):
+            some = faces[first : first + self._rows]
             batch = preprocess(some, self._classifier.preprocessing)
             if not self._classifier.uses_litert:
-                batch = np.pad(batch, ((0, BATCH_SIZE - len(some)), (0, 0), (0, 0), (0, 0)))
+                batch = np.pad(batch, ((0, self._rows - len(some)), (0, 0), (0, 0), (0, 0)))
             scores += self._classifier.score(batch)[: len(some)]
         return scores
 
@@ -399,8 +401,8 @@ def _read(path: str, max_pixels: int | None) -> tuple[Frame | None, Provenance |
         return frame, provenance_or_reason(copy, frame)
 
 
-def _fills_batches(pending: list[_PendingImage]) -> bool:
+def _fills_batches(pending: list[_PendingImage], rows: int) -> bool:
     """Return whether the faces fill whole batches, or the images take too much memory."""
     faces = sum(len(image.faces) for image in pending)
     pixels = sum(image.frame.width * image.frame.height for image in pending)
-    return (faces > 0 and faces % BATCH_SIZE == 0) or pixels > _MAX_PENDING_PIXELS
+    return (faces > 0 and faces % rows == 0) or pixels > _MAX_PENDING_PIXELS

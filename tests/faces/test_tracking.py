@@ -8,7 +8,8 @@ import pytest
 from redeepfake_nb import find_faces
 from redeepfake_nb.datasets.samples import sample_image
 from redeepfake_nb.faces import detection
-from redeepfake_nb.faces.detection import Detection
+from redeepfake_nb.faces.blazeface import BlazeFaceDetector
+from redeepfake_nb.faces.detection import Detection, box_iou
 from redeepfake_nb.faces.tracking import FaceTracker, TrackedDetection, match_boxes, scene_changed
 
 SCENE = np.random.default_rng(1).integers(0, 256, (9, 16, 3)).astype(np.uint8).repeat(20, 0).repeat(20, 1)
@@ -159,17 +160,31 @@ def test_a_rejected_detection_is_not_checked_again_soon(monkeypatch: pytest.Monk
     assert len(looked) == 2  # at 0 s and again after 3 s
 
 
-def test_blazeface_searches_every_frame_and_may_do_so_early() -> None:
+def test_blazeface_searches_near_a_face_in_frames_that_are_close() -> None:
     picture = sample_image().image
-    plain, ahead = FaceTracker("blazeface"), FaceTracker("blazeface")
-    for i in range(3):
+    tracker, ahead = FaceTracker("blazeface"), FaceTracker("blazeface")
+    due = [ahead.needs_full_search(time) for time in (0.0, 0.1, 0.3, 0.5, 0.8)]
+    assert due == [True, False, False, True, True]  # after half a second, and after a long step
+    for i, time in enumerate((0.0, 0.1, 0.3, 0.5, 0.8)):
         image = np.ascontiguousarray(np.roll(picture, 5 * i, axis=1))
-        assert ahead.needs_full_search(0.04 * i)
-        (found,) = plain(image, 0.04 * i)
+        (found,) = tracker(image, time)
+        assert [found] == ahead(image, time, ahead.search(image) if due[i] else None)
+        (whole,) = find_faces(image, BlazeFaceDetector((384,)))
         assert found.track == 0
         assert found.key_points.shape == (6, 2)
-        assert [found] == ahead(image, 0.04 * i, ahead.search(image))
-    assert plain.counts == {"whole": 3, "near": 0, "fine": 0, "followed": 0}
+        assert box_iou([found.box], [whole.box]) > 0.95
+    assert tracker.counts == ahead.counts == {"whole": 3, "near": 2, "fine": 0, "followed": 0}
+
+
+def test_a_face_that_is_not_near_its_place_is_searched_in_the_whole_frame() -> None:
+    picture = sample_image().image
+    moved = np.ascontiguousarray(np.roll(picture, picture.shape[1] // 2, axis=1))
+    tracker = FaceTracker("blazeface")
+    assert [[f.track for f in tracker(image, 0.04 * i)] for i, image in enumerate([picture, moved])] == [
+        [0],
+        [1],
+    ]
+    assert tracker.counts["whole"] == 2
 
 
 @pytest.mark.parametrize("hidden", ["face", "eyes", "mouth"])

@@ -466,6 +466,15 @@ def test_models_are_saved_as_keras_files(classifier: Classifier, tmp_path: Path)
         save_model(classifier, tmp_path / "model.h5")
 
 
+def test_batches_on_a_gpu_are_sized_to_its_memory(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("redeepfake_nb.models.classifier.gpu_memory", lambda: None)
+    assert classifier.gpu_batch_size is None
+    monkeypatch.setattr("redeepfake_nb.models.classifier.gpu_memory", lambda: 2**34)
+    assert classifier.gpu_batch_size == 128
+
+
 # ------------------------------------------------------------------ the model that ships
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from redeepfake_nb import UnsuitableModel
 from redeepfake_nb.models import cost_limits
-from redeepfake_nb.models.cost_limits import check_cost
+from redeepfake_nb.models.cost_limits import check_cost, faces_at_once
 from redeepfake_nb.models.graph import flatten
 
 layers = keras.layers
@@ -37,6 +37,13 @@ def test_feature_maps_are_counted_for_one_image(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(cost_limits, "MAX_MAP", 16 * 16 * 3 - 1)
     with pytest.raises(UnsuitableModel, match="has a feature map of 768 elements"):
         check_cost(model, "m")
+
+
+def test_batches_on_a_gpu_are_sized_to_its_memory() -> None:
+    # Four maps of 16 x 16 x 3 elements of 4 bytes, which may take a quarter of the memory.
+    model, one = stacked(layers.UpSampling2D(2)), 4 * 4 * 768 * 4
+    sizes = {share: faces_at_once(model, int(share * one)) for share in (0.5, 1, 7, 8, 100, 10_000)}
+    assert sizes == {0.5: 1, 1: 1, 7: 4, 8: 8, 100: 64, 10_000: 128}
 
 
 def test_unknown_size_is_refused() -> None:

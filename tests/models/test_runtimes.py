@@ -25,7 +25,7 @@ from redeepfake_nb import (
 )
 from redeepfake_nb.models import compiled, loading
 from redeepfake_nb.models.hub import CACHE_VARIABLE
-from redeepfake_nb.models.runtimes import RUNTIME_VARIABLE, Deferred, chosen_runtime
+from redeepfake_nb.models.runtimes import RUNTIME_VARIABLE, Deferred, LiteRTNetwork, chosen_runtime
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +75,26 @@ def test_both_runtimes_give_the_same_scores(path: Path, pictures: np.ndarray, ca
     np.testing.assert_allclose(*(c.logits(pictures) for c in plain), atol=1e-4)
     assert quick.card == slow.card
     assert len(list(cache.glob("*.tflite"))) == 1
+
+
+def test_two_threads_share_out_faces_and_change_no_score(
+    path: Path, pictures: np.ndarray, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_model(path)
+    (file,) = cache.glob("*.tflite")
+    found = []
+    for threads in (1, 2, 3):
+        monkeypatch.setattr("redeepfake_nb.models.runtimes.scoring_threads", lambda n=threads: n)
+        network = LiteRTNetwork(file)
+        found.append([network(pictures), network(pictures[:1]), network.mirrored(pictures[:1])])
+        assert network(pictures[:0]).shape == (0, 1)
+    for others in found[1:]:
+        for one, other in zip(found[0], others, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+    whole, first, mirrored = found[1]
+    np.testing.assert_array_equal(whole[:1], first)
+    both = network(pictures[:1]) + network(pictures[:1, :, ::-1])
+    np.testing.assert_allclose(mirrored, both / 2, atol=1e-6)
 
 
 def test_the_second_load_reads_no_model_until_it_is_needed(
