@@ -253,12 +253,14 @@ class BlazeFaceDetector:
 
     Every image is seen twice: whole and small, for faces that fill it, and with a longer side of
     ``sides[0]`` px. The next, finer size follows only if no face was found, or one that is smaller than
-    18 px of what the network sees. From 9 px on, faces show as weak detections; they are looked at enlarged.
-    So, with the default sizes,
+    18 px of what the network sees. Sizes after the second are for images at least twice as large, and follow
+    if no face was found, or one under 12 px. From 9 px on, faces show as weak detections; they are looked at
+    enlarged. So, with the default sizes,
 
     * faces of at least 2.4 % of the image's longer side are always detectable;
     * beside a face of s px, faces of at least s / 2 px are detectable, down to the next limit;
-    * if there is no larger face, faces of at least 0.9 % of the longer side are (35 px of 4000 px).
+    * if there is no larger face, faces of at least 0.9 % of the longer side are, and of 0.7 % in images of
+      over 3000 px (30 px of 4000 px).
 
     A face whose score is below ``sure`` is looked at again, enlarged and with its surroundings, by both
     networks, also mirrored; see :class:`Look`. It is kept if the confidence of that look is at least
@@ -277,7 +279,7 @@ class BlazeFaceDetector:
     """
 
     name = "blazeface"
-    smallest = 18  # px of what the network sees; half of it with a second look
+    smallest, smallest_detailed = 18, 12  # px of what the network sees; see above
     least = 0.3
     sure = 0.9
     certain = 0.55
@@ -285,7 +287,7 @@ class BlazeFaceDetector:
     tiny, tiny_confirmed = 24, 0.6  # px per side of the image
     turned_confirmed = 0.65
 
-    def __init__(self, sides: Sequence[int] = (384, 1024), *, confirm: bool = True) -> None:
+    def __init__(self, sides: Sequence[int] = (384, 1024, 1536), *, confirm: bool = True) -> None:
         self.sides = tuple(sides)
         if not self.sides or not all(is_finite_number(n) and n >= _GRID for n in self.sides):
             raise ValueError(f"sides must be numbers of pixels of at least {_GRID}, not {sides!r}")
@@ -297,7 +299,7 @@ class BlazeFaceDetector:
         kept: list[Detection] = []
         answers: list[_Answer] = []
         searched = 0
-        for side in self._sides_for(image):
+        for number, side in enumerate(self._sides_for(image)):
             if side <= searched:
                 continue
             searched = side
@@ -309,15 +311,17 @@ class BlazeFaceDetector:
             )
             kept = self._decided(pyramid, found, answers)
             scale = side / max(image.shape[:2])
-            if kept and min(_side(d.box) for d in kept) * scale >= self.smallest:
+            enough = self.smallest_detailed if number else self.smallest
+            if kept and min(_side(d.box) for d in kept) * scale >= enough:
                 break
         return kept
 
     def _sides_for(self, image: np.ndarray) -> list[int]:
         """Return the sizes, without enlarging small images to no purpose."""
         longer = max(image.shape[:2])
-        first = min(self.sides[0], _MOST_ENLARGED * longer)
-        return [round(first), *(round(min(side, 1.5 * longer)) for side in self.sides[1:])]
+        first = round(min(self.sides[0], _MOST_ENLARGED * longer))
+        second = [round(min(side, 1.5 * longer)) for side in self.sides[1:2]]
+        return [first, *second, *(round(side) for side in self.sides[2:] if longer >= 2 * side)]
 
     def for_turned(self, image: np.ndarray) -> list[Detection]:
         """Detect faces in an image that was turned because it shows no upright face.

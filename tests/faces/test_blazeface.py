@@ -109,10 +109,11 @@ def test_a_crowd_of_small_faces_is_found(portrait: np.ndarray) -> None:
     assert all(abs(face.size - 21) < 7 for face in faces)
 
 
-def test_a_small_face_of_a_large_picture_is_found(portrait: np.ndarray) -> None:
-    image = cv2.resize(data.brick(), (2000, 1500))[..., None].repeat(3, axis=2)
+@pytest.mark.parametrize("size", [(2000, 1500), (4000, 600)])
+def test_a_small_face_of_a_large_picture_is_found(portrait: np.ndarray, size: tuple[int, int]) -> None:
+    image = cv2.resize(data.brick(), size)[..., None].repeat(3, axis=2)
     small = cv2.resize(portrait, None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA)
-    image[1000 : 1000 + small.shape[0], 300 : 300 + small.shape[1]] = small
+    image[400 : 400 + small.shape[0], 300 : 300 + small.shape[1]] = small
     (face,) = find_faces(image, "blazeface")
     assert face.size == pytest.approx(31, abs=8)
 
@@ -190,3 +191,9 @@ def test_coarse_sizes_end_the_search_where_faces_are_large(
     searched.clear()
     BlazeFaceDetector(confirm=False)(np.zeros((30, 20, 3), np.uint8))
     assert searched == [128, 150]  # and by at most 5 for the first search
+    searched.clear()
+    BlazeFaceDetector(confirm=False)(np.zeros((40, 3071, 3), np.uint8))
+    assert searched == [128, 384, 1024]
+    searched.clear()
+    BlazeFaceDetector(confirm=False)(np.zeros((40, 3072, 3), np.uint8))
+    assert searched == [128, 384, 1024, 1536]  # in large images only
