@@ -1,9 +1,9 @@
 """Analyses one video: tracks and scores faces in sampled frames, groups tracks by person, derives verdicts.
 
 Four steps run concurrently: one thread decodes ahead, others search ahead the frames that will be searched as
-a whole, the calling thread tracks faces, and one more thread scores batches across frames and persons. Of a
-frame only its faces with their surroundings wait for a score; afterwards pixels are kept only for the few
-that become evidence or a portrait, so memory does not grow with the video.
+a whole, the calling thread tracks faces, and further ones score and measure batches across frames and
+persons. Of a frame only its faces with their surroundings wait for a score; afterwards pixels are kept only
+for the few that become evidence or a portrait, so memory does not grow with the video.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from ..models.loading import default_classifier
 from ..models.prediction import Prediction, as_prediction
 from ..provenance.reading import provenance_or_reason
 from ..utils.jobs import Cancel, Progress, as_cancel_check
-from ..utils.threads import search_threads
+from ..utils.threads import opencv_in_one_thread, scoring_jobs, search_threads
 from .aggregation import DEFAULT, check_strategy
 from .fragility import with_changes
 from .intervals import MAX_GAP, sampling_interval
@@ -45,7 +45,9 @@ from .options import AnalysisOptions
 from .video_report import Sighting, VideoReport
 from .windows import Window, WindowBuffer
 
-_BATCH_SIZE = 8
+# Faces in a batch. LiteRT scores them one or two at a time, and the sooner a batch is full, the less is left
+# to do after the last frame.
+_BATCH_SIZE, _LITERT_BATCH_SIZE = 8, 2
 # Frames decoded ahead; each holds its pixels meanwhile.
 _FRAMES_AHEAD = 2
 # Seconds of video between two embeddings of a track, and how many are kept. Beyond this median distance from
@@ -159,8 +161,9 @@ def analyze_video(
     reading = {"stream": stream, "max_pixels": None if max_pixels == MAX_PIXELS else max_pixels}
     sampling = {"every": every} if every is not None else {"frames": frames}
     with (
+        opencv_in_one_thread(),
         open_video(source, time_limit=time_limit, max_pixels=max_pixels, stream=stream) as video,
-        ThreadPoolExecutor(1) as scorer,
+        ThreadPoolExecutor(scoring_jobs()) as scorer,
         ThreadPoolExecutor(search_threads()) as searchers,
     ):
         options.prepare(classifier)
@@ -250,7 +253,8 @@ class _VideoRun:
         self._highest: list[tuple[float, int, Prediction]] = []
         self._portraits: dict[int, tuple[float, Prediction]] = {}
         self._order = count()
-        self._batch_size = self.classifier.gpu_batch_size or _BATCH_SIZE
+        on_cpu = _LITERT_BATCH_SIZE if self.classifier.uses_litert else _BATCH_SIZE
+        self._batch_size = self.classifier.gpu_batch_size or on_cpu
         length = self.classifier.preprocessing.frames
         self._buffer: WindowBuffer[_PendingFace] | None = WindowBuffer(length) if length > 1 else None
         self._windows: list[tuple[Window[_PendingFace], Future[list[Score]]]] = []
@@ -273,7 +277,7 @@ class _VideoRun:
                 self._submit_windows(scorer, self._buffer.add(face.track, frame.timestamp, face))
         while len(self._pending) >= self._batch_size:
             self._submit(scorer, self._batch_size)
-        self._collect(most=2)
+        self._collect(most=2 * scoring_jobs())
 
     def _face(self, frame: Frame, found: TrackedDetection) -> _PendingFace:
         left, top, right, bottom = found.box

@@ -7,7 +7,9 @@ number; a scan sets it for its worker processes, which share the cores among the
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -48,6 +50,45 @@ def thread_environment(threads: int) -> dict[str, str]:
         "TF_NUM_INTRAOP_THREADS": str(threads),
         "TF_NUM_INTEROP_THREADS": "1",
     }
+
+
+def scoring_jobs() -> int:
+    """Return how many batches of a video are prepared, scored and measured at a time."""
+    return min(scoring_threads(), 2)
+
+
+@contextmanager
+def opencv_in_one_thread() -> Iterator[None]:
+    """Keep OpenCV from using threads of its own while threads of this package share the cores.
+
+    Where each of them waited for more threads, they would wait for each other. The setting belongs to the
+    whole process; whoever leaves last restores it.
+    """
+    import cv2
+
+    with _opencv.lock:
+        if not _opencv.users:
+            _opencv.threads = cv2.getNumThreads()
+            cv2.setNumThreads(1)
+        _opencv.users += 1
+    try:
+        yield
+    finally:
+        with _opencv.lock:
+            _opencv.users -= 1
+            if not _opencv.users:
+                cv2.setNumThreads(_opencv.threads)
+
+
+class _OpenCVUsers:
+    """Who keeps OpenCV in one thread, and the number of threads that it had before."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = self.threads = 0
+
+
+_opencv = _OpenCVUsers()
 
 
 def limit_opencv() -> None:
