@@ -575,7 +575,8 @@ def _print(report: Report, file: str, lines: list[str]) -> None:
 
 def _faces(report: ImageReport) -> list[str]:
     lines = []
-    for i, prediction in enumerate(report.predictions):
+    for i in report.most_suspicious:
+        prediction = report.predictions[i]
         left, top, right, bottom = prediction.face.box
         lines.append(
             f"face {i + 1}: P(fake) = {prediction.probability:.2f} at threshold {report.threshold:.2f}, "
@@ -591,7 +592,7 @@ def _persons(report: VideoReport) -> list[str]:
         f"{person.name}: P(fake) = {person.probability:.2f} at threshold {report.threshold:.2f}, "
         f"in {len(person.sightings)} of {report.frames} frames; "
         f"frames reach the threshold: {format_segments(fake_segments(report, person))}"
-        for person in report.persons
+        for person in (report.persons[i] for i in report.most_suspicious)
     ]
 
 

@@ -4,6 +4,7 @@ from .heatmaps import Explanation as Explanation
 from .heatmaps import MethodComparison as MethodComparison
 from .heatmaps import compare_explanations as compare_explanations
 from .heatmaps import explain as explain
+from .matching import matching_face as matching_face
 from .methods import METHODS as METHODS
 from .pairs import FaceComparison as FaceComparison
 from .pairs import compare_faces as compare_faces

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from ..faces.detection import Box, box_iou
 from ..faces.face import Face
+from ..media.frames import Frame
 from ..models.classifier import Classifier
 from ..models.prediction import predict
 from .heatmaps import Explanation, explain
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 # Aspect ratios of two pictures that differ by no more than this are those of one picture at two sizes.
 _SAME_ASPECT = 0.01
+# Boxes of one face in two versions of a picture overlap (IoU) at least so far.
+SAME_PLACE = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +106,9 @@ def compare_faces(
 ) -> FaceComparison:
     """Score and explain two pictures of one face on the same crop.
 
-    Where both pictures have the same size, or one is an enlarged or reduced copy of the other, both faces are
-    cut out by the original's box, so that no difference comes of the detector. Otherwise each face has its
-    own box, and the heatmaps are compared on crops of equal size.
+    Where both pictures have the same size, or one is an enlarged or reduced copy of the other, and the faces
+    are at the same place, both faces are cut out by the original's box, so that no difference comes of the
+    detector. Otherwise each face has its own box, and the heatmaps are compared on crops of equal size.
 
     Parameters
     ----------
@@ -113,7 +117,8 @@ def compare_faces(
     original, suspect
         From :func:`redeepfake_nb.find_faces`.
     method
-        ``gradcam``, ``gradcam++``, ``layercam`` or ``saliency``, whose values are parts of the logit.
+        ``gradcam``, ``hirescam``, ``gradcam++``, ``layercam`` or ``saliency``, whose values are parts of the
+        logit.
     target, layer
         See :func:`redeepfake_nb.explain`.
 
@@ -124,16 +129,29 @@ def compare_faces(
     """
     check_choice("method", method, LOGIT_METHODS)
     crops = "each face is cut out by its own box, since the pictures have different shapes"
-    one, other = original.frame, suspect.frame
-    if abs(one.width * other.height / (one.height * other.width) - 1) <= _SAME_ASPECT:
-        crops = "both faces are cut out by the original's box"
-        scale = np.array([other.width / one.width, other.height / one.height] * 2)
-        left, top, right, bottom = np.rint(np.array(original.box) * scale).astype(int).tolist()
-        suspect = replace(suspect, box=(left, top, right, bottom), margin=original.margin)
+    if same_shape(original.frame, suspect.frame):
+        box = scaled_box(original, suspect.frame)
+        crops = "each face is cut out by its own box, since the faces are at different places"
+        if box_iou(box, suspect.box) >= SAME_PLACE:
+            crops = "both faces are cut out by the original's box"
+            suspect = replace(suspect, box=box, margin=original.margin)
     before, after = explain(classifier, predict(classifier, [original, suspect]), method, target, layer)
     height, width = after.heatmap.shape
     matched = cv2.resize(_log_odds(before), (width, height), interpolation=cv2.INTER_LINEAR)
     return FaceComparison(before, after, crops, _log_odds(after) - matched)
+
+
+def same_shape(one: Frame, other: Frame) -> bool:
+    """Whether two pictures may be one picture at two sizes, by their aspect ratios."""
+    return abs(one.width * other.height / (one.height * other.width) - 1) <= _SAME_ASPECT
+
+
+def scaled_box(face: Face, frame: Frame) -> Box:
+    """Return the place of a face's box in another picture of the same shape."""
+    scale = np.array([frame.width / face.frame.width, frame.height / face.frame.height] * 2)
+    left, top, right, bottom = np.rint(np.array(face.box) * scale).astype(int).tolist()
+    left, top = min(left, frame.width - 1), min(top, frame.height - 1)
+    return left, top, min(max(right, left + 1), frame.width), min(max(bottom, top + 1), frame.height)
 
 
 def _log_odds(explanation: Explanation) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,11 +24,13 @@ from .style import (
     FONT,
     HEIGHT,
     LITERAL,
-    WIDTH,
     Canvas,
     draw_image,
     draw_message,
     draw_title,
+    figure_width,
+    font_size,
+    is_narrow,
     make_axes,
     make_grid,
     replace_missing_glyphs,
@@ -88,7 +91,7 @@ def plot_explanation(
     title = replace_missing_glyphs(f"P(fake) {explanation.prediction.probability:.2f}; {explanation.title}")
     if regions:
         title += f"\n{explanation.regions.sentence}"
-    width = max(WIDTH * len(chosen) / 3, 4.5)
+    width = max(figure_width(len(chosen) / 3), 4.5)
     height = min(width / len(chosen) * crop.shape[0] / crop.shape[1], HEIGHT)
     size = (width, height + (0.8 if regions else 0.6))
     if len(chosen) == 1:
@@ -140,7 +143,7 @@ def plot_regions(explanation: Explanation, ax: Canvas = None) -> Axes:
         Shares in per cent on the x axis; without landmarks, a message that says why there are none.
     """
     regions = explanation.regions
-    size = (WIDTH * 0.75, 4.2 if regions.reason is None else 1.6)
+    size = (figure_width(0.75), 4.2 if regions.reason is None else 1.6)
     ax, own = make_axes(ax, size)
     title = replace_missing_glyphs(explanation.title)
     if regions.reason is not None:
@@ -209,32 +212,32 @@ def plot_comparison(
     first = comparison.explanations[0]
     crop = first.prediction.face.crop(first.margin)
     count = len(comparison.methods) + 2
-    columns = min(count, _MAX_COLUMNS)
-    rows = -(-count // columns)
+    columns = min(count, _MAX_COLUMNS - is_narrow())
+    rows, width = -(-count // columns), figure_width()
     rows_of_table = comparison.table.to_dict("records")
     captions = [
         _method_caption(row, explanation, comparison)
         for row, explanation in zip(rows_of_table, comparison.explanations, strict=True)
     ]
     lines = max(caption.count("\n") + 1 for caption in captions)
-    side = min(WIDTH / columns * crop.shape[0] / crop.shape[1], HEIGHT / 2)
+    side = min(width / columns * crop.shape[0] / crop.shape[1], HEIGHT / 2)
     # The methods' names are written vertically below the correlations.
-    size = (WIDTH, rows * (side + 0.15 * lines + 0.2) + 1.2)
+    size = (width, rows * (side + 0.15 * lines + 0.2) + 1.2)
     axes = make_grid(ax, size, rows, columns)
     for axis in axes[count:]:
         axis.remove()
     draw_image(axes[0], crop, crop.shape[1], crop.shape[0])
-    axes[0].set_title("crop", fontsize=FONT - 1)
+    axes[0].set_title("crop", fontsize=font_size(-1))
     for axis, explanation, caption in zip(axes[1:], comparison.explanations, captions, strict=False):
         _draw_part(axis, explanation, crop, "overlay", strength, False, "peak")
-        axis.set_title(replace_missing_glyphs(caption), fontsize=FONT - 1, **LITERAL)
+        axis.set_title(replace_missing_glyphs(caption), fontsize=font_size(-1), **LITERAL)
     _draw_correlations(axes[count - 1], comparison)
     title = (
         f"P(fake) {comparison.prediction.probability:.2f}; methods for {comparison.target}, strength "
         f"{strength:.2f}, each heatmap normalised to its own peak"
     )
     title += f"\n{comparison.note}" if comparison.note else ""
-    axes[0].figure.suptitle(wrap_text(title, WIDTH), fontsize=FONT + 1, **LITERAL)
+    axes[0].figure.suptitle(wrap_text(title, width), fontsize=FONT + 1, **LITERAL)
     return axes[:count]
 
 
@@ -285,7 +288,7 @@ def _draw_scale(ax: Axes, explanation: Explanation, scale: Scale) -> None:
     colours = ScalarMappable(Normalize(0, FULL_COLOUR if logit else 1), COLORMAP)
     bar = ax.figure.colorbar(colours, ax=ax, fraction=0.05, pad=0.03, extend="max" if logit else "neither")
     bar.set_label(f"log-odds for {explanation.target}" if logit else "share of peak", fontsize=FONT)
-    bar.ax.tick_params(labelsize=FONT - 1)
+    bar.ax.tick_params(labelsize=font_size(-1))
 
 
 def _draw_outlines(ax: Axes, labels: np.ndarray) -> None:
@@ -306,18 +309,19 @@ def _draw_correlations(ax: Axes, comparison: MethodComparison) -> None:
     names = [METHODS[m].replace(" ", "\n") for m in comparison.methods]
     count = len(names)
     ax.imshow(comparison.agreement, cmap=_CORRELATION_MAP, vmin=-1, vmax=1)
-    font = FONT - 1 if count <= 3 else FONT - 2.5
+    font = font_size(-1) if count <= 3 else font_size(-2.5)
     for i in range(count):
         for j in range(count):
             value = comparison.agreement[i, j]
             text = f"{value:.2f}" if np.isfinite(value) else "none"
             color = "white" if abs(value) > 0.6 else "black"
             ax.text(j, i, text, ha="center", va="center", fontsize=font, color=color)
-    # Only below the axes: names on the left would widen the gaps between the images.
+    # On the right: names on the left would widen the gaps between the images.
+    ax.yaxis.tick_right()
     ax.set_xticks(range(count), names, rotation=90, fontsize=font)
-    ax.set_yticks([])
+    ax.set_yticks(range(count), names, fontsize=font)
     ax.tick_params(length=0)
-    ax.set_title("rank correlation,\nin the same order", fontsize=FONT - 1)
+    ax.set_title("rank correlation", fontsize=font_size(-1))
 
 
 def plot_face_comparison(compared: FaceComparison, ax: Canvas = None, *, strength: float = 0.5) -> np.ndarray:
@@ -346,21 +350,24 @@ def plot_face_comparison(compared: FaceComparison, ax: Canvas = None, *, strengt
         Single Axes, or a strength outside 0..1.
     """
     strength = check_strength(strength)
-    axes = make_grid(ax, (WIDTH * 1.4, 3.5), 1, 4)
+    rows, width = (2, figure_width()) if is_narrow() else (1, figure_width(1.4))
+    axes = make_grid(ax, (width, 3.5 * rows), rows, 4 // rows)
     pairs = (("original", compared.original), ("suspect", compared.suspect))
     for axis, (name, explanation) in zip(axes[:2], pairs, strict=True):
         crop = explanation.prediction.face.crop(explanation.margin)
         _draw_part(axis, explanation, crop, "overlay", strength, False, "logit")
         caption = f"{name}: P(fake) {explanation.prediction.probability:.2f},\n{explanation.amount}"
         axis.set_title(caption, fontsize=FONT)
-    height, width = compared.difference.shape
+    rows_there, columns_there = compared.difference.shape
     axes[2].set_axis_off()
     colours = Normalize(-FULL_COLOUR, FULL_COLOUR)
-    axes[2].imshow(compared.difference, cmap=_CORRELATION_MAP, norm=colours, extent=(0, width, height, 0))
+    axes[2].imshow(
+        compared.difference, cmap=_CORRELATION_MAP, norm=colours, extent=(0, columns_there, rows_there, 0)
+    )
     bar = axes[2].figure.colorbar(
         ScalarMappable(colours, _CORRELATION_MAP), ax=axes[2], fraction=0.05, pad=0.03, extend="both"
     )
-    bar.ax.tick_params(labelsize=FONT - 1)
+    bar.ax.tick_params(labelsize=font_size(-1))
     axes[2].set_title(f"suspect minus original,\nlog-odds for {compared.suspect.target}", fontsize=FONT)
     table = compared.regions
     if len(table):
@@ -370,13 +377,13 @@ def plot_face_comparison(compared: FaceComparison, ax: Canvas = None, *, strengt
         axes[3].invert_yaxis()
         axes[3].axvline(0, color="0.4", lw=0.8)
         axes[3].set_title("change on each part,\nlog-odds", fontsize=FONT)
-        axes[3].tick_params(axis="x", labelsize=FONT - 1)
+        axes[3].tick_params(axis="x", labelsize=font_size(-1))
         axes[3].spines[["top", "right"]].set_visible(False)
     else:
         axes[3].set_axis_off()
         draw_message(axes[3], wrap_text(compared.suspect.regions.reason or "", 3))
     crops = compared.crops[0].upper() + compared.crops[1:]
-    title = wrap_text(f"{compared.sentence} {crops}.", WIDTH * 1.3)
+    title = wrap_text(f"{compared.sentence} {crops}.", width * 0.93)
     axes[0].figure.suptitle(title, fontsize=FONT + 1, **LITERAL)
     return axes
 
@@ -410,7 +417,11 @@ def plot_faithfulness(checked: Faithfulness, ax: Canvas = None) -> np.ndarray:
     ValueError
         Single Axes.
     """
-    axes = make_grid(ax, (WIDTH * 1.15, 3.9), 1, 3)
+    rows, width = (2, figure_width()) if is_narrow() else (1, figure_width(1.15))
+    axes = make_grid(ax, (width, 3.3 * rows + 0.6), rows, 3 if rows == 1 else 2)
+    for spare in axes[3:]:
+        spare.set_visible(False)
+    axes = axes[:3]
     table = checked.to_frame()
     for panel, name, words in zip(
         axes,
@@ -434,7 +445,7 @@ def plot_faithfulness(checked: Faithfulness, ax: Canvas = None) -> np.ndarray:
         panel.set_xlim(0, 100)
         panel.set_ylim(0, 1)
         panel.set_xticks(_PERCENT_TICKS)
-        panel.set_xlabel(f"{words} (%)", fontsize=FONT)
+        panel.set_xlabel(_wrapped(f"{words} (%)"), fontsize=FONT)
     axes[0].set_ylabel(f"P({checked.target})", fontsize=FONT)
     _draw_stages(axes[2], checked)
     for panel in axes:
@@ -442,13 +453,18 @@ def plot_faithfulness(checked: Faithfulness, ax: Canvas = None) -> np.ndarray:
     if len(table):
         handles, labels = axes[0].get_legend_handles_labels()
         axes[0].figure.legend(
-            handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=FONT - 1
+            handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=font_size(-1)
         )
     what = replace_missing_glyphs(displayable(checked.explanation.title, 220))
     removed = f"removed pixels are replaced by {checked.neutral}" if checked.neutral else ""
     title = f"{checked.headline}\n{'; '.join(filter(None, (what, removed)))}"
-    axes[0].figure.suptitle(wrap_text(title, WIDTH * 1.1), fontsize=FONT + 1, **LITERAL)
+    axes[0].figure.suptitle(wrap_text(title, width * 0.95), fontsize=FONT + 1, **LITERAL)
     return axes
+
+
+def _wrapped(words: str) -> str:
+    """Break the words of an axis in a narrow place."""
+    return textwrap.fill(words, 32) if is_narrow() else words
 
 
 def _draw_stages(ax: Axes, checked: Faithfulness) -> None:
@@ -469,7 +485,7 @@ def _draw_stages(ax: Axes, checked: Faithfulness) -> None:
             textcoords="offset points",
             ha="right",
             va="top",
-            fontsize=FONT - 2,
+            fontsize=font_size(-2),
             color=_INK,
         )
     else:
@@ -478,8 +494,8 @@ def _draw_stages(ax: Axes, checked: Faithfulness) -> None:
     ax.set_xlim(0, 100)
     ax.set_ylim(-1, 1.03)
     ax.set_xticks(_PERCENT_TICKS)
-    ax.set_xlabel("layers with random weights, from the output (%)", fontsize=FONT)
-    ax.set_ylabel("rank correlation with the heatmap", fontsize=FONT)
+    ax.set_xlabel(_wrapped("layers with random weights, from the output (%)"), fontsize=FONT)
+    ax.set_ylabel(_wrapped("rank correlation with the heatmap"), fontsize=FONT)
 
 
 def plot_stress(tested: StressTest, ax: Canvas = None) -> np.ndarray:
@@ -505,9 +521,9 @@ def plot_stress(tested: StressTest, ax: Canvas = None) -> np.ndarray:
     ValueError
         Single Axes.
     """
-    columns = 4
+    columns, width = (2, figure_width()) if is_narrow() else (4, figure_width(1.15))
     rows = -(-len(tested.curves) // columns)
-    axes = make_grid(ax, (WIDTH * 1.15, 2.25 * rows + 0.7), rows, columns, sharey=True)
+    axes = make_grid(ax, (width, 2.25 * rows + 0.7), rows, columns, sharey=True)
     for panel, curve in zip(axes, tested.curves, strict=False):
         _draw_curve(panel, curve, tested)
     for panel in axes[len(tested.curves) :]:
@@ -519,7 +535,7 @@ def plot_stress(tested: StressTest, ax: Canvas = None) -> np.ndarray:
     lines = (
         f"unchanged {tested.prediction.probability:.2f} (dashed), threshold {tested.threshold:.2f} (dotted)"
     )
-    title = wrap_text(f"{sentence}\n{lines}", WIDTH * 1.1)
+    title = wrap_text(f"{sentence}\n{lines}", width * 0.95)
     axes[0].figure.suptitle(title, fontsize=FONT + 1, **LITERAL)
     return axes[: len(tested.curves)]
 
@@ -540,17 +556,17 @@ def _draw_curve(ax: Axes, curve: StressCurve, tested: StressTest) -> None:
         ax.set_xticks([0], ["mirrored"])
     else:
         ax.set_xticks(range(len(values)), [f"{curve.levels[i]:g}" for i in order])
-        ax.set_xlabel(curve.unit, fontsize=FONT - 1)
+        ax.set_xlabel(curve.unit, fontsize=font_size(-1))
     ax.set_xlim(-0.5, max(len(values) - 0.5, 0.5))
     ax.set_ylim(0, 1)
     ax.set_title(curve.change, fontsize=FONT)
     _style_axes(ax)
     # Up to nine levels share a panel two inches wide.
-    ax.tick_params(axis="x", labelsize=FONT - 2)
+    ax.tick_params(axis="x", labelsize=font_size(-2))
 
 
 def _style_axes(ax: Axes) -> None:
-    ax.tick_params(labelsize=FONT - 1)
+    ax.tick_params(labelsize=font_size(-1))
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", color="0.92")
     ax.set_axisbelow(True)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..analysis.image import ImageReport
@@ -21,7 +18,6 @@ from .label_layout import place_labels
 from .palette import COLORS, LINES, MARKERS
 from .style import (
     FONT,
-    WIDTH,
     Canvas,
     downscale,
     draw_box,
@@ -29,9 +25,12 @@ from .style import (
     draw_label,
     draw_message,
     draw_title,
+    figure_width,
     fit_size,
+    font_size,
+    is_narrow,
     make_axes,
-    make_dark,
+    mark_region,
     points_per_pixel,
     reading_line,
     replace_missing_glyphs,
@@ -78,7 +77,7 @@ def plot_faces(report: ImageReport, ax: Canvas = None, *, strength: float = 0.0,
         title.append(replace_missing_glyphs(_heatmap_line(report, strength)))
 
     width, height = fit_size(frame.width, frame.height)
-    title_width = max(width, 6.5)
+    title_width = max(width, min(6.5, figure_width()))
     lines = titled and 1 + wrap_text("\n".join(title), title_width).count("\n")
     ax, own = make_axes(ax, (title_width, height + 0.18 * lines + 0.5))
     points = width * 72 / frame.width if own else points_per_pixel(ax, frame.width, frame.height)
@@ -91,10 +90,10 @@ def plot_faces(report: ImageReport, ax: Canvas = None, *, strength: float = 0.0,
     boxes = [p.face.box for p in predictions]
     labels = [p.label(report.threshold) for p in predictions]
     marks = ["?" if report.doubts(i) else "" for i in range(len(predictions))]
-    for box, label in zip(boxes, labels, strict=True):
-        draw_box(ax, box, label)
+    for i, (box, label) in enumerate(zip(boxes, labels, strict=True)):
+        mark_region(draw_box(ax, box, label), f"Face {i + 1}")
     variants = _label_variants([p.probability for p in predictions], marks)
-    font = FONT if len(predictions) <= 12 else FONT - 1
+    font = font_size(0 if len(predictions) <= 12 else -1)
     variant, corners = place_labels(boxes, variants, (frame.width, frame.height), font / points)
     for text, corner, label in zip(variants[variant], corners, labels, strict=True):
         draw_label(ax, corner, text, label, font)
@@ -109,7 +108,7 @@ def plot_faces(report: ImageReport, ax: Canvas = None, *, strength: float = 0.0,
 
 
 def plot_probabilities(report: ImageReport, ax: Canvas = None) -> Axes:
-    """Plot P(fake) of every face with the threshold and the inconclusive band around it.
+    """Plot P(fake) of every face with the threshold and the inconclusive band around it, highest first.
 
     Diamonds on solid lines reach the threshold, circles on dashed lines do not; a hollow marker and a
     question mark mean a doubtful score.
@@ -124,36 +123,37 @@ def plot_probabilities(report: ImageReport, ax: Canvas = None) -> Axes:
     Returns
     -------
     matplotlib.axes.Axes
-        P(fake) on the x axis; face 1 is at y = 0, at the top.
+        P(fake) on the x axis; the face with the highest P(fake) is at y = 0, at the top.
     """
     count = len(report.predictions)
-    more_lines = wrap_text(report.verdict.headline, WIDTH * 0.65).count("\n")
-    ax, own = make_axes(ax, (WIDTH * 0.75, 1.3 + 0.28 * max(count, 2) + 0.17 * more_lines))
+    more_lines = wrap_text(report.verdict.headline, figure_width(0.65)).count("\n")
+    ax, own = make_axes(ax, (figure_width(0.75), 1.3 + 0.28 * max(count, 2) + 0.17 * more_lines))
     # Given axes may be too low for a line of text per face.
     row_height = ax.get_window_extent().height * 72 / ax.figure.dpi / max(count, 1)
     font = FONT if own else min(FONT, max(row_height * 0.8, 4))
     ax.set_xlim(0, 1)
     ax.set_ylim(max(count, 1) - 0.5, -0.5)
     ax.set_xlabel("P(fake)" if report.card.temperature else "P(fake), never calibrated", fontsize=FONT)
-    ax.set_yticks(range(count), [f"face {i + 1}" for i in range(count)], fontsize=font)
+    ax.set_yticks(range(count), [f"face {i + 1}" for i in report.most_suspicious], fontsize=font)
     ax.tick_params(axis="x", labelsize=FONT)
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
     _draw_threshold(ax, report)
-    for i, prediction in enumerate(report.predictions):
+    for y, index in enumerate(report.most_suspicious):
+        prediction = report.predictions[index]
         probability, label, doubtful = (
             prediction.probability,
             prediction.label(report.threshold),
-            report.doubts(i),
+            report.doubts(index),
         )
         color = COLORS[label]
-        ax.hlines(i, 0, probability, color=color, lw=2, ls=LINES[label])
+        ax.hlines(y, 0, probability, color=color, lw=2, ls=LINES[label])
         fill = "white" if doubtful else color
         # Clipping would cut markers at 0 and 1 in half.
-        ax.plot(probability, i, MARKERS[label], color=color, mfc=fill, ms=font * 0.75, clip_on=False)
+        ax.plot(probability, y, MARKERS[label], color=color, mfc=fill, ms=font * 0.75, clip_on=False)
         ax.annotate(
             f"{probability:.2f}{' ?' if doubtful else ''}",
-            (1, i),
+            (1, y),
             (10, 0),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
@@ -164,33 +164,6 @@ def plot_probabilities(report: ImageReport, ax: Canvas = None) -> Axes:
         draw_message(ax, "no face was found")
     draw_title(ax, report.verdict.headline, pad=20)
     return ax
-
-
-def to_png(
-    plot: Callable[..., Any], record: object, *, dpi: float = 100, dark: bool = False, **options: Any
-) -> bytes:
-    """Draw a record without pyplot, as a PNG without metadata about the program or machine.
-
-    Parameters
-    ----------
-    plot
-        Any plot of this sub-package: ``to_png(plot_faces, report, strength=0.5)``.
-    record
-        What ``plot`` draws.
-    dpi
-        Pixels per inch; most figures are at most 9 inches wide.
-    dark
-        Whether it is for a dark page: light words and lines on no background.
-    options
-        Keyword arguments of ``plot``.
-    """
-    figure = Figure(facecolor="white")
-    plot(record, figure, **options)
-    if dark:
-        make_dark(figure)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def _merge_heatmaps(report: ImageReport, shape: tuple[int, int]) -> np.ndarray:
@@ -235,7 +208,7 @@ def _legend(ax: Axes, labels: Sequence[str], doubtful: bool, threshold: float, v
         handles=handles,
         loc="upper center",
         bbox_to_anchor=(0.5, 0),
-        ncols=len(handles),
+        ncols=min(len(handles), 2) if is_narrow() else len(handles),
         frameon=False,
         fontsize=FONT,
         borderaxespad=0.2,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import cv2
 import numpy as np
 from matplotlib import font_manager, patheffects
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, FigureBase
@@ -30,13 +34,55 @@ MAX_PIXELS = 1600
 FONT = 9.0
 # For text from outside: no `$...$` or `_` is read as a formula, whatever the settings.
 LITERAL: dict[str, Any] = {"parse_math": False, "usetex": False}
+# What group ids of artists begin with that :func:`redeepfake_nb.view.to_png` tells the place of.
+REGION, TIME_AXIS = "region ", "time axis"
+# Inches of the widest figure; None where no place is narrow. A context variable, since threads draw, too.
+_narrow: ContextVar[float | None] = ContextVar("narrow", default=None)
 
 
-def shade_inconclusive(ax: Axes, threshold: float, margin: float, *, vertical: bool) -> None:
+@contextmanager
+def narrowed(width: float | None) -> Iterator[None]:
+    """Draw for a place of ``width`` inches; None changes nothing."""
+    token = _narrow.set(_narrow.get() if width is None else width)
+    try:
+        yield
+    finally:
+        _narrow.reset(token)
+
+
+def is_narrow() -> bool:
+    """Whether figures are drawn for a narrow place."""
+    return _narrow.get() is not None
+
+
+def figure_width(share: float = 1.0) -> float:
+    """Return this share of :data:`WIDTH` in inches, or less in a narrow place."""
+    narrow = _narrow.get()
+    return WIDTH * share if narrow is None else min(WIDTH * share, narrow)
+
+
+def font_size(change: float = 0.0) -> float:
+    """Return :data:`FONT` changed by some points; never smaller in a narrow place."""
+    return FONT + (max(change, 0.0) if is_narrow() else change)
+
+
+def mark_region(artist: Artist, name: str) -> None:
+    """Have :func:`redeepfake_nb.view.to_png` tell where an artist lies."""
+    artist.set_gid(f"{REGION}{name}")
+
+
+def mark_time_axis(ax: Axes) -> None:
+    """Have :func:`redeepfake_nb.view.to_png` tell where the seconds of a plot over time lie."""
+    ax.set_gid(TIME_AXIS)
+
+
+def shade_inconclusive(
+    ax: Axes, threshold: float, margin: float, *, vertical: bool, label: str | None = None
+) -> None:
     """Shade the inconclusive scores within ``margin`` of the threshold; vertical: P(fake) is the y axis."""
     span = ax.axhspan if vertical else ax.axvspan
     low, high = max(threshold - margin, 0), min(threshold + margin, 1)
-    span(low, high, color=COLORS["inconclusive"], alpha=0.22, lw=0)
+    span(low, high, color=COLORS["inconclusive"], alpha=0.22, lw=0, label=label)
 
 
 def make_axes(ax: Canvas, size: tuple[float, float]) -> tuple[Axes, bool]:
@@ -68,8 +114,9 @@ def _sized(figure: FigureBase | None, size: tuple[float, float]) -> FigureBase:
 
 
 def fit_size(width: int, height: int) -> tuple[float, float]:
-    """Return the largest size within :data:`WIDTH` x :data:`HEIGHT` inches with an image's aspect ratio."""
-    scale = min(WIDTH / width, HEIGHT / height)
+    """Return the largest size in inches with an image's aspect ratio, at most ``figure_width()`` wide."""
+    room = figure_width()
+    scale = min(room / width, HEIGHT * room / WIDTH / height)
     return width * scale, height * scale
 
 
@@ -96,25 +143,25 @@ def draw_image(ax: Axes, pixels: np.ndarray, width: int, height: int) -> None:
     ax.set_axis_off()
 
 
-def draw_box(ax: Axes, box: tuple[int, int, int, int], label: str) -> None:
-    """Draw a face box in the colour and line style of its label."""
+def draw_box(ax: Axes, box: tuple[int, int, int, int], label: str) -> Rectangle:
+    """Draw a face box in the colour and line style of its label, and return it."""
     left, top, right, bottom = box
     # The white rim keeps the box visible on a background of the same colour.
     rim = patheffects.withStroke(linewidth=3.6, foreground="white", alpha=0.85)
-    ax.add_patch(
-        Rectangle(
-            (left, top),
-            right - left,
-            bottom - top,
-            fill=False,
-            edgecolor=COLORS[label],
-            linestyle=LINES[label],
-            linewidth=1.8,
-            path_effects=[rim],
-            # A box at the image's edge keeps its full line width.
-            clip_on=False,
-        )
+    rectangle = Rectangle(
+        (left, top),
+        right - left,
+        bottom - top,
+        fill=False,
+        edgecolor=COLORS[label],
+        linestyle=LINES[label],
+        linewidth=1.8,
+        path_effects=[rim],
+        # A box at the image's edge keeps its full line width.
+        clip_on=False,
     )
+    ax.add_patch(rectangle)
+    return rectangle
 
 
 def draw_label(ax: Axes, corner: tuple[float, float], text: str, label: str, font: float) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.typing import LineStyleType
 
 from ..analysis.intervals import MAX_GAP
@@ -16,14 +19,18 @@ from .palette import BLUISH_GREEN, COLORS, MARKERS, ORANGE, REDDISH_PURPLE, SKY_
 from .style import (
     FONT,
     LITERAL,
-    WIDTH,
     Canvas,
     draw_box,
     draw_image,
     draw_message,
     draw_title,
+    figure_width,
+    font_size,
+    is_narrow,
     make_axes,
     make_grid,
+    mark_region,
+    mark_time_axis,
     reading_line,
     replace_missing_glyphs,
     shade_inconclusive,
@@ -39,6 +46,9 @@ _PERSON_STYLES: tuple[tuple[str, LineStyleType], ...] = (
     (SKY_BLUE, (0, (5, 1, 1, 1, 1, 1))),
 )
 
+# What the band around a person's line is.
+_RANGE = "range of two frames before and after"
+
 
 def plot_timeline(
     report: VideoReport,
@@ -46,13 +56,14 @@ def plot_timeline(
     *,
     time: float | None = None,
     manipulated: tuple[float, float] | None = None,
+    titled: bool = True,
 ) -> Axes:
     """Plot P(fake) over time, one line per person.
 
     Points are single frames: vermilion diamonds at or over the threshold, blue circles under it, hollow where
     the face was tracked and not detected. A line joins the points of one person, and breaks where the person
-    is absent. The band around a line is the range of its neighbouring frames. Ticks below the axis are
-    analysed frames without a face.
+    is absent. The band around a line is the range of its neighbouring frames, the one across the axes the
+    inconclusive scores. Ticks below the axis are analysed frames without a face.
 
     Parameters
     ----------
@@ -64,16 +75,20 @@ def plot_timeline(
         Time in seconds to mark by a vertical line.
     manipulated
         First and last second of an interval that is known to be manipulated; hatched.
+    titled
+        False leaves the title out, where its words stand beside the plot already.
 
     Returns
     -------
     matplotlib.axes.Axes
         Seconds on the x axis, P(fake) on the y axis.
     """
-    ax, _ = make_axes(ax, (WIDTH, 3.6))
+    ax, _ = make_axes(ax, (figure_width(), 3.6 if titled else 3.1))
+    mark_time_axis(ax)
     end = max(report.duration or 0.0, float(report.frame_times.max(initial=0.0)))
     threshold = report.threshold
-    shade_inconclusive(ax, threshold, inconclusive_band(report.card.temperature), vertical=True)
+    band, undecided = inconclusive_band(report.card.temperature), "inconclusive scores"
+    shade_inconclusive(ax, threshold, band, vertical=True, label=undecided)
     ax.axhline(threshold, color="0.25", lw=1.0, ls=":")
     ax.annotate(
         f"threshold {threshold:.2f}",
@@ -82,7 +97,7 @@ def plot_timeline(
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
         ha="right",
-        fontsize=FONT - 1,
+        fontsize=font_size(-1),
         color="0.25",
     )
     step = float(np.median(np.diff(report.frame_times))) if report.frames > 1 else 1.0
@@ -94,7 +109,8 @@ def plot_timeline(
             empty, np.full(len(empty), -0.03), "|", color="0.5", ms=5, clip_on=False, label="no face found"
         )
     if manipulated is not None:
-        ax.axvspan(*manipulated, fill=False, hatch="//", edgecolor="0.8", zorder=0)
+        known = "known to be manipulated"
+        ax.axvspan(*manipulated, fill=False, hatch="//", edgecolor="0.8", zorder=0, label=known)
     if time is not None:
         ax.axvline(time, color="0.1", lw=1.2, alpha=0.7)
     ax.set_xlim(0, max(end, 1e-3))
@@ -106,11 +122,18 @@ def plot_timeline(
     ax.spines[["top", "right"]].set_visible(False)
     if report.sightings:
         _add_marker_legend(ax, report)
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, frameon=False, fontsize=FONT)
+        ax.legend(
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.2),
+            ncols=2 if is_narrow() else 3,
+            frameon=False,
+            fontsize=FONT,
+        )
     else:
-        draw_message(ax, "no face was found")
-    name = replace_missing_glyphs(displayable(report.name, 70))
-    draw_title(ax, "\n".join([report.verdict.headline, name, *reading_line(report.source)]))
+        draw_message(ax, report.no_face.replace(": ", "\n"))
+    if titled:
+        name = replace_missing_glyphs(displayable(report.name, 70))
+        draw_title(ax, "\n".join([report.verdict.headline, name, *reading_line(report.source)]))
     return ax
 
 
@@ -123,8 +146,15 @@ def _add_marker_legend(ax: Axes, report: VideoReport) -> None:
     for label, text in words.items():
         if any(s.label(report.threshold) == label for s in report.sightings):
             ax.plot([], [], MARKERS[label], color=COLORS[label], ms=5, label=text)
+    if any(len(p.sightings) > 1 for p in report.persons):
+        ax.fill_between([], [], [], **_band(_PERSON_STYLES[0][0]), label=_RANGE)
     if any(s.bridged for s in report.sightings):
         ax.plot([], [], "o", color="0.4", mfc="white", ms=5, label="hollow: tracked, not detected")
+
+
+def _band(color: str) -> dict[str, Any]:
+    """How the range around a person's line looks: outlined, as other bands are grey, too."""
+    return {"facecolor": to_rgba(color, 0.1), "edgecolor": to_rgba(color, 0.45), "lw": 0.6}
 
 
 def _draw_person(ax: Axes, person: Person, threshold: float, step: float) -> None:
@@ -136,7 +166,7 @@ def _draw_person(ax: Axes, person: Person, threshold: float, step: float) -> Non
         np.split(np.arange(len(times)), np.flatnonzero(np.diff(times) > MAX_GAP * step) + 1)
     ):
         low, high = _neighbours(values[run])
-        ax.fill_between(times[run], low, high, color=color, alpha=0.12, lw=0)
+        ax.fill_between(times[run], low, high, **_band(color))
         ax.plot(times[run], values[run], color=color, ls=style, lw=1.2, label=label if i == 0 else None)
     size = 5.0 if len(times) <= 80 else 2.5
     for name in ("fake", "real"):
@@ -180,11 +210,11 @@ def plot_persons(report: VideoReport, ax: Canvas = None, *, columns: int = 4) ->
     Returns
     -------
     numpy.ndarray
-        One Axes per person, in order; a single one with a message where there is none.
+        One Axes per person, the most suspicious first; a single one with a message where there is none.
     """
-    people = report.persons
+    people = [report.persons[i] for i in report.most_suspicious]
     if not people:
-        return _message(ax, "no face was found")
+        return _message(ax, report.no_face.replace(": ", "\n"))
     captions = [
         [
             f"{p.name}: {VERDICT_WORDS[p.verdict.label]}",
@@ -193,10 +223,12 @@ def plot_persons(report: VideoReport, ax: Canvas = None, *, columns: int = 4) ->
         ]
         for p in people
     ]
+    columns = _fitting(columns)
     axes = _grid(ax, len(people), columns, lines=5)
     for axis, person, caption in zip(axes, people, captions, strict=True):
         _draw_portrait(axis, person, report)
-        _caption(axis, caption, WIDTH / columns)
+        _caption(axis, caption, figure_width() / columns)
+        mark_region(axis, person.name)
     return axes
 
 
@@ -225,6 +257,7 @@ def plot_suspicious_frames(
     """
     if not report.evidence:
         return _message(ax, "no frames were kept")
+    columns = _fitting(columns)
     axes = _grid(ax, len(report.evidence), columns, lines=5)
     for i, (axis, prediction) in enumerate(zip(axes, report.evidence, strict=True)):
         face = prediction.face
@@ -239,7 +272,8 @@ def plot_suspicious_frames(
             image = image if explanation.empty else overlay(image, explanation.shaded(), strength)
             caption.append(f"{METHODS[explanation.method]}, {explanation.amount}")
         draw_image(axis, image, image.shape[1], image.shape[0])
-        _caption(axis, caption, WIDTH / columns)
+        _caption(axis, caption, figure_width() / columns)
+        mark_region(axis, f"Frame at {face.frame.timestamp:.2f} s")
     return axes
 
 
@@ -262,18 +296,23 @@ def _caption(ax: Axes, lines: list[str], width: float) -> None:
 
 
 def _message(ax: Canvas, text: str) -> np.ndarray:
-    ax, _ = make_axes(ax, (WIDTH / 2, 1.2))
+    ax, _ = make_axes(ax, (figure_width(0.5), 1.2))
     ax.set_axis_off()
     draw_message(ax, text)
     return np.array([ax])
+
+
+def _fitting(columns: int) -> int:
+    """Return how many pictures stand side by side, of at most so many."""
+    return min(columns, 3) if is_narrow() else columns
 
 
 def _grid(ax: Canvas, count: int, columns: int, lines: int) -> np.ndarray:
     """Make ``count`` Axes in rows of ``columns``, with room for a title of so many lines above each."""
     if columns < 1:
         raise ValueError(f"columns must be at least 1, not {columns}")
-    rows = -(-count // columns)
-    axes = make_grid(ax, (WIDTH, rows * (WIDTH / columns + 0.17 * lines) + 0.15), rows, columns)
+    rows, width = -(-count // columns), figure_width()
+    axes = make_grid(ax, (width, rows * (width / columns + 0.17 * lines) + 0.15), rows, columns)
     for spare in axes[count:]:
         spare.set_axis_off()
     return axes[:count]

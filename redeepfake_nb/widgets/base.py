@@ -162,7 +162,7 @@ class Inspector:
         follow_threshold: bool,
     ) -> None:
         self.controls = controls
-        self.explanation_panel = ExplanationPanel()
+        self.explanation_panel = ExplanationPanel(controls.drawings)
         controls.explanation_panel.children = [self.explanation_panel.root]
         controls.script.describe(controls.root)
         self._callbacks = Callbacks(controls, self.error_sections)
@@ -263,6 +263,7 @@ class Inspector:
         if drawings.dark != self.controls.script.dark:
             drawings.dark = self.controls.script.dark
             self._draw_again()
+            self.explanation_panel.draw_again()
 
     def _draw_again(self) -> None:
         """Draw what is shown again; nothing is computed."""

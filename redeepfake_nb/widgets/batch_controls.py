@@ -244,6 +244,7 @@ class BatchControls(Controls):
             [self.page_caption, self.previous_page, self.next_page, self.page_size],
             layout={"align_items": "center", "flex_flow": "row wrap"},
         )
+        self.limits = ipw.HTML()
         self.file_table = FileTable()
 
     def _add_review(self) -> None:
@@ -301,6 +302,7 @@ class BatchControls(Controls):
             self.summary,
             ipw.HBox([self.filter, self.order, self.text, self.refresh], layout=wrap),
             self.file_table.widget,
+            self.limits,
             self.pages,
             self.review,
             self.page,
@@ -326,6 +328,10 @@ class BatchControls(Controls):
         threshold = result.settings["threshold"]
         files = ", ".join(counts) or "none"
         self.summary.value = markup.note(f"Files: {files}. Scored by {model} at threshold {threshold:.2f}.")
+
+    def show_limits(self, words: str) -> None:
+        """Show below the table what holds for all files; nothing for an empty string."""
+        self.limits.value = markup.note(f"For all files: {words}.") if words else ""
 
     def show_page(self, first: int, shown: int, total: int) -> None:
         """Show which part of the list the table has: ``shown`` of ``total`` rows, from index ``first`` on."""

@@ -14,15 +14,18 @@ from typing import TypeVar
 
 import ipywidgets as ipw
 
+from ..explanation.heatmaps import Explanation
 from ..explanation.methods import METHODS
 from ..faces.detection import DEFAULT_DETECTOR, detector_names
 from ..models.classifier import Classifier
+from ..models.prediction import Prediction
 from ..models.tested_kinds import blind_spots
 from . import html as markup
 from .download import Download
 from .drawings import Drawings
 from .panel_script import PanelScript
 from .upload_area import MAX_UPLOAD
+from .viewer import MAX_HEIGHT, PictureViewer, encode_png
 
 W = TypeVar("W", bound=ipw.Widget)
 
@@ -133,7 +136,7 @@ class Controls:
         self.error_boxes = {section: ipw.HTML() for section in sections}
         self.log = ipw.HTML()
         self.heatmap_captions: list[ipw.HTML] = []
-        self.heatmap_images: list[ipw.Image] = []
+        self.heatmap_images: list[PictureViewer] = []
         self.heatmaps = ipw.VBox([])
         self.heatmap_status = ipw.HTML()
         self.heatmap_progress = _progress_bar()
@@ -260,6 +263,25 @@ class Controls:
             "On the same scale weak evidence looks weak; to its own peak every heatmap is bright",
         )
 
+    def _add_face(self, what: str) -> None:
+        """Create what shows one face closely; ``what`` names what it is part of."""
+        self.face = hint(
+            ipw.Dropdown(
+                options=[],
+                description="Look at",
+                layout={"width": "auto", "max_width": "420px"},
+                style={"description_width": "60px"},
+            ),
+            f"Show one face closely, with its heatmap; a click on its box in {what} does the same",
+        )
+        self.detail_caption = ipw.HTML()
+        self.detail = PictureViewer(f"One face in the pixels that {what} has", sharp=True)
+        self.detail_heatmap = hint(
+            ipw.Checkbox(value=False, description="With its heatmap", indent=False, layout=WIDE),
+            "Lay the heatmap over the enlarged face, or take it away; the place and the zoom stay",
+        )
+        self.detail_box = ipw.VBox([self.detail_caption, self.detail, self.detail_heatmap])
+
     def _add_saving(self, folder: str, what: str) -> None:
         """Create the folder box, *Save* and *Clear*."""
         self.folder = hint(
@@ -350,7 +372,7 @@ class Controls:
         for part in self.page.children:
             if part is not self.explanation_panel:
                 for widget in (part, *_descendants(part)):
-                    if isinstance(widget, ipw.Image):
+                    if isinstance(widget, (ipw.Image, PictureViewer)):
                         widget.value = b""
 
     def show_saved(self, sentence: str, place: Path | None = None) -> None:
@@ -379,10 +401,56 @@ class Controls:
         else:  # they name places on the server, whose own log shows them
             print(*tracebacks, file=sys.__stderr__, end="", flush=True)
 
+    @property
+    def chosen_face(self) -> int | None:
+        """Index of the face that is looked at alone; None for all of them."""
+        chosen = self.face.value
+        return None if chosen is None or chosen < 0 else chosen
+
+    def show_detail(
+        self, prediction: Prediction | None, name: str = "", explanation: Explanation | None = None
+    ) -> None:
+        """Show a face in the pixels that its picture has; nothing for None.
+
+        Parameters
+        ----------
+        prediction
+            The face.
+        name
+            What it is called.
+        explanation
+            The heatmap over it; None for the pixels alone.
+        """
+        self.detail_box.layout.display = "none" if prediction is None else ""
+        if prediction is None:
+            self.detail_caption.value = ""
+            self.detail.show(b"")
+            return
+        from .. import view
+
+        pixels = view.face_detail(
+            prediction, explanation, strength=self.strength.value, scale=self.scale.value
+        )
+        height, width = pixels.shape[:2]
+        face = prediction.face
+        words = f"{name}: {face.width} x {face.height} px, in the picture's own pixels"
+        if self.detail_heatmap.value and explanation is None:
+            words += "; there is no heatmap yet"
+        self.detail_caption.value = markup.caption(words)
+        self.detail.show(encode_png(pixels), width=round(MAX_HEIGHT * width / height))
+
+    def draw_explanation(self, explanation: Explanation) -> bytes:
+        """Draw a heatmap with the chosen strength and scale, unless it is drawn already."""
+        from .. import view
+
+        return self.drawings.draw(
+            view.plot_explanation, explanation, strength=self.strength.value, scale=self.scale.value
+        )
+
     def show_heatmaps(self, pictures: Sequence[tuple[str, bytes]]) -> None:
         """Show (caption, PNG) pairs. Widgets are reused, so that no old picture stays in their state."""
         while len(self.heatmap_images) < len(pictures):
-            self.heatmap_images.append(ipw.Image(format="png", layout={"max_width": "100%"}))
+            self.heatmap_images.append(PictureViewer("A face, its heatmap over it, and the heatmap alone"))
             self.heatmap_captions.append(ipw.HTML())
         shown = list(zip(self.heatmap_captions, self.heatmap_images, strict=True))
         for i, (caption, image) in enumerate(shown):
@@ -437,8 +505,11 @@ def _descendants(root: ipw.Widget) -> Iterator[ipw.Widget]:
         yield from _descendants(child)
 
 
-def show_png(image: ipw.Image, png: bytes) -> None:
+def show_png(image: ipw.Image | PictureViewer, png: bytes) -> None:
     """Show a picture; hide the widget where there are no bytes."""
+    if isinstance(image, PictureViewer):
+        image.show(png)
+        return
     image.value = png
     image.layout.display = "" if png else "none"
 

@@ -9,6 +9,9 @@ from typing import Any
 
 # Bytes of PNG that are kept; a page of one face takes about 0.5 MB.
 _MAX_BYTES = 64_000_000
+# Inches of the widest figure, which a panel in a window of 900 px shows with letters of 11 px or more, and
+# pixels per inch, for screens of high resolution and for zooming.
+_WIDTH, _DPI = 6.0, 160
 # matplotlib draws in one thread at a time: its font cache is shared.
 _drawing = threading.RLock()
 
@@ -47,8 +50,6 @@ class Drawings:
         variant
             What else of the record changes the picture, compared by value.
         """
-        from .. import view
-
         parts = parts or (record,)
         if self.dark:
             options["dark"] = True
@@ -56,10 +57,16 @@ class Drawings:
         with _drawing:
             known = self._kept.pop(key, None)
             # The parts are kept too, so that no other object can get their identity.
-            self._kept[key] = known or (parts, view.to_png(plot, record, **options))
+            self._kept[key] = known or (parts, self._drawn(plot, record, options))
             while len(self._kept) > 1 and sum(len(png) for _, png in self._kept.values()) > _MAX_BYTES:
                 self._kept.popitem(last=False)
             return self._kept[key][1]
+
+    @staticmethod
+    def _drawn(plot: Callable[..., Any], record: object, options: dict[str, Any]) -> bytes:
+        from .. import view
+
+        return view.to_png(plot, record, width=_WIDTH, dpi=_DPI, **options)
 
     def clear(self) -> None:
         """Forget all of them."""

@@ -21,7 +21,9 @@ from ..models.classifier import Classifier
 from ..utils.jobs import Cancel, Job, JobRunner, Progress, ThrottledProgress
 from . import html as markup
 from .callbacks import error_message
-from .controls import STYLE, button, capitalized, hint, show_png
+from .controls import STYLE, button, capitalized, hint
+from .drawings import Drawings
+from .viewer import PictureViewer
 
 Answer = Explanation | Faithfulness | StressTest | MethodComparison
 
@@ -37,6 +39,11 @@ QUESTIONS = {
 class ExplanationPanel:
     """The panel's widgets and its background job.
 
+    Parameters
+    ----------
+    drawings
+        Draws the answers.
+
     Attributes
     ----------
     root : ipywidgets.Widget
@@ -44,7 +51,8 @@ class ExplanationPanel:
         (question, explanation) -> record, for the heatmaps that are shown.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, drawings: Drawings) -> None:
+        self._drawings = drawings
         self.face = hint(
             ipw.Dropdown(options=[], description="About", layout={"width": "220px"}, style=STYLE),
             "The face whose heatmap the questions are about",
@@ -55,8 +63,7 @@ class ExplanationPanel:
         self.progress = ipw.IntProgress(min=0, max=1, layout={"flex": "1 1 auto", "display": "none"})
         self.cancel = button("Cancel", "Stop computing this answer", "stop", "110px")
         self.status, self.error_box = ipw.HTML(), ipw.HTML()
-        self.caption, self.picture = ipw.HTML(), ipw.Image(format="png")
-        self.picture.layout.max_width = "100%"
+        self.caption, self.picture = ipw.HTML(), PictureViewer("The answer; the text above says it in words")
         self.answers: dict[tuple[str, Explanation], Answer] = {}
         self._classifier: Classifier | None = None
         self._explanations: list[Explanation] = []
@@ -135,6 +142,11 @@ class ExplanationPanel:
             self._threshold = threshold
             if self._shown is not None and self._shown[0] == "stress":
                 self._show(self._shown)
+
+    def draw_again(self) -> None:
+        """Draw the answer for another page, light or dark."""
+        with self._lock:
+            self._show(self._shown)
 
     def ask(self, question: str) -> None:
         """Answer a question about the chosen heatmap, in the background unless the answer is known.
@@ -216,9 +228,9 @@ class ExplanationPanel:
         self._shown = key
         words, png = "", b""
         if key is not None:
-            words, png = _drawn(self.answers[key], self._threshold)
+            words, png = _drawn(self._drawings, self.answers[key], self._threshold)
         self.caption.value = markup.caption(words) if words else ""
-        show_png(self.picture, png)
+        self.picture.show(png)
 
 
 def _answer(
@@ -234,21 +246,23 @@ def _answer(
     return compare_explanations(classifier, explanation.prediction, target=explanation.target)
 
 
-def _drawn(answer: Answer, threshold: float) -> tuple[str, bytes]:
+def _drawn(drawings: Drawings, answer: Answer, threshold: float) -> tuple[str, bytes]:
     """Return an answer in sentences and as a PNG."""
     from .. import view
 
+    draw = drawings.draw
+
     if isinstance(answer, Explanation):
-        return capitalized(answer.regions.sentence), view.to_png(view.plot_regions, answer)
+        return capitalized(answer.regions.sentence), draw(view.plot_regions, answer)
     if isinstance(answer, Faithfulness):
         sentences = [f"This heatmap is {answer.badge}", *map(capitalized, answer.reasons)]
-        return f"{'. '.join(sentences)}.", view.to_png(view.plot_faithfulness, answer)
+        return f"{'. '.join(sentences)}.", draw(view.plot_faithfulness, answer)
     if isinstance(answer, StressTest):
         tested = replace(answer, threshold=threshold)
-        return capitalized(tested.sentence), view.to_png(view.plot_stress, tested)
+        return capitalized(tested.sentence), draw(view.plot_stress, tested)
     words = (
         "Methods that agree can still be wrong. Where they disagree, a heatmap says more about its method "
         "than about the model."
     )
     words = f"{words} {answer.note}".strip()
-    return words, view.to_png(view.plot_comparison, answer)
+    return words, draw(view.plot_comparison, answer)

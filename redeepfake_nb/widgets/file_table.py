@@ -25,6 +25,8 @@ _OPTIONS: dict[str, Any] = {
     "layout": dict.fromkeys(("topStart", "topEnd", "bottomStart", "bottomEnd")),
     "columnDefs": [{"targets": -1, "width": "45%"}],
 }
+# How reasons begin that are the same for all files: what the model does not see.
+_OF_ALL_FILES = ("this model ", "nothing is known about which kinds")
 # Far more than a file's reasons have; they are shown whole.
 _MAX_REASONS = 20_000
 
@@ -58,8 +60,18 @@ def _result(row: FileResult) -> str:
 
 
 def _reasons(row: FileResult) -> str:
-    words = displayable(row.cause or row.reasons or "", _MAX_REASONS)
+    """What is said of this file and not in another column, or beside the table."""
+    reasons = [r for r in row.reasons.split("; ") if not r.startswith(_OF_ALL_FILES)]
+    if len(reasons) > 1 and reasons[0].startswith("P(fake) at or over"):
+        del reasons[0]
+    words = displayable(row.cause or "; ".join(reasons), _MAX_REASONS)
     return f"{words[:1].upper()}{words[1:]}"
+
+
+def said_of_all(rows: Sequence[FileResult]) -> str:
+    """What the reasons of rows say of the model and not of a file, once; empty where they do not."""
+    found = (r for row in rows for r in row.reasons.split("; ") if r.startswith(_OF_ALL_FILES))
+    return "; ".join(dict.fromkeys(displayable(reason, _MAX_REASONS) for reason in found))
 
 
 class FileTable:

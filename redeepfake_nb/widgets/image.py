@@ -29,6 +29,7 @@ from ..provenance.records import Provenance
 from ..utils.jobs import Job
 from .base import Inspector, expand_paths, model_name, pluralize
 from .callbacks import error_message
+from .comparison_panel import Asked, comparable
 from .controls import NO_METHOD
 from .heatmap_queue import HeatmapQueue
 from .image_controls import MAX_PICTURES, ImageControls, ImageSettings
@@ -180,14 +181,15 @@ class ImageInspector(Inspector):
         return self._waited_for(self._start_again())
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until no picture is analysed and no heatmap is computed; return whether that is so.
+        """Wait until nothing is analysed, explained or compared; return whether that is so.
 
         Parameters
         ----------
         timeout
             Seconds to wait at most for each; None for no limit.
         """
-        return super().wait(timeout) and self._heatmaps.wait(timeout)
+        parts = self._heatmaps, self.controls.comparison
+        return super().wait(timeout) and all(part.wait(timeout) for part in parts)
 
     def save(self, folder: str | os.PathLike | None = None) -> list[Path]:
         """Write every report with its heatmaps, see :func:`redeepfake_nb.report.save_all`, and wait for it.
@@ -222,6 +224,7 @@ class ImageInspector(Inspector):
                 self.controls.upload.forget()
                 self.controls.paths.value = ""
             self._show()
+            self.controls.comparison.clear()
             self.controls.drawings.clear()
             self._mark_stale()
             self.controls.show_status(f"Cleared. {self._welcome}")
@@ -362,7 +365,9 @@ class ImageInspector(Inspector):
         note = f" {failed} could not be written; summary.csv has the reasons." if failed else ""
         with self._callbacks.lock:
             if not job.discarded:
-                self.controls.show_saved(f"Saved {pluralize(len(saved), 'report')} in {folder}.{note}")
+                self.controls.show_saved(
+                    f"Saved {pluralize(len(saved), 'report')} in {folder}.{note}", folder
+                )
         return saved
 
     def _explain_all(self, job: Job) -> None:
@@ -454,7 +459,7 @@ class ImageInspector(Inspector):
         if report is None or classifier is None or method == NO_METHOD:
             self._heatmaps.discard()
         else:
-            shown = [report.predictions[i] for i in self.controls.chosen_faces(len(report.predictions))]
+            shown = [report.predictions[i] for i in self.controls.chosen_faces(report)]
             self._heatmaps.request(classifier, shown, method, target, self.layer)
 
     def _options(self) -> tuple[str, float | None, str]:
@@ -478,6 +483,8 @@ class ImageInspector(Inspector):
         for control in (c.strength, c.scale):
             on(control, self._show_explanations, "heatmap")
         on(c.face, self._change_face, "heatmap")
+        on(c.detail_heatmap, self._show_detail, "heatmap")
+        c.image.on_choose(lambda i: self._callbacks.run(lambda: self._choose_face(i), "heatmap"))
         on(c.picture, self._show_report, "pictures")
         c.script.on_step(lambda by: self._callbacks.run(lambda: self._step(by), "pictures"))
         on(c.previous, lambda: self._step(-1), "pictures")
@@ -505,6 +512,7 @@ class ImageInspector(Inspector):
 
     def _draw_again(self) -> None:
         self._show_report()
+        self.controls.comparison.draw_again()
 
     def _update_verdicts(self) -> None:
         threshold = self.controls.threshold.value
@@ -522,6 +530,11 @@ class ImageInspector(Inspector):
         self._show_explanations()
         self._request_heatmaps()
         self._mark_stale()
+
+    def _choose_face(self, index: int) -> None:
+        """Look at one face; at all of them again where it was chosen before."""
+        face = self.controls.face
+        face.value = -1 if face.value == index else index
 
     def _change_face(self) -> None:
         self._show_explanations()
@@ -566,7 +579,7 @@ class ImageInspector(Inspector):
         with c.page_hidden():
             with self._callbacks.paused():
                 c.update_navigation()
-                c.list_faces(0 if report is None else len(report.predictions))
+                c.list_faces(report)
             pictures = self._heatmap_pictures()
             if report is not None:
                 c.draw_report(report)
@@ -582,7 +595,7 @@ class ImageInspector(Inspector):
         if report is None or method == NO_METHOD:
             return []
         found = []
-        for i in c.chosen_faces(len(report.predictions)):
+        for i in c.chosen_faces(report):
             known = self._heatmaps.known(report.predictions[i], method, target)
             if known is not None:
                 found.append((f"Face {i + 1}", c.draw_explanation(known)))
@@ -597,11 +610,33 @@ class ImageInspector(Inspector):
         named: list[tuple[str, Explanation]] = []
         if report is not None:
             method, target = self._chosen_heatmap()
-            for i in c.chosen_faces(len(report.predictions)):
+            for i in c.chosen_faces(report):
                 known = self._heatmaps.known(report.predictions[i], method, target)
                 if known is not None:
                     named.append((f"Face {i + 1}", known))
         self.explanation_panel.set_heatmaps(self._used_classifier, named, c.threshold.value)
+        self._show_detail()
+        self._offer_comparison()
+
+    def _offer_comparison(self) -> None:
+        """Tell the comparison which face is looked at, and which other pictures there are."""
+        report, c = self._current(), self.controls
+        asked = None
+        if report is not None and report.predictions and self._used_classifier is not None:
+            method, target = self._chosen_heatmap()
+            face = c.chosen_faces(report)[0]
+            asked = Asked(report, face, self._used_classifier, comparable(method), target, self.layer)
+        c.comparison.set_pictures(asked, [other for other in self.result if other is not report])
+
+    def _show_detail(self) -> None:
+        """Show the face that is looked at alone, with its heatmap where that is wanted and known."""
+        report, c = self._current(), self.controls
+        method, target = self._chosen_heatmap()
+        index, known = c.chosen_face, None
+        c.detail_heatmap.disabled = method == NO_METHOD
+        if report is not None and index is not None and c.detail_heatmap.value and method != NO_METHOD:
+            known = self._heatmaps.known(report.predictions[index], method, target)
+        c.show_face(report, known)
 
     def _summary(self) -> str:
         failed = sum(section in ("pictures", "faces") for section in self._callbacks.sections)

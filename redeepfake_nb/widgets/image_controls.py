@@ -17,6 +17,7 @@ from ..explanation.heatmaps import Explanation
 from ..explanation.methods import Target
 from ..view.palette import SIGNS
 from . import html as markup
+from .comparison_panel import ComparisonPanel
 from .controls import (
     ANY_SIZE,
     MAX_HEATMAPS,
@@ -27,10 +28,10 @@ from .controls import (
     button,
     capitalized,
     hint,
-    show_png,
 )
 from .strip import Strip, thumbnail
 from .upload_area import UploadArea
+from .viewer import PictureViewer
 
 # Frames stay in memory for as long as their results are shown, and a photo takes 36 MB.
 MAX_PICTURES = 32
@@ -101,13 +102,10 @@ class ImageControls(Controls):
         self.next = button("Next", "Show the next picture (J or right arrow)", "arrow-right", "110px")
         self.navigation = ipw.VBox([self.picture, ipw.HBox([self.previous, self.next])])
         self.verdict = ipw.HTML()
-        self.image = ipw.Image(format="png")
-        self.image.add_class("rdf-picture")
+        self.image = PictureViewer("The picture with a box around each face; the table has their scores")
         self.table = ipw.HTML()
-        self.face = hint(
-            ipw.Dropdown(options=[], description="Heatmaps of", style={"description_width": "initial"}),
-            "The faces whose heatmaps are shown",
-        )
+        self._add_face("the picture")
+        self.comparison = ComparisonPanel(self.drawings, ACCEPTED, settings.max_upload)
         self.root = self._arranged()
         self.starters = [self.upload, self.sample, self.open_paths, self.save]
         self.show_running(False)
@@ -131,10 +129,12 @@ class ImageControls(Controls):
             [
                 self.verdict,
                 self.image,
-                self.table,
                 self.face,
+                self.detail_box,
+                self.table,
                 self.heatmap_work,
                 self.heatmaps,
+                self.comparison.root,
                 self.explanation_panel,
             ]
         )
@@ -156,27 +156,36 @@ class ImageControls(Controls):
         self.previous.disabled = index is None or index <= 0
         self.next.disabled = index is None or index >= last
 
-    def list_faces(self, count: int) -> None:
-        """Fill the selector of heatmaps; it is hidden where all heatmaps fit."""
-        crowded = count > MAX_HEATMAPS
-        everything = f"The {MAX_HEATMAPS} largest faces of {count}" if crowded else "All faces"
-        self.face.options = [(everything, -1), *((f"Face {i + 1}", i) for i in range(count))]
+    def list_faces(self, report: ImageReport | None) -> None:
+        """Fill the list of faces, the most suspicious first; their numbers are those in the picture."""
+        order = () if report is None else report.most_suspicious
+        crowded = len(order) > MAX_HEATMAPS
+        everything = f"The {MAX_HEATMAPS} most suspicious of {len(order)} faces" if crowded else "All faces"
+        names = [] if report is None else [_face_name(report, i) for i in order]
+        self.face.options = [(everything, -1), *zip(names, order, strict=True)]
         self.face.value = -1
-        self.face.layout.display = "" if crowded else "none"
+        self.face.layout.display = "" if len(order) > 1 else "none"
 
-    def chosen_faces(self, count: int) -> range:
-        """Return the indices of the faces whose heatmaps are shown, of ``count`` faces."""
-        chosen = self.face.value
-        if chosen is None or chosen < 0:
-            return range(min(count, MAX_HEATMAPS))
-        return range(chosen, min(chosen + 1, count))
+    def chosen_faces(self, report: ImageReport) -> tuple[int, ...]:
+        """Return the indices of the faces whose heatmaps are shown, the most suspicious first."""
+        chosen = self.chosen_face
+        return report.most_suspicious[:MAX_HEATMAPS] if chosen is None else (chosen,)
 
     def show_report(self, report: ImageReport | None) -> None:
         """Show verdict, picture with boxes, and table; nothing for None."""
         drawn = b"" if report is None else self.draw_report(report)
         self.verdict.value = "" if report is None else markup.verdict(report)
         self.table.value = "" if report is None else markup.faces_table(report)
-        show_png(self.image, drawn)
+        self.image.show(drawn, chosen=self.chosen_face)
+
+    def show_face(self, report: ImageReport | None, explanation: Explanation | None) -> None:
+        """Show the chosen face in the pixels of the picture; ``explanation``: with this heatmap."""
+        index = self.chosen_face
+        if report is None or index is None:
+            self.show_detail(None)
+        else:
+            self.show_detail(report.predictions[index], _face_name(report, index), explanation)
+        self.image.chosen = index
 
     def draw_report(self, report: ImageReport) -> bytes:
         """Draw the picture with boxes, unless it is drawn already."""
@@ -187,15 +196,12 @@ class ImageControls(Controls):
             view.plot_faces, report, parts=shown, variant=report.threshold, titled=False
         )
 
-    def draw_explanation(self, explanation: Explanation) -> bytes:
-        """Draw a heatmap with the chosen strength and scale, unless it is drawn already."""
-        from .. import view
-
-        return self.drawings.draw(
-            view.plot_explanation, explanation, strength=self.strength.value, scale=self.scale.value
-        )
-
 
 def _verdict(report: ImageReport) -> str:
     """Sign and words of a verdict."""
     return f"{SIGNS[report.verdict.label]} {capitalized(VERDICT_WORDS[report.verdict.label])}"
+
+
+def _face_name(report: ImageReport, index: int) -> str:
+    """Number and score of a face."""
+    return f"Face {index + 1}, P(fake) {report.predictions[index].probability:.2f}"

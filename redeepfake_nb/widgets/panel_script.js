@@ -17,7 +17,7 @@ function link(root) {
   const config = document.getElementById("jupyter-config-data");
   if (!config) return;
   const { serverRoot = "", baseUrl = "/", appName = "" } = JSON.parse(config.textContent);
-  for (const anchor of serverRoot ? root.querySelectorAll(".rdf-open:not([href])") : []) {
+  for (const anchor of serverRoot ? root.querySelectorAll(".rdf-saved-link:not([href])") : []) {
     const { path, home, folder } = anchor.dataset;
     const top = serverRoot.replace(/^~(?=\/|$)/, home).replace(/\/+$/, "");
     if (!`${path}/`.startsWith(`${top}/`)) continue;

@@ -18,6 +18,7 @@ from .base import ModelChoice
 from .batch_controls import BatchControls
 from .callbacks import Callbacks, error_message
 from .explanation_panel import ExplanationPanel
+from .file_table import said_of_all
 
 # Key -> name of the button that does the same.
 KEYS = {"r": "real", "f": "fake", "s": "skip", "b": "back", "x": "none"}
@@ -275,6 +276,7 @@ class ScanTable:
         c = self._controls
         if self.result is None:
             c.file_table.show([])
+            c.show_limits("")
             c.show_page(0, 0, 0)
             return
         where, scan = c.chosen_filter(), self.result.scan
@@ -284,6 +286,7 @@ class ScanTable:
             rows = journal.page(scan, where, order=c.order.value, limit=self._size, offset=self._first)
         root = common_parent(row.path for row in rows)
         c.file_table.show(rows, root, None if self.row is None else self.row.id)
+        c.show_limits(said_of_all(rows))
         c.show_page(self._first, len(rows), total)
 
     # -------------------------------------------------------------- what the controls do

@@ -71,6 +71,11 @@ function render({ model, el }) {
 
   let batch = null;
   const panel = () => el.closest(".rdf") || el;
+  // Whether something that happens at an element is this area's, and not that of another one in the panel.
+  const mine = (target) => {
+    const other = target?.closest?.(".rdf-drop");
+    return other ? other === area : model.get("whole_panel") && panel().contains(target);
+  };
   // Absent where people may not see the files of the kernel's machine.
   const pathBox = () => panel().querySelector(".rdf-path textarea, .rdf-path input");
 
@@ -98,7 +103,8 @@ function render({ model, el }) {
     area.classList.toggle("rdf-drop-off", off);
     const many = model.get("multiple");
     help.textContent =
-      `or drop ${many ? "files or a folder" : "a file"} into this panel, or paste with Ctrl+V. ` +
+      `or drop ${many ? "files or a folder" : "a file"} ${model.get("whole_panel") ? "into this panel" : "here"}, ` +
+      `or paste with Ctrl+V. ` +
       `Up to ${words(model.get("max_bytes"))}${many ? ` and ${model.get("max_files")} files` : ""} at once.`;
   }
 
@@ -234,7 +240,7 @@ function render({ model, el }) {
   };
 
   const over = (event) => {
-    if (!panel().contains(event.target) || ![...(event.dataTransfer?.types || [])].includes("Files")) return;
+    if (!mine(event.target) || ![...(event.dataTransfer?.types || [])].includes("Files")) return;
     event.preventDefault();
     event.stopPropagation();
     area.classList.add("rdf-drop-over");
@@ -242,7 +248,7 @@ function render({ model, el }) {
   const leave = () => area.classList.remove("rdf-drop-over");
   const drop = async (event) => {
     leave();
-    if (!panel().contains(event.target) || ![...(event.dataTransfer?.types || [])].includes("Files")) return;
+    if (!mine(event.target) || ![...(event.dataTransfer?.types || [])].includes("Files")) return;
     event.preventDefault();
     event.stopPropagation();
     const items = [...event.dataTransfer.items].filter((item) => item.kind === "file");
@@ -258,7 +264,7 @@ function render({ model, el }) {
   };
   const paste = (event) => {
     const files = [...(event.clipboardData?.files || [])];
-    if (!files.length || !panel().contains(document.activeElement)) return;
+    if (!files.length || !mine(document.activeElement)) return;
     event.preventDefault();
     event.stopPropagation();
     take(

@@ -36,6 +36,8 @@ class UploadArea(anywidget.AnyWidget):
         Of all files of one upload. The kernel holds to it whatever the browser says.
     max_files
         Of one upload.
+    whole_panel
+        Whether files can be dropped anywhere in the panel, and not only onto the area.
 
     Attributes
     ----------
@@ -53,6 +55,7 @@ class UploadArea(anywidget.AnyWidget):
     multiple = traitlets.Bool().tag(sync=True)
     max_bytes = traitlets.Int().tag(sync=True)
     max_files = traitlets.Int().tag(sync=True)
+    whole_panel = traitlets.Bool(True).tag(sync=True)
     disabled = traitlets.Bool(False).tag(sync=True)
     value = traitlets.Tuple()
 
@@ -65,8 +68,10 @@ class UploadArea(anywidget.AnyWidget):
         multiple: bool,
         max_bytes: int = MAX_UPLOAD,
         max_files: int = 1,
+        whole_panel: bool = True,
     ) -> None:
         super().__init__(
+            whole_panel=whole_panel,
             label=label,
             hint=hint,
             accept=accept,

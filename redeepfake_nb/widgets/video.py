@@ -338,7 +338,7 @@ class VideoInspector(Inspector):
                 sentence = f"Saved {made}; the annotated video was cancelled."
         with self._callbacks.lock:
             if not job.discarded:
-                self.controls.show_saved(sentence)
+                self.controls.show_saved(sentence, made)
         return made
 
     def _files(self) -> dict[str, Callable[[Job], tuple[str, bytes, str]]]:

@@ -21,12 +21,15 @@ from ..explanation.methods import Target
 from ..media.frames import Frame
 from ..models.prediction import Prediction
 from ..report.annotated_video import draw_tracks
+from ..view.regions import Region
 from . import html as markup
 from .controls import ANY_SIZE, STYLE, WIDE, Controls, Group, InspectorSettings, button, hint, show_png
 from .upload_area import UploadArea
+from .viewer import MAX_HEIGHT, PictureViewer, encode_png
 from .wording import AGGREGATION_WORDS
 
-ACCEPTED = "video/*,.mkv,.gif,.ts,.mts"
+# Animated pictures are read, too.
+ACCEPTED = "video/*,.mkv,.ts,.mts,.gif,.png,.apng,.webp,.avif"
 SECTIONS = ("video", "frames", "model", "faces", "heatmap", "save")
 # Longest side of the frame that is shown, in pixels. Frames are analysed and explained in full size.
 MAX_SHOWN = 1280
@@ -165,7 +168,7 @@ class VideoControls(Controls):
 
     def _add_results(self) -> None:
         self.verdict = ipw.HTML()
-        self.timeline = _picture()
+        self.timeline = PictureViewer("P(fake) over time; the tables below have the scores")
         self.time = hint(
             ipw.FloatSlider(
                 value=0.0,
@@ -184,10 +187,13 @@ class VideoControls(Controls):
         self.next = button("Next", "Show the next analysed frame", "arrow-right", "110px")
         self.navigation = ipw.HBox([self.time, self.previous, self.next])
         self.frame_caption = ipw.HTML()
-        self.frame = _picture()
+        self.frame = PictureViewer("The frame with a box around each face; the table has their scores")
+        self._add_face("the frame")
         self.frame_table = ipw.HTML()
-        self.persons_caption, self.persons, self.persons_table = ipw.HTML(), _picture(), ipw.HTML()
-        self.strongest_caption, self.strongest = ipw.HTML(), _picture()
+        self.persons_caption, self.persons_table = ipw.HTML(), ipw.HTML()
+        self.persons = PictureViewer("The persons; a click shows the frame of the portrait")
+        self.strongest_caption = ipw.HTML()
+        self.strongest = PictureViewer("The frames with the highest scores; a click shows the frame")
 
     def _arranged(self) -> ipw.Widget:
         paths = self.local(ipw.HTML(markup.note(ANY_SIZE)), self.path, self.open_path)
@@ -211,6 +217,8 @@ class VideoControls(Controls):
             self.navigation,
             self.frame_caption,
             self.frame,
+            self.face,
+            self.detail_box,
             self.frame_table,
             self.heatmap_work,
             self.heatmaps,
@@ -255,10 +263,13 @@ class VideoControls(Controls):
 
     def show_timeline(self, report: VideoReport | None, time: float | None) -> None:
         """Show P(fake) over time with a line at ``time`` seconds."""
+        drawn = b"" if report is None else self._draw_timeline(report, time)
+        self.timeline.show(drawn, time=time)
+
+    def _draw_timeline(self, report: VideoReport, time: float | None) -> bytes:
         from .. import view
 
-        drawn = b"" if report is None else self.drawings.draw(view.plot_timeline, report, time=time)
-        show_png(self.timeline, drawn)
+        return self.drawings.draw(view.plot_timeline, report, time=time, titled=False)
 
     def show_strongest(self, report: VideoReport | None) -> None:
         """Show the frames with the highest P(fake); nothing where none was kept."""
@@ -275,33 +286,45 @@ class VideoControls(Controls):
         show_png(self.strongest, self.drawings.draw(view.plot_suspicious_frames, report, strength=strength))
 
     def show_frame(
-        self, frame: Frame | None, sightings: Sequence[Sighting], report: VideoReport | None
+        self,
+        frame: Frame | None,
+        sightings: Sequence[Sighting],
+        predictions: Sequence[Prediction],
+        report: VideoReport | None,
     ) -> None:
-        """Show a frame with the boxes of its faces, and their scores; nothing for None."""
+        """Show a frame with the boxes of its faces, and their scores; nothing for None.
+
+        ``predictions`` are the same faces as ``sightings``, the most suspicious first.
+        """
+        self.face.options = [("All faces", -1), *((_with_score(p), i) for i, p in enumerate(predictions))]
+        self.face.value = -1
+        self.face.layout.display = "" if len(predictions) > 1 else "none"
         if frame is None or report is None:
             self.frame_caption.value = self.frame_table.value = ""
-            show_png(self.frame, b"")
+            self.frame.show(b"")
             return
         faces = "no face" if not sightings else "1 face" if len(sightings) == 1 else f"{len(sightings)} faces"
         self.frame_caption.value = markup.caption(
             f"Frame {frame.index} at {frame.timestamp:.2f} s, {faces}. Thick boxes reach the threshold."
         )
-        show_png(self.frame, _frame_png(frame.image, sightings, report.threshold))
-        self.frame_table.value = markup.sightings_table(sightings, report.threshold, report.card.temperature)
+        size = np.array([frame.width, frame.height] * 2)
+        regions = [Region(person_name(p), tuple((p.face.box / size).tolist())) for p in predictions]
+        drawn = _frame_png(frame.image, sightings, report.threshold)
+        self.frame.show(drawn, regions, width=round(MAX_HEIGHT * frame.width / frame.height))
+        ordered = sorted(sightings, key=lambda s: -s.logit)
+        self.frame_table.value = markup.sightings_table(ordered, report.threshold, report.card.temperature)
 
-    def draw_explanation(self, explanation: Explanation) -> bytes:
-        """Draw a heatmap with the chosen strength and scale, unless it is drawn already."""
-        from .. import view
-
-        return self.drawings.draw(
-            view.plot_explanation, explanation, strength=self.strength.value, scale=self.scale.value
-        )
+    def show_face(self, prediction: Prediction | None, explanation: Explanation | None) -> None:
+        """Show the chosen face in the pixels of the frame; ``explanation``: with this heatmap."""
+        name = "" if prediction is None else _with_score(prediction)
+        self.show_detail(prediction, name, explanation)
+        self.frame.chosen = None if prediction is None else self.chosen_face
 
     def draw_ahead(self, report: VideoReport, time: float | None) -> None:
         """Draw what :meth:`show_report` and :meth:`show_strongest` show."""
         from .. import view
 
-        self.drawings.draw(view.plot_timeline, report, time=time)
+        self._draw_timeline(report, time)
         if report.persons:
             self.drawings.draw(view.plot_persons, report)
         if report.evidence:
@@ -314,11 +337,8 @@ def person_name(prediction: Prediction) -> str:
     return "Face" if person is None else f"Person {person + 1}"
 
 
-def _picture() -> ipw.Image:
-    image = ipw.Image(format="png")
-    image.add_class("rdf-picture")
-    image.layout.display = "none"
-    return image
+def _with_score(prediction: Prediction) -> str:
+    return f"{person_name(prediction)}, P(fake) {prediction.probability:.2f}"
 
 
 def _frame_png(image: np.ndarray, sightings: Sequence[Sighting], threshold: float) -> bytes:
@@ -329,5 +349,4 @@ def _frame_png(image: np.ndarray, sightings: Sequence[Sighting], threshold: floa
         size = max(round(width * scale), 1), max(round(height * scale), 1)
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     found = [(np.array(s.box, float) * scale, s.person, s.probability) for s in sightings]
-    drawn = draw_tracks(image, found, threshold)
-    return cv2.imencode(".png", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))[1].tobytes()
+    return encode_png(draw_tracks(image, found, threshold))

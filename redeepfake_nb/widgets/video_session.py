@@ -69,7 +69,7 @@ class FrameReader:
 
 
 def predictions_at(report: VideoReport, frame: Frame, classifier: Classifier) -> list[Prediction]:
-    """Return an analysed frame's known scores as predictions, largest face first; nothing is scored again.
+    """Return an analysed frame's known scores as predictions, highest first; nothing is scored again.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def predictions_at(report: VideoReport, frame: Frame, classifier: Classifier) ->
             detector=report.settings.get("detector"),
         )
         found.append(Prediction(face, s.logit, s.temperature, classifier.threshold))
-    return sorted(found, key=lambda p: -p.face.size)
+    return sorted(found, key=lambda p: -p.logit)
 
 
 class VideoSession:
@@ -109,7 +109,7 @@ class VideoSession:
     frame : Frame or None
         The chosen frame, where it could be decoded.
     predictions : list of Prediction
-        Its faces, largest first.
+        Its faces, the most suspicious first.
     classifier : Classifier
         The one that made the report.
     """

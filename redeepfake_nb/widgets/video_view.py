@@ -61,6 +61,15 @@ class VideoView:
         on(c.previous, lambda: self._step(-1), "frames")
         on(c.next, lambda: self._step(1), "frames")
         c.script.on_step(lambda by: callbacks.run(lambda: self._step(by), "frames"))
+        on(c.face, self._change_face, "heatmap")
+        on(c.detail_heatmap, self._show_detail, "heatmap")
+        c.timeline.on_time(
+            lambda time: callbacks.run(lambda: self._go_to(time), "frames"),
+            lambda by: callbacks.run(lambda: self._step(by), "frames"),
+        )
+        c.frame.on_choose(lambda i: callbacks.run(lambda: self._choose_face(i), "heatmap"))
+        c.persons.on_choose(lambda i: callbacks.run(lambda: self._go_to_person(i), "frames"))
+        c.strongest.on_choose(lambda i: callbacks.run(lambda: self._go_to_strongest(i), "frames"))
         self.show()
 
     @property
@@ -115,10 +124,42 @@ class VideoView:
             self.session.choose(self._controls.time.value)
         self._show_frame()
 
+    def _change_face(self) -> None:
+        self._show_explanations()
+        self._request()
+
     def _step(self, by: int) -> None:
         time = None if self.session is None else self.session.time_after(by)
         if time is not None:
             self._controls.time.value = time
+
+    def _go_to(self, time: float, person: int | None = None) -> None:
+        """Show the analysed frame nearest to a time, and one of its persons closely."""
+        if self.session is None:
+            return
+        self.session.choose(time)
+        if self.session.time is not None and self._controls.time.value != self.session.time:
+            self._controls.time.value = self.session.time
+        for i, prediction in enumerate(self.session.predictions):
+            if person is not None and prediction.face.person == person:
+                self._controls.face.value = i
+
+    def _go_to_person(self, index: int) -> None:
+        """Show the frame of a person's portrait; ``index``: as they are drawn."""
+        if self.report is not None and index < len(self.report.persons):
+            person = self.report.persons[self.report.most_suspicious[index]]
+            if person.portrait is not None:
+                self._go_to(person.portrait.face.frame.timestamp, person.number)
+
+    def _go_to_strongest(self, index: int) -> None:
+        if self.report is not None and index < len(self.report.evidence):
+            face = self.report.evidence[index].face
+            self._go_to(face.frame.timestamp, face.person)
+
+    def _choose_face(self, index: int) -> None:
+        """Look at one face; at all of them again where it was chosen before."""
+        face = self._controls.face
+        face.value = -1 if face.value == index else index
 
     # -------------------------------------------------------------- showing
 
@@ -149,7 +190,8 @@ class VideoView:
                 self._show_frame(new=False)
             return
         if session is None:
-            c.show_frame(None, (), None)
+            with self._callbacks.paused():
+                c.show_frame(None, (), (), None)
         else:
             try:
                 session.load_frame()
@@ -158,7 +200,8 @@ class VideoView:
             # Each heatmap refers to its frame, and there may be thousands.
             self.heatmaps.keep({*session.predictions, *session.report.evidence})
             sightings = () if session.time is None else session.report.nearest(session.time)
-            c.show_frame(session.frame, sightings, session.report)
+            with self._callbacks.paused():
+                c.show_frame(session.frame, sightings, session.predictions, session.report)
         self._show_explanations()
         self._request()
 
@@ -189,7 +232,7 @@ class VideoView:
         if session is None:
             self.heatmaps.discard()
             return
-        wanted: list[Prediction] = [*session.predictions[:MAX_HEATMAPS], *session.report.evidence]
+        wanted: list[Prediction] = [*self._shown(), *session.report.evidence]
         self.heatmaps.request(session.classifier, wanted, *self._chosen(), self.layer)
 
     def _heatmap_known(self) -> None:
@@ -205,7 +248,7 @@ class VideoView:
 
     def _show_explanations(self) -> None:
         session, c = self.session, self._controls
-        shown = [] if session is None else session.predictions[:MAX_HEATMAPS]
+        shown = self._shown()
         pictures, named = [], []
         for prediction, known in zip(shown, self._known(shown), strict=True):
             if known is not None:
@@ -216,3 +259,19 @@ class VideoView:
         c.show_heatmaps(pictures)
         classifier = None if session is None else session.classifier
         self._panel.set_heatmaps(classifier, named, c.threshold.value)
+        self._show_detail()
+
+    def _shown(self) -> list[Prediction]:
+        """The faces whose heatmaps are shown."""
+        index = self._controls.chosen_face
+        if self.session is None:
+            return []
+        found = self.session.predictions
+        return found[:MAX_HEATMAPS] if index is None else found[index : index + 1]
+
+    def _show_detail(self) -> None:
+        """Show the face that is looked at alone, with its heatmap where that is wanted and known."""
+        c = self._controls
+        chosen = self._shown() if c.chosen_face is not None else []
+        known = self._known(chosen) if c.detail_heatmap.value else []
+        c.show_face(chosen[0] if chosen else None, known[0] if known else None)

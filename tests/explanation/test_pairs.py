@@ -7,7 +7,7 @@ import pytest
 from helpers.face_points import face_points
 
 from redeepfake_nb import Face, Frame, UnknownChoice
-from redeepfake_nb.explanation import compare_faces
+from redeepfake_nb.explanation import compare_faces, matching_face
 from redeepfake_nb.explanation.regions import PHRASES
 
 
@@ -67,3 +67,25 @@ def test_only_methods_in_log_odds(classifier) -> None:
     face = face_of(pictures()[0], (20, 20, 80, 80))
     with pytest.raises(UnknownChoice, match="unknown method 'scorecam'"):
         compare_faces(classifier, face, face, "scorecam")
+
+
+def test_faces_at_different_places_are_cut_out_by_their_own_boxes(classifier) -> None:
+    original, suspect = pictures()
+    found = compare_faces(classifier, face_of(original, (0, 0, 40, 40)), face_of(suspect, (50, 50, 90, 90)))
+    assert found.suspect.prediction.face.box == (50, 50, 90, 90)
+    assert "different places" in found.crops
+
+
+def test_the_same_face_of_another_picture() -> None:
+    original, suspect = pictures()
+    face = face_of(suspect, (20, 20, 80, 80))
+    larger = Frame(np.kron(original, np.ones((2, 2, 1), np.uint8)))
+    near, far = Face(larger, (44, 40, 164, 160)), Face(larger, (0, 0, 40, 40))
+    assert matching_face(face, larger, [far, near]) is near
+    found = matching_face(face, larger, [])
+    assert found is not None
+    assert (found.frame, found.box) == (larger, (40, 40, 160, 160))
+    wide = Frame(np.zeros((50, 200, 3), np.uint8))
+    assert matching_face(face, wide, []) is None
+    only = Face(wide, (0, 0, 50, 50))
+    assert matching_face(face, wide, [only]) is only

@@ -462,13 +462,14 @@ def test_comparison_on_given_axes_is_the_correlations(comparison, figure):
 def test_probabilities(figure):
     ax = view.plot_probabilities(make_report([2.0, -2.0, 0.1]), figure)
     markers = [line for line in ax.lines if line.get_marker() in ("D", "o")]
-    assert [(m.get_marker(), m.get_ydata()[0]) for m in markers] == [("D", 0), ("o", 1), ("D", 2)]
-    np.testing.assert_allclose([m.get_xdata()[0] for m in markers], 1 / (1 + np.exp([-2.0, 2.0, -0.1])))
-    assert [m.get_markerfacecolor() for m in markers] == [COLORS["fake"], COLORS["real"], "white"]
-    assert texts(ax) == ["threshold 0.50, inconclusive within 0.10", "0.88", "0.12", "0.52 ?"]
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["face 1", "face 2", "face 3"]
+    assert [(m.get_marker(), m.get_ydata()[0]) for m in markers] == [("D", 0), ("D", 1), ("o", 2)]
+    np.testing.assert_allclose([m.get_xdata()[0] for m in markers], 1 / (1 + np.exp([-2.0, -0.1, 2.0])))
+    assert [m.get_markerfacecolor() for m in markers] == [COLORS["fake"], "white", COLORS["real"]]
+    assert texts(ax) == ["threshold 0.50, inconclusive within 0.10", "0.88", "0.52 ?", "0.12"]
+    # The highest first; numbers are those in the picture.
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["face 1", "face 3", "face 2"]
     assert ax.get_xlim() == (0, 1)
-    assert ax.get_ylim()[0] > ax.get_ylim()[1], "face 1 is at the top"
+    assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first is at the top"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from redeepfake_nb.view.image import to_png
+from redeepfake_nb.view.drawing import to_png
 from redeepfake_nb.view.style import make_dark
 
 

@@ -44,7 +44,8 @@ def test_timeline_marks_tracked_faces_and_the_time() -> None:
 
 def test_timeline_without_faces_and_without_frames() -> None:
     ax = view.plot_timeline(report(times=np.arange(3.0)), Figure())
-    assert "no face was found" in [text.get_text() for text in ax.texts]
+    message = "no face was found\n0 of 3 frames looked at had a face, one every 1.0 s"
+    assert message in [text.get_text() for text in ax.texts]
     view.plot_timeline(report(times=np.zeros(0), duration=None), Figure())
 
 

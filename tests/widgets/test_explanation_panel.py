@@ -10,6 +10,7 @@ import pytest
 from redeepfake_nb import Classifier, Face, Frame, RedeepfakeError, explain, predict, view
 from redeepfake_nb.datasets.samples import sample_image
 from redeepfake_nb.widgets import explanation_panel
+from redeepfake_nb.widgets.drawings import Drawings
 from redeepfake_nb.widgets.explanation_panel import QUESTIONS, ExplanationPanel
 from redeepfake_nb.widgets.image import ImageInspector
 
@@ -30,13 +31,13 @@ def heatmaps(classifier: Classifier) -> list:
 @pytest.fixture
 def panel(classifier: Classifier, heatmaps: list, monkeypatch: pytest.MonkeyPatch) -> ExplanationPanel:
     monkeypatch.setattr(view, "to_png", lambda plot, record, **options: plot.__name__.encode())
-    panel = ExplanationPanel()
+    panel = ExplanationPanel(Drawings())
     panel.set_heatmaps(classifier, heatmaps, 0.6)
     return panel
 
 
 def test_without_a_heatmap_the_panel_is_hidden() -> None:
-    panel = ExplanationPanel()
+    panel = ExplanationPanel(Drawings())
     assert panel.root.layout.display == "none"
     panel.ask("where")
     assert panel.answers == {}
@@ -142,6 +143,6 @@ def test_the_inspector_sets_the_heatmaps_that_it_shows(classifier: Classifier) -
 
 
 def test_every_question_has_a_hint() -> None:
-    panel = ExplanationPanel()
+    panel = ExplanationPanel(Drawings())
     assert list(panel.buttons) == list(QUESTIONS)
     assert all(asked.tooltip and asked.description for asked in panel.buttons.values())

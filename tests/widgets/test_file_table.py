@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from redeepfake_nb.scanning.records import FileResult
-from redeepfake_nb.widgets.file_table import FileTable, to_dataframe
+from redeepfake_nb.widgets.file_table import FileTable, said_of_all, to_dataframe
 
 
 def row(i: int, **changes: object) -> FileResult:
@@ -39,6 +39,19 @@ def test_cells_of_a_row() -> None:
         "label": ["real", ""],
         "why": ["A small face", "It is empty"],
     }
+
+
+def test_what_holds_for_all_files_is_said_once() -> None:
+    limits = "this model was not tested on swapped faces"
+    rows = [
+        row(1, reasons=f"P(fake) at or over 0.50 for 0 of 1 face, highest 0.14; {limits}"),
+        row(2, reasons=f"P(fake) at or over 0.50 for 1 of 1 face, highest 0.54; score within 0.10; {limits}"),
+        row(3, status="failed", cause="it is empty"),
+    ]
+    why = ["P(fake) at or over 0.50 for 0 of 1 face, highest 0.14", "Score within 0.10", "It is empty"]
+    assert list(to_dataframe(rows)["why"]) == why
+    assert said_of_all(rows) == limits
+    assert said_of_all(rows[2:]) == ""
 
 
 def test_files_that_were_read_in_part_say_so_and_reasons_are_whole() -> None:

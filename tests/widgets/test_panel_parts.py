@@ -103,7 +103,7 @@ def test_drawings_are_kept_by_identity_theme_and_options(monkeypatch: pytest.Mon
     assert len(calls) == 3
     drawings.dark = True
     drawings.draw(view.plot_faces, one)
-    assert calls[-1] == (one, {"dark": True})
+    assert calls[-1][1]["dark"] is True
     drawings.clear()
     drawings.draw(view.plot_faces, one)
     assert len(calls) == 5
@@ -112,7 +112,7 @@ def test_drawings_are_kept_by_identity_theme_and_options(monkeypatch: pytest.Mon
 def test_drawings_used_longest_ago_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("redeepfake_nb.widgets.drawings._MAX_BYTES", 25)
     calls: list[object] = []
-    monkeypatch.setattr(view, "to_png", lambda plot, record: calls.append(record) or b"x" * 10)
+    monkeypatch.setattr(view, "to_png", lambda plot, record, **_: calls.append(record) or b"x" * 10)
     drawings, records = Drawings(), [[0], [1], [2]]
     for i in (0, 1, 0, 2, 0, 1):
         drawings.draw(view.plot_faces, records[i])
