@@ -100,9 +100,9 @@ class Completeness:
         """Summary as one clause."""
         text = f"{self.read} of {self.expected} frames read"
         if self.damaged:
-            text += f", {self.damaged} damaged frames left out"
+            text += f", {self.damaged} damaged frame{'' if self.damaged == 1 else 's'} left out"
         if self.doubtful:
-            text += f", {self.doubtful} frames predicted from damaged ones"
+            text += f", {self.doubtful} frame{'' if self.doubtful == 1 else 's'} predicted from damaged ones"
         if not self.finished:
             text += ", stopped before the end"
         reasons = [reason for reason in dict.fromkeys((self.first_error, self.missing)) if reason]

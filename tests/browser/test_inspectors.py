@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from helpers.jupyter_in_chromium import ANSWER, Notebook, drop, paste, unnamed_controls, upload
+from helpers.jupyter_in_chromium import ANSWER, LOADING, Notebook, drop, paste, unnamed_controls, upload
 
 HOSTILE = """<img src=x onerror="window.harmed=1">&lt;script&gt;window.harmed=1.png"""
 
@@ -159,7 +159,7 @@ def test_batch_inspector(opened, lab) -> None:
     box.blur()
     inspector.get_by_role("button", name="Scan").click()
     inspector.get_by_text(re.compile(r"\d+ files in \d+ s")).wait_for(timeout=ANSWER)
-    everything = inspector.get_by_text(re.compile(r"Showing 1 to 10 of \d+ entries")).inner_text()
+    everything = inspector.get_by_text(re.compile(r"Rows 1 to 10 of \d+")).inner_text()
     inspector.get_by_label("Order").select_option("Highest P(fake) first")
     inspector.get_by_label("Show").select_option("Scored, without a label")
     # A click before the table shows the filtered rows would be lost.
@@ -189,5 +189,13 @@ def test_batch_inspector(opened, lab) -> None:
     inspector.locator("table.dataTable tbody td", has_text="window.harmed").first.wait_for(timeout=ANSWER)
     assert inspector.locator('img[src="x"]').count() == 0
     assert page.evaluate("window.harmed") is None
+    # What was saved can be opened.
+    inspector.get_by_role("button", name="Save on the notebook").click()
+    inspector.get_by_role("button", name=re.compile("Save$")).click()
+    link = inspector.get_by_role("link", name="Open the folder")
+    with page.context.expect_page() as opening:
+        link.click()
+    opening.value.locator(".jp-DirListing-item", has_text="results.csv").wait_for(timeout=LOADING)
+    opening.value.close()
     text = saved(notebook, folder)
     assert "window.harmed" not in text
