@@ -28,6 +28,7 @@ _POLICY = "; ".join(
         "style-src 'self' 'unsafe-inline' blob: data:",
         "img-src 'self' data: blob:",
         "media-src 'self' data: blob:",
+        "connect-src 'self' data: blob:",
         "font-src 'self' data:",
         "object-src 'none'",
         "base-uri 'self'",
@@ -59,6 +60,8 @@ class VisitHandler(TornadoVoilaHandler):
             page = self.get_template("full.html.j2")
             self.finish(page.render(number=limits.visitors, minutes=f"{limits.idle_minutes:g}"))
         else:
+            # Sets the cookie without which the page, when it is closed, could not end its visit.
+            _ = self.xsrf_token
             await super().get()
 
 

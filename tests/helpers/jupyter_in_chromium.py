@@ -202,10 +202,10 @@ def upload(page: Page, inspector: Locator, file: Path) -> None:
     chooser.value.set_files(str(file))
 
 
-def downloaded(page: Page, inspector: Locator, folder: Path) -> list[Path]:
-    """Press every button for a download, one after the other; return the files."""
+def downloaded(page: Page, inspector: Locator, folder: Path, words: str = "") -> list[Path]:
+    """Press every button for a download, or those with these words, one after the other; return the files."""
     made = []
-    for button in inspector.locator(".rdf-download button").all():
+    for button in inspector.locator(".rdf-download button", has_text=words).all():
         with page.expect_download(timeout=RUNNING) as waiting:
             button.click()
         made.append(folder / waiting.value.suggested_filename)
