@@ -187,9 +187,12 @@ def draw_declaration(image: np.ndarray, words: str) -> np.ndarray:
 
 
 def draw_tracks(
-    image: np.ndarray, found: list[tuple[np.ndarray, int, float]], threshold: float
+    image: np.ndarray, found: list[tuple[np.ndarray, int, float]], threshold: float, letters: float = 1.0
 ) -> np.ndarray:
-    """Draw a box and a line of text for each of :meth:`Tracks.at` on a copy of (H, W, 3) uint8 RGB."""
+    """Draw a box and a line of text for each of :meth:`Tracks.at` on a copy of (H, W, 3) uint8 RGB.
+
+    ``letters``: the size of letters relative to their usual one, which grows with the picture.
+    """
     image = image.copy()
     height, width = image.shape[:2]
     unit = max(height, width) / 640
@@ -200,7 +203,7 @@ def draw_tracks(
         cv2.rectangle(image, (left, top), (right, bottom), (255, 255, 255), thick + 2)
         cv2.rectangle(image, (left, top), (right, bottom), _RGB[label], thick)
         text = f"person {person + 1}  P(fake) {p:.2f}"
-        size, weight = 0.45 * unit, max(round(unit), 1)
+        size, weight = 0.45 * letters * unit, max(round(unit), 1)
         (wide, high), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, weight)
         x = min(max(left, 0), max(width - wide - 2, 0))
         y = top - below - thick if top - high - 2 * below - thick >= 0 else bottom + high + below + thick

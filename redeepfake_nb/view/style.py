@@ -13,11 +13,12 @@ import numpy as np
 from matplotlib import font_manager, patheffects
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.collections import Collection
+from matplotlib.colors import to_rgb, to_rgba_array
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.spines import Spine
 from matplotlib.text import Text
 
@@ -249,6 +250,15 @@ def make_dark(figure: Figure) -> None:
                 artist.set_edgecolor(_LIGHT_INK)
         elif isinstance(artist, Legend):
             artist.get_frame().set_facecolor("#222222")
+        elif isinstance(artist, (Patch, Collection)):
+            _lighten(artist)
+
+
+def _lighten(artist: Patch | Collection) -> None:
+    """Make a dark band that lets the ground through a light one."""
+    colors = np.atleast_2d(to_rgba_array(artist.get_facecolor()))
+    if len(colors) and 0 < colors[0, 3] < 1 and _is_dark(colors[0, :3]):
+        artist.set_facecolor((*to_rgb(_LIGHT_INK), float(colors[0, 3])))
 
 
 def _is_dark(color: Any) -> bool:

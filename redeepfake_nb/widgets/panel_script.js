@@ -90,6 +90,20 @@ function start(model, el, root) {
       }
     }),
   ).observe(root, { attributes: true, attributeFilter: ["disabled"], subtree: true });
+  // What is hidden while a page is filled loses the focus, and gets it back when it is shown again.
+  let held = null;
+  observe(
+    new MutationObserver((changes) => {
+      for (const { target } of changes) {
+        if (target.style.visibility === "hidden") {
+          if (target.contains(document.activeElement)) held = document.activeElement;
+        } else if (held && target.contains(held)) {
+          if (document.activeElement === document.body) held.focus({ preventScroll: true });
+          held = null;
+        }
+      }
+    }),
+  ).observe(root, { attributes: true, attributeFilter: ["style"], subtree: true });
 
   // ---- a status that stays in the window
   const float = document.createElement("div");

@@ -33,6 +33,9 @@ ACCEPTED = "video/*,.mkv,.ts,.mts,.gif,.png,.apng,.webp,.avif"
 SECTIONS = ("video", "frames", "model", "faces", "heatmap", "save")
 # Longest side of the frame that is shown, in pixels. Frames are analysed and explained in full size.
 MAX_SHOWN = 1280
+# Smaller frames are enlarged before boxes and letters are drawn, and letters larger than in annotated videos,
+# since frames are shown small.
+_MIN_SHOWN, _LETTERS = 960, 1.35
 _DAY = 86_400.0
 _SAMPLINGS = (("A number of frames", "frames"), ("One frame every", "every"), ("All frames", "all"))
 
@@ -342,11 +345,12 @@ def _with_score(prediction: Prediction) -> str:
 
 
 def _frame_png(image: np.ndarray, sightings: Sequence[Sighting], threshold: float) -> bytes:
-    """Draw boxes and scores on a (H, W, 3) uint8 RGB frame; return a PNG, at most MAX_SHOWN pixels a side."""
+    """Draw boxes and scores on a (H, W, 3) uint8 RGB frame; return a PNG that fits the panel."""
     height, width = image.shape[:2]
-    scale = min(MAX_SHOWN / max(height, width), 1.0)
-    if scale < 1:
+    longest = max(height, width)
+    scale = min(MAX_SHOWN / longest, max(1.0, -(-_MIN_SHOWN // longest)))
+    if scale != 1:
         size = max(round(width * scale), 1), max(round(height * scale), 1)
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     found = [(np.array(s.box, float) * scale, s.person, s.probability) for s in sightings]
-    return encode_png(draw_tracks(image, found, threshold))
+    return encode_png(draw_tracks(image, found, threshold, _LETTERS))

@@ -188,28 +188,37 @@ function render({ model, el }) {
   };
   let regions = [];
   const mark = () => regions.forEach((part, i) => part.setAttribute("aria-pressed", String(i === model.get("chosen"))));
+  let boxes = [];
+  const region = (i) => {
+    const part = make("button", "rdf-viewer-region", "Part");
+    part.onclick = (event) => {
+      if (event.detail < 2) model.send({ region: i });
+    };
+    part.onfocus = () => {
+      if (scale === 1 || !part.matches(":focus-visible")) return;
+      const [left, top, right, bottom] = boxes[i];
+      x = frame.clientWidth / 2 - ((left + right) / 2) * frame.clientWidth * scale;
+      y = frame.clientHeight / 2 - ((top + bottom) / 2) * frame.clientHeight * scale;
+      place();
+    };
+    stage.append(part);
+    return part;
+  };
+  // The buttons of the picture before are used again, so that one that has the focus keeps it.
   const fill = () => {
-    const held = regions.indexOf(document.activeElement);
-    regions.forEach((part) => part.remove());
-    regions = model.get("regions").map(([words, ...box], i) => {
-      const part = make("button", "rdf-viewer-region", words);
+    const found = model.get("regions");
+    boxes = found.map(([, ...box]) => box);
+    while (regions.length > found.length) regions.pop().remove();
+    while (regions.length < found.length) regions.push(region(regions.length));
+    found.forEach(([words, ...box], i) => {
+      const part = regions[i];
+      part.title = words;
+      part.setAttribute("aria-label", words);
       put(part, box);
       // Small ones lie over large ones, whatever their order.
       part.style.zIndex = String(Math.round(1000 * (1 - (box[2] - box[0]) * (box[3] - box[1]))));
-      part.onclick = (event) => {
-        if (event.detail < 2) model.send({ region: i });
-      };
-      part.onfocus = () => {
-        if (scale === 1 || !part.matches(":focus-visible")) return;
-        x = frame.clientWidth / 2 - ((box[0] + box[2]) / 2) * frame.clientWidth * scale;
-        y = frame.clientHeight / 2 - ((box[1] + box[3]) / 2) * frame.clientHeight * scale;
-        place();
-      };
-      return part;
     });
-    stage.append(...regions);
     mark();
-    if (held >= 0) (regions[held] || viewer.querySelector("button"))?.focus({ preventScroll: true });
   };
 
   // ---- seconds of a plot over time

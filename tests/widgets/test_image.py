@@ -15,7 +15,9 @@ from PIL import Image, PngImagePlugin
 from redeepfake_nb import errors, read_image, view
 from redeepfake_nb.analysis.image import ImageReport
 from redeepfake_nb.faces import detection
+from redeepfake_nb.media.frames import Upload
 from redeepfake_nb.models.loading import save_model
+from redeepfake_nb.view.regions import Png, Region
 from redeepfake_nb.widgets import heatmap_queue
 from redeepfake_nb.widgets import html as markup
 from redeepfake_nb.widgets import image as widgets
@@ -64,7 +66,10 @@ def quick(monkeypatch):
     """Replace drawings by a description, for tests that do not examine pictures."""
 
     def words(plot, record, **options):
-        return f"{plot.__name__} {id(record)} {options}".encode()
+        png = Png(f"{plot.__name__} {id(record)} {options}".encode())
+        if isinstance(record, ImageReport):
+            png.regions = tuple(Region(f"Face {i + 1}", (0, 0, 1, 1)) for i in range(len(record.predictions)))
+        return png
 
     monkeypatch.setattr(view, "to_png", words)
 
@@ -293,7 +298,69 @@ def test_the_selector_and_its_buttons(inspector, quick):
     assert c.picture.value == 2
 
 
-def test_of_many_faces_the_largest_are_drawn_and_each_can_be_chosen(inspector, boxes, quick):
+def test_a_face_of_the_picture_is_looked_at_alone(inspector, boxes, quick):
+    image = picture(0)
+    image[:, 100:] = 255
+    boxes[:] = [(0, 0, 60, 60), (110, 0, 160, 50)]
+    inspector.analyze(image)
+    c = inspector.controls
+    # The second one scores higher, so it comes first; the picture's numbers stay.
+    assert [name[:6] for name, _ in c.face.options] == ["All fa", "Face 2", "Face 1"]
+    assert c.table.value.index('<td class="rdf-short">2</td>') < c.table.value.index(
+        '<td class="rdf-short">1</td>'
+    )
+    assert c.detail_box.layout.display == "none"
+    c.image._handle_custom_msg({"region": 0}, [])
+    assert inspector.wait(SECONDS)
+    assert (c.face.value, c.image.chosen) == (0, 0)
+    assert "Face 1, P(fake) 0.02: 60 x 60 px" in c.detail_caption.value
+    assert "Face 1" in c.heatmap_captions[0].value
+    assert sum(bool(pane.value) for pane in c.heatmap_images) == 1
+    plain = bytes(c.detail.value)
+    assert Image.open(io.BytesIO(plain)).size == (75, 75), "with a quarter around it, inside the picture"
+    c.method.value = "none"
+    assert c.detail_heatmap.disabled
+    c.threshold.value = 0.3
+    assert c.image.chosen == 0
+    c.image._handle_custom_msg({"region": 0}, [])  # once more
+    assert (c.face.value, c.image.chosen, bytes(c.detail.value)) == (-1, None, b"")
+
+
+def test_two_pictures_are_compared(inspector, quick):
+    one, other = picture(0), picture(0)
+    other[60:100, 60:100] = 255
+    inspector.analyze([read_image(other, name="suspect.png"), read_image(one, name="original.png")])
+    panel = inspector.controls.comparison
+    assert [name for name, _ in panel.other.options[1:]] == ["original.png"]
+    panel.other.value = 0
+    assert inspector.wait(SECONDS)
+    compared = panel.result
+    assert compared.suspect.prediction.face.frame.source.name == "suspect.png"
+    assert compared.original.prediction.face.box == compared.suspect.prediction.face.box
+    assert "Original: original.png. Suspect: suspect.png. P(fake) is" in panel.caption.value
+    assert b"plot_face_comparison" in bytes(panel.picture.value)
+    panel.role.value = "suspect"
+    assert inspector.wait(SECONDS)
+    assert panel.result.suspect.prediction.face.frame.source.name == "original.png"
+    # One that is sent for it; a file that is none is named.
+    panel.upload.value = (Upload("new.png", png(255)),)
+    assert inspector.wait(SECONDS)
+    assert panel.result.suspect.prediction.face.frame.source.name == "new.png"
+    panel.upload.value = (Upload("bad.png", b"no picture"),)
+    assert inspector.wait(SECONDS)
+    assert panel.result is None
+    assert "bad.png" in panel.error_box.value
+    assert [name for name, _ in panel.other.options[1:]] == ["original.png", "new.png", "bad.png"]
+    # Another picture, another question.
+    inspector.controls.next.click()
+    assert panel.result is None
+    assert [name for name, _ in panel.other.options[1:]] == ["suspect.png", "new.png", "bad.png"]
+    inspector.clear()
+    assert panel.root.layout.display == "none"
+    assert len(panel.other.options) == 1
+
+
+def test_of_many_faces_the_first_ones_are_drawn_and_each_can_be_chosen(inspector, boxes, quick):
     boxes[:] = [(20 * i, 0, 20 * i + 10 + i, 20) for i in range(MAX_HEATMAPS + 2)]
     inspector.analyze(picture())
     c = inspector.controls

@@ -21,6 +21,7 @@ from redeepfake_nb.faces import detection
 from redeepfake_nb.widgets import video_session
 from redeepfake_nb.widgets.video import VideoInspector
 from redeepfake_nb.widgets.video_session import FrameReader
+from redeepfake_nb.widgets.viewer import PictureViewer
 
 SECONDS = 60  # longest wait for work that takes about one second
 
@@ -74,7 +75,7 @@ def inspector(classifier: Classifier):
     assert made.wait(SECONDS)
 
 
-def png_of(pane: ipw.Image) -> np.ndarray:
+def png_of(pane: PictureViewer) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(bytes(pane.value))).convert("RGB"))
 
 
@@ -433,16 +434,27 @@ def test_a_chosen_time_shows_its_frame_faces_and_scores(inspector, video, counte
     c.time.value = 0.35
     assert "Frame 3 at 0.30 s, 1 face" in c.frame_caption.value
     image = png_of(c.frame)
-    left, top, right, bottom = LEFT
+    left, top, right, bottom = (6 * part for part in LEFT)  # a frame of 160 px is enlarged
     assert np.abs(image[top + 10 : bottom - 10, left + 10 : right - 10].astype(int) - level(0.05)).max() <= 2
     assert ">0.05</td>" in c.frame_table.value
     assert inspector.wait(SECONDS)
     assert "Person 1" in c.heatmap_captions[0].value
     assert sum(bool(pane.value) for pane in c.heatmap_images) == 1
-    c.time.value = 2.5
+    c.timeline._handle_custom_msg({"time": 2.52}, [])  # a click into the timeline
+    assert c.time.value == c.timeline.time == 2.5
     assert "2 faces" in c.frame_caption.value
     assert inspector.wait(SECONDS)
     assert sum(bool(pane.value) for pane in c.heatmap_images) == 2
+    # A click on a face looks at that one alone; the other frame shows all of its faces again.
+    names = [name for name, *_ in c.frame.regions]
+    c.frame._handle_custom_msg({"region": 1}, [])
+    assert names[1] in c.detail_caption.value
+    assert names[1] in c.heatmap_captions[0].value
+    assert sum(bool(pane.value) for pane in c.heatmap_images) == 1
+    c.timeline._handle_custom_msg({"step": -1}, [])
+    assert (c.face.value, c.detail_box.layout.display) == (-1, "none")
+    c.next.click()
+    assert inspector.wait(SECONDS)
     c.previous.click()
     assert c.time.value == pytest.approx(2.3)
     for _ in range(9):
@@ -542,7 +554,7 @@ def test_a_video_without_faces(inspector):
     c = inspector.controls
     assert "No face was found" in c.verdict.value
     assert "no face" in c.frame_caption.value
-    assert png_of(c.frame).shape == (120, 160, 3)
+    assert png_of(c.frame).shape == (720, 960, 3)
     assert (c.strongest.layout.display, c.persons.layout.display) == ("none", "none")
     assert not any(pane.value for pane in c.heatmap_images)
 
@@ -628,7 +640,7 @@ def test_every_control_has_a_tooltip_and_a_description(inspector):
 
 
 def test_public_names_of_the_sub_package():
-    assert widgets.__all__ == ["BatchInspector", "ImageInspector", "VideoInspector"]
+    assert widgets.__all__ == ["App", "BatchInspector", "ImageInspector", "VideoInspector"]
 
 
 # ------------------------------------------------------------------ the parts
