@@ -123,7 +123,7 @@ def plot_reliability(assessment: ScoredLabels, ax: Canvas = None, *, bins: int =
     ax.bar(edges[:-1], 0.14 * count / count.max(), width=1 / bins, align="edge", color="0.88", ec="white")
     for left, inside in zip(edges[:-1], count, strict=True):
         if inside:
-            ax.text(left + 0.5 / bins, 0.008, f"{inside:,}", ha="center", fontsize=FONT - 2, color=_INK)
+            ax.text(left + 0.5 / bins, 0.008, f"{inside:,}", ha="center", fontsize=FONT - 1, color=_INK)
     temperature = assessment.temperature
     # Scores before calibration are known of single faces only.
     both = temperature is not None and isinstance(assessment, Assessment)
@@ -178,7 +178,7 @@ def plot_slices(assessment: Assessment, ax: Canvas = None, *, metric: str = "auc
     ax, _ = make_axes(ax, (WIDTH * 0.85, 1.2 + 0.27 * (len(table) + 3)))
     height, ticks, words = 0.0, [], []
     for (feature, unit), part in table.groupby(["feature", "unit"], sort=False):
-        ax.text(0.0, height, f" {feature}, {unit}", transform=ax.get_yaxis_transform(), va="center",
+        ax.text(0.015, height, f"{feature}, {unit}", transform=ax.get_yaxis_transform(), va="center",
                 fontsize=FONT, fontweight="bold", bbox=_BLANK)  # fmt: skip
         for row in part.to_dict("records"):
             height += 1

@@ -224,21 +224,23 @@ def plot_comparison(
     # The methods' names are written vertically below the correlations.
     size = (width, rows * (side + 0.15 * lines + 0.2) + 1.2)
     axes = make_grid(ax, size, rows, columns)
-    for axis in axes[count:]:
+    # The correlations stand at the right end, where their names have room.
+    for axis in axes[count - 1 : -1]:
         axis.remove()
+    axes = np.append(axes[: count - 1], axes[-1])
     draw_image(axes[0], crop, crop.shape[1], crop.shape[0])
     axes[0].set_title("crop", fontsize=font_size(-1))
-    for axis, explanation, caption in zip(axes[1:], comparison.explanations, captions, strict=False):
+    for axis, explanation, caption in zip(axes[1:-1], comparison.explanations, captions, strict=False):
         _draw_part(axis, explanation, crop, "overlay", strength, False, "peak")
         axis.set_title(replace_missing_glyphs(caption), fontsize=font_size(-1), **LITERAL)
-    _draw_correlations(axes[count - 1], comparison)
+    _draw_correlations(axes[-1], comparison)
     title = (
         f"P(fake) {comparison.prediction.probability:.2f}; methods for {comparison.target}, strength "
         f"{strength:.2f}, each heatmap normalised to its own peak"
     )
     title += f"\n{comparison.note}" if comparison.note else ""
     axes[0].figure.suptitle(wrap_text(title, width), fontsize=FONT + 1, **LITERAL)
-    return axes[:count]
+    return axes
 
 
 def _method_caption(row: dict, explanation: Explanation, comparison: MethodComparison) -> str:
@@ -309,7 +311,7 @@ def _draw_correlations(ax: Axes, comparison: MethodComparison) -> None:
     names = [METHODS[m].replace(" ", "\n") for m in comparison.methods]
     count = len(names)
     ax.imshow(comparison.agreement, cmap=_CORRELATION_MAP, vmin=-1, vmax=1)
-    font = font_size(-1) if count <= 3 else font_size(-2.5)
+    font = font_size(-1) if count <= 3 else font_size(-1.5)
     for i in range(count):
         for j in range(count):
             value = comparison.agreement[i, j]

@@ -432,7 +432,7 @@ def test_comparison_shows_crop_methods_and_correlations(comparison, figure):
         "Grad-CAM",
         "SmoothGrad saliency",
         "Layer-CAM",
-        "rank correlation,",
+        "rank correlation",
     ]
     assert titles[1][1] == "peak 0.5, 12 ms"
     assert (titles[2][1], titles[2][-1]) == ("peak 0.5, 2.0 s", "deletion 0.25")
@@ -441,6 +441,9 @@ def test_comparison_shows_crop_methods_and_correlations(comparison, figure):
     heat = comparison.explanations[1].heatmap
     assert (axes[2].images[0].get_array() == view.overlay(crop, heat, 0.5)).all()
     assert texts(axes[3]) == ["not found by this method"]
+    # Rows of the matrix have names, as its columns.
+    names = [[label.get_text() for label in axis.get_ticklabels()] for axis in (axes[4].xaxis, axes[4].yaxis)]
+    assert names[0] == names[1] == ["Grad-CAM", "SmoothGrad\nsaliency", "Layer-CAM"]
     values = comparison.agreement
     assert values[0, 1] < -0.8
     assert (
