@@ -264,8 +264,8 @@ class BlazeFaceDetector:
 
     A face whose score is below ``sure`` is looked at again, enlarged and with its surroundings, by both
     networks, also mirrored; see :class:`Look`. It is kept if the confidence of that look is at least
-    ``confirmed``, or ``tiny_confirmed`` under 24 px, where a few enlarged pixels look like much; its box and
-    key points are then those of the look.
+    ``confirmed``, ``small_confirmed`` under 48 px, or ``tiny_confirmed`` under 24 px, where a few enlarged
+    pixels look like much; its box and key points are then those of the look.
 
     Confidence is from 0 to 1: the network's score from ``sure`` on, else that of the look. Boxes are those
     that dlib's HOG detector would have given; see :func:`redeepfake_nb.faces.hog_boxes.hog_like_box`.
@@ -284,7 +284,8 @@ class BlazeFaceDetector:
     sure = 0.9
     certain = 0.55
     confirmed = 0.38
-    tiny, tiny_confirmed = 24, 0.6  # px per side of the image
+    small, small_confirmed = 48, 0.5  # px per side of the image
+    tiny, tiny_confirmed = 24, 0.6
     turned_confirmed = 0.65
 
     def __init__(self, sides: Sequence[int] = (384, 1024, 1536), *, confirm: bool = True) -> None:
@@ -368,8 +369,10 @@ class BlazeFaceDetector:
         return answer
 
     def _needed(self, points: np.ndarray) -> float:
-        tiny = _side(hog_like_box(points)) < self.tiny
-        return max(self.confirmed, self.tiny_confirmed) if tiny else self.confirmed
+        side = _side(hog_like_box(points))
+        if side >= self.small:
+            return self.confirmed
+        return max(self.confirmed, self.tiny_confirmed if side < self.tiny else self.small_confirmed)
 
 
 @dataclass(frozen=True, eq=False)

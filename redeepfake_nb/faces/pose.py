@@ -13,6 +13,8 @@ _EAR_TO_NOSE = 0.6
 # the second number nothing but a turned head explains it.
 _EYES_TO_MOUTH = 0.94
 _SURELY_TURNED = 0.65
+# A little over 45 degrees, so that a face between two quarter turns is upright after one of them at least.
+_MOST_TILT = 52.0
 # Beyond this dlib's 68 landmarks, which were trained on faces that show both eyes, are not reliable.
 PROFILE_YAW = 45.0
 
@@ -68,7 +70,7 @@ def head_tilt(key_points: np.ndarray) -> float:
 
 def is_upright(key_points: np.ndarray | None) -> bool:
     """Tell whether a face is nearer to upright than to lying on its side; True if it is not known."""
-    return key_points is None or abs(head_tilt(key_points)) <= 45
+    return key_points is None or abs(head_tilt(key_points)) <= _MOST_TILT
 
 
 def is_profile(key_points: np.ndarray | None) -> bool:

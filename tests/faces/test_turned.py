@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from skimage.data import astronaut
@@ -38,6 +39,17 @@ def test_a_face_on_its_side_is_found_in_the_turned_picture(turns: int) -> None:
     # The second look, which every face of a turned picture gets, moves the box a little.
     assert np.abs(np.subtract(face.box, expected.box)).max() <= 0.1 * expected.width
     assert face.frame.source.warnings[-1].startswith("turned")
+
+
+@pytest.mark.parametrize("tilt", [-135, -45, 45, 135])
+def test_a_face_between_two_quarter_turns_is_found(tilt: int) -> None:
+    """Its tilt is an estimate, which may put it beyond 45 degrees in both turned pictures."""
+    height, width = (upright := astronaut()[:300]).shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), -tilt, 0.8)
+    matrix[:, 2] += (600 - width) / 2, (600 - height) / 2
+    image = cv2.warpAffine(upright, matrix, (600, 600), borderValue=(128, 128, 128))
+    (face,) = find_faces(image, "blazeface")
+    assert bool(face.frame.source.warnings) == (abs(tilt) > 90)
 
 
 @pytest.mark.parametrize(
