@@ -1,3 +1,4 @@
+from .closeup import face_detail as face_detail
 from .drawing import to_png as to_png
 from .evaluation import plot_confusion as plot_confusion
 from .evaluation import plot_face_grid as plot_face_grid
@@ -15,7 +16,6 @@ from .explanation import plot_face_comparison as plot_face_comparison
 from .explanation import plot_faithfulness as plot_faithfulness
 from .explanation import plot_regions as plot_regions
 from .explanation import plot_stress as plot_stress
-from .face_detail import face_detail as face_detail
 from .heatmap import overlay as overlay
 from .image import plot_faces as plot_faces
 from .image import plot_probabilities as plot_probabilities
