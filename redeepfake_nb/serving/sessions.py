@@ -11,6 +11,8 @@ from typing import Any
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
 PREFIX = "redeepfake-app-"
+# What libraries and unexpected errors write goes into the server's log, and not into messages to the visitor.
+_KERNEL_OPTIONS = ["--log-level=ERROR", "--IPKernelApp.capture_fd_output=False"]
 
 
 class SessionKernels(AsyncMappingKernelManager):
@@ -25,7 +27,9 @@ class SessionKernels(AsyncMappingKernelManager):
         folder = tempfile.mkdtemp(prefix="visit-", dir=server.sessions)
         environment = {**(options.pop("env", None) or os.environ), "TMPDIR": folder}
         try:
-            kernel_id = await super().start_kernel(cwd=folder, env=environment, **options)
+            kernel_id = await super().start_kernel(
+                cwd=folder, env=environment, extra_arguments=_KERNEL_OPTIONS, **options
+            )
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

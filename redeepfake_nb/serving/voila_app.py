@@ -101,6 +101,8 @@ class PanelServer(Voila):
         self.auto_token = options.asks_for_token
         self.config_file_paths: list[str] = []  # settings for other notebooks do not apply
         self.tornado_settings = {"headers": _HEADERS}
+        # It is ours, and the server says so for every visit.
+        self.log.addFilter(lambda record: "is not trusted" not in record.msg)
 
     @property
     def address(self) -> str:
