@@ -1,4 +1,6 @@
-"""Take docs/images/inspector.png, a screenshot of the image inspector in JupyterLab with the sample portrait.
+"""Take docs/images/inspector.png, a screenshot of the image inspector in JupyterLab.
+
+It shows the copy of the sample portrait with another mouth, and the portrait in the strip of pictures.
 
 Run by ``make screenshot``. Nothing is drawn or cropped by hand.
 """
@@ -23,8 +25,10 @@ PAINTING = 3_000
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the notebook, upload the portrait, and take a screenshot of the panel."""
-    from redeepfake_nb.datasets.samples import PORTRAIT_NAME, write_samples
+    """Run the notebook, upload both pictures, and take a screenshot of the panel."""
+    from PIL import Image
+
+    from redeepfake_nb.datasets.samples import EDITED_NAME, PORTRAIT_NAME, sample_edited, write_samples
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images" / "inspector.png")
@@ -38,13 +42,14 @@ def main(arguments: list[str] | None = None) -> int:
         scratch.mkdir()
         shutil.copy(ROOT / "notebooks" / "01_image.ipynb", folder)
         write_samples(folder)
+        Image.fromarray(sample_edited().image).save(folder / EDITED_NAME)
         with jupyter_lab(folder, scratch) as server, browser() as chrome:
             context = chrome.new_context(viewport=SCREEN)
             notebook = Notebook(context.new_page(), server, "01_image.ipynb")
             notebook.run_all()
             inspector = notebook.inspector()
-            upload(notebook.page, inspector, folder / PORTRAIT_NAME)
-            inspector.get_by_text("(threshold 0.50)").first.wait_for(timeout=ANSWER)
+            upload(notebook.page, inspector, folder / EDITED_NAME, folder / PORTRAIT_NAME)
+            inspector.get_by_text("Points to manipulation (threshold 0.50)").first.wait_for(timeout=ANSWER)
             notebook.page.wait_for_timeout(PAINTING)
             inspector.scroll_into_view_if_needed()
             shot = inspector.screenshot()

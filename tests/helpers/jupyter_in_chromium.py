@@ -195,11 +195,11 @@ def unnamed_controls(page: Page, inspector: Locator) -> list[str]:
     return page.evaluate(_UNNAMED, inspector.element_handle())
 
 
-def upload(page: Page, inspector: Locator, file: Path) -> None:
-    """Choose a file in the upload control."""
+def upload(page: Page, inspector: Locator, *files: Path) -> None:
+    """Choose files in the upload control."""
     with page.expect_file_chooser() as chooser:
         inspector.locator(".rdf-drop button").first.click()
-    chooser.value.set_files(str(file))
+    chooser.value.set_files([str(file) for file in files])
 
 
 def downloaded(page: Page, inspector: Locator, folder: Path, words: str = "") -> list[Path]:
