@@ -101,7 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument(
         "--explain",
         metavar="METHOD",
-        help="heatmap for --save and --json: gradcam, gradcam++, layercam, scorecam or saliency; "
+        help="heatmap for --save and --json: gradcam, hirescam, gradcam++, layercam, scorecam, saliency or "
+        "attention; "
         "--save, and --json of a video, use gradcam if none is named",
     )
     analyze.add_argument(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UnsuitableModel
+from ..faces.preprocessing import prepare_crop
 from ..utils.keras_backend import compile_function
 from .geometry import Layout, layout_of
 
@@ -88,9 +89,18 @@ class AttentionNetwork:
             # would be a constant that hides what attention brings.
             return tf.reduce_sum(rows[:, :, None] * (gathered - tf.eye(tokens)), axis=1)
 
-        self._relevance = compile_function(
-            relevance, tf.TensorSpec((None, size, size, 3), tf.float32), tf.TensorSpec((), tf.float32)
-        )
+        image = tf.TensorSpec((None, size, size, 3), tf.float32)
+        self._relevance = compile_function(relevance, image, tf.TensorSpec((), tf.float32))
+
+        def slopes(images: Any) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch(images)
+                logit = model(images, training=False)
+            return tf.reduce_sum(tf.abs(tape.gradient(logit, images)), axis=(0, 3))
+
+        self._slopes = compile_function(slopes, image)
+        self._settings = classifier.preprocessing
+        self._live: np.ndarray | None = None
 
     def on_input(self, batch: np.ndarray, method: str, target: Target) -> np.ndarray:
         """Draw the tokens' relevance on the input; see :meth:`.methods.SplitNetwork.on_input`."""
@@ -107,7 +117,19 @@ class AttentionNetwork:
         import tensorflow as tf
 
         sign = tf.constant(1.0 if target == "fake" else -1.0)
-        return self.layout.draw(np.asarray(self._relevance(tf.constant(batch), sign)), self._size)
+        found = np.asarray(self._relevance(tf.constant(batch), sign))
+        return self.layout.draw(found * self._live_tokens(), self._size)
+
+    def _live_tokens(self) -> np.ndarray:
+        """Tell of each token whether its pixels can change the logit, (tokens,) bool; measured on noise.
+
+        Attention also reads tokens that hold a position and no pixels, such as those behind a mask.
+        """
+        if self._live is None:
+            noise = np.random.default_rng(0).integers(0, 256, (4, self._size, self._size, 3), np.uint8)
+            slopes = np.asarray(self._slopes(np.stack([prepare_crop(one, self._settings) for one in noise])))
+            self._live = self.layout.cell_sums(slopes) > 1e-6 * slopes.max()
+        return self._live
 
 
 def _single(outputs: Any) -> Any:

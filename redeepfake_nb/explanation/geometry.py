@@ -13,8 +13,10 @@ row and column of the input, in pixels, on which its receptive field is centred.
 * Any other operation is probed: the squared gradients of an output cell with respect to the operation's
   inputs say which cells it depends on.
 
-What depends on the whole picture (attention, global pooling) has no place of its own; where it is added to
-something that has one, such as the other end of a skip connection, the sum is there.
+What depends on the whole picture (attention, global pooling) has no place of its own. Where it only weighs
+something that has one, as in squeeze and excitation, or moves all of it alike, as a mean that is subtracted,
+the result is there. Where a map of it is added, as by the skip connections of a transformer, the sum has
+evidence of the whole picture in each of its cells and is refused.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ _SAME_PLACE = 1.5
 _SAME_CELL = 1.25
 # A probed cell has a place if this share of its squared gradients lies within two cells of their peak.
 _LOCAL_SHARE = 0.5
+# From this share of its squared gradients outside, it holds something of the whole picture, too.
+_ELSEWHERE = 1e-3
 # Largest number of cells of an operation's output that is probed, and how many at a time.
 _MAX_PROBED = 4096
 _PROBE_BATCH = 64
@@ -67,7 +71,8 @@ _POINTWISE = {
     *("Softsign", "Erf", "Reciprocal", "StopGradient", "Copy"),
 }
 _WINDOWS = {"Conv2D", "DepthwiseConv2D", "SeparableConv2D", "MaxPooling2D", "AveragePooling2D"}
-_MERGES = {"Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Divide", "TrueDivide", "Power"}
+_GATES = {"Multiply", "Divide", "TrueDivide", "Power"}
+_MERGES = {"Add", "Subtract", "Average", "Maximum", "Minimum", *_GATES}
 # These mix all places.
 _GLOBAL = {
     *("MultiHeadAttention", "GroupedQueryAttention", "Attention", "AdditiveAttention", "Matmul", "Einsum"),
@@ -127,6 +132,20 @@ class Layout:
     def cells(self, size: int) -> int:
         """Return how many places of the grid lie on an input of ``size`` px."""
         return int(np.prod([((p > -0.5) & (p < size - 0.5)).sum() for p in (self.rows, self.columns)]))
+
+    def cell_sums(self, pixels: np.ndarray) -> np.ndarray:
+        """Sum an array on the input, (size, size), over the pixels nearest to each cell.
+
+        Returns
+        -------
+        numpy.ndarray
+            (cells,) float64; 0 for cells without a place. Cells that share a place share its sum.
+        """
+        at = np.arange(len(pixels))
+        row, column = (np.abs(at[:, None] - places).argmin(axis=1) for places in (self.rows, self.columns))
+        nearest = row[:, None] * len(self.columns) + column
+        grid = np.bincount(nearest.ravel(), pixels.ravel(), len(self.rows) * len(self.columns))
+        return np.where(self.index >= 0, grid[self.index], 0.0)
 
     def draw(self, cells: np.ndarray, size: int, soft: bool = False) -> np.ndarray:
         """Draw the values of cells on the input.
@@ -214,45 +233,84 @@ def _follow(model: keras.Model) -> dict[str, Layout | str]:
     height, width = image.shape[1:3]
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     places: dict[int, np.ndarray | None] = {id(image): np.stack([rows, columns])[..., None]}
+    mixed: set[int] = set()
     found: dict[str, Layout | str] = {}
     for node in (node for _, nodes in sorted(model._nodes_by_depth.items(), reverse=True) for node in nodes):
         operation = node.operation
         if not node.is_input:
-            made = _places_after(node, places)
+            made, elsewhere = _places_after(node, places)
+            elsewhere = elsewhere or any(id(tensor) in mixed for tensor in node.input_tensors)
             for tensor, one in zip(node.outputs, made, strict=True):
                 places[id(tensor)] = one
+                if elsewhere and one is not None:
+                    mixed.add(id(tensor))
         (first, *_) = node.outputs
         if len(first.shape) in (3, 4):
-            found[operation.name] = _layout(places[id(first)], tuple(first.shape[1:]))
+            whole = id(first) in mixed
+            found[operation.name] = (
+                "its cells also hold what attention, or another path, brings from the whole picture"
+                if whole
+                else _layout(places[id(first)], tuple(first.shape[1:]))
+            )
     return found
 
 
-def _places_after(node: Any, places: dict[int, np.ndarray | None]) -> list[np.ndarray | None]:
-    """Return the places of a node's outputs; None where nothing has a place."""
+def _places_after(node: Any, places: dict[int, np.ndarray | None]) -> tuple[list[np.ndarray | None], bool]:
+    """Return the places of a node's outputs, None where nothing has a place.
+
+    Also tell whether cells that have a place hold something of the whole picture besides.
+    """
     operation, shapes = node.operation, [tuple(t.shape[1:]) for t in node.outputs]
     known = [places.get(id(tensor)) for tensor in node.input_tensors]
     kind = type(operation).__name__
     nothing: list[np.ndarray | None] = [None] * len(shapes)
     if all(one is None for one in known) or kind in _GLOBAL:
-        return nothing
+        return nothing, False
     if any(None in shape for shape in shapes):
-        return nothing
+        return nothing, False
     first, source = known[0], tuple(node.input_tensors[0].shape[1:])
     if len(known) == 1 and len(shapes) == 1 and first is not None:
         if kind in _POINTWISE:
-            return [first]
+            return [first], False
         if kind == "Dense" and len(source) > 1:
-            return [_cells(first)]
+            return [_cells(first)], False
         if len(source) == 3 and len(shapes[0]) == 3:
             slid = _window(operation, kind, _cells(first), source, shapes[0])
             if slid is not None:
-                return [slid]
+                return [slid], False
+    sources = [tuple(t.shape[1:]) for t in node.input_tensors]
     if kind in _MERGES and len(shapes) == 1:
-        return [_merged(known, [tuple(t.shape[1:]) for t in node.input_tensors], shapes[0])]
+        return [_merged(known, sources, shapes[0])], _brings_all(kind, known, sources, shapes[0])
     try:
-        return _moved(node, known) or _probed(node, known)
+        moved = _moved(node, known)
+        return (moved, _joined_with_all(moved, known)) if moved else _probed(node, known)
     except Exception:  # the backend raises whatever its operations raise
-        return nothing
+        return nothing, False
+
+
+def _brings_all(
+    kind: str,
+    known: Sequence[np.ndarray | None],
+    shapes: Sequence[tuple[int, ...]],
+    shape: tuple[int, ...],
+) -> bool:
+    """Tell whether a sum or the like has a map without places as an operand.
+
+    One value for all cells, such as the mean that is subtracted from them, is no map; nor is one weight for
+    all channels of a cell.
+    """
+    return any(
+        one is None and own == shape and (kind not in _GATES or shape[-1] > 1)
+        for one, own in zip(known, shapes, strict=True)
+    )
+
+
+def _joined_with_all(moved: Sequence[np.ndarray | None], known: Sequence[np.ndarray | None]) -> bool:
+    """Tell whether channels without places were joined to some that have one."""
+    if all(one is not None for one in known):
+        return False
+    finite = [np.isfinite(one).all(axis=0) for one in moved if one is not None and one.ndim > 2]
+    return any((one.any(axis=-1) & ~one.all(axis=-1)).any() for one in finite)
 
 
 def _cells(places: np.ndarray | None) -> np.ndarray | None:
@@ -428,8 +486,11 @@ def _same_channels(places: np.ndarray) -> bool:
     return bool(np.array_equal(places, np.broadcast_to(places[..., :1], places.shape), equal_nan=True))
 
 
-def _probed(node: Any, known: Sequence[np.ndarray | None]) -> list[np.ndarray | None]:
-    """Place the cells of an operation's output where its gradients point to."""
+def _probed(node: Any, known: Sequence[np.ndarray | None]) -> tuple[list[np.ndarray | None], bool]:
+    """Place the cells of an operation's output where its gradients point to.
+
+    Also tell whether some of them point elsewhere, too.
+    """
     import tensorflow as tf
 
     nothing: list[np.ndarray | None] = [None] * len(node.outputs)
@@ -437,13 +498,14 @@ def _probed(node: Any, known: Sequence[np.ndarray | None]) -> list[np.ndarray | 
     count = int(np.prod(shape[:-1]))
     sources = [(i, cells) for i, one in enumerate(known) if (cells := _cells(one)) is not None]
     if len(node.outputs) != 1 or len(shape) < 2 or count > _MAX_PROBED or not sources:
-        return nothing
+        return nothing, False
     rng = np.random.default_rng(0)
     values = [rng.normal(size=(1, *t.shape[1:])).astype(np.float32) for t in node.input_tensors]
     places = np.concatenate([cells.reshape(2, -1) for _, cells in sources], axis=1)
     pitch = np.nan_to_num(_pitch(places), posinf=1e9)
     weight = rng.normal(size=shape[-1]).astype(np.float32)
     found = np.full((2, count), np.nan, np.float32)
+    elsewhere = False
     for start in range(0, count, _PROBE_BATCH):
         chosen = np.arange(start, min(start + _PROBE_BATCH, count))
         tensors = [tf.constant(np.repeat(v, len(chosen), axis=0)) for v in values]
@@ -457,22 +519,30 @@ def _probed(node: Any, known: Sequence[np.ndarray | None]) -> list[np.ndarray | 
             [np.square(np.asarray(g)).sum(axis=-1).reshape(len(chosen), -1) for g in gradients], axis=1
         )
         for cell, share in zip(chosen, squares, strict=True):
-            found[:, cell] = _centre(share, places, pitch)
-    return [found.reshape(2, *shape[:-1], 1)] if np.isfinite(found).any() else nothing
+            found[:, cell], outside = _centre(share, places, pitch)
+            elsewhere = elsewhere or outside > _ELSEWHERE
+    if not np.isfinite(found).any():
+        return nothing, False
+    return [found.reshape(2, *shape[:-1], 1)], elsewhere
 
 
-def _centre(share: np.ndarray, places: np.ndarray, pitch: np.ndarray) -> np.ndarray:
-    """Return the centre (2,) of squared gradients over cells; NaN where they have none."""
+def _centre(share: np.ndarray, places: np.ndarray, pitch: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the centre (2,) of squared gradients over cells, NaN where they have none.
+
+    Also return the share of the gradients beyond two cells of their peak, 0 where they have no centre.
+    """
     share = np.where(np.isfinite(places).all(axis=0), share, 0)
     total = share.sum()
+    nowhere = np.full(2, np.nan), 0.0
     if not total > 0:
-        return np.full(2, np.nan)
+        return nowhere
     peak = places[:, share.argmax()]
     near = (np.abs(places - peak[:, None]) <= 2 * pitch[:, None] + 1e-6).all(axis=0)
     local = np.where(near, share, 0)
     if local.sum() < _LOCAL_SHARE * total:
-        return np.full(2, np.nan)
-    return (np.where(near, places, 0) * local).sum(axis=1) / local.sum()
+        return nowhere
+    centre = (np.where(near, places, 0) * local).sum(axis=1) / local.sum()
+    return centre, float(1 - local.sum() / total)
 
 
 def _layout(places: np.ndarray | None, shape: tuple[int, ...]) -> Layout | str:

@@ -23,6 +23,7 @@ from .methods import (
     alike_methods,
     check_choice,
     distinct_methods,
+    method_for,
     network_for,
 )
 from .regions import Regions, sum_regions
@@ -88,8 +89,8 @@ class Explanation:
     def missed(self) -> bool:
         """Whether the heatmap is empty although the target is the predicted label.
 
-        Grad-CAM averages gradients over the feature map. In a network that does not, for example one that
-        flattens the map, local evidence can average out, and an empty heatmap says nothing about the face.
+        Methods that average gradients over the feature map, or leave out some of them, may find no place for
+        a score that other methods can place, and an empty heatmap then says nothing about the face.
         """
         return self.empty and self.prediction.label() == self.target
 
@@ -180,7 +181,12 @@ def explain(
 
     ``"gradcam"``
         Feature maps weighted by their mean gradient (Selvaraju et al. 2017). If only average pooling and a
-        linear output follow the layer, the heatmap accounts for the whole score.
+        linear output follow the layer, the heatmap accounts for the whole score. Where the network does not
+        treat all places alike behind the layer, HiResCAM is computed instead, and the explanation says so;
+        see :func:`redeepfake_nb.explanation.methods.method_for`.
+    ``"hirescam"``
+        Each value times its own gradient, summed over the channels (Draelos and Carin 2020). If only linear
+        layers follow the layer, such as a flattened map's, it accounts for the whole score at each place.
     ``"gradcam++"``
         The same with weights from positive gradients only (Chattopadhay et al. 2018).
     ``"layercam"``
@@ -233,7 +239,8 @@ def explain(
         Unknown method, target or layer, or the layer's output is not a feature map; also a ``ValueError``.
     UnsuitableModel
         No layer is given, and the model has no feature map that every path from input to output crosses; or
-        it is not known where the map's cells lie on the picture; or the model has no attention.
+        it is not known where the map's cells lie on the picture; or the model has no attention; or the
+        method has one weight for all places, and the model does not treat them alike.
     ValueError
         The map has values that are not finite.
     """
@@ -244,6 +251,7 @@ def explain(
         of_windows = [_explain_window(classifier, p, method, target, layer) for p in chosen]
         return of_windows[0] if isinstance(predictions, Prediction) else of_windows
     network = network_for(classifier, method, layer)
+    method = method_for(classifier, method, layer)
     found: list[Explanation] = []
     if chosen:
         batch = preprocess([p.face for p in chosen], classifier.preprocessing)
@@ -379,12 +387,14 @@ class MethodComparison:
         same: dict[str, list[str]] = {}
         for method, other in self.alike.items():
             same.setdefault(other, []).append(METHODS[method])
-        parts = [
-            f"{' and '.join(names)} cannot find anything for {self.target}"
-            if not other
-            else f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} the same as {METHODS[other]}"
-            for other, names in same.items()
-        ]
+        parts = []
+        for other, names in same.items():
+            several = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+            if other:
+                several += f" {'is' if len(names) == 1 else 'are'} the same as {METHODS[other]}"
+            else:
+                several += f" cannot find anything for {self.target}"
+            parts.append(several)
         return f"In this model, by construction, {'; '.join(parts)}." if parts else ""
 
     @property
@@ -487,6 +497,8 @@ def compare_explanations(
         raise ValueError(f"methods are one or more different names, not {methods!r}")
     for method in methods:
         check_choice("method", method, METHODS)
+    # A method that stands in for another one is no second opinion.
+    methods = tuple(dict.fromkeys(method_for(classifier, method, layer) for method in methods))
     for method in methods:
         # So that the run times do not include compilation.
         if classifier.preprocessing.frames == 1:

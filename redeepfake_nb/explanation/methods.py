@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from ..errors import UnknownChoice, UnsuitableModel
+from ..faces.preprocessing import prepare_crop
 from ..models.graph import cut_operations, is_cut, operation_named
 from ..utils.keras_backend import buffered_stderr, compile_function
 from .attention import AttentionNetwork, first_attention
@@ -34,6 +35,7 @@ Target = Literal["fake", "real"]
 # Name -> name in the literature.
 METHODS = {
     "gradcam": "Grad-CAM",
+    "hirescam": "HiResCAM",
     "gradcam++": "Grad-CAM++",
     "layercam": "Layer-CAM",
     "scorecam": "Score-CAM",
@@ -43,7 +45,11 @@ METHODS = {
 # Methods for networks of any kind; attention needs a transformer.
 GENERAL_METHODS = tuple(name for name in METHODS if name != "attention")
 # Methods whose values are parts of the logit: over all cells they add up to what the map carries of it.
-LOGIT_METHODS = ("gradcam", "gradcam++", "layercam", "saliency")
+LOGIT_METHODS = ("gradcam", "hirescam", "gradcam++", "layercam", "saliency")
+# Methods with one weight for all places of a channel.
+_ONE_WEIGHT = ("gradcam", "gradcam++", "scorecam")
+# Methods that mean something for tokens, whose values have both signs.
+_FOR_TOKENS = ("hirescam", "saliency", "attention")
 # Score-CAM uses this many feature maps, those with the largest standard deviation ("Faster Score-CAM",
 # T. Tabayashi), with one forward pass each; docs/performance.md measures the effect and cost of more.
 SCORECAM_MAPS = 128
@@ -86,8 +92,8 @@ def default_layer(classifier: Classifier, method: str) -> str:
     It is the input for saliency, and the first attention layer for attention. For all others it is the
     card's ``explain_layer``; without one, the deepest layer or operation that every path from the input to
     the output passes through, whose cells can be placed on the picture, and at least some of whose places
-    reach the logit. In a network that classifies by a class token that is the input of the last attention
-    layer, behind which no other token counts.
+    reach the logit. In a transformer that is what the first attention layer is given: behind it each token
+    holds something of all others.
 
     Raises
     ------
@@ -191,6 +197,8 @@ class SplitNetwork:
         # Tokens are a map of one column, without those that have no place.
         self._tokens = len(features.shape) == 3
         self._mirror = classifier.card.mirror
+        self._name = model.name
+        self._preprocessing = classifier.preprocessing
         self._black = classifier.preprocessing.black
         self._at_input = layer == _input_layer(model)
         self._size = size = classifier.preprocessing.input_size
@@ -211,6 +219,51 @@ class SplitNetwork:
         back = np.argsort(np.concatenate([placed, others])) if self._tokens else None
         self._rest, self._head = _compiled_rest(model, features, self._needs_image, image, back, len(placed))
         self._visualizers: dict[str, Any] = {}
+        self._alike: bool | None = None
+
+    def method_here(self, method: str) -> str:
+        """Return the method that is computed where one is asked for, see :func:`method_for`."""
+        if method == "gradcam" and not self.places_alike:
+            return "hirescam"
+        if self._tokens and method not in _FOR_TOKENS:
+            raise UnsuitableModel(
+                f"{METHODS[method]} is made for feature maps, and layer {self.layer} has tokens, which "
+                "attention reads place by place and whose values have both signs",
+                subject=self._name,
+                next_step="Choose hirescam, attention or saliency.",
+            )
+        if method not in _ONE_WEIGHT or self.places_alike:
+            return method
+        raise UnsuitableModel(
+            f"{METHODS[method]} has one weight for all places of a channel, and behind layer {self.layer} "
+            "this network does not treat all places alike",
+            subject=self._name,
+            next_step="Choose hirescam or layercam, which weigh each place by itself.",
+        )
+
+    @property
+    def places_alike(self) -> bool:
+        """Whether the logit stays the same however the map's cells are shuffled, as behind global pooling.
+
+        Measured once, on maps of noise. Tokens and layers that some paths bypass count as not alike.
+        """
+        if self._alike is None:
+            self._alike = not (self._tokens or self._needs_image) and self._ignores_places()
+        return self._alike
+
+    def _ignores_places(self) -> bool:
+        rng = np.random.default_rng(0)
+        noise = rng.integers(0, 256, (2, self._size, self._size, 3), np.uint8)
+        (made,) = self._trunk(np.stack([prepare_crop(one, self._preprocessing) for one in noise]))
+        maps = np.asarray(made)
+        # What the network makes of noise may be the same everywhere; maps that are noise themselves are not.
+        spread = np.sqrt(np.mean(np.square(maps, dtype=np.float64))).astype(np.float32)
+        maps = np.concatenate([maps, spread * rng.standard_normal(maps.shape, np.float32)])
+        maps = np.concatenate([maps, np.abs(maps[2:])])
+        cells = maps.reshape(len(maps), -1, maps.shape[-1])
+        shuffled = cells[:, rng.permutation(cells.shape[1])].reshape(maps.shape)
+        before, after = (np.asarray(self._rest(values), np.float64)[:, 0] for values in (maps, shuffled))
+        return bool(np.abs(after - before).max() <= 1e-3 * np.ptp(before) + 1e-6 * np.abs(before).max())
 
     def on_input(self, batch: np.ndarray, method: str, target: Target) -> np.ndarray:
         """Compute maps for a batch of model inputs, each cell drawn where it lies on the input.
@@ -267,6 +320,7 @@ class SplitNetwork:
         compute: Callable[[np.ndarray, float], np.ndarray] = {
             "scorecam": self._score_cam,
             "saliency": self._saliency,
+            "hirescam": self._hires_cam,
         }.get(method) or (lambda pixels, sign: self._cam(pixels, sign, method))
         return compute(batch, sign)
 
@@ -276,15 +330,17 @@ class SplitNetwork:
         if method == "saliency":
             features, *others = self._trunk(black)
             self._gradients(np.asarray(features), others, black, 1.0)
+        elif method == "hirescam":
+            self._hires_cam(black, 1.0)
         elif method == "scorecam":
             self._logits(black)
         else:
             self._cam(black, 1.0, method)
 
     def uniform_weights(self) -> np.ndarray | None:
-        """Return the logit's gradient (channels,) where it is the same at every place, whatever the map is.
+        """Return the logit's gradient for two maps of noise, (2, channels), if it is the same at every place.
 
-        That is so where average pooling and a linear output follow the layer. ``None`` otherwise.
+        That is so where average pooling follows the layer. ``None`` otherwise.
         """
         if self._needs_image:
             return None
@@ -292,8 +348,9 @@ class SplitNetwork:
         features, *others = self._trunk(black)
         noise = np.random.default_rng(0).standard_normal((2, *features.shape[1:])).astype(np.float32)
         found = self._gradients(noise * np.array([1, 9], np.float32)[:, None, None, None], others, black, 1.0)
-        mean = found.mean(axis=(0, 1, 2))
-        return mean if np.abs(found - mean).max() <= 1e-4 * np.abs(mean).max() else None
+        mean = found.mean(axis=(1, 2))
+        off = np.abs(found - mean[:, None, None]).max()
+        return mean if off <= 1e-4 * np.abs(mean).max() else None
 
     def _cam(self, pixels: np.ndarray, sign: float, method: str) -> np.ndarray:
         """Grad-CAM, Grad-CAM++ and Layer-CAM: feature maps weighted by gradients, (N, h, w), signed."""
@@ -314,6 +371,20 @@ class SplitNetwork:
             **options,
         )
         return np.asarray(found, np.float32)
+
+    def _hires_cam(self, pixels: np.ndarray, sign: float) -> np.ndarray:
+        """HiResCAM: each value times its own gradient, summed over the channels, (N, h, w), signed.
+
+        Tokens count by their difference from those of a black picture, since the codes of their positions,
+        which are in them, are no evidence.
+        """
+        features, *others = self._trunk(pixels)
+        maps = np.asarray(features)
+        gradients = self._gradients(maps, others, pixels, sign)
+        if self._tokens:
+            black = np.broadcast_to(self._black, (1, *pixels.shape[1:])).astype(np.float32)
+            maps = maps - np.asarray(self._trunk(black)[0])
+        return (maps * gradients).sum(axis=-1).astype(np.float32)
 
     def _score_cam(self, pixels: np.ndarray, sign: float) -> np.ndarray:
         """Score-CAM: maps weighted by the logit of the image they mask, minus that of black, signed."""
@@ -452,12 +523,34 @@ def network_for(
     return known[key]
 
 
+def method_for(classifier: Classifier, method: str, layer: str | None = None) -> str:
+    """Return the method that is computed for a model where one is asked for.
+
+    Grad-CAM averages the gradient over the map. That means something where the network treats all places
+    alike behind the map, as global pooling does. Elsewhere (a flattened map and dense layers, tokens that are
+    attended to, a layer before a crop) the average would put evidence on places that do not count, and
+    HiResCAM, which keeps each place's own gradient, is computed in its stead.
+
+    Raises
+    ------
+    UnknownChoice, UnsuitableModel
+        As for :func:`network_for`; and for Grad-CAM++ and Score-CAM, which also have one weight for all
+        places, where the network does not treat all places alike.
+    """
+    if classifier.preprocessing.frames > 1:
+        return method
+    network = network_for(classifier, method, layer)
+    return network.method_here(method) if isinstance(network, SplitNetwork) else method
+
+
 def alike_methods(classifier: Classifier, target: Target, layer: str | None = None) -> dict[str, str]:
     """Say which methods give the heatmap of another one for this model, whatever the face.
 
-    Where average pooling and a linear output follow the map, the gradient is one number per channel.
-    Grad-CAM++ and Layer-CAM both cut it at 0, so they are the same; if no number is negative for the target,
-    Grad-CAM is the same, too; and if none is positive, the two can find nothing.
+    Where the network does not treat all places alike, HiResCAM is computed where Grad-CAM is asked for, see
+    :func:`method_for`. Where average pooling follows the map, the gradient is one number per channel and
+    face, so HiResCAM is Grad-CAM. Grad-CAM++ and Layer-CAM both cut the gradient at 0, so they are the same.
+    Where the output is linear, too, those numbers are the same for all faces: if none is negative for the
+    target, Grad-CAM++ and Layer-CAM are Grad-CAM; and if none is positive, they can find nothing.
 
     Returns
     -------
@@ -470,15 +563,19 @@ def alike_methods(classifier: Classifier, target: Target, layer: str | None = No
         network = network_for(classifier, "gradcam", layer)
     except UnsuitableModel:
         return {}
-    weights = network.uniform_weights() if isinstance(network, SplitNetwork) else None
+    if not isinstance(network, SplitNetwork) or network.method_here("gradcam") != "gradcam":
+        return {"gradcam": "hirescam"}
+    weights = network.uniform_weights()
     if weights is None:
         return {}
+    found = {"hirescam": "gradcam"}
     signed = weights if target == "fake" else -weights
-    if (signed >= 0).all():
-        return {"gradcam++": "gradcam", "layercam": "gradcam"}
-    if (signed <= 0).all():
-        return {"gradcam++": "", "layercam": ""}
-    return {"layercam": "gradcam++"}
+    linear = np.abs(signed[0] - signed[1]).max() <= 1e-4 * np.abs(signed).max()
+    if linear and (signed >= 0).all():
+        return {**found, "gradcam++": "gradcam", "layercam": "gradcam"}
+    if linear and (signed <= 0).all():
+        return {**found, "gradcam++": "", "layercam": ""}
+    return {**found, "layercam": "gradcam++"}
 
 
 def distinct_methods(classifier: Classifier, target: Target, layer: str | None = None) -> tuple[str, ...]:
@@ -491,7 +588,7 @@ def distinct_methods(classifier: Classifier, target: Target, layer: str | None =
         if method in alike or (method == "attention" and layer is not None):
             continue
         try:
-            default_layer(classifier, method)
+            method_for(classifier, method, layer)
         except UnsuitableModel:
             continue
         found.append(method)

@@ -52,20 +52,47 @@ UNIFORM = 0.1
 # A part is said to hold most of the evidence if no part has more and it has at least this share.
 MOST = 0.4
 
-# What evidence on some parts may mean where the model names a kind of fake: kind -> the parts, None for
-# evidence that is spread evenly, and a sentence.
-_MEANING: dict[str, tuple[tuple[str | None, ...], str]] = {
+_INNER = ("eyes", "brows", "mouth", "nose", "forehead", "cheeks and chin")
+# What evidence at a place may mean where the model names a kind of fake: kind -> parts and a sentence, for
+# every part. None is evidence that is spread evenly.
+_MEANING: dict[str, tuple[tuple[tuple[str | None, ...], str], ...]] = {
     "generated": (
-        ("background", "forehead", None),
-        "Traces of a wholly generated picture are often spread over hair and background.",
+        (
+            ("background", "forehead", None),
+            "Traces of a wholly generated picture are often spread over hair and background.",
+        ),
+        (
+            ("eyes", "brows", "mouth", "nose", "jaw line and boundary", "cheeks and chin"),
+            "A wholly generated picture has traces everywhere, so this place alone does not tell it from a "
+            "swap or an edit.",
+        ),
     ),
     "swapped": (
-        ("jaw line and boundary", "mouth", "eyes"),
-        "A swapped face is blended in along its boundary; re-enactment changes mouth and eyes.",
+        (
+            ("jaw line and boundary", "mouth", "eyes"),
+            "A swapped face is blended in along its boundary; re-enactment changes mouth and eyes.",
+        ),
+        (
+            ("brows", "nose", "forehead", "cheeks and chin"),
+            "A swap replaces the face as a whole, so any part of it may show traces.",
+        ),
+        (
+            ("background", None),
+            "A swap leaves what is outside the face as it was, so this place does not fit the kind that the "
+            "model names.",
+        ),
     ),
     "edited": (
-        ("eyes", "brows", "mouth", "nose", "forehead", "cheeks and chin"),
-        "An edit by hand is often confined to one part of the face.",
+        (_INNER, "An edit by hand is often confined to one part of the face."),
+        (
+            ("jaw line and boundary",),
+            "An edit by hand may change the outline of the face; so does a swap, whose seam lies there.",
+        ),
+        (
+            ("background", None),
+            "An edit by hand is confined to a part of the face, so this place does not fit the kind that the "
+            "model names.",
+        ),
     ),
 }
 
@@ -154,15 +181,18 @@ class Regions:
         numbers = f"({share:.0%} on {_percent(area)} of the area)".replace("%", " %")
         most = share >= max(MOST, float(self.evidence.max()))
         start = f"Most {evidence} lies" if most else f"The {evidence} stands out most"
-        vague = name == "background" and not self._meaning
+        expected = self.kind == "generated" and self.target == "fake"
+        vague = name == "background" and not expected
         end = ", so it says little about the face itself." if vague else "."
         return f"{start} {PHRASES[name]} {numbers}{end} {self._meaning}".strip()
 
     @property
     def _meaning(self) -> str:
-        """What evidence at this place means for the kind that the model names; empty if nothing special."""
-        parts, sentence = _MEANING.get(self.kind, ((), ""))
-        return sentence if self.target == "fake" and self.strongest in parts else ""
+        """What evidence at this place means for the kind that the model names; empty if it names none."""
+        if self.target != "fake":
+            return ""
+        found = (words for parts, words in _MEANING.get(self.kind, ()) if self.strongest in parts)
+        return next(found, "")
 
 
 def sum_regions(heatmap: np.ndarray, face: Face, margin: float, target: str = "fake") -> Regions:

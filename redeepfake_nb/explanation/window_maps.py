@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..models.classifier import Classifier
 
-WINDOW_METHODS = ("gradcam", "gradcam++", "layercam", "saliency")
+WINDOW_METHODS = ("gradcam", "hirescam", "gradcam++", "layercam", "saliency")
 # As for single pictures; see redeepfake_nb.explanation.methods.
 _SAMPLES, _NOISE, _GRID = 16, 0.1, 32
 
@@ -103,8 +103,10 @@ def _window_map(
 
 
 def _weighted(features: np.ndarray, gradient: np.ndarray, method: str) -> np.ndarray:
-    """Sum a map's channels, weighted by gradients: Grad-CAM, Grad-CAM++ or Layer-CAM; see ``explain``."""
+    """Sum a map's channels, weighted by gradients, by any CAM of :data:`WINDOW_METHODS`; see ``explain``."""
     axes = tuple(range(1, features.ndim - 1))
+    if method == "hirescam":
+        return (features * gradient).sum(axis=-1)
     if method == "layercam":
         return (features * np.maximum(gradient, 0)).sum(axis=-1)
     if method == "gradcam":

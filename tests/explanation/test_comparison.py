@@ -51,12 +51,13 @@ def test_methods_that_are_no_second_opinion_are_left_out(classifier, prediction,
     found = compare_explanations(classifier, prediction)
     assert found.methods == ("gradcam", "scorecam", "saliency")
     assert found.note == (
-        "In this model, by construction, Grad-CAM++ and Layer-CAM are the same as Grad-CAM."
+        "In this model, by construction, HiResCAM, Grad-CAM++ and Layer-CAM are the same as Grad-CAM."
     )
     assert comparison.note == found.note
     real = compare_explanations(classifier, prediction, target="real")
-    assert (
-        real.note == "In this model, by construction, Grad-CAM++ and Layer-CAM cannot find anything for real."
+    assert real.note == (
+        "In this model, by construction, HiResCAM is the same as Grad-CAM; Grad-CAM++ and Layer-CAM cannot "
+        "find anything for real."
     )
 
 

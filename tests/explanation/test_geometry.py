@@ -16,7 +16,7 @@ from helpers.moved_evidence import (
     transformer,
 )
 
-from redeepfake_nb import Classifier, UnsuitableModel, explain, predict
+from redeepfake_nb import Classifier, Face, Frame, UnsuitableModel, explain, predict
 from redeepfake_nb.explanation.geometry import Layout, layout_of
 from redeepfake_nb.explanation.methods import METHODS, default_layer, network_for
 
@@ -148,18 +148,34 @@ class TestTransformers:
     def test_evidence_lies_on_the_quarter(self, classifier: Classifier) -> None:
         prediction = predict(classifier, [bright_face()])[0]
         assert prediction.logit > 2
-        for method in METHODS:
+        for method in ("gradcam", "hirescam", "saliency", "attention"):
             found = explain(classifier, prediction, method)
-            assert not found.empty, method
-            if method == "attention" or method == "saliency":
-                assert share_in_quarter(found.heatmap) >= 0.85, method
+            assert found.method == ("hirescam" if method == "gradcam" else method)
+            assert share_in_quarter(found.heatmap) >= 0.85, method
 
-    def test_grad_cam_is_taken_where_patches_count(self, classifier: Classifier, class_token: bool) -> None:
+    def test_methods_for_feature_maps_are_refused(self, classifier: Classifier) -> None:
+        prediction = predict(classifier, [bright_face()])[0]
+        for method in ("gradcam++", "layercam", "scorecam"):
+            with pytest.raises(UnsuitableModel, match=r"made for feature maps, and layer .* has tokens"):
+                explain(classifier, prediction, method)
+
+    def test_positions_are_no_evidence(self, classifier: Classifier) -> None:
+        """A black picture has the same tokens as none, though they hold the codes of their positions."""
+        prediction = predict(classifier, [Face.whole(Frame(np.zeros((SIZE, SIZE, 3), np.uint8)))])[0]
+        assert explain(classifier, prediction, "hirescam", "real").empty
+
+    def test_heatmaps_are_taken_before_attention_mixes_the_places(
+        self, classifier: Classifier, class_token: bool
+    ) -> None:
         network = network_for(classifier, "gradcam")
         assert len(network.layout.placed) == 64
         assert network.layout.index.min() == (-1 if class_token else 0)
         layer = default_layer(classifier, "gradcam")
-        assert layout_of(classifier.keras_model, layer) is network.layout
+        model = classifier.keras_model
+        assert layout_of(model, layer) is network.layout
+        sums = [x.name for x in model.operations if type(x).__name__ == "Add"]
+        assert layer == sums[0]
+        assert "brings from the whole picture" in layout_of(model, sums[-1])
 
 
 def test_attention_needs_a_transformer(classifier: Classifier) -> None:

@@ -12,6 +12,7 @@ from redeepfake_nb.datasets.samples import sample_image
 from redeepfake_nb.explanation.regions import REGIONS, Regions, label_regions, sum_regions
 from redeepfake_nb.faces.face import Face, find_faces
 from redeepfake_nb.media.frames import Frame
+from redeepfake_nb.models.likely_kind import KIND_GROUPS
 
 # Pixels (x, y) that unambiguously belong to a part.
 INSIDE = {
@@ -245,10 +246,23 @@ def test_words_for_the_kind_that_the_model_names() -> None:
     sentences = {
         k: Regions(None, evidence, area, "fake", kind=k).sentence for k in ("", "generated", "swapped")
     }
-    assert sentences[""] == sentences["swapped"]
-    assert "says little about the face itself" in sentences[""]
+    assert sentences[""].endswith("so it says little about the face itself.")
+    assert sentences["swapped"] == (
+        f"{sentences['']} A swap leaves what is outside the face as it was, so this place does not fit the "
+        "kind that the model names."
+    )
     assert "often spread over hair and background" in sentences["generated"]
     assert "says little" not in sentences["generated"]
     even = Regions(None, area, area, "fake", kind="generated").sentence
     assert even.endswith("often spread over hair and background.")
     assert "hair" not in Regions(None, area, area, "real", kind="generated").sentence
+
+
+@pytest.mark.parametrize("kind", KIND_GROUPS)
+@pytest.mark.parametrize("part", [*REGIONS, None])
+def test_every_place_means_something_for_every_kind(kind: str, part: str | None) -> None:
+    area = np.full(len(REGIONS), 1 / len(REGIONS))
+    evidence = area if part is None else np.eye(len(REGIONS))[REGIONS.index(part)]
+    plain, named = (Regions(None, evidence, area, "fake", kind=k).sentence for k in ("", kind))
+    assert named.count(".") == plain.count(".") + 1
+    assert named.startswith(plain) or (kind, part) == ("generated", "background")
