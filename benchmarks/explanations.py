@@ -105,7 +105,8 @@ def main(arguments: list[str]) -> None:
     if arguments:
         print(growth_here(arguments[0], int(arguments[1])))
         return
-    write_section("Explanations", list(section(load_model())))
+    # By TensorFlow, so that heatmaps are compared with what they are computed with.
+    write_section("Explanations", list(section(load_model(runtime="tensorflow"))))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from statistics import median
 
 
@@ -82,7 +83,39 @@ def resident_mib() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def machine() -> list[str]:
+def peak_mib() -> float:
+    """Return the largest resident memory of this process so far in MiB; 0 where there is no /proc.
+
+    ``getrusage`` counts what the process that started this one had, too.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0.0
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 2**10
+
+
+def memory_of_children() -> dict[int, tuple[float, float]]:
+    """Return the memory of this process's children in MiB: all of it, and what they share with nobody.
+
+    Returns
+    -------
+    dict
+        Process ID -> both; empty where there is no /proc.
+    """
+    found = {}
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+            if int(fields["PPid"]) == os.getpid():
+                sizes = [int(fields[name].split()[0]) / 2**10 for name in ("VmRSS", "RssAnon")]
+                found[int(status.parent.name)] = sizes[0], sizes[1]
+        except (OSError, KeyError, ValueError):  # it has just ended, or belongs to the kernel
+            continue
+    return found
+
+
+def machine(accelerator: str = "no GPU used") -> list[str]:
     """Describe the machine and the library versions, one line each."""
     model = platform.processor() or platform.machine()
     try:
@@ -90,12 +123,19 @@ def machine() -> list[str]:
             model = next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    packages = ("tensorflow", "keras", "tf-keras-vis", "dlib-bin", "opencv-python", "numpy")
+    packages = ("tensorflow", "keras", "ai-edge-litert", "opencv-python", "dlib-bin", "numpy")
     system = f"{platform.system()}, Python {platform.python_version()}"
     return [
-        f"{model}, {os.cpu_count()} cores, no GPU used; {system}",
-        ", ".join(f"{p} {metadata.version(p)}" for p in packages),
+        f"{model}, {os.cpu_count()} cores, {accelerator}; {system}",
+        ", ".join(f"{p} {_version(p)}" for p in packages),
     ]
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # Colab and Kaggle have distributions of other names
+        return "of the host"
 
 
 def _seconds(call: Callable[[], object]) -> float:

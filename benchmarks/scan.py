@@ -26,6 +26,7 @@ from redeepfake_nb import Card, Classifier, Journal, Preprocessing, ScanResult, 
 from redeepfake_nb.datasets.synthetic import make_sample_folder
 from redeepfake_nb.scanning.records import Filter
 
+from .measure import memory_of_children
 from .page import write_section
 
 FILES, KILLS, RUNS, ROWS = 200, 40, 3, 100_000
@@ -131,14 +132,24 @@ def _count_done(journal: Path) -> int:
 
 # -- speed
 
+# What computed scores and found faces by default before LiteRT and BlazeFace did.
+_BEFORE = {"runtime": "tensorflow", "detector": "hog"}
+_BEFORE_NAME = "scan, 2 processes, TensorFlow and HOG"
+
 
 def speed(folder: Path, runs: int = RUNS) -> list[str]:
     """Measure files per second of a plain loop, of one and two processes, and of a Dask cluster of two."""
     files = make_sample_folder(folder / "files", FILES)
+    memory: dict[str, list[tuple[float, float]]] = {}
     sides: dict[str, Callable[[int], tuple[float, float]]] = {
         "plain loop": lambda i: _plain_loop(files),
         "scan, 1 process": lambda i: _scanned(files, folder / f"one-{i}.sqlite", workers=1),
-        "scan, 2 processes": lambda i: _scanned(files, folder / f"two-{i}.sqlite", workers=2),
+        "scan, 2 processes": lambda i: _scanned(
+            files, folder / f"two-{i}.sqlite", memory.setdefault("scan, 2 processes", []), workers=2
+        ),
+        _BEFORE_NAME: lambda i: _scanned(
+            files, folder / f"before-{i}.sqlite", memory.setdefault(_BEFORE_NAME, []), workers=2, **_BEFORE
+        ),
     }
     try:
         import distributed
@@ -153,6 +164,7 @@ def speed(folder: Path, runs: int = RUNS) -> list[str]:
     lines = [
         f"{FILES} mixed small files, the default model, one thread per process. *Warm*: from when a",
         "quarter of the files is done. *Total*: including the start of the processes and loading the models.",
+        "All in turn in one run.",
         "",
         "| what | warm, files/s | range | total | range | runs |",
         "|---|---|---|---|---|---|",
@@ -163,25 +175,42 @@ def speed(folder: Path, runs: int = RUNS) -> list[str]:
             f"| {name} | {median(rates):.2f} | {min(rates):.2f} to {max(rates):.2f} | {median(walls):.1f} s "
             f"| {min(walls):.1f} to {max(walls):.1f} s | {runs} |"
         )
-    pairs = [("scan, 2 processes", "scan, 1 process"), ("scan, 1 process", "plain loop")]
+    pairs = [
+        ("scan, 2 processes", "scan, 1 process"),
+        ("scan, 1 process", "plain loop"),
+        ("scan, 2 processes", _BEFORE_NAME),
+    ]
     pairs += [("scan, Dask cluster of 2", "scan, 2 processes")] if distributed else []
-    lines += ["", "| ratio of warm speeds | median | range | pairs |", "|---|---|---|---|"]
+    lines += [
+        "",
+        "| how many times as fast | warm | range | total | range | pairs |",
+        "|---|---|---|---|---|---|",
+    ]
     for first, second in pairs:
-        ratios = [a / b for (a, _), (b, _) in zip(found[first], found[second], strict=True)]
-        lines.append(
-            f"| {first} / {second} | {median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} | {runs} |"
-        )
+        both = list(zip(found[first], found[second], strict=True))
+        cells = [f"{first} / {second}"]
+        for ratios in ([a[0] / b[0] for a, b in both], [b[1] / a[1] for a, b in both]):
+            cells += [f"{median(ratios):.2f}", f"{min(ratios):.2f} to {max(ratios):.2f}"]
+        lines.append(f"| {' | '.join(cells)} | {runs} |")
+    lines += ["", "| memory of a worker process, at most | resident | its own alone |", "|---|---|---|"]
+    for name, workers in memory.items():
+        spans = [f"{min(sizes):.0f} to {max(sizes):.0f} MiB" for sizes in zip(*workers, strict=True)]
+        lines.append(f"| {name} | {' | '.join(spans)} |")
     return lines
 
 
 class _ProgressTimes:
-    """Records when files are done."""
+    """Records when files are done, and the memory of worker processes."""
 
     def __init__(self) -> None:
         self.at: list[tuple[float, int]] = [(time.perf_counter(), 0)]
+        self.memory: dict[int, tuple[float, float]] = {}
 
     def __call__(self, done: int, total: int | None) -> None:
         self.at.append((time.perf_counter(), done))
+        for process, sizes in memory_of_children().items():
+            before = self.memory.get(process, (0.0, 0.0))
+            self.memory[process] = max(before[0], sizes[0]), max(before[1], sizes[1])
 
     def result(self) -> tuple[float, float]:
         """Return files per second after the warm-up, and seconds in total."""
@@ -190,9 +219,13 @@ class _ProgressTimes:
         return (done - before) / (last - first), last - self.at[0][0]
 
 
-def _scanned(files: Path, journal: Path, **where: object) -> tuple[float, float]:
+def _scanned(
+    files: Path, journal: Path, memory: list[tuple[float, float]] | None = None, **where: object
+) -> tuple[float, float]:
     times = _ProgressTimes()
     scan(files, journal, progress=times, **where)
+    if memory is not None:
+        memory += times.memory.values()
     return times.result()
 
 

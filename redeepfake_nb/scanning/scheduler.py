@@ -1,6 +1,6 @@
 """Schedules a scan: scores files that are new or changed, and stores every outcome in the journal.
 
-The journal is written by this process alone, in one transaction for the files of each job. So however the
+The journal is written by this process alone, in transactions that hold whole jobs. So however the
 process ends, only the files in progress are lost, and the next call scores them.
 """
 
@@ -414,25 +414,33 @@ class ScanRun:
             raise _executor_error(error) from error
 
     def _collect_outcomes(self) -> None:
-        for future in [future for future in self._in_flight if future.done()]:
-            contents, isolated = self._in_flight.pop(future)
-            try:
-                results = future.result()
-            except (RedeepfakeError, BrokenExecutor, CancelledError) as error:
-                raise _executor_error(error) from error
-            except Exception as error:
-                # The executor's worker was lost, more than once on a cluster that retries tasks. Scoring the
-                # files one by one shows which of them caused it.
-                if not isolated:
-                    self._isolated.extend(contents)
+        done = [future for future in self._in_flight if future.done()]
+        if not done:
+            return
+        broken: BaseException | None = None
+        # One transaction for all, since each waits for the disk.
+        with self._journal.transaction():
+            for future in done:
+                contents, isolated = self._in_flight.pop(future)
+                try:
+                    results = future.result()
+                except (RedeepfakeError, BrokenExecutor, CancelledError) as error:
+                    broken = broken or error  # what others have scored is kept all the same
                     continue
-                results = [(Outcome.from_error(_worker_lost(error)), False)]
-            with self._journal.transaction():
+                except Exception as error:
+                    # The executor's worker was lost, more than once on a cluster that retries tasks. Scoring
+                    # the files one by one shows which of them caused it.
+                    if not isolated:
+                        self._isolated.extend(contents)
+                        continue
+                    results = [(Outcome.from_error(_worker_lost(error)), False)]
                 for content, (outcome, retry) in zip(contents, results, strict=True):
                     if retry:
                         self._isolated.append(content)
                     else:
                         self._record_outcome(content, outcome)
+        if broken is not None:
+            raise _executor_error(broken) from broken
 
     def _record_outcome(self, content: _Content, outcome: Outcome) -> None:
         self._contents.pop(content.sha256, None)
