@@ -41,6 +41,8 @@ PARTS = ("crop", "overlay", "heatmap")
 # Diverging, and safe for people with colour vision deficiencies.
 _CORRELATION_MAP = "PuOr_r"
 _MAX_COLUMNS = 4
+# Characters of all tick labels below a panel that have room in a narrow place.
+_NARROW_TICKS = 24
 
 
 def plot_explanation(
@@ -326,7 +328,9 @@ def _draw_correlations(ax: Axes, comparison: MethodComparison) -> None:
     ax.set_title("rank correlation", fontsize=font_size(-1))
 
 
-def plot_face_comparison(compared: FaceComparison, ax: Canvas = None, *, strength: float = 0.5) -> np.ndarray:
+def plot_face_comparison(
+    compared: FaceComparison, ax: Canvas = None, *, strength: float = 0.5, titled: bool = True
+) -> np.ndarray:
     """Draw two pictures of one face with their heatmaps, and the difference of the heatmaps.
 
     Heatmaps have the scale of :func:`plot_explanation`. In the difference orange is more evidence in the
@@ -340,6 +344,8 @@ def plot_face_comparison(compared: FaceComparison, ax: Canvas = None, *, strengt
         A Figure or SubFigure to fill, or None for a new pyplot figure.
     strength
         0..1, see :func:`overlay`.
+    titled
+        False leaves the title out, where its words stand beside the figure already.
 
     Returns
     -------
@@ -353,7 +359,7 @@ def plot_face_comparison(compared: FaceComparison, ax: Canvas = None, *, strengt
     """
     strength = check_strength(strength)
     rows, width = (2, figure_width()) if is_narrow() else (1, figure_width(1.4))
-    axes = make_grid(ax, (width, 3.5 * rows), rows, 4 // rows)
+    axes = make_grid(ax, (width, 3.5 if rows == 1 else 5.6), rows, 4 // rows)
     pairs = (("original", compared.original), ("suspect", compared.suspect))
     for axis, (name, explanation) in zip(axes[:2], pairs, strict=True):
         crop = explanation.prediction.face.crop(explanation.margin)
@@ -384,9 +390,10 @@ def plot_face_comparison(compared: FaceComparison, ax: Canvas = None, *, strengt
     else:
         axes[3].set_axis_off()
         draw_message(axes[3], wrap_text(compared.suspect.regions.reason or "", 3))
-    crops = compared.crops[0].upper() + compared.crops[1:]
-    title = wrap_text(f"{compared.sentence} {crops}.", width * 0.93)
-    axes[0].figure.suptitle(title, fontsize=FONT + 1, **LITERAL)
+    if titled:
+        crops = compared.crops[0].upper() + compared.crops[1:]
+        title = wrap_text(f"{compared.sentence} {crops}.", width * 0.93)
+        axes[0].figure.suptitle(title, fontsize=FONT + 1, **LITERAL)
     return axes
 
 
@@ -557,7 +564,10 @@ def _draw_curve(ax: Axes, curve: StressCurve, tested: StressTest) -> None:
     if curve.change == "flip":
         ax.set_xticks([0], ["mirrored"])
     else:
-        ax.set_xticks(range(len(values)), [f"{curve.levels[i]:g}" for i in order])
+        words = [f"{curve.levels[i]:g}" for i in order]
+        if is_narrow() and len("".join(words)) > _NARROW_TICKS:
+            words = [word if k % 2 == 0 else "" for k, word in enumerate(words)]
+        ax.set_xticks(range(len(values)), words)
         ax.set_xlabel(curve.unit, fontsize=font_size(-1))
     ax.set_xlim(-0.5, max(len(values) - 0.5, 0.5))
     ax.set_ylim(0, 1)

@@ -226,6 +226,7 @@ def replace_missing_glyphs(text: str) -> str:
 
 # Ink for a dark page, and the luminance (0 to 1) up to which something counts as dark.
 _LIGHT_INK, _DARK = "#e6e6e6", 0.45
+_DARK_GRID = "#3d3d3d"
 
 
 def make_dark(figure: Figure) -> None:
@@ -237,10 +238,14 @@ def make_dark(figure: Figure) -> None:
     figure.set_facecolor("none")
     for ax in figure.axes:
         ax.set_facecolor("none")
-    for artist in figure.findobj():
+    on_pictures = {text for ax in figure.axes if ax.images for text in ax.texts}
+    grid = {line for ax in figure.axes for line in (*ax.get_xgridlines(), *ax.get_ygridlines())}
+    for line in grid:
+        line.set_color(_DARK_GRID)
+    for artist in figure.findobj(lambda found: found not in grid):
         if isinstance(artist, Text):
-            own_ground = artist.get_bbox_patch() is not None or artist.get_path_effects()
-            if not own_ground and _is_dark(artist.get_color()):
+            outlined = bool(artist.get_path_effects()) or artist.get_bbox_patch() is not None
+            if not outlined and artist not in on_pictures and _is_dark(artist.get_color()):
                 artist.set_color(_LIGHT_INK)
         elif isinstance(artist, Line2D):
             if _is_dark(artist.get_color()) and not artist.get_path_effects():

@@ -266,9 +266,9 @@ class ComparisonPanel:
             f"{role.capitalize()}: {_named(face.prediction.face.frame)}"
             for role, face in (("original", compared.original), ("suspect", compared.suspect))
         ]
-        method = f"Heatmaps by {METHODS[compared.suspect.method]}."
+        method = f"Heatmaps by {METHODS[compared.suspect.method]}; {compared.crops}."
         self.caption.value = markup.caption(". ".join([*names, f"{compared.sentence} {method}"]))
-        self.picture.show(self._drawings.draw(view.plot_face_comparison, compared))
+        self.picture.show(self._drawings.draw(view.plot_face_comparison, compared, titled=False))
 
 
 def comparable(method: str) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 
 # Bytes of PNG that are kept; a page of one face takes about 0.5 MB.
 _MAX_BYTES = 64_000_000
-# Inches of the widest figure, which a panel in a window of 900 px shows with letters of 11 px or more, and
-# pixels per inch, for screens of high resolution and for zooming.
-_WIDTH, _DPI = 6.0, 160
+# Inches of the widest figure, which a panel in a window of 900 px with an open side bar shows with letters of
+# 11 px or more, and pixels per inch, for screens of high resolution and for zooming.
+_WIDTH, _DPI = 5.2, 180
 # matplotlib draws in one thread at a time: its font cache is shared.
 _drawing = threading.RLock()
 

@@ -96,10 +96,15 @@ function start(model, el, root) {
     new MutationObserver((changes) => {
       for (const { target } of changes) {
         if (target.style.visibility === "hidden") {
-          if (target.contains(document.activeElement)) held = document.activeElement;
-        } else if (held && target.contains(held)) {
-          if (document.activeElement === document.body) held.focus({ preventScroll: true });
+          if (target.contains(document.activeElement)) {
+            held = [document.activeElement, document.activeElement.closest(".rdf-viewer"), target];
+          }
+        } else if (held && target === held[2]) {
+          const [before, viewer] = held;
           held = null;
+          // A face may be gone with its picture.
+          const now = before.isConnected ? before : viewer?.querySelector(".rdf-viewer-region") || root;
+          if (document.activeElement === document.body) now.focus({ preventScroll: true });
         }
       }
     }),

@@ -16,7 +16,7 @@ from ..view.regions import Png, Region
 
 _HERE = Path(__file__).parent
 # CSS pixels per inch of a drawn figure at its largest: a little more than its letters' stated size.
-_PER_INCH = 115
+_PER_INCH = 125
 # CSS pixels of the height of a photograph, so that it fits a window with what belongs to it.
 MAX_HEIGHT = 470
 

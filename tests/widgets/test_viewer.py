@@ -30,7 +30,7 @@ def test_a_drawing_brings_its_regions_and_its_time_axis(viewer: PictureViewer) -
     assert (viewer.value, viewer.chosen, viewer.time, viewer.layout.display) == (b"png", 1, 2.0, "")
     assert viewer.regions == [["Face 1", 0, 0, 0.5, 1], ["Face 2", 0.5, 0, 1, 1]]
     assert viewer.time_axis == [0.1, 0, 0.9, 0.8, 0.0, 8.0]
-    assert viewer.max_width == 690
+    assert viewer.max_width == 750
     viewer.show(b"other", [Region("Face", (0, 0, 1, 1))], width=300)
     assert (viewer.regions, viewer.time_axis, viewer.max_width) == ([["Face", 0, 0, 1, 1]], [], 300)
     assert viewer.chosen is None
