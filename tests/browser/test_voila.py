@@ -43,7 +43,7 @@ def test_a_notebook_as_a_page(
         page.goto(f"{served}/voila/render/{name}", timeout=RUNNING)
         panel = page.locator(".rdf").last
         panel.wait_for(timeout=RUNNING)
-        assert "import " not in page.locator("body").inner_text()
+        assert "load_model(" not in page.locator("body").inner_text()
         # Whoever looks at the page may not see the server's files.
         assert panel.locator(".rdf-path").count() == 0
         assert "Save on the notebook's machine" not in panel.inner_text()
