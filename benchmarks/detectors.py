@@ -1,7 +1,7 @@
 """Benchmark of face detectors: times on pictures and clips, faces found on hard pictures, false boxes.
 
-Run by ``python -m benchmarks.detectors``. Hard pictures and clips are those of the development data beside
-the checkout, and left out where there are none.
+Run by ``python -m benchmarks.detectors``; :mod:`benchmarks.recall` counts faces in composed pictures. Hard
+pictures and clips are those of the development data beside the checkout, and left out where there are none.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -21,7 +22,7 @@ from redeepfake_nb.datasets.samples import sample_image
 from redeepfake_nb.faces.detection import detector_names
 
 from .images import picture
-from .measure import Timing, compared, timed
+from .measure import Ratio, compared
 from .page import write_section
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -41,20 +42,29 @@ def crowd(columns: int = 6, rows: int = 4) -> np.ndarray:
     return ground
 
 
-def times(detector: str) -> list[Timing]:
-    """Measure the search of four pictures."""
+def ratios(runs: int = 7) -> list[Ratio]:
+    """Compare hog with blazeface on pictures of the same size with larger, smaller, many and no faces."""
     pictures = {
-        "1080p": picture(1920, 1080, 700),
+        "1080p, one face": picture(1920, 1080, 700),
         "12 MP, small face": picture(4000, 3000, 300),
         "1080p, 24 faces": crowd(),
         "1080p, no face": picture(1920, 1080, 1),
+        "12 MP, no face": picture(4000, 3000, 1),
     }
-    frames = {name: Frame(image) for name, image in pictures.items()}
-    runs = 1 if detector == "cnn" else 5
-    return [
-        timed(f"{name}, {detector}", lambda f=frame: find_faces(f, detector), runs=runs, warm_up=1)
-        for name, frame in frames.items()
-    ]
+    found = []
+    for name, image in pictures.items():
+        frame = Frame(image)
+        both = [(detector, partial(find_faces, frame, detector)) for detector in ("hog", "blazeface")]
+        found.append(compared(name, *both, runs=runs, warm_up=1))
+    return found
+
+
+def ratio_row(ratio: Ratio) -> str:
+    """A row of a Markdown table: both medians, and the median and range of the ratios."""
+    pairs = [a / b for a, b in zip(ratio.first.seconds, ratio.second.seconds, strict=True)]
+    times = [f"{1000 * timing.median:.0f} ms" for timing in (ratio.second, ratio.first)]
+    spread = f"{median(pairs):.1f} ({min(pairs):.1f} to {max(pairs):.1f})"
+    return f"| {ratio.name} | {times[0]} | {times[1]} | {spread} |"
 
 
 def found(detector: str) -> list[str]:
@@ -72,23 +82,16 @@ def found(detector: str) -> list[str]:
 
 
 def main() -> None:
-    names = [name for name in ("blazeface", "hog", "cnn") if name in detector_names()]
-    lines = ["| what | median | range | runs |", "|---|---|---|---|"]
-    lines += [timing.row() for name in names for timing in times(name)]
-    full = Frame(picture(1920, 1080, 700))
-    ratios = [
-        compared(
-            "hog / blazeface, 1080p",
-            ("hog", lambda: find_faces(full, "hog")),
-            ("blazeface", lambda: find_faces(full, "blazeface")),
-        )
-    ]
+    lines = ["| picture | blazeface | hog | hog / blazeface |", "|---|---|---|---|"]
+    lines += [ratio_row(ratio) for ratio in ratios()]
+    lines += ["", "32 frames of a clip, with scores:", ""]
+    lines += ["| clip | blazeface | hog | hog / blazeface |", "|---|---|---|---|"]
     classifier = load_model()
     for clip in sorted((SHARED / "media").glob("*.mp4")):
         analyse = partial(analyze_video, clip, classifier, explain_top=0)
         both = [(name, partial(analyse, detector=name)) for name in ("hog", "blazeface")]
-        ratios.append(compared(f"hog / blazeface, 32 frames of {clip.name}", *both, runs=3, warm_up=1))
-    lines += ["", "| ratio | median | range | pairs |", "|---|---|---|---|", *[r.row() for r in ratios]]
+        lines.append(ratio_row(compared(clip.name, *both, runs=3, warm_up=1)))
+    names = [name for name in ("blazeface", "hog", "cnn") if name in detector_names()]
     header = ["| detector | " + " | ".join(KINDS) + " | false boxes |", "|---" * (len(KINDS) + 2) + "|"]
     lines += ["", *header, *[f"| {name} | " + " | ".join(found(name)) + " |" for name in names]]
     write_section("Detectors", lines)
