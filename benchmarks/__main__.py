@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-ALL = ("images", "detectors", "explanations", "trust", "video", "scan")
+ALL = ("images", "detectors", "explanations", "trust", "video", "scan", "scale")
 
 
 def main(names: list[str]) -> None:

@@ -13,7 +13,8 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 _HEAD = """# Performance
 
 Written by `make bench`, one section per module of `benchmarks/`: medians, with the fastest and slowest run.
-Machines differ and drift: compare the ratios, measured alternately, rather than the times.
+Sections without a module, on LiteRT, on the shares of a video and on GPUs, are kept as they are. Machines
+differ and drift: compare the ratios, measured alternately, rather than the times.
 """
 
 
