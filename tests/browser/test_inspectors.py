@@ -65,6 +65,34 @@ def test_image_inspector(opened, lab, picture: Path) -> None:
     inspector.focus()
     page.keyboard.press("j")
     inspector.locator(".rdf-verdict", has_text="second.png").wait_for(timeout=ANSWER)
+    # A face is reached by the keyboard, is shown in its own pixels, zooms, and keeps the focus on the next page.
+    face = inspector.get_by_role("button", name="Face 1", exact=True)
+    face.focus()
+    page.keyboard.press("Enter")
+    inspector.get_by_text("in the picture's own pixels").wait_for(timeout=ANSWER)
+    assert face.get_attribute("aria-pressed") == "true"
+    page.keyboard.press("+")
+    stage = inspector.locator(".rdf-viewer-stage").first
+    assert "scale(1.5)" in stage.get_attribute("style")
+    # A drag moves the picture and chooses nothing; a double click shows all of it.
+    box = stage.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2 - 40, box["y"] + box["height"] / 2 - 30, steps=4)
+    page.mouse.up()
+    assert face.get_attribute("aria-pressed") == "true"
+    inspector.locator(".rdf-viewer-frame").first.dblclick(position={"x": 3, "y": 3})
+    assert "scale(" not in stage.get_attribute("style")
+    face.focus()
+    page.keyboard.press("k")
+    inspector.locator(".rdf-verdict", has_text="harmed=1.png").wait_for(timeout=ANSWER)
+    page.wait_for_function("document.activeElement.title === 'Face 1'", timeout=ANSWER)
+    # The same face in the other picture, beside this one.
+    inspector.get_by_role("button", name="Compare with another picture").click()
+    inspector.get_by_label("Other picture").select_option("second.png")
+    inspector.get_by_text("Original: second.png").wait_for(timeout=ANSWER)
+    inspector.get_by_role("button", name="Next").click()
+    inspector.locator(".rdf-verdict", has_text="second.png").wait_for(timeout=ANSWER)
     inspector.get_by_role("button", name="Previous").click()
     inspector.locator(".rdf-verdict", has_text="harmed=1.png").wait_for(timeout=ANSWER)
     # The button that was pressed is disabled now; the focus stays in the panel.
@@ -129,6 +157,17 @@ def test_video_inspector(opened, lab, tmp_path: Path) -> None:
         arg=[inspector.element_handle(), first],
         timeout=ANSWER,
     )
+    # A click into the timeline shows the frame of that time, and arrow keys the ones beside it.
+    timeline = inspector.get_by_role("slider", name=re.compile("^Time: "))
+    area = timeline.bounding_box()
+    timeline.click(position={"x": area["width"] * 0.75, "y": area["height"] / 2})
+    length = float(timeline.get_attribute("aria-valuemax"))
+    near = "([axis, time]) => Math.abs(axis.getAttribute('aria-valuenow') - time) < 1"
+    page.wait_for_function(near, arg=[timeline.element_handle(), 0.75 * length], timeout=ANSWER)
+    timeline.focus()
+    page.keyboard.press("Home")
+    page.wait_for_function(near, arg=[timeline.element_handle(), 0], timeout=ANSWER)
+    page.wait_for_function("document.activeElement.className === 'rdf-viewer-time'", timeout=ANSWER)
     # A long analysis is cancelled, and what was analysed until then is shown.
     inspector.get_by_label("Analyse", exact=True).select_option("All frames")
     inspector.get_by_role("button", name="Analyse again").click()
