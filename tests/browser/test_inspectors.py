@@ -65,7 +65,7 @@ def test_image_inspector(opened, lab, picture: Path) -> None:
     inspector.focus()
     page.keyboard.press("j")
     inspector.locator(".rdf-verdict", has_text="second.png").wait_for(timeout=ANSWER)
-    # A face is reached by the keyboard, is shown in its own pixels, zooms, and keeps the focus on the next page.
+    # A face is reached by the keyboard, is shown in its own pixels, zooms, and keeps the focus.
     face = inspector.get_by_role("button", name="Face 1", exact=True)
     face.focus()
     page.keyboard.press("Enter")
