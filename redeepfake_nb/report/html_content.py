@@ -401,7 +401,7 @@ def _describe_video(entry: Entry, report: VideoReport) -> Section:
     length = [] if report.duration is None else [("length", f"{report.duration:.1f} s")]
     images = []
     if report.frames:
-        images.append(("P(fake) over time", data_uri(view.to_png(view.plot_timeline, report))))
+        images.append(("P(fake) over time", data_uri(view.to_png(view.plot_timeline, report, titled=False))))
     if report.persons:
         images.append(("Persons", data_uri(view.to_png(view.plot_persons, report))))
     if report.evidence:

@@ -199,8 +199,8 @@ def test_batch_inspector(opened, lab) -> None:
     inspector.get_by_role("button", name="Scan").click()
     inspector.get_by_text(re.compile(r"\d+ files in \d+ s")).wait_for(timeout=ANSWER)
     everything = inspector.get_by_text(re.compile(r"Rows 1 to 10 of \d+")).inner_text()
-    inspector.get_by_label("Order").select_option("Highest P(fake) first")
-    inspector.get_by_label("Show").select_option("Scored, without a label")
+    inspector.get_by_label("Order", exact=True).select_option("Highest P(fake) first")
+    inspector.get_by_label("Show", exact=True).select_option("Scored, without a label")
     # A click before the table shows the filtered rows would be lost.
     inspector.get_by_text(everything).wait_for(state="detached", timeout=ANSWER)
     rows = inspector.locator("table.dataTable tbody tr")
@@ -224,7 +224,7 @@ def test_batch_inspector(opened, lab) -> None:
     assert name.inner_text() == before
     inspector.get_by_label("Path has").fill("window.harmed")
     inspector.get_by_label("Path has").blur()
-    inspector.get_by_label("Show").select_option("All files")
+    inspector.get_by_label("Show", exact=True).select_option("All files")
     inspector.locator("table.dataTable tbody td", has_text="window.harmed").first.wait_for(timeout=ANSWER)
     assert inspector.locator('img[src="x"]').count() == 0
     assert page.evaluate("window.harmed") is None
