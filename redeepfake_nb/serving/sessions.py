@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from jupyter_core.utils import ensure_async
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from tornado.ioloop import IOLoop
 
 PREFIX = "redeepfake-app-"
 # What libraries and unexpected errors write goes into the server's log, and not into messages to the visitor.
@@ -34,7 +38,8 @@ class SessionKernels(AsyncMappingKernelManager):
             shutil.rmtree(folder, ignore_errors=True)
             raise
         self._folders()[kernel_id] = folder
-        self.add_restart_callback(kernel_id, lambda: self._end(kernel_id), "restart")
+        end = partial(IOLoop.current().add_callback, self._end, kernel_id)
+        self.add_restart_callback(kernel_id, end, "restart")
         return kernel_id
 
     def remove_kernel(self, kernel_id: str) -> Any:
@@ -46,10 +51,12 @@ class SessionKernels(AsyncMappingKernelManager):
     def _folders(self) -> dict[str, str]:
         return self.__dict__.setdefault("_session_folders", {})
 
-    def _end(self, kernel_id: str) -> None:
-        from tornado.ioloop import IOLoop
-
-        IOLoop.current().add_callback(self.shutdown_kernel, kernel_id, now=True)
+    async def _end(self, kernel_id: str) -> None:
+        """End a kernel that is being started again."""
+        while kernel_id in self and not self.get_kernel(kernel_id).ready.done():
+            await asyncio.sleep(0.1)
+        if kernel_id in self:
+            await ensure_async(self.shutdown_kernel(kernel_id, now=True))
 
 
 def new_folder() -> Path:

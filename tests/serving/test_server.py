@@ -16,6 +16,7 @@ import urllib.request
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from helpers.app_server import app_server
 
@@ -132,12 +133,14 @@ def test_a_page_within_its_limits(tmp_path: Path) -> None:
         status, page = fetch(base)
         assert "kernelId" not in page  # the login
         status, page = fetch(address)
+        served = page
         assert status == 200
         assert "jupyter-widgets" in page or "widget-view" in page
         assert "from redeepfake_nb" not in page
         assert not re.findall(r'(?:src|href)="(?:https?:)?//', page)
-        visits = list(tmp_path.glob("tmp/*/visits/*"))
-        assert visits
+        until = time.monotonic() + 60
+        while len(visits := list(tmp_path.glob("tmp/*/visits/*"))) < 2 and time.monotonic() < until:
+            time.sleep(0.2)  # the next visitor's
         status, page = fetch(address)
         assert (status, "All places are taken" in page) == (503, True)
         for path in (
@@ -148,6 +151,14 @@ def test_a_page_within_its_limits(tmp_path: Path) -> None:
             "../app.ipynb",
         ):
             assert fetch(f"{base}{path}?token={token}")[0] == 404, path
+        # A visit whose process is killed is over, and its folder is deleted.
+        kernel = re.search(r'"kernelId": "([^"]+)"', served)[1]
+        (process,) = [p for p in psutil.Process(server.pid).children() if kernel in " ".join(p.cmdline())]
+        process.kill()
+        until = time.monotonic() + 60
+        while fetch(f"{base}api/kernels/{kernel}?token={token}")[0] != 404 and time.monotonic() < until:
+            time.sleep(0.2)
+        assert set(tmp_path.glob("tmp/*/visits/*")) < set(visits)
         server.send_signal(signal.SIGTERM)
         server.wait(30)
     until = time.monotonic() + 20
