@@ -58,7 +58,7 @@ GAP = (0.05, 0.02)
 # Rank correlation from which two heatmaps count as the same.
 SAME = 0.9
 # The gap must be at least this many times that of networks with random weights.
-LEARNED = 3.0
+LEARNED = 5.0
 # Share of the whole effect that the colder two thirds of a face may have where the score depends on the rest.
 REST = 0.2
 # The randomisation cascade: steps from the output layer alone to all layers, and number of repetitions.
@@ -378,7 +378,7 @@ def faithfulness(
     ``"weak"`` where it beats three quarters and gains 0.4 and 0.02, and otherwise ``"not supported"``.
 
     Networks with random weights must not do as well: a heatmap is not supported if it stays the same with
-    random weights, or if its gap between the two areas is less than three times the widest that a random
+    random weights, or if its gap between the two areas is less than five times the widest that a random
     network reaches with a heatmap of its own. Neither counts where the score depends on the hottest third of
     the face alone: then the architecture, not the weights, determines where the network looks.
 
