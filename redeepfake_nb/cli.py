@@ -746,7 +746,7 @@ def _train(options: argparse.Namespace) -> int:
         if options.leave_one_out:
             table = leave_one_source_out(recipe, faces, options.out, progress=progress)
         else:
-            path = train_and_export(recipe, faces, options.out, progress=progress)
+            path = train_and_export(recipe, faces, options.out, progress=progress, log=bar.write)
     if options.leave_one_out:
         print(table.to_string(index=False, float_format="{:.3f}".format))
         print(f"table: {displayable(Path(options.out) / 'leave_one_out.csv')}")

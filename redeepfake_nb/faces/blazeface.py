@@ -36,14 +36,14 @@ KEY_POINTS = ("right eye", "left eye", "nose tip", "mouth", "right ear", "left e
 _FILES = {"back": "face_detection_back.tflite", "short": "face_detection_short_range.tflite"}
 _LOCAL = threading.local()
 # The coarsest map's stride in the larger network; sizes of the input are multiples of it.
-_GRID = 32
+GRID = 32
 # Logits beyond this overflow when exponentiated, and are as certain as they can be.
 _MAX_LOGIT = 80.0
 # Predictions with an IoU of at least this with the most certain one are averaged with it.
 _SAME_PREDICTION_IOU = 0.3
 # Longer side in pixels of the first, smallest search, and how much larger than the image it is.
-_SMALL_SIDE = 128
-_SMALL_SURROUND = 1.25
+SMALL_SIDE = 128
+SMALL_SURROUND = 1.25
 # Second look at a face: side in pixels, and widths around the face, in multiples of it. One is enough where
 # the confidence is at least the first number, or under the second; how much disagreement takes from it.
 _LOOK_SIDE = 96
@@ -55,7 +55,7 @@ _SAME_LOOK_IOU = 0.7
 # Small images are enlarged by at most this for the first search, and by 1.5 for the finer ones.
 _MOST_ENLARGED = 5
 # The grey that images are surrounded with; it is 0 in the network's range.
-_GREY = 128
+GREY = 128
 
 
 @dataclass(frozen=True)
@@ -202,11 +202,11 @@ def predict_faces(
     height, width = image.shape[:2]
     scale = side / (max(height, width) * surround)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
-    whole = [max(math.ceil(n * surround / _GRID - 1e-6), 1) * _GRID for n in size]
+    whole = [max(math.ceil(n * surround / GRID - 1e-6), 1) * GRID for n in size]
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(np.ascontiguousarray(image), size, interpolation=method)
     left, top = (whole[0] - size[0]) // 2, (whole[1] - size[1]) // 2
-    canvas = np.full((whole[1], whole[0], 3), _GREY, np.uint8)
+    canvas = np.full((whole[1], whole[0], 3), GREY, np.uint8)
     canvas[top : top + size[1], left : left + size[0]] = small
     found = decode(feature_maps(name, canvas), _network(name).size // 16, least)
     factors = np.array([width / size[0], height / size[1]])
@@ -290,13 +290,13 @@ class BlazeFaceDetector:
 
     def __init__(self, sides: Sequence[int] = (384, 1024, 1536), *, confirm: bool = True) -> None:
         self.sides = tuple(sides)
-        if not self.sides or not all(is_finite_number(n) and n >= _GRID for n in self.sides):
-            raise ValueError(f"sides must be numbers of pixels of at least {_GRID}, not {sides!r}")
+        if not self.sides or not all(is_finite_number(n) and n >= GRID for n in self.sides):
+            raise ValueError(f"sides must be numbers of pixels of at least {GRID}, not {sides!r}")
         self.confirm = confirm
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
         pyramid = Pyramid(image)
-        found = self._search(pyramid, _SMALL_SIDE, _SMALL_SURROUND)
+        found = self._search(pyramid, SMALL_SIDE, SMALL_SURROUND)
         kept: list[Detection] = []
         answers: list[_Answer] = []
         searched = 0
@@ -495,7 +495,7 @@ def _part(
     part = image[inside_low[1] : inside_high[1], inside_low[0] : inside_high[0]]
     before, after = inside_low - low, low + cells - inside_high
     part = cv2.copyMakeBorder(
-        part, before[1], after[1], before[0], after[0], cv2.BORDER_CONSTANT, value=(_GREY,) * 3
+        part, before[1], after[1], before[0], after[0], cv2.BORDER_CONSTANT, value=(GREY,) * 3
     )
     method = cv2.INTER_AREA if cells > _LOOK_SIDE else cv2.INTER_LINEAR
     return cv2.resize(part, (_LOOK_SIDE, _LOOK_SIDE), interpolation=method), low * times, factor

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 
 from .blazeface import (
-    _GREY,
-    _GRID,
-    _SMALL_SIDE,
-    _SMALL_SURROUND,
+    GREY,
+    GRID,
+    SMALL_SIDE,
+    SMALL_SURROUND,
     BlazeFaceDetector,
     Candidates,
     Pyramid,
@@ -56,7 +56,7 @@ class NearSearch(BlazeFaceDetector):
         (side,) = self._sides_for(image)
         longer = max(image.shape[:2])
         size = tuple(max(round(n * side / longer), 1) for n in (image.shape[1], image.shape[0]))
-        canvas = np.array([max(math.ceil(n / _GRID - 1e-6), 1) * _GRID for n in size])
+        canvas = np.array([max(math.ceil(n / GRID - 1e-6), 1) * GRID for n in size])
         offset = (canvas - size) // 2
         factors = np.array(size) / (image.shape[1], image.shape[0])
         parts = [_surroundings(np.reshape(box, (2, 2)) * factors + offset, canvas) for box in boxes]
@@ -65,13 +65,13 @@ class NearSearch(BlazeFaceDetector):
         pyramid = Pyramid(image)
         level, _ = pyramid.level(side / longer)
         method = cv2.INTER_AREA if max(level.shape[:2]) > side else cv2.INTER_LINEAR
-        small = np.full((canvas[1], canvas[0], 3), _GREY, np.uint8)
+        small = np.full((canvas[1], canvas[0], 3), GREY, np.uint8)
         (left, top), (width, height) = offset, size
         small[top : top + height, left : left + width] = cv2.resize(level, size, interpolation=method)
-        found = [self._search(pyramid, _SMALL_SIDE, _SMALL_SURROUND)]
+        found = [self._search(pyramid, SMALL_SIDE, SMALL_SURROUND)]
         for low, high in parts:
             part = np.ascontiguousarray(small[low[1] : high[1], low[0] : high[0]])
-            seen = decode(feature_maps("back", part), _GRID // 2, self.least)
+            seen = decode(feature_maps("back", part), GRID // 2, self.least)
             seen = Candidates((seen.points + low - offset) / factors, seen.scores)
             found.append(weighted_suppression(seen))
         points, scores = zip(*((one.points, one.scores) for one in found), strict=True)
@@ -82,6 +82,6 @@ class NearSearch(BlazeFaceDetector):
 def _surroundings(box: np.ndarray, canvas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the corners of the part of the canvas around a box, multiples of the network's grid."""
     margin = float(max(box[1] - box[0])) * _AROUND
-    low = np.clip(np.floor((box[0] - margin) / _GRID) * _GRID, 0, canvas - _GRID)
-    high = np.clip(np.ceil((box[1] + margin) / _GRID) * _GRID, low + _GRID, canvas)
+    low = np.clip(np.floor((box[0] - margin) / GRID) * GRID, 0, canvas - GRID)
+    high = np.clip(np.ceil((box[1] + margin) / GRID) * GRID, low + GRID, canvas)
     return low.astype(int), high.astype(int)

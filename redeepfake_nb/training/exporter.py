@@ -61,6 +61,7 @@ def train_and_export(
     out: str | Path,
     *,
     progress: Callable[[int, int, float], None] | None = None,
+    log: Callable[[str], None] | None = None,
     **options: Any,
 ) -> Path:
     """Train on the split ``train``, select and calibrate on ``val``, and write ``<out>/<recipe>.keras``.
@@ -75,6 +76,8 @@ def train_and_export(
         Folder for the model, checkpoints and logs.
     progress
         Called as ``progress(step, steps, loss)`` after each training step.
+    log
+        Called with a sentence at the start of each step that follows training, which takes minutes too.
     options
         Passed on to :func:`export`.
 
@@ -92,7 +95,8 @@ def train_and_export(
     """
     train_faces, val_faces = readable_faces(*_both_splits(faces))
     result = train(recipe, train_faces, val_faces, out, progress=progress)
-    return export(result, recipe, train_faces, val_faces, Path(out) / f"{recipe.name}.keras", **options)
+    path = Path(out) / f"{recipe.name}.keras"
+    return export(result, recipe, train_faces, val_faces, path, log=log, **options)
 
 
 def export(
@@ -104,6 +108,7 @@ def export(
     *,
     about: About | None = None,
     resamples: int = 1000,
+    log: Callable[[str], None] | None = None,
 ) -> Path:
     """Round the weights to half precision, calibrate and evaluate on ``val_faces``, and write the model.
 
@@ -121,11 +126,23 @@ def export(
         "steps": result.step,
     }
     about = about or About(recipe.name)
+    say = log or _say_nothing
     round_to_half(result.model)
+    if "kind" in train_faces.table:
+        say("Telling kinds of fakes apart")
     landmarks = Path(path).parent / "landmarks.npz"  # of the training run, where it needed any
     kinds = fit_kinds(result.model, recipe, train_faces, landmarks=LandmarkStore(train_faces, landmarks))
     return calibrate_and_save(
-        result.model, card, path, about, training, train_faces, val_faces, kinds=kinds, resamples=resamples
+        result.model,
+        card,
+        path,
+        about,
+        training,
+        train_faces,
+        val_faces,
+        kinds=kinds,
+        resamples=resamples,
+        log=say,
     )
 
 
@@ -179,6 +196,7 @@ def calibrate_and_save(
     *,
     kinds: KindsOutput | None = None,
     resamples: int = 1000,
+    log: Callable[[str], None] | None = None,
 ) -> Path:
     """Calibrate and evaluate a model on ``val_faces``, and write model file, sidecar and card.
 
@@ -204,9 +222,13 @@ def calibrate_and_save(
         Output that tells kinds of fakes apart, to be saved with the model.
     resamples
         Bootstrap samples for the intervals.
+    log
+        Called with a sentence at the start of each step.
     """
     path = Path(path)
+    say = log or _say_nothing
     round_to_half(model)
+    say(f"Calibrating on {len(val_faces):,} validation faces")
     scores = score_all([Classifier(model, card)], val_faces)
     y, logits = scores.faces.y, scores.logits[0]
     raw = evaluate(y, probability(logits, None), resamples=0)
@@ -226,7 +248,11 @@ def calibrate_and_save(
         training_data=about.training_data,
     )
     calibrated = Classifier(model, card)
+    say(f"Measuring on {len(val_faces):,} validation faces")
     found = assess(calibrated, val_faces, resamples=resamples)
+    say(
+        f"Measuring on up to {_ROBUSTNESS_FACES} faces that are blurred, compressed and changed in other ways"
+    )
     changes = robustness(calibrated, val_faces, limit=_ROBUSTNESS_FACES)
     grouped = found.group == "identity"
     shared = _shared_groups(train_faces, val_faces) if grouped else 0
@@ -258,10 +284,15 @@ def calibrate_and_save(
     if kinds is not None:
         card = replace(card, kinds=kinds.names)
         model = with_kinds(model, kinds.layer)
+    say("Writing the model and its card")
     save_model(Classifier(model, card), path)
     with atomic_file(path.with_suffix(".md")) as part:
         part.write_text(card_text(card, found.metrics, grouped=grouped), encoding="utf-8")
     return path
+
+
+def _say_nothing(sentence: str) -> None:
+    pass
 
 
 def _kinds_told_apart(kinds: KindsOutput | None) -> dict[str, Any]:

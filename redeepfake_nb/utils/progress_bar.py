@@ -39,3 +39,7 @@ class OutputBar:
         self._bar.update(done - self._bar.n)
         if done == total:
             self._bar.refresh()
+
+    def say(self, sentence: str) -> None:
+        """Print a sentence on a line of its own."""
+        self._bar.write(sentence, file=self._bar.fp)

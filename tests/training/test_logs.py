@@ -82,7 +82,9 @@ def test_progress_bar_writes_to_standard_output(capsys: pytest.CaptureFixture[st
     with ProgressBar(every=0) as progress:
         for step in range(5, 9):  # a resumed run
             progress(step, 8, 0.25)
+        progress.say("Calibrating")
     out, err = capsys.readouterr()
     assert "8/8" in out
     assert "loss=0.2500" in out
+    assert "Calibrating\n" in out
     assert err == ""

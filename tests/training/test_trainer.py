@@ -56,14 +56,16 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_smoke_recipe_learns_and_exports(faces: LabelledFaces, smoke: Recipe, tmp_path: Path) -> None:
-    steps = []
+    steps, said = [], []
     path = train_and_export(
         replace(smoke, mirror=True),
         faces,
         tmp_path,
         progress=lambda step, of, loss: steps.append((step, of)),
+        log=said.append,
         resamples=20,
     )
+    assert [sentence.split()[0] for sentence in said] == ["Calibrating", "Measuring", "Measuring", "Writing"]
     assert steps == [(i + 1, 30) for i in range(30)]
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "checkpoint.npz",
