@@ -6,7 +6,7 @@ functions that only compute is translated; any other is refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Any
 
 from ...utils.numeric import is_finite_number
@@ -185,16 +185,34 @@ def _binary(kind: str, name: str, left: Any, right: Any) -> dict[str, Any]:
 
 
 def _constant(value: Any) -> Any:
-    """Return a constant as a number or a list with one per channel."""
+    """Return a constant as a number or nested lists: one number per channel, or per place, as a mask has."""
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
-    if is_finite_number(value) or (isinstance(value, list) and value and all(map(is_finite_number, value))):
+    if _is_array(value, _shape_of(value)):
         return value
-    raise ValueError("a constant in its graph is neither a number nor one per channel")
+    raise ValueError("a constant in its graph is not an array of finite numbers")
+
+
+def _shape_of(value: Any) -> list[int]:
+    """Return the shape of nested lists by their first parts."""
+    shape = []
+    while isinstance(value, list) and value:
+        shape.append(len(value))
+        value = value[0]
+    return shape
+
+
+def _is_array(value: Any, shape: Sequence[int]) -> bool:
+    """Say whether nested lists have this shape, of at most three axes, throughout, and finite numbers."""
+    if not shape:
+        return is_finite_number(value)
+    if len(shape) > 3 or not isinstance(value, list) or len(value) != shape[0]:
+        return False
+    return all(_is_array(part, shape[1:]) for part in value)
 
 
 def _each(value: Any, change: Any) -> Any:
-    return [change(part) for part in value] if isinstance(value, list) else change(value)
+    return [_each(part, change) for part in value] if isinstance(value, list) else change(value)
 
 
 def _slice(part: Any) -> Any:
