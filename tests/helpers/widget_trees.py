@@ -11,9 +11,11 @@ from redeepfake_nb.widgets.upload_area import UploadArea
 HOSTILE = "<img src=x onerror=alert(1)>.jpg"
 # What the inspectors' own HTML consists of; the SVG is the bar of a score.
 KNOWN_TAGS = {"style", "div", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "b", "svg", "rect"}
-KNOWN_TAGS |= {"details", "summary"}
+KNOWN_TAGS |= {"details", "summary", "a"}
 KNOWN_ATTRIBUTES = {"class", "role", "aria-live", "aria-hidden", "title"}
 KNOWN_ATTRIBUTES |= {"viewbox", "preserveaspectratio", "x", "y", "width", "height"}
+# Of links to what was saved, which get their address from panel_script.js.
+KNOWN_ATTRIBUTES |= {"data-path", "data-home", "data-folder"}
 
 
 def put(upload: UploadArea, files: list[tuple[str, bytes]], part: int = 1000) -> list[dict]:

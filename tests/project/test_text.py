@@ -137,4 +137,4 @@ def test_the_trust_page_has_the_limits_of_the_code() -> None:
         limits = [limit[grade] for limit in (fidelity.BEATEN, fidelity.GAIN, fidelity.GAP)]
         assert f"| {row} | {' | '.join(str(limit) for limit in limits)} |" in page
     assert f"must\n   reach {fidelity.SAME}" in page
-    assert f"in {fidelity.STAGES} steps and {fidelity.CASCADES} times" in page
+    assert f"in {fidelity.STAGES} steps and {fidelity.CASCADES} times as a whole" in page
