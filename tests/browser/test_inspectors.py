@@ -138,8 +138,8 @@ def test_video_inspector(opened, lab, tmp_path: Path) -> None:
     from redeepfake_nb.datasets.samples import clip_frames, encode_clip
 
     clip = tmp_path / "<b onmouseover=alert(1)>clip.mp4"
-    # Eight times the sample, so that the analysis of all frames is still running when it is cancelled.
-    clip.write_bytes(encode_clip([*clip_frames()] * 8))
+    # Twenty times the sample, so that the analysis of all frames is still running when it is cancelled.
+    clip.write_bytes(encode_clip([*clip_frames()] * 20))
     notebook = opened("02_video.ipynb")
     page = notebook.page
     notebook.run_all()
