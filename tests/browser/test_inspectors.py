@@ -138,14 +138,14 @@ def test_video_inspector(opened, lab, tmp_path: Path) -> None:
     from redeepfake_nb.datasets.samples import clip_frames, encode_clip
 
     clip = tmp_path / "<b onmouseover=alert(1)>clip.mp4"
-    # Twenty times the sample, so that the analysis of all frames is still running when it is cancelled.
-    clip.write_bytes(encode_clip([*clip_frames()] * 20))
+    # Sixteen times the sample, so that the analysis of all frames is still running when it is cancelled.
+    clip.write_bytes(encode_clip([*clip_frames()] * 16))
     notebook = opened("02_video.ipynb")
     page = notebook.page
     notebook.run_all()
     inspector = notebook.inspector()
     upload(page, inspector, clip)
-    inspector.get_by_text(re.compile(r"\d+ frames analysed")).wait_for(timeout=ANSWER)
+    inspector.get_by_text(re.compile(r"\d+ frames analysed")).wait_for(timeout=LOADING)
     text = inspector.inner_text()
     assert "onmouseover=alert(1)" in text
     assert inspector.locator("b[onmouseover]").count() == 0
@@ -162,7 +162,8 @@ def test_video_inspector(opened, lab, tmp_path: Path) -> None:
     area = timeline.bounding_box()
     timeline.click(position={"x": area["width"] * 0.75, "y": area["height"] / 2})
     length = float(timeline.get_attribute("aria-valuemax"))
-    near = "([axis, time]) => Math.abs(axis.getAttribute('aria-valuenow') - time) < 1"
+    # 32 frames are looked at, so the nearest one is at most half of their spacing away.
+    near = f"([axis, time]) => Math.abs(axis.getAttribute('aria-valuenow') - time) < {length / 60}"
     page.wait_for_function(near, arg=[timeline.element_handle(), 0.75 * length], timeout=ANSWER)
     timeline.focus()
     page.keyboard.press("Home")
