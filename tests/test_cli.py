@@ -328,7 +328,8 @@ def test_train_joins_collections_and_leaves_sources_out(
     given = []
     table = pd.DataFrame({"source": ["a"], "fakes": [4], "auc": [0.75]})
 
-    def train(recipe, faces, out, *, progress):
+    def train(recipe, faces, out, *, progress, log=print):
+        log("written")
         progress(1, recipe.steps, 0.5)
         given.append((recipe.name, faces, out))
         return Path(out) / "made.keras"

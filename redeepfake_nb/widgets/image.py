@@ -326,6 +326,7 @@ class ImageInspector(Inspector):
             else:
                 with self._callbacks.paused():
                     self.controls.list_pictures(self.result, self.controls.picture.value)
+                self._offer_comparison()
 
     def _end(self, job: Job, done: list[ImageReport], kept: list[Any], given: int) -> None:
         """Keep what *Analyse again* analyses, and say how it ended."""

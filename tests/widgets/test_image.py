@@ -326,6 +326,14 @@ def test_a_face_of_the_picture_is_looked_at_alone(inspector, boxes, quick):
     assert (c.face.value, c.image.chosen, bytes(c.detail.value)) == (-1, None, b"")
 
 
+def test_pictures_that_come_later_can_be_compared_with(inspector, quick):
+    """Without a heatmap, whose end would look at the pictures once more."""
+    inspector.controls.method.value = "none"
+    inspector.analyze([read_image(picture(i), name=f"{i}.png") for i in range(3)])
+    listed = inspector.controls.comparison.other.options[1:]
+    assert len(listed) == 2
+
+
 def test_two_pictures_are_compared(inspector, quick):
     one, other = picture(0), picture(0)
     other[60:100, 60:100] = 255
