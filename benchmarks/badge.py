@@ -220,15 +220,15 @@ def classifier_of(model: keras.Model) -> Classifier:
     )
 
 
-def measure(folder: Path | None, kinds: Sequence[str]) -> Iterator[Row]:
-    """Check networks of the named kinds."""
-    known = faces_from(folder, 64, 0)
-    tested = faces_from(folder, 64, 1)
-    rng = np.random.default_rng(2)
+def measure(folder: Path | None, kinds: Sequence[str], seed: int) -> Iterator[Row]:
+    """Check networks of the named kinds; every seed has networks and faces of its own."""
+    known = faces_from(folder, 64, 1000 * seed)
+    tested = faces_from(folder, 64, 1000 * seed + 1)
+    rng = np.random.default_rng(1000 * seed + 2)
     fakes = [Face.whole(Frame(with_artefact(f.frame.image, rng))) for f in tested]
     for number, (name, make) in enumerate(ARCHITECTURES.items()):
         for size in SIZES if number % 2 == 0 else SIZES[:1]:
-            keras.utils.set_random_seed(number)
+            keras.utils.set_random_seed(1000 * seed + number)
             image = keras.Input((size, size, 3))
             model = keras.Model(image, make(image))
             classifier = classifier_of(model)
@@ -245,7 +245,7 @@ def measure(folder: Path | None, kinds: Sequence[str]) -> Iterator[Row]:
             for i in range(TRAINED if "trained" in kinds else 0):
                 for kind, by_chance in (("trained", False), ("unlearned", True)):
                     fresh = keras.models.clone_model(model)
-                    accuracy = train(fresh, known, by_chance, seed=i)
+                    accuracy = train(fresh, known, by_chance, seed=1000 * seed + i)
                     print(f"{kind}, {name}, {size} px: accuracy {accuracy:.2f}", flush=True)
                     own.set_weights(fresh.get_weights())
                     some = [fakes[int(j)] for j in rng.integers(0, 64, 2)]
@@ -267,8 +267,9 @@ def measure(folder: Path | None, kinds: Sequence[str]) -> Iterator[Row]:
         model = load_model()
         face = find_faces(sample_image())[:1]
         yield from checks("shipped", "shipped", 0, model, face)
-        for seed in range(3):
-            yield from checks("randomised", "shipped", seed, random_classifier(model, seed), face)
+        for i in range(3):
+            randomised = random_classifier(model, 1000 * seed + i)
+            yield from checks("randomised", "shipped", i, randomised, face)
 
 
 def _larger(weights: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
@@ -373,6 +374,7 @@ def figure(rows: pd.DataFrame) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faces", type=Path, help="folder of pictures of faces")
+    parser.add_argument("--seed", type=int, default=0, help="of networks and faces (default: %(default)s)")
     parser.add_argument(
         "--kinds",
         default=",".join(k.replace(", ", "-") for k in KINDS),
@@ -386,7 +388,7 @@ def main() -> None:
         rows = pd.concat([pd.read_csv(path) for path in options.rows])
     else:
         kinds = [kind.replace("-", ", ") for kind in options.kinds.split(",")]
-        for row in measure(options.faces, kinds):
+        for row in measure(options.faces, kinds, options.seed):
             made.append(row)
             if options.rows:
                 pd.DataFrame(made).to_csv(options.rows[0], index=False)

@@ -108,7 +108,8 @@ class Faithfulness:
     deletion, insertion
         Curves of the heatmap. Empty arrays for an empty heatmap, for which nothing else is measured either.
     random_deletion, random_insertion
-        Curves of the random maps, (random maps, steps + 1) float64.
+        Curves of the random maps, (random maps, coarse steps + 1) float64: in half as many steps as those of
+        the heatmap where their number is even and over 2, else in as many.
     average_drop
         Relative drop of P(target), 0..1, when every place is kept in proportion to its heat (Chattopadhay et
         al. 2018, "Grad-CAM++", equation 20 for one face, with the baseline image in place of black). 0 is
@@ -119,8 +120,8 @@ class Faithfulness:
     stages
         The randomisation check, from the output layer alone to all layers.
     random_network_gaps
-        :attr:`gap` of each fully randomised network with a heatmap of its own, for the label that it gives
-        the face, without the mirror image; 0 where it has none. No more are made where one decides.
+        :attr:`coarse_gap` of each fully randomised network with a heatmap of its own, for the label that it
+        gives the face, without the mirror image; 0 where it has none. No more are made where one decides.
     """
 
     explanation: Explanation
@@ -166,11 +167,26 @@ class Faithfulness:
         """Insertion area minus deletion area, in log-odds, where no sigmoid hides changes of high scores."""
         if not len(self.deletion):
             return float("nan")
-        return float(area_under_curve(self.insertion) - area_under_curve(self.deletion))
+        return gain_between(self.deletion, self.insertion)
+
+    @property
+    def coarse_gap(self) -> float:
+        """:attr:`gap` in the steps of the random maps, which that of random networks is compared with."""
+        coarse = coarse_steps(len(self.deletion) - 1)
+        deletion, insertion = (thinned(curve, coarse) for curve in (self.deletion, self.insertion))
+        return area_under_probability(insertion) - area_under_probability(deletion)
+
+    @property
+    def coarse_gain(self) -> float:
+        """:attr:`gain` in the steps of the random maps, which theirs is compared with."""
+        if not len(self.deletion):
+            return float("nan")
+        coarse = coarse_steps(len(self.deletion) - 1)
+        return gain_between(thinned(self.deletion, coarse), thinned(self.insertion, coarse))
 
     @property
     def random_gains(self) -> np.ndarray:
-        """:attr:`gain` of each random map, (random maps,) float64."""
+        """:attr:`coarse_gain` of each random map, (random maps,) float64."""
         if not len(self.random_deletion):
             return np.zeros(0)
         return area_under_curve(self.random_insertion) - area_under_curve(self.random_deletion)
@@ -179,13 +195,15 @@ class Faithfulness:
     def beaten(self) -> float:
         """Share of the random maps with a smaller gain, 0..1."""
         gains = self.random_gains
-        return float((gains < self.gain).mean()) if len(gains) else float("nan")
+        return float((gains < self.coarse_gain).mean()) if len(gains) else float("nan")
 
     @property
     def p_value(self) -> float:
         """Permutation p-value of the gain, (1 + random maps that gain as much) / (1 + random maps)."""
         gains = self.random_gains
-        return float((1 + (gains >= self.gain).sum()) / (1 + len(gains))) if len(gains) else float("nan")
+        if not len(gains):
+            return float("nan")
+        return float((1 + (gains >= self.coarse_gain).sum()) / (1 + len(gains)))
 
     @property
     def randomised(self) -> float:
@@ -219,7 +237,7 @@ class Faithfulness:
         """Return the curves in probability, one row per share of the face.
 
         Columns: ``share, deletion, insertion``, and ``_low, _median, _high`` of each over the random maps
-        (5th, 50th and 95th percentile).
+        (5th, 50th and 95th percentile), interpolated between the coarse steps.
         """
         table: dict[str, np.ndarray] = {"share": self.shares if len(self.deletion) else np.zeros(0)}
         for name in ("deletion", "insertion"):
@@ -227,7 +245,9 @@ class Faithfulness:
             band = np.zeros((3, 0))
             if len(self.deletion):
                 random = probability(getattr(self, f"random_{name}"), None)
+                at = np.linspace(0, 1, random.shape[1])
                 band = np.percentile(random, [5, 50, 95], axis=0)
+                band = np.array([np.interp(self.shares, at, line) for line in band])
             for suffix, values in zip(("low", "median", "high"), band, strict=True):
                 table[f"{name}_{suffix}"] = values
         return pd.DataFrame(table)
@@ -330,10 +350,10 @@ def assign_badge(checked: Faithfulness, problem: str = "") -> tuple[Badge, tuple
         note(2 if same and not localized else 0, reason)
         if checked.random_network_gaps:
             widest = max(checked.random_network_gaps)
-            unlearned = checked.gap < LEARNED * widest
+            unlearned = checked.coarse_gap < LEARNED * widest
             reason = (
                 f"heatmaps of networks with random weights reach a gap of up to {widest:.2f} between the two "
-                f"areas, this one {checked.gap:.2f}"
+                f"areas, this one {checked.coarse_gap:.2f} in as many steps"
             )
             if unlearned:
                 reason += (
@@ -353,6 +373,24 @@ def _grade_of_curves(checked: Faithfulness) -> int:
 def _grade(value: float, limits: tuple[float, float]) -> int:
     """Return 0 for supported, 1 for weak, 2 for not supported."""
     return sum(value < limit for limit in limits)
+
+
+def coarse_steps(steps: int) -> int:
+    """Return in how many steps random maps and random networks are measured: half as many, if that is even.
+
+    Their rank and size are compared, not drawn, and half of the steps are half of the time.
+    """
+    return steps // 2 if steps > 2 and steps % 2 == 0 else steps
+
+
+def thinned(curve: np.ndarray, coarse: int) -> np.ndarray:
+    """Return the points of a curve (steps + 1,) at ``coarse`` even steps, which its own are a multiple of."""
+    return curve[:: (len(curve) - 1) // coarse] if len(curve) else curve
+
+
+def gain_between(deletion: np.ndarray, insertion: np.ndarray) -> float:
+    """Return insertion area minus deletion area of curves (steps + 1,), in log-odds."""
+    return float(area_under_curve(insertion) - area_under_curve(deletion))
 
 
 def area_under_probability(logits: np.ndarray) -> float:
@@ -393,7 +431,9 @@ def faithfulness(
     explanation
         From :func:`redeepfake_nb.explain`.
     steps
-        Steps of the curves, at least 2; each removes an equal share of the face.
+        Steps of the heatmap's curves, at least 2; each removes an equal share of the face. Those of random
+        maps and random networks have half as many where that is a whole number over 1, and are compared with
+        the heatmap's at the same points.
     random_maps
         Random maps to compare with, at least 2; they come in pairs of opposites, so an odd number is rounded
         up. No more than ten are drawn where those decide.
@@ -422,9 +462,9 @@ def faithfulness(
 
     pairs = (random_maps + 1) // 2
     # Two of the batches score the baseline images and the average drop.
-    per_curve = PerturbationScorer.batch_count(2 * (steps - 1))
-    batches = 2 + (1 + pairs) * per_curve
-    random_networks = STAGES + CASCADES * (2 + per_curve)
+    fine, coarse = (PerturbationScorer.batch_count(2 * (n - 1)) for n in (steps, coarse_steps(steps)))
+    batches = 2 + fine + pairs * coarse
+    random_networks = STAGES + CASCADES * (2 + coarse)
     work = _CheckProgress(batches + 1 + random_networks, progress, as_cancel_check(cancel))
 
     curves = _measure_curves(classifier, explanation, heatmap, steps, pairs, seed, work)
@@ -469,13 +509,17 @@ class _CheckProgress:
             self._progress(done, self._total)
 
 
+# Of the baseline images, those that come first and resemble a face.
+_MILD = 2
+
+
 class _FaceCurves:
     """Deletion and insertion curves of one face for one classifier, and the choice of the baseline image.
 
     The baseline is the blurred face or its mean colour, whichever has the lower score for the target. Black
-    and white do not resemble faces, and networks respond to them arbitrarily. They are used only where the
-    others do not score much lower than the face itself, and the score then depends on the heatmap's hottest
-    third alone: for models that react to brightness.
+    and white do not resemble faces, and networks respond to them arbitrarily. They are scored only where the
+    others do not score much lower than the face itself, and used only where the score then depends on the
+    heatmap's hottest third alone: for models that react to brightness.
     """
 
     def __init__(
@@ -489,18 +533,22 @@ class _FaceCurves:
         sign = 1 if explanation.target == "fake" else -1
         self.scorer = PerturbationScorer(classifier, pixels, sign, on_batch)
         self._images = baseline_images(pixels)
-        self.whole, *self._empty = self.scorer.scores([pixels, *self._images.values()]).tolist()
+        mild = list(self._images.values())[:_MILD]
+        self.whole, *self._empty = self.scorer.scores([pixels, *mild]).tolist()
         self._cells = cells
 
     def of_heatmap(self, steps: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Choose the baseline image and return the heatmap's deletion and insertion curve."""
         order = rank_cells(self._cells, random_heatmap(self._cells, rng))
-        mild, lowest = int(np.argmin(self._empty[:2])), int(np.argmin(self._empty))
-        if lowest != mild and self.whole - self._empty[mild] < 2 * GAIN[0]:
-            self._use_baseline(lowest)
-            found = self.of_order(order, steps)
-            if is_localized(*found):
-                return found
+        mild = int(np.argmin(self._empty))
+        if self.whole - self._empty[mild] < 2 * GAIN[0]:
+            self._empty += self.scorer.scores(list(self._images.values())[_MILD:]).tolist()
+            lowest = int(np.argmin(self._empty))
+            if lowest >= _MILD:
+                self._use_baseline(lowest)
+                found = self.of_order(order, steps)
+                if is_localized(*found):
+                    return found
         self._use_baseline(mild)
         return self.of_order(order, steps)
 
@@ -529,12 +577,13 @@ def _measure_curves(
     deletion, insertion = face.of_heatmap(steps, rng)
     random_deletion: list[np.ndarray] = []
     random_insertion: list[np.ndarray] = []
-    gain = float(area_under_curve(insertion) - area_under_curve(deletion))
+    coarse = coarse_steps(steps)
+    gain = gain_between(thinned(deletion, coarse), thinned(insertion, coarse))
     for drawn in range(pairs):
         if drawn >= FIRST_PAIRS and _is_decided(gain, random_deletion, random_insertion, pairs):
             break
         noise = random_heatmap(cells, rng)
-        down, up = face.of_order(rank_cells(noise, noise), steps)
+        down, up = face.of_order(rank_cells(noise, noise), coarse)
         # What the opposite map deletes first, this one inserts last: the same images in reverse order.
         random_deletion += [down, up[::-1]]
         random_insertion += [up, down[::-1]]
@@ -601,10 +650,11 @@ def _measure_sanity(
                 found.setdefault(share, []).append(correlation(cells, made))
                 work.step()
             # A random network that does as well decides, whatever others do.
-            clear = not curves.localized and curves.gap < LEARNED * max(gaps, default=-np.inf)
+            clear = not curves.localized and curves.coarse_gap < LEARNED * max(gaps, default=-np.inf)
             if networks and not clear:
                 whole = float(curves.deletion[0])
-                gaps.append(_random_network_gap(copy.single, explanation, whole, steps, seed, work))
+                coarse = coarse_steps(steps)
+                gaps.append(_random_network_gap(copy.single, explanation, whole, coarse, seed, work))
     stages = tuple(RandomizationStage(share, tuple(found[share])) for share in sorted(found))
     return {"reproduced": reproduced, "stages": stages, "random_network_gaps": tuple(gaps)}, ""
 

@@ -26,13 +26,13 @@ def record(*, lead: float = 2.0, beaten: int = 10, **changes: object) -> Faithfu
     line = np.linspace(HIGH, LOW, 5)
     bow = lead * np.array([0, 1, 1, 1, 0])
     # The random maps that are not beaten gain more than any heatmap here.
-    random = np.array([line if i < beaten else line - 9 for i in range(10)])
+    random = np.array([line if i < beaten else line - 9 for i in range(10)])[:, ::2]
     values = {
         "neutral": "black",
         "deletion": line - bow,
         "insertion": line[::-1] + bow,
         "random_deletion": random,
-        "random_insertion": np.array([line[::-1]] * 10),
+        "random_insertion": np.array([line[::-1]] * 10)[:, ::2],
         "average_drop": 0.25,
         "reproduced": 1.0,
         "stages": (RandomizationStage(0.5, (0.8, 0.6)), RandomizationStage(1.0, (0.3, -0.1))),
@@ -44,6 +44,10 @@ def test_numbers_by_hand() -> None:
     found = record()
     # Both curves bow by 2 over three of five points: 2 * 3 / 4 each.
     assert found.gain == pytest.approx(3)
+    # Random maps have half of the steps; there the heatmap's curves bow by 2 at one of three points.
+    assert found.coarse_gain == pytest.approx(2)
+    middle = 1 / (1 + np.exp(-np.array([0 - 2, 0 + 2])))
+    assert found.coarse_gap == pytest.approx((middle[1] - middle[0]) / 2)
     np.testing.assert_allclose(found.random_gains, 0, atol=1e-12)
     assert found.beaten == 1
     assert found.p_value == pytest.approx(1 / 11)
@@ -85,7 +89,7 @@ def test_numbers_by_hand() -> None:
             "not supported",
             "set it apart from a network that has learned nothing",
         ),
-        ({"random_network_gaps": (0.03, -0.3), "lead": 0.5}, "supported", "up to 0.03"),
+        ({"random_network_gaps": (0.02, -0.3), "lead": 0.5}, "supported", "up to 0.02"),
         ({"stages": (RandomizationStage(1.0, (0.95, 0.65)),), "lead": 0.5}, "supported", "is 0.80"),
     ],
 )
@@ -130,6 +134,9 @@ def test_to_frame_is_in_probability() -> None:
     table = record().to_frame()
     assert len(table) == 5
     assert table["deletion"].iloc[0] == pytest.approx(1 / (1 + np.exp(-2)))
+    # The random maps' line, (-2, 0, 2) in log-odds, interpolated in probability.
+    ends = 1 / (1 + np.exp(np.array([2.0, 0])))
+    assert table["insertion_median"].iloc[1] == pytest.approx(ends.mean())
     assert (table["insertion_low"] <= table["insertion_high"]).all()
 
 
