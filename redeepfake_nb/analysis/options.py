@@ -9,7 +9,14 @@ from typing import Any
 
 from ..errors import RedeepfakeError, UnsuitableModel, one_line_message
 from ..explanation.heatmaps import Explanation, explain
-from ..explanation.methods import METHODS, Target, check_choice, check_layer, default_layer
+from ..explanation.methods import (
+    METHODS,
+    Target,
+    check_choice,
+    check_layer,
+    default_layer,
+    has_compiled_heatmap,
+)
 from ..faces.detection import DEFAULT_DETECTOR, Detector, detector_names
 from ..faces.face import check_margin, check_min_size, detector_name
 from ..models.card import Card
@@ -82,7 +89,7 @@ class AnalysisOptions:
 
     def prepare(self, classifier: Classifier) -> None:
         """Begin to load what heatmaps need, in the background, while faces are found and scored."""
-        if self.explain is not None:
+        if self.explain is not None and not has_compiled_heatmap(classifier, self.explain, self.layer):
             classifier.prepare_keras()
 
     def explanations(

@@ -16,8 +16,8 @@ import numpy as np
 
 from ..errors import UnsuitableModel
 from ..faces.preprocessing import prepare_crop
+from ..models.geometry import Layout, layout_of
 from ..utils.keras_backend import compile_function
-from .geometry import Layout, layout_of
 
 if TYPE_CHECKING:
     import keras

@@ -24,6 +24,7 @@ from .methods import (
     check_choice,
     distinct_methods,
     method_for,
+    network_and_method,
     network_for,
 )
 from .regions import Regions, sum_regions
@@ -211,8 +212,10 @@ def explain(
     :mod:`redeepfake_nb.explanation.window_maps`.
 
     Each cell of a map is drawn where its receptive field is centred on the picture; see
-    :mod:`redeepfake_nb.explanation.geometry`. Gradients are computed by tf-keras-vis on the part of the
-    network behind ``layer``; both parts are compiled once per model and layer.
+    :mod:`redeepfake_nb.models.geometry`. Gradients are computed by tf-keras-vis on the part of the
+    network behind ``layer``; both parts are compiled once per model and layer. Where LiteRT scores and only
+    average pooling and a linear head follow the layer, Grad-CAM needs no gradient: the compiled network
+    returns its map beside the score, and TensorFlow is not imported.
 
     Parameters
     ----------
@@ -250,8 +253,7 @@ def explain(
     if classifier.preprocessing.frames > 1:
         of_windows = [_explain_window(classifier, p, method, target, layer) for p in chosen]
         return of_windows[0] if isinstance(predictions, Prediction) else of_windows
-    network = network_for(classifier, method, layer)
-    method = method_for(classifier, method, layer)
+    network, method = network_and_method(classifier, method, layer)
     found: list[Explanation] = []
     if chosen:
         batch = preprocess([p.face for p in chosen], classifier.preprocessing)

@@ -20,10 +20,10 @@ import numpy as np
 
 from ..errors import UnknownChoice, UnsuitableModel
 from ..faces.preprocessing import prepare_crop
+from ..models.geometry import Layout, layout_of
 from ..models.graph import cut_operations, is_cut, operation_named
 from ..utils.keras_backend import buffered_stderr, compile_function
 from .attention import AttentionNetwork, first_attention
-from .geometry import Layout, layout_of
 from .window_maps import WINDOW_METHODS, window_layer
 
 if TYPE_CHECKING:
@@ -104,13 +104,17 @@ def default_layer(classifier: Classifier, method: str) -> str:
     """
     if classifier.preprocessing.frames > 1:
         return window_layer(classifier, method)
+    if method not in ("saliency", "attention"):
+        if classifier.card.explain_layer is not None:
+            return classifier.card.explain_layer
+        if classifier.evidence_map is not None:
+            # It is the deepest one; Keras need not be asked.
+            return classifier.evidence_map.layer
     model = classifier.keras_model
     if method == "saliency":
         return _input_layer(model)
     if method == "attention":
         return first_attention(model)
-    if classifier.card.explain_layer is not None:
-        return classifier.card.explain_layer
     if model not in _default_layers:
         _default_layers[model] = _deepest_map(model)
     return _default_layers[model]
@@ -286,13 +290,9 @@ class SplitNetwork:
         numpy.ndarray
             (N, S, S) float32, not negative, in units of the method: at each pixel the value of its cell.
         """
-        if not self._mirror:
-            return np.maximum(self._drawn(self.maps(batch, method, target)), 0)
-        # The score is the mean over the face and its mirror image, and so is the map; clipped only then. One
-        # batch of both takes less time than two.
-        both = self._drawn(self.maps(np.concatenate([batch, batch[:, :, ::-1]]), method, target))
-        count = len(batch)
-        return np.maximum((both[:count] + both[count:, :, ::-1]) / 2, 0)
+        return _with_mirror_image(
+            lambda pixels: self._drawn(self.maps(pixels, method, target)), batch, self._mirror
+        )
 
     def _drawn(self, maps: np.ndarray) -> np.ndarray:
         """Draw cells on the input, (N, S, S)."""
@@ -567,6 +567,69 @@ def method_for(classifier: Classifier, method: str, layer: str | None = None) ->
         return method
     network = network_for(classifier, method, layer)
     return network.method_here(method) if isinstance(network, SplitNetwork) else method
+
+
+class CompiledEvidence:
+    """Grad-CAM by the compiled network, which returns each cell's part of the logit beside the score.
+
+    Parameters
+    ----------
+    classifier
+        One that has an ``evidence_map``.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        if (found := classifier.evidence_map) is None:
+            raise ValueError("this network returns no map beside its score")
+        self._classifier, self.layer, self.layout = classifier, found.layer, found.layout
+
+    def on_input(self, batch: np.ndarray, method: str, target: Target) -> np.ndarray:
+        """Compute maps as :meth:`SplitNetwork.on_input` does, which it equals to rounding."""
+        sign = np.float32(1 if target == "fake" else -1)
+
+        def drawn(pixels: np.ndarray) -> np.ndarray:
+            maps = sign * self._classifier.evidence(pixels)
+            return self.layout.draw(maps.reshape(len(maps), -1), batch.shape[1])
+
+        return _with_mirror_image(drawn, batch, self._classifier.card.mirror)
+
+
+def _with_mirror_image(
+    drawn: Callable[[np.ndarray], np.ndarray], batch: np.ndarray, mirror: bool
+) -> np.ndarray:
+    """Return the maps that ``drawn`` makes of a batch, each the mean with its mirror image's, cut at 0.
+
+    The score is the mean over the face and its mirror image, and so is the map; clipped only then. One batch
+    of both takes less time than two.
+    """
+    if not mirror:
+        return np.maximum(drawn(batch), 0)
+    both = drawn(np.concatenate([batch, batch[:, :, ::-1]]))
+    count = len(batch)
+    return np.maximum((both[:count] + both[count:, :, ::-1]) / 2, 0)
+
+
+def has_compiled_heatmap(classifier: Classifier, method: str, layer: str | None = None) -> bool:
+    """Tell whether the compiled network returns a method's heatmap, so that Keras is not needed for it."""
+    found = classifier.evidence_map
+    if found is None or method != "gradcam":
+        return False
+    return (layer or default_layer(classifier, method)) == found.layer
+
+
+def network_and_method(
+    classifier: Classifier, method: str, layer: str | None = None
+) -> tuple[SplitNetwork | AttentionNetwork | CompiledEvidence, str]:
+    """Return what computes the heatmaps where a method is asked for, and the method that it computes.
+
+    Raises
+    ------
+    UnknownChoice, UnsuitableModel
+        As for :func:`network_for` and :func:`method_for`.
+    """
+    if has_compiled_heatmap(classifier, method, layer):
+        return CompiledEvidence(classifier), method
+    return network_for(classifier, method, layer), method_for(classifier, method, layer)
 
 
 def alike_methods(classifier: Classifier, target: Target, layer: str | None = None) -> dict[str, str]:

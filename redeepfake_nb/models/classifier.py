@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from .compiled import Compiled
+    from .linear_head import EvidenceMap
 
 
 class _Network(NamedTuple):
@@ -143,6 +144,39 @@ class Classifier:
     def uses_litert(self) -> bool:
         """Whether LiteRT scores, one face at a time, so that larger batches are not faster."""
         return self._compiled is not None and self._compiled.network is not None
+
+    @property
+    def evidence_map(self) -> EvidenceMap | None:
+        """The map whose cells' parts of the logit the compiled network returns beside the score.
+
+        ``None`` where TensorFlow scores, or where more than average pooling and a linear head follows.
+        """
+        return None if self._compiled is None else self._compiled.evidence_map
+
+    def evidence(self, batch: np.ndarray) -> np.ndarray:
+        """Compute what each cell of :attr:`evidence_map` adds to the logit, without the mirror image.
+
+        Parameters
+        ----------
+        batch
+            (N, S, S, 3) float32 from :func:`redeepfake_nb.preprocess`.
+
+        Returns
+        -------
+        numpy.ndarray
+            (N, h, w) float32, positive for fake. The sum over a map and a constant is the network's logit.
+
+        Raises
+        ------
+        ValueError
+            There is no such map.
+        """
+        found = self.evidence_map
+        if found is None or self._compiled is None or self._compiled.network is None:
+            raise ValueError("this network returns no map beside its score")
+        outputs = self._compiled.network(np.asarray(batch, np.float32))
+        parts = outputs[:, 1 + len(self.card.kinds) :] / np.float32(found.cells)
+        return parts.reshape(-1, *found.shape)
 
     @property
     def gpu_batch_size(self) -> int | None:
@@ -314,7 +348,7 @@ class Classifier:
         scored = self._score(batch)
         if not self.uses_litert:
             self.device = scored.device.rpartition("device:")[2]
-        scores = np.array(scored, np.float32)
+        scores = np.array(scored, np.float32)[:, : 1 + len(self.card.kinds)]
         scores[:, 0] += np.float32(self._card.shift)
         if not np.isfinite(scores).all():
             raise UnsuitableModel(

@@ -1,5 +1,8 @@
 """Compile a model's network for LiteRT, check it against Keras, and keep it, so that this is done only once.
 
+Where average pooling and a linear head follow the last map, the compiled network also returns what each cell
+of that map adds to the logit (:mod:`redeepfake_nb.models.linear_head`).
+
 A compiled file holds the network as a TensorFlow Lite flatbuffer, and after it a record in JSON: of which
 model file, by which versions and with which options it was made, and what Keras computes for trial
 pictures. LiteRT must reproduce them to ``TOLERANCE`` when the file is made and, some of them, whenever it is
@@ -35,6 +38,7 @@ from ..utils.versions import version_of
 from ..utils.writing import atomic_file
 from .card import Card
 from .hub import cache_folder
+from .linear_head import EvidenceMap, LinearHead, evidence_map, linear_head
 from .runtimes import LiteRTNetwork, litert_installed
 
 if TYPE_CHECKING:
@@ -48,7 +52,7 @@ TOLERANCE = 1e-4
 # Weights are kept in half precision only where that changes next to nothing.
 HALF_TOLERANCE = TOLERANCE / 10
 # Raised whenever networks are compiled, or recorded, in another way.
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".tflite"
 
 _MAGIC = b"rdfnbLRT"
@@ -126,6 +130,12 @@ class Compiled:
     network: LiteRTNetwork | None = None
     refused: str = ""
 
+    @property
+    def evidence_map(self) -> EvidenceMap | None:
+        """The map that the network returns beside its score, if it does."""
+        found = self.record.get("evidence_map")
+        return None if found is None or self.network is None else EvidenceMap.from_dict(found)
+
     def complete(self, card: Card) -> Card:
         """Return a card with what was learned from the model when it was loaded the first time."""
         found = self.record["card"]
@@ -141,17 +151,21 @@ class Compiled:
 
 @dataclass
 class _Trial:
-    """How well a compiled network reproduces the logits of Keras, and the probabilities of its kinds.
+    """How well a compiled network reproduces the logits of Keras, the kinds, and what cells add to the logit.
 
-    Both arrays are (N, columns): the logit, then kinds of fakes before the softmax.
+    Both arrays are (N, columns): the logit, ``kinds`` columns before their softmax, and those of the map.
     """
 
     expected: np.ndarray
     found: np.ndarray
+    kinds: int
 
     @property
     def deviation(self) -> float:
-        return float(np.abs(_as_scores(self.expected[: len(self.found)]) - _as_scores(self.found)).max())
+        expected, found = (
+            _as_scores(outputs, self.kinds) for outputs in (self.expected[: len(self.found)], self.found)
+        )
+        return float(np.abs(expected - found).max())
 
     @property
     def refused(self) -> str:
@@ -160,12 +174,15 @@ class _Trial:
         return ""
 
 
-def _as_scores(outputs: np.ndarray) -> np.ndarray:
-    """Return what is read from a network's outputs: the logit, and the softmax of the other columns.
+def _as_scores(outputs: np.ndarray, kinds: int) -> np.ndarray:
+    """Return what is read from a network's outputs: the logit, the softmax of kinds, and each cell's part.
 
     Probabilities of kinds are shown to two digits, so they may deviate ten times as much as the logit.
     """
-    return np.hstack([outputs[:, :1], softmax(outputs[:, 1:]) / 10])
+    cells = outputs[:, 1 + kinds :]
+    return np.hstack(
+        [outputs[:, :1], softmax(outputs[:, 1 : 1 + kinds]) / 10, cells / max(cells.shape[1], 1)]
+    )
 
 
 def compiler_versions() -> dict[str, str]:
@@ -233,13 +250,14 @@ def _open(path: Path, identity: Identity) -> Compiled | None:
         card = record["card"]
         preprocessing = replace(identity.preprocessing, frames=card["frames"])
         network = LiteRTNetwork(path)
-        shape = network.input_shape, network.columns
-        if shape != (preprocessing.input_shape, 1 + len(card["kinds"])):
+        kinds, found = len(card["kinds"]), record["evidence_map"]
+        cells = 0 if found is None else EvidenceMap.from_dict(found).cells
+        if (network.input_shape, network.columns) != (preprocessing.input_shape, 1 + kinds + cells):
             return None
         # Whoever made it had other versions, perhaps another processor.
         known = record["versions"] == compiler_versions()
         pictures = trial_pictures(preprocessing)[: _QUICK if known else None]
-        trial = _Trial(np.array(record["outputs"], np.float64), network(pictures))
+        trial = _Trial(np.array(record["outputs"], np.float64), network(pictures), kinds)
         if trial.refused:
             return Compiled(record, refused=trial.refused)
         return Compiled(record, network)
@@ -348,21 +366,23 @@ def compile_to(
     """
     pictures = trial_pictures(classifier.preprocessing)
     model = classifier.scoring_model
-    outputs = _outputs(model)
+    head, found = _evidence(classifier)
+    outputs = _outputs(model, head)
     # One by one, since a window takes much memory.
     expected = np.concatenate([np.asarray(outputs(x[None])) for x in pictures]).astype(np.float64)
     record = {**_new_record(classifier, identity), "outputs": expected.tolist()}
+    record["evidence_map"] = None if found is None else found.to_dict()
     best = b""
     with tempfile.TemporaryDirectory(prefix="compiled-") as folder:
         run: LiteRTNetwork | None = None
         for half in (True, False) if small else (False,):
             try:
-                network = _convert(model, classifier.preprocessing.input_shape, half)
+                network = _convert(outputs, classifier.preprocessing.input_shape, half)
                 tried = Path(folder) / f"{half}{SUFFIX}"
                 tried.write_bytes(network)
                 run = LiteRTNetwork(tried)
-                trial = _Trial(expected, run(pictures))
-                slower = _slowdown(run, model, pictures[:1])
+                trial = _Trial(expected, run(pictures), len(classifier.card.kinds))
+                slower = _slowdown(run, outputs, pictures[:1])
             except MemoryError:
                 raise
             except Exception as error:  # the converter and LiteRT raise whatever they meet
@@ -406,25 +426,45 @@ def _write(path: Path, network: bytes, record: Mapping[str, Any]) -> None:
         part.write_bytes(network + text + _TRAILER.pack(len(text), _MAGIC))
 
 
-def _outputs(model: keras.Model) -> Callable[[Any], tf.Tensor]:
-    """Return the function that is compiled: of images, all outputs of a model side by side, (N, columns)."""
+def _evidence(classifier: Classifier) -> tuple[LinearHead | None, EvidenceMap | None]:
+    """Return the linear head of a model over single pictures and the map that it averages, if it has both."""
+    if classifier.preprocessing.frames > 1:
+        return None, None
+    head = linear_head(classifier.keras_model)
+    found = None if head is None else evidence_map(classifier.keras_model, head)
+    return (None, None) if found is None else (head, found)
+
+
+def _outputs(model: keras.Model, head: LinearHead | None) -> Callable[[Any], tf.Tensor]:
+    """Return the function that is compiled: of images, (N, columns).
+
+    Columns are the model's outputs side by side, and with a linear head the cells of its map, row by row,
+    each with its part of the logit times the number of cells.
+    """
+    import keras
     import tensorflow as tf
 
+    every = model.outputs if head is None else [*model.outputs, head.features]
+    both = keras.Model(model.inputs[0], every)
+
     def outputs(images: Any) -> tf.Tensor:
-        made = model(images, training=False)
-        return tf.concat(made, axis=1) if isinstance(made, list | tuple) else made
+        made = list(both(images, training=False))
+        if head is not None:
+            cells = tf.tensordot(made.pop(), tf.constant(head.weights), 1)
+            made.append(tf.reshape(cells, (-1, cells.shape[1] * cells.shape[2])))
+        return tf.concat(made, axis=1)
 
     return outputs
 
 
-def _convert(model: keras.Model, shape: tuple[int, ...], half: bool) -> bytes:
-    """Return a Keras model as a flatbuffer for a batch of one, with weights in half precision or not."""
+def _convert(outputs: Callable[[Any], tf.Tensor], shape: tuple[int, ...], half: bool) -> bytes:
+    """Return a network as a flatbuffer for a batch of one, with weights in half precision or not."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     one = tf.TensorSpec((1, *shape), tf.float32)
     with buffered_stderr(), _quiet_converter():
-        graph = tf.function(_outputs(model), input_signature=[one], autograph=False)
+        graph = tf.function(outputs, input_signature=[one], autograph=False)
         frozen = convert_variables_to_constants_v2(graph.get_concrete_function())
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
         if half:
@@ -446,11 +486,11 @@ def _quiet_converter() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def _slowdown(network: LiteRTNetwork, model: keras.Model, picture: np.ndarray) -> float:
+def _slowdown(network: LiteRTNetwork, outputs: Callable[[Any], tf.Tensor], picture: np.ndarray) -> float:
     """Return how many times as long as TensorFlow's compiled function LiteRT takes, in the best of 3 runs."""
     import tensorflow as tf
 
-    compiled = tf.function(_outputs(model), autograph=False).get_concrete_function(
+    compiled = tf.function(outputs, autograph=False).get_concrete_function(
         tf.TensorSpec(picture.shape, tf.float32)
     )
     image = tf.constant(picture)

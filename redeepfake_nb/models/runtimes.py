@@ -115,7 +115,7 @@ class LiteRTNetwork:
     input_shape : tuple of int
         Without the batch axis.
     columns : int
-        The logit, and the columns of the network's further outputs.
+        The logit, the columns of the network's further outputs, and the cells of its evidence map.
 
     Raises
     ------

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from redeepfake_nb import (
 )
 from redeepfake_nb.models import compiled, loading
 from redeepfake_nb.models.hub import CACHE_VARIABLE
+from redeepfake_nb.models.linear_head import linear_head
 from redeepfake_nb.models.runtimes import RUNTIME_VARIABLE, Deferred, LiteRTNetwork, chosen_runtime
 
 
@@ -87,7 +89,7 @@ def test_two_threads_share_out_faces_and_change_no_score(
         monkeypatch.setattr("redeepfake_nb.models.runtimes.scoring_threads", lambda n=threads: n)
         network = LiteRTNetwork(file)
         found.append([network(pictures), network(pictures[:1]), network.mirrored(pictures[:1])])
-        assert network(pictures[:0]).shape == (0, 1)
+        assert network(pictures[:0]).shape == (0, 1 + 14 * 14), "the logit, and the cells of the map"
     for others in found[1:]:
         for one, other in zip(found[0], others, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-5)
@@ -133,10 +135,9 @@ def test_a_network_that_deviates_is_not_used(
 ) -> None:
     convert, calls = compiled._convert, []
 
-    def deviating(model: keras.Model, *given: object) -> bytes:
+    def deviating(outputs: Callable, *given: object) -> bytes:
         calls.append(1)
-        last = keras.layers.Rescaling(1.0, 0.001)(model.outputs[0])
-        return convert(keras.Model(model.inputs, last), *given)
+        return convert(lambda images: outputs(images) + 0.001, *given)
 
     monkeypatch.setattr(compiled, "_convert", deviating)
     for _ in range(2):
@@ -151,14 +152,14 @@ def test_a_network_that_deviates_is_not_used(
         load_model(path, runtime="litert")
 
 
-def test_a_network_that_was_exchanged_in_the_cache_is_not_used(
-    path: Path, network: keras.Model, cache: Path
-) -> None:
+def test_a_network_that_was_exchanged_in_the_cache_is_not_used(path: Path, cache: Path) -> None:
     load_model(path)
     (kept,) = cache.glob("*.tflite")
     record = compiled.read_record(kept)
-    other = keras.models.clone_model(network)
-    compiled._write(kept, compiled._convert(other, (16, 16, 3), False), record)
+    other = load_model(path, runtime="tensorflow").keras_model
+    other.set_weights([2 * weights for weights in other.get_weights()])
+    outputs = compiled._outputs(other, linear_head(other))
+    compiled._write(kept, compiled._convert(outputs, (16, 16, 3), False), record)
     assert "deviates from Keras" in load_model(path).scored_by
 
 
@@ -279,14 +280,17 @@ def test_the_compiled_file_that_ships_belongs_to_the_model_that_ships(root: Path
 
 _NO_TENSORFLOW = """
 import sys
-from redeepfake_nb import analyze_image, analyze_video, cli, load_model, scan
+from redeepfake_nb import analyze_image, analyze_video, cli, explain, load_model, scan
 from redeepfake_nb.datasets import samples
 folder = sys.argv[1]
 assert load_model().uses_litert
-report = analyze_image(samples.sample_image())
+report = analyze_image(samples.sample_image(), explain="gradcam")
+assert report.explanations and report.settings["layer"] == "evidence", report
+assert not explain(load_model(), report.predictions[0], target="real").empty
 assert report.predictions and "LiteRT" in report.settings["scored_by"], report
 assert analyze_video(samples.sample_video(), frames=2, explain_top=0).sightings
 assert cli.main(["analyze", "--json", folder + "/photo.png"]) == 0
+assert cli.main(["analyze", "--explain", "gradcam", "--save", folder + "/out", folder + "/photo.png"]) == 0
 scan(folder + "/photo.png", folder + "/journal.sqlite", workers=0)
 found = {"tensorflow", "keras"} & set(sys.modules)
 assert not found, found

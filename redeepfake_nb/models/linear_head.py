@@ -1,0 +1,131 @@
+"""The map that a linear head averages: what each of its cells adds to the logit, without any gradient.
+
+Where average pooling and linear layers alone follow a feature map, the logit is a sum over its cells, and
+each cell's part is its class activation (Zhou et al. 2016, "Learning Deep Features for Discriminative
+Localization"), which Grad-CAM equals there. So a compiled network can return those parts beside the score,
+and a heatmap takes one forward pass and no TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .geometry import Layout, layout_of
+
+if TYPE_CHECKING:
+    import keras
+
+# A head is linear if its gradient for two inputs differs by at most this share of its largest value.
+_SAME_GRADIENT = 1e-5
+
+
+class LinearHead(NamedTuple):
+    """A feature map and how its cells make the logit.
+
+    ``features``: symbolic output (N, h, w, C) of ``layer``. ``weights``: (C,) float32; the logit is the mean
+    over the map of ``features @ weights``, plus a constant.
+    """
+
+    layer: str
+    features: Any
+    weights: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class EvidenceMap:
+    """Which map a compiled network returns beside its score, and where its cells lie on the input.
+
+    Parameters
+    ----------
+    layer
+        Name of the layer whose output is averaged.
+    layout
+        Regular, see :class:`~redeepfake_nb.models.geometry.Layout`.
+    """
+
+    layer: str
+    layout: Layout
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the map in cells."""
+        return len(self.layout.rows), len(self.layout.columns)
+
+    @property
+    def cells(self) -> int:
+        """Number of the map's cells."""
+        return len(self.layout.index)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        rows, columns = self.layout.rows.tolist(), self.layout.columns.tolist()
+        return {"layer": self.layer, "rows": rows, "columns": columns}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> EvidenceMap:
+        """Read what :meth:`to_dict` returns."""
+        rows, columns = (np.array(values[axis], np.float64) for axis in ("rows", "columns"))
+        return cls(str(values["layer"]), Layout(rows, columns, np.arange(len(rows) * len(columns))))
+
+
+def linear_head(model: keras.Model) -> LinearHead | None:
+    """Find the feature map behind which only average pooling and linear layers follow.
+
+    Parameters
+    ----------
+    model
+        Flat, over one image, with one logit: ``Classifier.keras_model``.
+
+    Returns
+    -------
+    LinearHead or None
+        None where something else follows the last map, or where the map is a single cell.
+    """
+    import keras
+
+    tensor = model.outputs[0]
+    while not isinstance(operation := tensor._keras_history.operation, keras.layers.GlobalAveragePooling2D):
+        try:
+            source = operation.input
+        except (AttributeError, ValueError):  # an input layer, or one that is called several times
+            return None
+        if isinstance(operation, keras.layers.InputLayer) or isinstance(source, list | tuple | dict):
+            return None
+        tensor = source
+    features = operation.input
+    if operation.data_format != "channels_last" or None in features.shape[1:] or 1 in features.shape[1:-1]:
+        return None
+    weights = _gradient_if_constant(keras.Model(operation.output, model.outputs[0]))
+    if weights is None:
+        return None
+    return LinearHead(features._keras_history.operation.name, features, weights)
+
+
+def evidence_map(model: keras.Model, head: LinearHead) -> EvidenceMap | None:
+    """Return where the cells of a head's map lie; ``None`` where that is unknown, or they form no grid."""
+    layout = layout_of(model, head.layer)
+    if isinstance(layout, str) or not layout.regular:
+        return None
+    found = EvidenceMap(head.layer, layout)
+    return found if found.shape == tuple(head.features.shape[1:3]) else None
+
+
+def _gradient_if_constant(rest: keras.Model) -> np.ndarray | None:
+    """Return the logit's gradient (C,) if it is the same for two inputs of noise."""
+    import tensorflow as tf
+
+    shape = (2, *rest.inputs[0].shape[1:])
+    values = tf.constant(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        logit = rest(values, training=False)
+    gradient = tape.gradient(logit, values)
+    if gradient is None:
+        return None
+    one, other = np.asarray(gradient).reshape(2, -1)
+    same = np.abs(one - other).max() <= _SAME_GRADIENT * np.abs(one).max()
+    return one if same and one.any() and np.isfinite(one).all() else None
