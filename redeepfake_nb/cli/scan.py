@@ -1,0 +1,128 @@
+"""``redeepfake-nb scan``: score many files into a journal."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ..errors import displayable
+from .arguments import add_analysis, detector_of, load_model_aloud
+
+if TYPE_CHECKING:
+    from ..scanning.result import ScanResult
+
+
+def add(commands: Any) -> None:
+    """Add the command to the parser's."""
+    parser = commands.add_parser("scan", help="score many files; resumes where it stopped")
+    parser.add_argument("inputs", nargs="+", metavar="FOLDER|LIST.csv|FILE")
+    parser.add_argument(
+        "--journal", default="results.sqlite", help="SQLite file with the results; default: results.sqlite"
+    )
+    parser.add_argument("--csv", metavar="OUT.csv", help="write the results as a CSV table")
+    parser.add_argument("--parquet", metavar="OUT.parquet", help="write the results as a Parquet table")
+    parser.add_argument(
+        "--report",
+        metavar="R.html",
+        help="write a page on the files with the highest and the most uncertain scores",
+    )
+    add_analysis(parser)
+    backend = parser.add_mutually_exclusive_group()
+    backend.add_argument(
+        "--workers", type=int, metavar="N", help="worker processes; default: by cores and free memory"
+    )
+    backend.add_argument(
+        "--scheduler", metavar="ADDRESS", help="scheduler of a Dask cluster, such as tcp://head:8786"
+    )
+    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="per file; default: 1800")
+    parser.add_argument("--retry-failed", action="store_true", help="score files again that failed before")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; return its exit status."""
+    from tqdm import tqdm
+
+    from ..models.loading import read_card
+    from ..models.tested_kinds import blind_spots
+    from ..scanning.executors import connect_dask
+    from ..scanning.result import check_parquet
+    from ..scanning.scheduler import TIME_LIMIT, scan
+
+    if options.parquet:
+        check_parquet(options.parquet)
+    client = connect_dask(options.scheduler) if options.scheduler else None
+    try:
+        with tqdm(unit="file", disable=None) as bar:
+
+            def progress(done: int, total: int | None) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            result = scan(
+                options.inputs,
+                options.journal,
+                options.model,
+                executor=client,
+                workers=options.workers,
+                frames=options.frames,
+                detector=detector_of(options),
+                threshold=options.threshold,
+                max_pixels=options.max_pixels,
+                stream=options.stream,
+                time_limit=TIME_LIMIT if options.time_limit is None else options.time_limit,
+                retry_failed=options.retry_failed,
+                runtime=options.runtime,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        print(
+            f"stopped; results so far are in {displayable(options.journal)}, and the same command resumes",
+            file=sys.stderr,
+        )
+        return 130
+    finally:
+        if client is not None:
+            client.close()
+    for line in _table(result):
+        print(line)
+    if limits := blind_spots(read_card(options.model).tested_on):
+        print(f"No sign found does not mean genuine: {limits}.")
+    for out, write in ((options.csv, result.to_csv), (options.parquet, result.to_parquet)):
+        if out:
+            print(f"table: {displayable(write(out))}")
+    if options.report:
+        _report(options, result)
+    return 1 if result.counts["failed"] else 0
+
+
+def _report(options: argparse.Namespace, result: ScanResult) -> None:
+    """Write the page on a scan, with a progress bar for the files that are analysed again."""
+    from tqdm import tqdm
+
+    from ..report.html_page import html
+
+    classifier = load_model_aloud(options.model, options.runtime)
+    with tqdm(unit="file", desc="analysing for the report", disable=None) as bar:
+
+        def progress(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        made = html(result, options.report, classifier=classifier, progress=progress)
+    print(f"report: {displayable(made)}")
+
+
+def _table(result: ScanResult) -> list[str]:
+    """Return one line for each kind of outcome of a scan."""
+    from ..analysis.verdict import VERDICT_WORDS
+
+    lines = [f"{displayable(result.journal)}: {sum(result.counts.values())} files"]
+    for row in result.summary().itertuples():
+        verdict = VERDICT_WORDS.get(row.verdict)
+        kind = row.error if row.status == "failed" else verdict if row.status != "no face" else None
+        name = f"{row.status}: {kind}" if isinstance(kind, str) else row.status
+        copies = f"  ({row.duplicates} with the same bytes as another)" if row.duplicates else ""
+        lines.append(f"  {name:<32} {row.files:>7}{copies}")
+    return lines

@@ -1,0 +1,81 @@
+"""``redeepfake-nb train`` and ``join``: train a model, or make one of several."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..errors import displayable
+from .arguments import add_data
+
+
+def add(commands: Any) -> None:
+    """Add both commands to the parser's."""
+    train = commands.add_parser("train", help="train a model from a recipe")
+    train.add_argument("recipe", metavar="RECIPE.toml")
+    add_data(train)
+    train.add_argument(
+        "--out", required=True, metavar="DIR", help="folder for checkpoints, logs and the model"
+    )
+    train.add_argument(
+        "--leave-one-out",
+        action="store_true",
+        help="train once without each source of fakes, and write how well each is detected unseen",
+    )
+    train.set_defaults(run=_run_train)
+
+    join = commands.add_parser("join", help="combine several trained networks into one model")
+    join.add_argument(
+        "models", nargs="+", metavar="MODEL.keras", help="EfficientNet-Lite models before FaceResNet models"
+    )
+    join.add_argument("--size", type=int, required=True, help="input size of the combined model in pixels")
+    add_data(join)
+    join.add_argument("--out", required=True, metavar="MODEL.keras")
+    join.set_defaults(run=_run_join)
+
+
+def _run_train(options: argparse.Namespace) -> int:
+    """Train from a recipe; return the exit status."""
+    from tqdm import tqdm
+
+    from ..datasets.joining import read_collections
+    from ..datasets.labelled_faces import split
+    from ..training.exporter import train_and_export
+    from ..training.leave_one_out import leave_one_source_out
+    from ..training.recipes import Recipe
+
+    recipe = Recipe.read(options.recipe)
+    faces = read_collections(options.data, options.images)
+    if faces.table["split"].isna().any():
+        by = "original" if faces.table["identity"].isna().any() else "identity"
+        faces = split(faces, by)
+    with tqdm(total=recipe.steps, unit="step") as bar:
+
+        def progress(step: int, steps: int, loss: float) -> None:
+            bar.total = steps
+            bar.update(step - bar.n)
+            bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+
+        if options.leave_one_out:
+            table = leave_one_source_out(recipe, faces, options.out, progress=progress)
+        else:
+            path = train_and_export(recipe, faces, options.out, progress=progress, log=bar.write)
+    if options.leave_one_out:
+        print(table.to_string(index=False, float_format="{:.3f}".format))
+        print(f"table: {displayable(Path(options.out) / 'leave_one_out.csv')}")
+        return 0
+    print(f"model, sidecar and card: {path}")
+    return 0
+
+
+def _run_join(options: argparse.Namespace) -> int:
+    """Make one model of several; return the exit status."""
+    from ..datasets.joining import read_collections
+    from ..models.loading import load_model
+    from ..training.exporter import join_and_export
+
+    classifiers = [load_model(path) for path in options.models]
+    faces = read_collections(options.data, options.images)
+    print(f"model, sidecar and card: {join_and_export(classifiers, options.size, faces, options.out)}")
+    return 0

@@ -1,0 +1,46 @@
+"""Training from the command line: which faces reach it, and what is printed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from helpers.grey_faces import grey_faces
+
+from redeepfake_nb.cli import main
+
+
+def test_train_joins_collections_and_leaves_sources_out(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Training itself is replaced: which faces reach it, and what is printed of its results."""
+    given = []
+    table = pd.DataFrame({"source": ["a"], "fakes": [4], "auc": [0.75]})
+
+    def train(recipe, faces, out, *, progress, log=print):
+        log("written")
+        progress(1, recipe.steps, 0.5)
+        given.append((recipe.name, faces, out))
+        return Path(out) / "made.keras"
+
+    monkeypatch.setattr("redeepfake_nb.training.exporter.train_and_export", train)
+    monkeypatch.setattr(
+        "redeepfake_nb.training.leave_one_out.leave_one_source_out",
+        lambda *args, **options: (train(*args, **options), table)[1],
+    )
+    paths = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        paths.append(str(tmp_path / name / f"{name}.csv"))
+        grey_faces(tmp_path / name).table.to_csv(paths[-1], index=False)
+    out, recipe = str(tmp_path / "out"), str(root / "models" / "recipes" / "smoke.toml")
+    assert main(["train", recipe, "--data", *paths, "--out", out]) == 0
+    assert "made.keras" in capsys.readouterr().out
+    assert main(["train", recipe, "--data", paths[0], "--out", out, "--leave-one-out"]) == 0
+    assert re.search(r"a +4 +0\.750", capsys.readouterr().out)
+    (name, both, where), (_, alone, _) = given
+    assert (name, where) == ("smoke", out)
+    assert set(both.table["collection"]) == {"one", "two"}
+    assert len(both) == 2 * len(alone)
