@@ -48,7 +48,7 @@ def test_public_names_are_those_of_the_list() -> None:
 
 def test_every_folder_is_a_listed_subpackage(root: Path) -> None:
     folders = {path.parent.name for path in (root / "redeepfake_nb").glob("*/__init__.py")}
-    assert folders == set(SUBPACKAGES)
+    assert folders - {"cli"} == set(SUBPACKAGES), "the command line is run, not imported"
 
 
 @each_face
