@@ -54,7 +54,11 @@ def growth(checks: int = CHECKS) -> float:
 
 def main() -> None:
     rows = [timing.row() for timing in times()]
-    lines = ["With the model that ships, on the sample portrait, for which all twenty random maps are drawn.", "", "| what | median | range | runs |"]
+    lines = [
+        "With the model that ships, on the sample portrait, for which all twenty random maps are drawn.",
+        "",
+        "| what | median | range | runs |",
+    ]
     lines += ["|---|---|---|---|", *rows, "", f"Memory after {CHECKS} further checks: {growth():+.0f} MiB."]
     write_section("Trust in heatmaps", lines)
 
