@@ -169,12 +169,12 @@ class Classifier:
         Raises
         ------
         ValueError
-            There is no such map.
+            There is no such map; another shape, or pixels that are not finite.
         """
         found = self.evidence_map
         if found is None or self._compiled is None or self._compiled.network is None:
             raise ValueError("this network returns no map beside its score")
-        outputs = self._compiled.network(np.asarray(batch, np.float32))
+        outputs = self._compiled.network(self._checked(batch))
         parts = outputs[:, 1 + len(self.card.kinds) :] / np.float32(found.cells)
         return parts.reshape(-1, *found.shape)
 
@@ -334,15 +334,7 @@ class Classifier:
 
     def _columns(self, batch: np.ndarray) -> np.ndarray:
         """Return (N, 1 + K) float32: the logits, and the kinds before the softmax."""
-        batch = np.asarray(batch, np.float32)
-        shape = self.preprocessing.input_shape
-        if batch.shape[1:] != shape:
-            if batch.ndim == 4 and len(batch):
-                self.check_single_pictures()
-            raise ValueError(f"a batch has the shape (N, {', '.join(map(str, shape))}), not {batch.shape}")
-        if not np.isfinite(batch).all():
-            # A ReLU may turn NaN into 0, and the score would look valid.
-            raise ValueError("a batch holds values that are not finite")
+        batch = self._checked(batch)
         if len(batch) == 0:
             return np.zeros((0, 1 + len(self.card.kinds)), np.float32)
         scored = self._score(batch)
@@ -357,6 +349,19 @@ class Classifier:
                 next_step="Check its weights and the value range of its input.",
             )
         return scores
+
+    def _checked(self, batch: np.ndarray) -> np.ndarray:
+        """Return a batch of inputs as float32, after checking its shape and its values."""
+        batch = np.asarray(batch, np.float32)
+        shape = self.preprocessing.input_shape
+        if batch.shape[1:] != shape:
+            if batch.ndim == 4 and len(batch):
+                self.check_single_pictures()
+            raise ValueError(f"a batch has the shape (N, {', '.join(map(str, shape))}), not {batch.shape}")
+        if not np.isfinite(batch).all():
+            # A ReLU may turn NaN into 0, and the score would look valid.
+            raise ValueError("a batch holds values that are not finite")
+        return batch
 
     def check_single_pictures(self, next_step: str | None = None) -> None:
         """Raise :class:`UnsuitableModel` where the model takes several frames of a video at once.

@@ -19,6 +19,8 @@ from .geometry import Layout, layout_of
 if TYPE_CHECKING:
     import keras
 
+# Finer maps are left to Keras: what a compiled network returns for trial pictures is kept in its file.
+MAX_CELLS = 1024
 # A head is linear if its gradient for two inputs differs by at most this share of its largest value.
 _SAME_GRADIENT = 1e-5
 
@@ -106,7 +108,12 @@ def linear_head(model: keras.Model) -> LinearHead | None:
 
 
 def evidence_map(model: keras.Model, head: LinearHead) -> EvidenceMap | None:
-    """Return where the cells of a head's map lie; ``None`` where that is unknown, or they form no grid."""
+    """Return where the cells of a head's map lie.
+
+    ``None`` where that is unknown, where they form no grid, or where they are more than :data:`MAX_CELLS`.
+    """
+    if np.prod(head.features.shape[1:3]) > MAX_CELLS:
+        return None
     layout = layout_of(model, head.layer)
     if isinstance(layout, str) or not layout.regular:
         return None

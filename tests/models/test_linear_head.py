@@ -105,6 +105,13 @@ def test_a_map_whose_places_are_unknown_has_none() -> None:
     assert evidence_map(model, head) is None
 
 
+@pytest.mark.parametrize(("side", "there"), [(32, True), (33, False)])
+def test_a_fine_map_is_left_to_keras(side: int, there: bool) -> None:
+    image = keras.Input((side, side, 3))
+    model = keras.Model(image, layers.Dense(1)(layers.GlobalAveragePooling2D()(layers.ReLU()(image))))
+    assert (evidence_map(model, linear_head(model)) is not None) == there
+
+
 def test_to_dict_and_back() -> None:
     made = EvidenceMap("map", Layout.even(2, 3, 12))
     read = EvidenceMap.from_dict(json.loads(json.dumps(made.to_dict())))
@@ -180,3 +187,11 @@ class TestCompiled:
     def test_a_network_without_a_map_says_so(self, path: Path) -> None:
         with pytest.raises(ValueError, match="returns no map"):
             load_model(path, runtime="tensorflow").evidence(np.zeros((1, SIZE, SIZE, 3), np.float32))
+
+    def test_a_batch_is_checked(self, path: Path) -> None:
+        classifier = load_model(path)
+        assert classifier.evidence(np.zeros((0, SIZE, SIZE, 3))).shape == (0, 8, 8)
+        with pytest.raises(ValueError, match="a batch has the shape"):
+            classifier.evidence(np.zeros((1, 8, 8, 3)))
+        with pytest.raises(ValueError, match="not finite"):
+            classifier.evidence(np.full((1, SIZE, SIZE, 3), np.nan))
