@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError, RedeepfakeError, UnknownChoice, displayable
-from .arguments import add_analysis, detector_of, load_model_aloud
+from .arguments import add_analysis, detector_of, load_model_with_notice
 
 if TYPE_CHECKING:
     from ..analysis.image import ImageReport
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     for file in options.files:
         error = _unusable(file, options)
         if error is None:
-            classifier = classifier or load_model_aloud(options.model, options.runtime)
+            classifier = classifier or load_model_with_notice(options.model, options.runtime)
             try:
                 report, lines = _analyze_file(file, classifier, options)
             except UnknownChoice:

@@ -83,7 +83,7 @@ def detector_of(options: argparse.Namespace) -> str:
     return options.detector or DEFAULT_DETECTOR
 
 
-def load_model_aloud(name_or_path: str | None, runtime: Runtime | None = None) -> Classifier:
+def load_model_with_notice(name_or_path: str | None, runtime: Runtime | None = None) -> Classifier:
     """Load a model, by default the built-in one, with a message to people who wait at a terminal."""
     if sys.stderr.isatty():
         print("Loading the model ...", file=sys.stderr)

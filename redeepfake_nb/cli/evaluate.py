@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..errors import UnsupportedMedia, displayable
-from .arguments import DETECTOR_HELP, add_data, frames, load_model_aloud
+from .arguments import DETECTOR_HELP, add_data, frames, load_model_with_notice
 
 if TYPE_CHECKING:
     from ..datasets.labelled_faces import LabelledFaces
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     faces = read_collections(options.data, options.images)
     if options.split:
         faces = _part(faces, options.split, "face")
-    classifier = load_model_aloud(None if options.model == "default" else options.model)
+    classifier = load_model_with_notice(None if options.model == "default" else options.model)
     with tqdm(unit="step", disable=None) as bar:
 
         def progress(done: int, total: int | None) -> None:

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ..errors import displayable
-from .arguments import add_analysis, detector_of, load_model_aloud
+from .arguments import add_analysis, detector_of, load_model_with_notice
 
 if TYPE_CHECKING:
     from ..scanning.result import ScanResult
@@ -103,7 +103,7 @@ def _report(options: argparse.Namespace, result: ScanResult) -> None:
 
     from ..report.html_page import html
 
-    classifier = load_model_aloud(options.model, options.runtime)
+    classifier = load_model_with_notice(options.model, options.runtime)
     with tqdm(unit="file", desc="analysing for the report", disable=None) as bar:
 
         def progress(done: int, total: int | None) -> None:

@@ -376,9 +376,10 @@ def _grade(value: float, limits: tuple[float, float]) -> int:
 
 
 def coarse_steps(steps: int) -> int:
-    """Return in how many steps random maps and random networks are measured: half as many, if that is even.
+    """Return how many steps random maps and random networks are measured in, where a heatmap has ``steps``.
 
-    Their rank and size are compared, not drawn, and half of the steps are half of the time.
+    Half as many where ``steps`` is even and over 2, else as many: half of the steps take half of the time,
+    and the heatmap's curves have all of their points.
     """
     return steps // 2 if steps > 2 and steps % 2 == 0 else steps
 
@@ -542,7 +543,8 @@ class _FaceCurves:
         order = rank_cells(self._cells, random_heatmap(self._cells, rng))
         mild = int(np.argmin(self._empty))
         if self.whole - self._empty[mild] < 2 * GAIN[0]:
-            self._empty += self.scorer.scores(list(self._images.values())[_MILD:]).tolist()
+            harsh = self.scorer.scores(list(self._images.values())[_MILD:]).tolist()
+            self._empty = [*self._empty[:_MILD], *harsh]
             lowest = int(np.argmin(self._empty))
             if lowest >= _MILD:
                 self._use_baseline(lowest)

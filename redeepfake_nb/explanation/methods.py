@@ -523,9 +523,9 @@ _networks = weakref.WeakKeyDictionary()
 def network_for(
     classifier: Classifier, method: str, layer: str | None = None
 ) -> SplitNetwork | AttentionNetwork:
-    """Return the network that computes a method's heatmaps; cached per classifier and layer.
+    """Return the Keras network that computes a method's heatmaps; cached per classifier and layer.
 
-    It is the only place where a method becomes a layer.
+    See :func:`network_and_method` for heatmaps that need none.
 
     Parameters
     ----------
