@@ -9,14 +9,9 @@ from typing import Any
 
 from ..errors import RedeepfakeError, UnsuitableModel, one_line_message
 from ..explanation.heatmaps import Explanation, explain
-from ..explanation.methods import (
-    METHODS,
-    Target,
-    check_choice,
-    check_layer,
-    default_layer,
-    has_compiled_heatmap,
-)
+from ..explanation.method_choice import default_layer, has_compiled_heatmap
+from ..explanation.methods import METHODS, Target, check_choice
+from ..explanation.split_network import check_layer
 from ..faces.detection import DEFAULT_DETECTOR, Detector, detector_names
 from ..faces.face import check_margin, check_min_size, detector_name
 from ..models.card import Card

@@ -16,17 +16,8 @@ from ..models.classifier import Classifier
 from ..models.likely_kind import NAMED_FROM
 from ..models.prediction import Prediction
 from ..utils.numeric import probability
-from .methods import (
-    LOGIT_METHODS,
-    METHODS,
-    Target,
-    alike_methods,
-    check_choice,
-    distinct_methods,
-    method_for,
-    network_and_method,
-    network_for,
-)
+from .method_choice import alike_methods, distinct_methods, method_for, network_and_method, network_for
+from .methods import LOGIT_METHODS, METHODS, Target, check_choice
 from .regions import Regions, sum_regions
 from .window_maps import window_layer, window_maps
 
@@ -184,7 +175,7 @@ def explain(
         Feature maps weighted by their mean gradient (Selvaraju et al. 2017). If only average pooling and a
         linear output follow the layer, the heatmap accounts for the whole score. Where the network does not
         treat all places alike behind the layer, HiResCAM is computed instead, and the explanation says so;
-        see :func:`redeepfake_nb.explanation.methods.method_for`.
+        see :func:`redeepfake_nb.explanation.method_choice.method_for`.
     ``"hirescam"``
         Each value times its own gradient, summed over the channels (Draelos and Carin 2020). If only linear
         layers follow the layer, such as a flattened map's, it accounts for the whole score at each place.
@@ -195,8 +186,8 @@ def explain(
     ``"scorecam"``
         Without gradients: the weight of a feature map is what the image, masked by that map over black, adds
         to the logit of a black image (Wang et al. 2020). Weights keep their sign and are not normalised by a
-        softmax, so that evidence for the other label is not counted. Only the
-        :data:`redeepfake_nb.explanation.methods.SCORECAM_MAPS` maps that vary most over the face are used.
+        softmax, so that evidence for the other label is not counted. Only the maps that vary most over the
+        face are used, :data:`redeepfake_nb.explanation.split_network.SCORECAM_MAPS` of them.
     ``"saliency"``
         The gradient of the pixels (Simonyan et al. 2014), averaged over noisy samples (SmoothGrad, Smilkov et
         al. 2017; the same noise each time), times the pixel's difference from black, summed over the
@@ -229,7 +220,7 @@ def explain(
         ``"fake"`` shows evidence for manipulation, ``"real"`` evidence against it.
     layer
         A layer whose output is a feature map (height, width, channels), or tokens (count, channels) that lie
-        on a grid of the picture. Default: see :func:`redeepfake_nb.explanation.methods.default_layer`.
+        on a grid of the picture. Default: see :func:`redeepfake_nb.explanation.method_choice.default_layer`.
 
     Returns
     -------
@@ -350,7 +341,7 @@ class MethodComparison:
         Method -> name -> number, for other measurements, such as faithfulness.
     alike
         Method -> the method whose heatmaps it has for this model by construction; see
-        :func:`redeepfake_nb.explanation.methods.alike_methods`. They are no second opinion.
+        :func:`redeepfake_nb.explanation.method_choice.alike_methods`. They are no second opinion.
     """
 
     explanations: tuple[Explanation, ...]

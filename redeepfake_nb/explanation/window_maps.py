@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from ..errors import UnknownChoice, UnsuitableModel
-from ..models.graph import is_cut, spatial_cut_layer
+from ..models.graph import input_layer, is_cut, spatial_cut_layer
 
 if TYPE_CHECKING:
     import keras
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..models.classifier import Classifier
 
 WINDOW_METHODS = ("gradcam", "hirescam", "gradcam++", "layercam", "saliency")
-# As for single pictures; see redeepfake_nb.explanation.methods.
+# As for single pictures; see redeepfake_nb.explanation.split_network.
 _SAMPLES, _NOISE, _GRID = 16, 0.1, 32
 
 
@@ -36,7 +36,7 @@ def window_layer(classifier: Classifier, method: str) -> str:
         The model has no feature map that the whole score passes through.
     """
     if method == "saliency":
-        return str(classifier.keras_model.inputs[0]._keras_history.operation.name)
+        return input_layer(classifier.keras_model)
     return classifier.card.explain_layer or spatial_cut_layer(classifier.keras_model)
 
 

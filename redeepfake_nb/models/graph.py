@@ -215,6 +215,11 @@ def _ancestors(key: int, parents: dict[int, set[int]]) -> set[int]:
     return found
 
 
+def input_layer(model: keras.Model) -> str:
+    """Return the name of the layer that stands for a model's (first) input."""
+    return str(model.inputs[0]._keras_history.operation.name)
+
+
 def cut_operations(model: keras.Model) -> Iterator[Any]:
     """Yield the operations that every path from the input to the output passes through once, deepest first.
 

@@ -17,7 +17,8 @@ from helpers.moved_evidence import (
 )
 
 from redeepfake_nb import Classifier, Face, Frame, UnsuitableModel, explain, predict
-from redeepfake_nb.explanation.methods import METHODS, default_layer, network_for
+from redeepfake_nb.explanation.method_choice import default_layer, network_for
+from redeepfake_nb.explanation.methods import METHODS
 from redeepfake_nb.models.geometry import layout_of
 
 layers = keras.layers

@@ -22,7 +22,8 @@ from redeepfake_nb import (
     predict,
 )
 from redeepfake_nb.explanation.heatmaps import Explanation
-from redeepfake_nb.explanation.methods import GENERAL_METHODS, METHODS, _networks, default_layer, network_for
+from redeepfake_nb.explanation.method_choice import _networks, default_layer, network_for
+from redeepfake_nb.explanation.methods import GENERAL_METHODS, METHODS
 
 SIZE = 8
 

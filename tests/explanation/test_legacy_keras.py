@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from redeepfake_nb import Card, Classifier, Preprocessing
-from redeepfake_nb.explanation import methods as m
+from redeepfake_nb.explanation.methods import GENERAL_METHODS
+from redeepfake_nb.explanation.split_network import SplitNetwork
 
 
 def maps() -> dict[str, list]:
@@ -28,11 +29,11 @@ def maps() -> dict[str, list]:
     model.set_weights([rng.normal(size=w.shape) for w in model.weights])
     classifier = Classifier(model, Card(preprocessing=Preprocessing(input_size=8, value_range=(0, 1))))
     batch = rng.random((2, 8, 8, 3)).astype(np.float32)
-    networks = {layer: m.SplitNetwork(classifier, layer) for layer in ("sum", "conv")}
+    networks = {layer: SplitNetwork(classifier, layer) for layer in ("sum", "conv")}
     return {
         f"{method} {layer}": network.maps(batch, method, "fake").tolist()
         for layer, network in networks.items()
-        for method in m.GENERAL_METHODS
+        for method in GENERAL_METHODS
     }
 
 

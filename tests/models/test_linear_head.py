@@ -20,7 +20,7 @@ from redeepfake_nb import (
     predict,
     save_model,
 )
-from redeepfake_nb.explanation.methods import has_compiled_heatmap
+from redeepfake_nb.explanation.method_choice import has_compiled_heatmap
 from redeepfake_nb.models.geometry import Layout
 from redeepfake_nb.models.hub import CACHE_VARIABLE
 from redeepfake_nb.models.linear_head import EvidenceMap, evidence_map, linear_head
