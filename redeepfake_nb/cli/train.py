@@ -31,6 +31,11 @@ def add(commands: Any) -> None:
     )
     join.add_argument("--size", type=int, required=True, help="input size of the combined model in pixels")
     add_data(join)
+    join.add_argument(
+        "--recipe",
+        metavar="RECIPE.toml",
+        help="whose augmentation and pseudo-fakes kinds of fakes are told apart with; default: name no kinds",
+    )
     join.add_argument("--out", required=True, metavar="MODEL.keras")
     join.set_defaults(run=_run_join)
 
@@ -74,8 +79,11 @@ def _run_join(options: argparse.Namespace) -> int:
     from ..datasets.joining import read_collections
     from ..models.loading import load_model
     from ..training.exporter import join_and_export
+    from ..training.recipes import Recipe
 
+    recipe = Recipe.read(options.recipe) if options.recipe else None
     classifiers = [load_model(path) for path in options.models]
     faces = read_collections(options.data, options.images)
-    print(f"model, sidecar and card: {join_and_export(classifiers, options.size, faces, options.out)}")
+    path = join_and_export(classifiers, options.size, faces, options.out, recipe=recipe, log=print)
+    print(f"model, sidecar and card: {path}")
     return 0

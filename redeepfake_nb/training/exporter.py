@@ -152,13 +152,29 @@ def join_and_export(
     faces: LabelledFaces,
     path: str | Path,
     *,
+    recipe: Recipe | None = None,
     about: About | None = None,
     resamples: int = 1000,
+    log: Callable[[str], None] | None = None,
 ) -> Path:
     """Join several models to one, calibrate it on ``val``, and write it.
 
     Each model is first brought to the common input size and calibrated there, so that all have equal weight;
     see :func:`redeepfake_nb.models.ensemble.ensemble`.
+
+    Parameters
+    ----------
+    classifiers, input_size
+        As for ``ensemble``.
+    faces
+        With the splits ``train`` and ``val``.
+    path
+        Of the ``.keras`` file.
+    recipe
+        Whose augmentation and pseudo-fakes kinds of fakes are told apart with, if the faces have a column
+        ``kind``; see :func:`redeepfake_nb.training.kinds.fit_kinds`. Without one the joint model names none.
+    about, resamples, log
+        As for :func:`export`.
 
     Raises
     ------
@@ -166,8 +182,10 @@ def join_and_export(
         The table lacks the split ``train`` or ``val``, or the classifiers cannot be joined.
     """
     train_faces, val_faces = _both_splits(faces)
+    say = log or _say_nothing
     sized = []
     for classifier in classifiers:
+        say(f"Calibrating {classifier.card.name} at {input_size} px")
         part = resized(classifier, input_size)
         scores = score_all([part], val_faces)
         temperature = fit_temperature(scores.faces.y, scores.logits[0])
@@ -182,7 +200,24 @@ def join_and_export(
     parts = [dict(c.card.metrics.get("training", {"recipe": c.name})) for c in classifiers]
     training = {"recipe": " and ".join(str(p["recipe"]) for p in parts), "parts": parts}
     about = about or About(" + ".join(c.card.name for c in classifiers))
-    return calibrate_and_save(model, card, path, about, training, train_faces, val_faces, resamples=resamples)
+    round_to_half(model)
+    kinds = None
+    if recipe is not None and "kind" in train_faces.table:
+        say("Telling kinds of fakes apart")
+        landmarks = LandmarkStore(train_faces, Path(path).parent / "landmarks.npz")
+        kinds = fit_kinds(model, replace(recipe, score_size=input_size), train_faces, landmarks=landmarks)
+    return calibrate_and_save(
+        model,
+        card,
+        path,
+        about,
+        training,
+        train_faces,
+        val_faces,
+        kinds=kinds,
+        resamples=resamples,
+        log=log,
+    )
 
 
 def calibrate_and_save(

@@ -20,10 +20,11 @@ def make(backbone: str, temperature: float, rng: np.random.Generator, **options)
 
 
 @pytest.mark.slow
-def test_the_mean_of_calibrated_logits(rng: np.random.Generator) -> None:
-    parts = [make("EfficientNetLite0", 2.0, rng), make("FaceResNet", 0.5, rng)]
+@pytest.mark.parametrize("second", ["FaceResNet", "EfficientNetLite1"])
+def test_the_mean_of_calibrated_logits(second: str, rng: np.random.Generator) -> None:
+    parts = [make("EfficientNetLite0", 2.0, rng), make(second, 0.5, rng)]
     model, backbone = ensemble(parts, SIZE)
-    assert backbone == "EfficientNetLite0+FaceResNet"
+    assert backbone == f"EfficientNetLite0+{second}"
     assert spatial_cut_layer(model) == "evidence"
     x = rng.uniform(0, 255, (3, SIZE, SIZE, 3)).astype(np.float32)
     expected = (parts[0].logits(x) / 2.0 + parts[1].logits(x) / 0.5) / 2

@@ -19,6 +19,7 @@ from redeepfake_nb.evaluation.assessment import assess
 from redeepfake_nb.evaluation.calibration import fit_calibration, fit_temperature
 from redeepfake_nb.evaluation.scoring import score_all
 from redeepfake_nb.training.exporter import About, calibrate_and_save, join_and_export
+from redeepfake_nb.training.recipes import Recipe, Stage
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +182,25 @@ def test_joined_networks_are_written_as_one_model(faces: LabelledFaces, tmp_path
     expected = (shares[0] + shares[1]) / 2
     found = score_all([written], val).logits[0]
     assert np.corrcoef(found, expected)[0, 1] > 0.99  # but for the shift of the calibration
+
+
+def test_joined_networks_name_kinds_with_a_recipe(faces: LabelledFaces, tmp_path: Path) -> None:
+    kinds = faces.table["original"].map(lambda name: ("generated", "edited")[int(name[1:]) % 2])
+    named = faces.with_table(faces.table.assign(kind=kinds.where(faces.y == 1, None)))
+    backbones = ("EfficientNetLite0", "EfficientNetLite1")
+    card = Card(preprocessing=Preprocessing(input_size=64))
+    parts = [Classifier(build_model(backbone, input_size=64), card) for backbone in backbones]
+    recipe = Recipe("r", backbones[0], (Stage(96, 1, 1e-3),))
+    steps: list[str] = []
+    joint = join_and_export(
+        parts, 64, named, tmp_path / "both.keras", recipe=recipe, resamples=20, log=steps.append
+    )
+    written = load_model(joint)
+    assert written.card.kinds == ("generated", "edited")
+    assert "Telling kinds of fakes apart" in steps
+    assert set(written.card.metrics["kinds"]["confusion"]) == set(written.card.kinds)
+    score = written.score(np.stack([named.image(0)]).astype(np.float32))[0]
+    assert sum(score.kinds.values()) == pytest.approx(1, abs=1e-5)
 
 
 def test_both_splits_are_needed(faces: LabelledFaces, tmp_path: Path) -> None:

@@ -217,7 +217,8 @@ _STEM, _HEAD = 32, 1280  # not scaled in Lite variants
 # Stages whose features are used: the last of each resolution from 1/4 to 1/16; for 1/32 those of the head.
 _USED_STAGES = (1, 2, 4)
 _GRID_STAGE = 2
-PREFIX = "lite_"
+# Of the layers' names, so that several variants fit in one network.
+_PREFIXES = {"EfficientNetLite0": "lite_", "EfficientNetLite1": "lite1_", "EfficientNetLite2": "lite2_"}
 
 
 def _width(filters: int, factor: float) -> int:
@@ -230,7 +231,8 @@ def _width(filters: int, factor: float) -> int:
 class _Backbone:
     """Applies the network's layers to a tensor; ``names`` lists its convolutions in forward order."""
 
-    def __init__(self) -> None:
+    def __init__(self, variant: str) -> None:
+        self.variant, self.prefix = variant, _PREFIXES[variant]
         self.names: list[str] = []
 
     def convolve(
@@ -240,7 +242,7 @@ class _Backbone:
         import keras
 
         layers = keras.layers
-        name = PREFIX + name
+        name = self.prefix + name
         self.names.append(name)
         options = {"padding": "same", "name": name}
         if filters is None:
@@ -249,15 +251,13 @@ class _Backbone:
             x = layers.Conv2D(filters, size, stride, kernel_initializer="he_normal", **options)(x)
         return layers.ReLU(6.0, name=f"{name}_relu")(x) if relu else x
 
-    def build(
-        self, inputs: keras.KerasTensor, variant: str
-    ) -> tuple[list[keras.KerasTensor], keras.KerasTensor]:
+    def build(self, inputs: keras.KerasTensor) -> tuple[list[keras.KerasTensor], keras.KerasTensor]:
         """Return (outputs of the stages, output of the head)."""
         import keras
 
         layers = keras.layers
-        width, depth = VARIANTS[variant]
-        x = layers.Rescaling(1 / 128, offset=-127 / 128, name=f"{PREFIX}centre")(inputs)
+        width, depth = VARIANTS[self.variant]
+        x = layers.Rescaling(1 / 128, offset=-127 / 128, name=f"{self.prefix}centre")(inputs)
         x = self.convolve(x, _STEM, 3, 2, "stem")
         stages, index = [], 0
         for s, (size, stride, expansion, filters, repeats) in enumerate(_STAGES):
@@ -270,7 +270,7 @@ class _Backbone:
                     y = self.convolve(y, expansion * x.shape[-1], 1, 1, f"{name}_expand")
                 y = self.convolve(y, None, size, stride if r == 0 else 1, f"{name}_depthwise")
                 y = self.convolve(y, _width(filters, width), 1, 1, f"{name}_project", relu=False)
-                x = y if r == 0 else layers.Add(name=f"{PREFIX}{name}")([y, x])
+                x = y if r == 0 else layers.Add(name=f"{self.prefix}{name}")([y, x])
                 index += 1
             stages.append(x)
         return stages, self.convolve(x, _HEAD, 1, 1, "head")
@@ -280,11 +280,12 @@ def feature_maps(inputs: keras.KerasTensor, variant: str, weights: str | None) -
     """Return statistics of the stages at 1/4 to 1/32 of the input's side, on the grid of 1/16."""
     import keras
 
-    backbone = _Backbone()
-    stages, head = backbone.build(inputs, variant)
+    backbone = _Backbone(variant)
+    stages, head = backbone.build(inputs)
     if weights:
         _set_weights(keras.Model(inputs, head), backbone.names, read_lite_network(variant))
-    return statistics([*(stages[s] for s in _USED_STAGES), head], grid=_GRID_STAGE, window=2, prefix=PREFIX)
+    used = [*(stages[s] for s in _USED_STAGES), head]
+    return statistics(used, grid=_GRID_STAGE, window=2, prefix=backbone.prefix)
 
 
 def imagenet_model(
@@ -297,8 +298,8 @@ def imagenet_model(
     import keras
 
     inputs = keras.Input((input_size, input_size, 3), name="image")
-    backbone = _Backbone()
-    _, x = backbone.build(inputs, variant)
+    backbone = _Backbone(variant)
+    _, x = backbone.build(inputs)
     x = keras.layers.GlobalAveragePooling2D(name="mean_features")(x)
     model = keras.Model(
         inputs, keras.layers.Dense(network.classes.shape[1], name="classes")(x), name="imagenet"
