@@ -269,6 +269,32 @@ def test_an_error_in_the_background_is_raised_where_the_result_is_needed() -> No
         deferred.get()
 
 
+@pytest.mark.parametrize("exact", [True, False])
+def test_what_ships_is_kept_in_half_precision_where_that_changes_nothing(exact: bool, tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            keras.layers.Conv2D(32, 3, activation="relu"),
+            keras.layers.Conv2D(256, 3, activation="relu"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(1),
+        ]
+    )
+    if exact:
+        model.set_weights([w.astype(np.float16).astype(np.float32) for w in model.get_weights()])
+    path = save_model(
+        Classifier(model, Card(preprocessing=Preprocessing(input_size=16))), tmp_path / "toy.keras"
+    )
+    made = loading.compile_beside(path)
+    assert compiled.read_record(made)["half"] is exact
+    network = compiled.find(loading.identity_of(path), made)
+    assert network is not None
+    assert not network.refused
+    in_memory = 4 * model.count_params()
+    assert (made.stat().st_size < 0.75 * in_memory) is exact
+
+
 def test_the_compiled_file_that_ships_belongs_to_the_model_that_ships(root: Path) -> None:
     """Where it does not, run `make compiled`."""
     record = compiled.read_record(root / "models" / "default.tflite")
