@@ -29,6 +29,14 @@ def add(commands: Any) -> None:
     join.add_argument(
         "models", nargs="+", metavar="MODEL.keras", help="EfficientNet-Lite models before FaceResNet models"
     )
+    join.add_argument(
+        "--weights", nargs="+", type=float, metavar="WEIGHT", help="one per model; default: all alike"
+    )
+    join.add_argument(
+        "--no-mirror",
+        action="store_true",
+        help="do not score the mirror image as well, even if one of the models does",
+    )
     join.add_argument("--size", type=int, required=True, help="input size of the combined model in pixels")
     add_data(join)
     join.add_argument(
@@ -84,6 +92,15 @@ def _run_join(options: argparse.Namespace) -> int:
     recipe = Recipe.read(options.recipe) if options.recipe else None
     classifiers = [load_model(path) for path in options.models]
     faces = read_collections(options.data, options.images)
-    path = join_and_export(classifiers, options.size, faces, options.out, recipe=recipe, log=print)
+    path = join_and_export(
+        classifiers,
+        options.size,
+        faces,
+        options.out,
+        weights=options.weights,
+        mirror=False if options.no_mirror else None,
+        recipe=recipe,
+        log=print,
+    )
     print(f"model, sidecar and card: {path}")
     return 0

@@ -1,4 +1,4 @@
-"""Merge several trained networks of this package into one model whose logit is the mean of theirs.
+"""Merge several trained networks of this package into one model whose logit is a mean of theirs.
 
 Networks that start from different pretrained weights make different mistakes, and the mean of their logits is
 better than either. As each network is linear after its evidence map, the mean is such a network again:
@@ -51,8 +51,10 @@ def resized(classifier: Classifier, input_size: int) -> Classifier:
     return Classifier(model, replace(classifier.card, preprocessing=preprocessing, temperature=None))
 
 
-def ensemble(classifiers: Sequence[Classifier], input_size: int) -> tuple[keras.Model, str]:
-    """Build one flat model that returns the mean of several classifiers' calibrated logits.
+def ensemble(
+    classifiers: Sequence[Classifier], input_size: int, weights: Sequence[float] | None = None
+) -> tuple[keras.Model, str]:
+    """Build one flat model that returns the weighted mean of several classifiers' calibrated logits.
 
     Parameters
     ----------
@@ -62,6 +64,8 @@ def ensemble(classifiers: Sequence[Classifier], input_size: int) -> tuple[keras.
         FaceResNet.
     input_size
         Side of the model's input in pixels; each network runs at this size.
+    weights
+        Of the classifiers, above 0; they are divided by their sum. Default: all alike.
 
     Returns
     -------
@@ -73,10 +77,15 @@ def ensemble(classifiers: Sequence[Classifier], input_size: int) -> tuple[keras.
     Raises
     ------
     ValueError
-        Fewer than two, the same network twice, another head, or different preprocessing.
+        Fewer than two, the same network twice, another head, different preprocessing, or weights that are not
+        one positive number for each.
     """
     if len(classifiers) < 2:
         raise ValueError("an ensemble needs at least two classifiers")
+    shares = np.ones(len(classifiers)) if weights is None else np.array(weights, np.float64)
+    if shares.shape != (len(classifiers),) or not (np.isfinite(shares) & (shares > 0)).all():
+        raise ValueError(f"an ensemble needs a positive weight for each classifier, not {weights}")
+    shares = (shares / shares.sum()).astype(np.float32)
     parts = [backbone_of(c.keras_model) for c in classifiers]
     inputs = {
         (
@@ -100,10 +109,10 @@ def ensemble(classifiers: Sequence[Classifier], input_size: int) -> tuple[keras.
             layer.set_weights(source.get_layer(layer.name).get_weights())
     kernels, bias = [], np.zeros(1, np.float32)
     grid = joint.get_layer(EVIDENCE_LAYER).output.shape[1]
-    for part, source, classifier in zip(parts, sources, classifiers, strict=True):
+    for part, source, classifier, share in zip(parts, sources, classifiers, shares, strict=True):
         kernel, own_bias = source.get_layer(LOGIT_LAYER).get_weights()
         cells = build_model(part, input_size=input_size).get_layer(EVIDENCE_LAYER).output.shape[1]
-        weight = 1 / (len(classifiers) * (classifier.temperature or 1.0))
+        weight = share / np.float32(classifier.temperature or 1.0)
         # Cells that a network lacks count as zeros in the mean over the grid.
         kernels.append(kernel * weight * (grid / cells) ** 2)
         bias += (own_bias + np.float32(classifier.card.shift)) * weight

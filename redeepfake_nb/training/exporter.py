@@ -152,6 +152,8 @@ def join_and_export(
     faces: LabelledFaces,
     path: str | Path,
     *,
+    weights: Sequence[float] | None = None,
+    mirror: bool | None = None,
     recipe: Recipe | None = None,
     about: About | None = None,
     resamples: int = 1000,
@@ -159,17 +161,19 @@ def join_and_export(
 ) -> Path:
     """Join several models to one, calibrate it on ``val``, and write it.
 
-    Each model is first brought to the common input size and calibrated there, so that all have equal weight;
+    Each model is first brought to the common input size and calibrated there, so that their logits are alike;
     see :func:`redeepfake_nb.models.ensemble.ensemble`.
 
     Parameters
     ----------
-    classifiers, input_size
+    classifiers, input_size, weights
         As for ``ensemble``.
     faces
         With the splits ``train`` and ``val``.
     path
         Of the ``.keras`` file.
+    mirror
+        Whether the joint model also scores a face's mirror image. Default: if one of the classifiers does.
     recipe
         Whose augmentation and pseudo-fakes kinds of fakes are told apart with, if the faces have a column
         ``kind``; see :func:`redeepfake_nb.training.kinds.fit_kinds`. Without one the joint model names none.
@@ -179,23 +183,27 @@ def join_and_export(
     Raises
     ------
     ValueError
-        The table lacks the split ``train`` or ``val``, or the classifiers cannot be joined.
+        The table lacks the split ``train`` or ``val``, or the classifiers cannot be joined, or not with these
+        weights.
     """
+    if mirror is None:
+        mirror = any(c.card.mirror for c in classifiers)
     train_faces, val_faces = _both_splits(faces)
     say = log or _say_nothing
     sized = []
     for classifier in classifiers:
         say(f"Calibrating {classifier.card.name} at {input_size} px")
         part = resized(classifier, input_size)
+        part = part.with_card(replace(part.card, mirror=mirror))
         scores = score_all([part], val_faces)
         temperature = fit_temperature(scores.faces.y, scores.logits[0])
         sized.append(part.with_card(replace(part.card, temperature=temperature)))
-    model, backbone = ensemble(sized, input_size)
+    model, backbone = ensemble(sized, input_size, weights)
     first = sized[0]
     card = Card(
         architecture=backbone,
         preprocessing=first.preprocessing,
-        mirror=any(c.card.mirror for c in classifiers),
+        mirror=mirror,
     )
     parts = [dict(c.card.metrics.get("training", {"recipe": c.name})) for c in classifiers]
     training = {"recipe": " and ".join(str(p["recipe"]) for p in parts), "parts": parts}

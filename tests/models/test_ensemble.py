@@ -27,8 +27,12 @@ def test_the_mean_of_calibrated_logits(second: str, rng: np.random.Generator) ->
     assert backbone == f"EfficientNetLite0+{second}"
     assert spatial_cut_layer(model) == "evidence"
     x = rng.uniform(0, 255, (3, SIZE, SIZE, 3)).astype(np.float32)
-    expected = (parts[0].logits(x) / 2.0 + parts[1].logits(x) / 0.5) / 2
+    calibrated = parts[0].logits(x) / 2.0, parts[1].logits(x) / 0.5
+    expected = (calibrated[0] + calibrated[1]) / 2
     np.testing.assert_allclose(model.predict_on_batch(x)[:, 0], expected, rtol=1e-4, atol=1e-4)
+    weighted, _ = ensemble(parts, SIZE, weights=(3, 1))
+    expected = 0.75 * calibrated[0] + 0.25 * calibrated[1]
+    np.testing.assert_allclose(weighted.predict_on_batch(x)[:, 0], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -48,6 +52,9 @@ def test_networks_that_cannot_form_an_ensemble(rng: np.random.Generator, classif
         ensemble([lite], SIZE)
     with pytest.raises(ValueError, match="different networks"):
         ensemble([lite, lite], SIZE)
+    for weights in ((1,), (1, 0), (1, float("nan"))):
+        with pytest.raises(ValueError, match="a positive weight for each"):
+            ensemble([lite, lite], SIZE, weights)
     with pytest.raises(ValueError, match="is not one of"):
         ensemble([lite, classifier], SIZE)
     with pytest.raises(ValueError, match="not linear"):

@@ -188,14 +188,13 @@ def test_joined_networks_name_kinds_with_a_recipe(faces: LabelledFaces, tmp_path
     kinds = faces.table["original"].map(lambda name: ("generated", "edited")[int(name[1:]) % 2])
     named = faces.with_table(faces.table.assign(kind=kinds.where(faces.y == 1, None)))
     backbones = ("EfficientNetLite0", "EfficientNetLite1")
-    card = Card(preprocessing=Preprocessing(input_size=64))
+    card = Card(preprocessing=Preprocessing(input_size=64), mirror=True)
     parts = [Classifier(build_model(backbone, input_size=64), card) for backbone in backbones]
     recipe = Recipe("r", backbones[0], (Stage(96, 1, 1e-3),))
     steps: list[str] = []
-    joint = join_and_export(
-        parts, 64, named, tmp_path / "both.keras", recipe=recipe, resamples=20, log=steps.append
-    )
-    written = load_model(joint)
+    options = {"weights": (2, 1), "mirror": False, "recipe": recipe, "resamples": 20, "log": steps.append}
+    written = load_model(join_and_export(parts, 64, named, tmp_path / "both.keras", **options))
+    assert not written.card.mirror
     assert written.card.kinds == ("generated", "edited")
     assert "Telling kinds of fakes apart" in steps
     assert set(written.card.metrics["kinds"]["confusion"]) == set(written.card.kinds)
