@@ -25,7 +25,7 @@ from ..models.architectures.evidence_map import EVIDENCE_LAYER
 from ..models.card import Card
 from ..models.classifier import Classifier
 from ..models.ensemble import ensemble, resized
-from ..models.kinds_output import with_kinds
+from ..models.kinds_output import KINDS_LAYER, with_kinds
 from ..models.likely_kind import KIND_GROUPS, NAMED_FROM
 from ..models.loading import save_model
 from ..models.tested_kinds import DETECTED, KINDS, KindResult, blind_spots
@@ -327,6 +327,7 @@ def calibrate_and_save(
     if kinds is not None:
         card = replace(card, kinds=kinds.names)
         model = with_kinds(model, kinds.layer)
+        model.get_layer(KINDS_LAYER).set_weights([_half(w) for w in kinds.layer])
     say("Writing the model and its card")
     save_model(Classifier(model, card), path)
     with atomic_file(path.with_suffix(".md")) as part:
@@ -417,7 +418,12 @@ def round_to_half(model: keras.Model) -> None:
     for layer in model.layers:
         weights = layer.get_weights()
         if weights and not isinstance(layer, excluded):
-            layer.set_weights([np.asarray(w, np.float16).astype(np.float32) for w in weights])
+            layer.set_weights([_half(w) for w in weights])
+
+
+def _half(weights: np.ndarray) -> np.ndarray:
+    """Round to half precision; the result is float32."""
+    return np.asarray(weights, np.float16).astype(np.float32)
 
 
 def _shift_logit(model: keras.Model, shift: float) -> None:

@@ -200,6 +200,8 @@ def test_joined_networks_name_kinds_with_a_recipe(faces: LabelledFaces, tmp_path
     assert set(written.card.metrics["kinds"]["confusion"]) == set(written.card.kinds)
     score = written.score(np.stack([named.image(0)]).astype(np.float32))[0]
     assert sum(score.kinds.values()) == pytest.approx(1, abs=1e-5)
+    for weights in written.saved_model.get_layer("kinds").get_weights():
+        np.testing.assert_array_equal(weights, weights.astype(np.float16))
 
 
 def test_both_splits_are_needed(faces: LabelledFaces, tmp_path: Path) -> None:
