@@ -120,15 +120,16 @@ def test_folded_convolution_computes_the_same(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.slow
-def test_network_recognises_a_cat_and_a_coffee() -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_network_recognises_a_cat_and_a_coffee(variant: str) -> None:
     skimage_data = pytest.importorskip("skimage.data")
     try:
-        network = read_lite_network("EfficientNetLite0")
+        network = read_lite_network(variant)
     except ModelIncomplete as error:
         pytest.skip(str(error))
     import cv2
 
-    model = imagenet_model(network)
+    model = imagenet_model(network, variant)
 
     def best(picture: np.ndarray) -> int:
         side = min(picture.shape[:2])
