@@ -28,7 +28,7 @@ class CompiledEvidence:
         self._classifier, self.layer, self.layout = classifier, found.layer, found.layout
 
     def on_input(self, batch: np.ndarray, method: str, target: Target) -> np.ndarray:
-        """Compute maps as :meth:`.split_network.SplitNetwork.on_input` does, which it equals to rounding."""
+        """Compute maps as ``SplitNetwork.on_input`` does, to which they are equal but for rounding."""
         sign = np.float32(1 if target == "fake" else -1)
 
         def drawn(pixels: np.ndarray) -> np.ndarray:

@@ -133,8 +133,10 @@ class SplitNetwork:
         self._linear: tuple[bytes, np.ndarray | None] | None = None
 
     def method_here(self, method: str) -> str:
-        """Return the method that is computed where one is asked for, see
-        :func:`redeepfake_nb.explanation.method_choice.method_for`."""
+        """Return the method that is computed where one is asked for.
+
+        See :func:`redeepfake_nb.explanation.method_choice.method_for`.
+        """
         if method == "gradcam" and not self.places_alike:
             return "hirescam"
         if self._tokens and method not in _FOR_TOKENS:

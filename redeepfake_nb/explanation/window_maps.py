@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import UnknownChoice, UnsuitableModel
 from ..models.graph import input_layer, is_cut, spatial_cut_layer
+from .split_network import SALIENCY_GRID, SMOOTHGRAD_NOISE, SMOOTHGRAD_SAMPLES
 
 if TYPE_CHECKING:
     import keras
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from ..models.classifier import Classifier
 
 WINDOW_METHODS = ("gradcam", "hirescam", "gradcam++", "layercam", "saliency")
-# As for single pictures; see redeepfake_nb.explanation.split_network.
-_SAMPLES, _NOISE, _GRID = 16, 0.1, 32
 
 
 def window_layer(classifier: Classifier, method: str) -> str:
@@ -124,12 +123,12 @@ def _saliency(classifier: Classifier, window: np.ndarray, sign: float) -> np.nda
     """Return SmoothGrad times the pixels' difference from black, averaged over cells, (T, h, w)."""
     rng = np.random.default_rng(0)
     total = np.zeros_like(window)
-    for _ in range(_SAMPLES):
+    for _ in range(SMOOTHGRAD_SAMPLES):
         noise = rng.standard_normal(window.shape, np.float32)
-        noisy = window + np.float32(_NOISE * np.ptp(window)) * noise
+        noisy = window + np.float32(SMOOTHGRAD_NOISE * np.ptp(window)) * noise
         total += _gradient(classifier.keras_model, noisy[None])[0]
-    parts = (sign * total / _SAMPLES * (window - classifier.preprocessing.black)).sum(axis=-1)
-    side = min(_GRID, window.shape[1])
+    parts = (sign * total / SMOOTHGRAD_SAMPLES * (window - classifier.preprocessing.black)).sum(axis=-1)
+    side = min(SALIENCY_GRID, window.shape[1])
     return np.stack([cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA) for part in parts])
 
 

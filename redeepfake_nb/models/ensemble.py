@@ -51,6 +51,20 @@ def resized(classifier: Classifier, input_size: int) -> Classifier:
     return Classifier(model, replace(classifier.card, preprocessing=preprocessing, temperature=None))
 
 
+def normalized_weights(weights: Sequence[float] | None, count: int) -> list[float]:
+    """Return ``count`` weights that add up to 1, all alike where none are given.
+
+    Raises
+    ------
+    ValueError
+        They are not ``count`` positive numbers.
+    """
+    shares = np.ones(count) if weights is None else np.array(weights, np.float64)
+    if shares.shape != (count,) or not (np.isfinite(shares) & (shares > 0)).all():
+        raise ValueError(f"an ensemble needs a positive weight for each classifier, not {weights}")
+    return [float(share) for share in shares / shares.sum()]
+
+
 def ensemble(
     classifiers: Sequence[Classifier], input_size: int, weights: Sequence[float] | None = None
 ) -> tuple[keras.Model, str]:
@@ -82,10 +96,7 @@ def ensemble(
     """
     if len(classifiers) < 2:
         raise ValueError("an ensemble needs at least two classifiers")
-    shares = np.ones(len(classifiers)) if weights is None else np.array(weights, np.float64)
-    if shares.shape != (len(classifiers),) or not (np.isfinite(shares) & (shares > 0)).all():
-        raise ValueError(f"an ensemble needs a positive weight for each classifier, not {weights}")
-    shares = (shares / shares.sum()).astype(np.float32)
+    shares = normalized_weights(weights, len(classifiers))
     parts = [backbone_of(c.keras_model) for c in classifiers]
     inputs = {
         (
@@ -112,7 +123,7 @@ def ensemble(
     for part, source, classifier, share in zip(parts, sources, classifiers, shares, strict=True):
         kernel, own_bias = source.get_layer(LOGIT_LAYER).get_weights()
         cells = build_model(part, input_size=input_size).get_layer(EVIDENCE_LAYER).output.shape[1]
-        weight = share / np.float32(classifier.temperature or 1.0)
+        weight = share / (classifier.temperature or 1.0)
         # Cells that a network lacks count as zeros in the mean over the grid.
         kernels.append(kernel * weight * (grid / cells) ** 2)
         bias += (own_bias + np.float32(classifier.card.shift)) * weight

@@ -24,8 +24,8 @@ from ..faces.preprocessing import Preprocessing
 from ..models.architectures.evidence_map import EVIDENCE_LAYER
 from ..models.card import Card
 from ..models.classifier import Classifier
-from ..models.ensemble import ensemble, resized
-from ..models.kinds_output import KINDS_LAYER, with_kinds
+from ..models.ensemble import ensemble, normalized_weights, resized
+from ..models.kinds_output import KindsLayer, with_kinds
 from ..models.likely_kind import KIND_GROUPS, NAMED_FROM
 from ..models.loading import save_model
 from ..models.tested_kinds import DETECTED, KINDS, KindResult, blind_spots
@@ -188,6 +188,7 @@ def join_and_export(
     """
     if mirror is None:
         mirror = any(c.card.mirror for c in classifiers)
+    shares = normalized_weights(weights, len(classifiers))  # before the long part
     train_faces, val_faces = _both_splits(faces)
     say = log or _say_nothing
     sized = []
@@ -198,7 +199,7 @@ def join_and_export(
         scores = score_all([part], val_faces)
         temperature = fit_temperature(scores.faces.y, scores.logits[0])
         sized.append(part.with_card(replace(part.card, temperature=temperature)))
-    model, backbone = ensemble(sized, input_size, weights)
+    model, backbone = ensemble(sized, input_size, shares)
     first = sized[0]
     card = Card(
         architecture=backbone,
@@ -326,8 +327,7 @@ def calibrate_and_save(
     )
     if kinds is not None:
         card = replace(card, kinds=kinds.names)
-        model = with_kinds(model, kinds.layer)
-        model.get_layer(KINDS_LAYER).set_weights([_half(w) for w in kinds.layer])
+        model = with_kinds(model, KindsLayer(*(_half(w) for w in kinds.layer)))
     say("Writing the model and its card")
     save_model(Classifier(model, card), path)
     with atomic_file(path.with_suffix(".md")) as part:
