@@ -39,7 +39,7 @@ from redeepfake_nb import (
     read_image,
 )
 from redeepfake_nb.datasets.samples import sample_image
-from redeepfake_nb.explanation.fidelity import BADGES, BEATEN, GAIN, GAP, LEARNED, SAME, Badge
+from redeepfake_nb.explanation.badge import BADGES, BEATEN, GAIN, GAP, LEARNED, SAME, Badge
 from redeepfake_nb.explanation.sanity_checks import randomize_weights
 from redeepfake_nb.explanation.toy_models import patch_classifier, random_classifier, with_patch
 

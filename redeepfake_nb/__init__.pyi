@@ -46,7 +46,7 @@ from .evaluation.metrics import Metrics as Metrics
 from .evaluation.metrics import evaluate as evaluate
 from .evaluation.stress_curves import StressTest as StressTest
 from .evaluation.stress_curves import stress_test as stress_test
-from .explanation.fidelity import Faithfulness as Faithfulness
+from .explanation.badge import Faithfulness as Faithfulness
 from .explanation.fidelity import faithfulness as faithfulness
 from .explanation.heatmaps import Explanation as Explanation
 from .explanation.heatmaps import MethodComparison as MethodComparison

@@ -1,4 +1,4 @@
-from .fidelity import Faithfulness as Faithfulness
+from .badge import Faithfulness as Faithfulness
 from .fidelity import faithfulness as faithfulness
 from .heatmaps import Explanation as Explanation
 from .heatmaps import MethodComparison as MethodComparison

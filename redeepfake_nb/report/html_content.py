@@ -21,7 +21,7 @@ from ..analysis.verdict import Verdict, inconclusive_band
 from ..analysis.video_report import Sighting, VideoReport
 from ..errors import displayable
 from ..evaluation.metrics import MAIN_METRICS, METRIC_WORDS, Metric
-from ..explanation.fidelity import Faithfulness
+from ..explanation.badge import Faithfulness
 from ..explanation.heatmaps import Explanation
 from ..media.frames import Source
 from ..models.card import Card

@@ -20,7 +20,8 @@ from ..analysis.image import ImageReport
 from ..analysis.report import Report
 from ..analysis.video_report import VideoReport
 from ..errors import InputError, RedeepfakeError
-from ..explanation.fidelity import Faithfulness, faithfulness
+from ..explanation.badge import Faithfulness
+from ..explanation.fidelity import faithfulness
 from ..faces.detection import Detector
 from ..models.card import Card
 from ..models.classifier import Classifier

@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 
 from ..errors import displayable
 from ..evaluation.stress_curves import StressCurve, StressTest
-from ..explanation.fidelity import SAME, Faithfulness
+from ..explanation.badge import SAME, Faithfulness
 from ..explanation.heatmaps import FULL_COLOUR, Explanation, MethodComparison, Scale
 from ..explanation.methods import METHODS
 from ..explanation.pairs import FaceComparison

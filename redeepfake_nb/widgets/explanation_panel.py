@@ -15,7 +15,8 @@ import ipywidgets as ipw
 
 from ..errors import RedeepfakeError
 from ..evaluation.stress_curves import StressTest, stress_test
-from ..explanation.fidelity import Faithfulness, faithfulness
+from ..explanation.badge import Faithfulness
+from ..explanation.fidelity import faithfulness
 from ..explanation.heatmaps import Explanation, MethodComparison, compare_explanations
 from ..models.classifier import Classifier
 from ..utils.jobs import Cancel, Job, JobRunner, Progress, ThrottledProgress

@@ -130,11 +130,11 @@ def test_dotted_names_that_files_name_resolve() -> None:
 
 
 def test_the_trust_page_has_the_limits_of_the_code() -> None:
-    from redeepfake_nb.explanation import fidelity
+    from redeepfake_nb.explanation import badge, fidelity
 
     page = (ROOT / "docs" / "trust.md").read_text()
     for grade, row in enumerate(("supported", "weak")):
-        limits = [limit[grade] for limit in (fidelity.BEATEN, fidelity.GAIN, fidelity.GAP)]
+        limits = [limit[grade] for limit in (badge.BEATEN, badge.GAIN, badge.GAP)]
         assert f"| {row} | {' | '.join(str(limit) for limit in limits)} |" in page
-    assert f"must\n   reach {fidelity.SAME}" in page
+    assert f"must\n   reach {badge.SAME}" in page
     assert f"in {fidelity.STAGES} steps and {fidelity.CASCADES} times as a whole" in page

@@ -18,7 +18,7 @@ from helpers.scan_helpers import folder, probability, square, write
 
 from redeepfake_nb import Classifier, InputError, Journal, OutputError, report, scan
 from redeepfake_nb.analysis.verdict import VERDICT_WORDS
-from redeepfake_nb.explanation.fidelity import Faithfulness
+from redeepfake_nb.explanation.badge import Faithfulness
 from redeepfake_nb.media.frames import Source
 from redeepfake_nb.models.card import Card
 from redeepfake_nb.models.tested_kinds import KINDS, KindResult
