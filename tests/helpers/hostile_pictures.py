@@ -13,6 +13,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
+from helpers.small_pictures import png_chunk
+
 WIDTH, HEIGHT = 128, 96
 CASES: dict[str, Callable[[], bytes]] = {}
 
@@ -39,10 +41,6 @@ def encoded(kind: str, mode: str | None = None, pixels: np.ndarray | None = None
     out = io.BytesIO()
     (image.convert(mode) if mode else image).save(out, kind, **options)
     return out.getvalue()
-
-
-def png_chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def png(width: int, height: int, data: bytes, *extra: bytes, depth: int = 8, colour: int = 2) -> bytes:

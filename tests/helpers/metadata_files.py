@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
+from helpers.small_pictures import png_chunk
+
 XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 
 
@@ -89,11 +91,6 @@ def xmp(properties: str, prolog: str = "") -> bytes:
 def with_xmp(jpeg: bytes, packet: bytes) -> bytes:
     """A JPEG with an XMP packet."""
     return with_segment(jpeg, 0xE1, XMP_HEADER + packet)
-
-
-def png_chunk(kind: bytes, body: bytes) -> bytes:
-    """One chunk of a PNG."""
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def with_chunk(png: bytes, kind: bytes, body: bytes) -> bytes:

@@ -9,8 +9,12 @@ from fractions import Fraction
 import av
 import numpy as np
 
+from redeepfake_nb.media.video import open_video
+
 BITS = 8
 WIDTH, HEIGHT = 128, 64
+# Options of x264: a keyframe every 20 frames, B-frames.
+X264 = {"g": "20", "bf": "3"}
 
 
 def numbered(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
@@ -90,3 +94,10 @@ def several_streams(lengths: Sequence[int], container: str = "matroska") -> byte
         for stream in streams:
             made.mux(stream.encode(None))
     return out.getvalue()
+
+
+def sampled(source, *args, **options) -> tuple[list[int], list[int], list[float]]:
+    """Numbers shown in the frames, their indices and timestamps."""
+    with open_video(source) as video:
+        frames = list(video.sample(*args, **options))
+    return [number_in(f.image) for f in frames], [f.index for f in frames], [f.timestamp for f in frames]

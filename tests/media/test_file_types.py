@@ -8,7 +8,7 @@ from helpers.scan_helpers import write
 from PIL import Image
 
 from redeepfake_nb.datasets.samples import sample_clip, write_samples
-from redeepfake_nb.media.file_types import is_media, is_video
+from redeepfake_nb.media.file_types import is_media, is_video, video_format
 
 
 def test_what_is_media(tmp_path: Path) -> None:
@@ -34,3 +34,14 @@ def test_is_video(tmp_path: Path) -> None:
         file.truncate(300 * 2**20)
     assert [is_video(str(p)) for p in (video, moving, large)] == [True] * 3
     assert [is_video(str(p)) for p in (portrait, still, tmp_path / "absent", tmp_path)] == [False] * 4
+
+
+def test_signatures():
+    assert video_format(b"\x00\x00\x00\x18ftypisom" + bytes(16)) == "MP4"
+    assert video_format(b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(16)) is None
+    assert video_format(b"\x00\x00\x00\x01\x67\x64") == "H.264"
+    assert video_format(b"\x00\x00\x00\x01\x40\x01\x0c") == "HEVC"
+    assert video_format((b"\x47" + bytes(187)) * 3) == "MPEG-TS"
+    assert video_format((bytes(4) + b"\x47" + bytes(187)) * 3) == "MPEG-TS"
+    assert video_format(b"\x47" + bytes(600)) is None
+    assert video_format(b"") is None

@@ -11,7 +11,6 @@ import pytest
 from helpers.metadata_files import (
     box,
     picture,
-    png_chunk,
     saved,
     tiff,
     with_chunk,
@@ -20,6 +19,7 @@ from helpers.metadata_files import (
     with_xmp,
     xmp,
 )
+from helpers.small_pictures import png_chunk
 from PIL import Image, PngImagePlugin
 
 from redeepfake_nb.provenance.embedded import MAX_TEXT, MAX_TEXTS, Embedded, read_embedded
