@@ -1,4 +1,4 @@
-"""``SessionKernels``: a kernel for each visit, with a folder of its own that is deleted with it."""
+"""Kernels of visits: one for each, with a folder of its own that is deleted with it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_core.paths import jupyter_path
 from jupyter_core.utils import ensure_async
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.ioloop import IOLoop
+from traitlets import default
 
 PREFIX = "redeepfake-app-"
 # What libraries and unexpected errors write goes into the server's log, and not into messages to the visitor.
 _KERNEL_OPTIONS = ["--log-level=ERROR", "--IPKernelApp.capture_fd_output=False"]
+
+
+class InstalledKernels(KernelSpecManager):
+    """Finds kernels without IPython's folder, which looking there would create in the user's home."""
+
+    @default("kernel_dirs")
+    def _installed(self) -> list[str]:
+        return jupyter_path("kernels")
 
 
 class SessionKernels(AsyncMappingKernelManager):
@@ -30,6 +41,8 @@ class SessionKernels(AsyncMappingKernelManager):
         server: Any = self.parent
         folder = tempfile.mkdtemp(prefix="visit-", dir=server.sessions)
         environment = {**(options.pop("env", None) or os.environ), "TMPDIR": folder}
+        # A profile of its own: start-up files of the user who serves the page are not for visits.
+        environment["IPYTHONDIR"] = folder
         try:
             kernel_id = await super().start_kernel(
                 cwd=folder, env=environment, extra_arguments=_KERNEL_OPTIONS, **options

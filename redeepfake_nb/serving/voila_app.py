@@ -16,7 +16,7 @@ from voila.static_file_handler import AllowListFileHandler
 from voila.tornado.handler import TornadoVoilaHandler
 
 from .options import ServingOptions
-from .sessions import SessionKernels
+from .sessions import InstalledKernels, SessionKernels
 
 # A template of this name comes before Voilà's own.
 _PAGE = Path(__file__).parent / "page"
@@ -93,7 +93,7 @@ class PanelServer(Voila):
         self.options, self._announce = options, announce
         self.sessions = str(folder / "visits")
         Path(self.sessions).mkdir()
-        super().__init__(config=_config(options), log_level="WARN")
+        super().__init__(config=_config(options, folder), log_level="WARN")
         self.notebook_path, self.root_dir = str(notebook), str(notebook.parent)
         self.connection_dir_root = str(folder)
         self.ip, self.base_url, self.open_browser = options.ip, _with_slashes(options.base_url), False
@@ -140,11 +140,12 @@ class PanelServer(Voila):
             IOLoop.current().run_in_executor(None, webbrowser.open, self.address)
 
 
-def _config(options: ServingOptions) -> Config:
+def _config(options: ServingOptions, folder: Path) -> Config:
     idle = options.idle_minutes * 60
     settings: dict[str, dict[str, Any]] = {
         "VoilaConfiguration": {
             "multi_kernel_manager_class": SessionKernels,
+            "kernel_spec_manager_class": InstalledKernels,
             # One kernel has begun before its visitor comes.
             "preheat_kernel": True,
             "default_pool_size": 1,
@@ -160,6 +161,8 @@ def _config(options: ServingOptions) -> Config:
             "cull_interval": max(min(int(idle / 4), 60), 1),
             "cull_connected": True,
         },
+        # Not in the home of the user who serves the page, which may be read-only, as in a container.
+        "NotebookNotary": {"data_dir": str(folder)},
         # Pictures of the panels are more than a server lets through by default, and would be dropped.
         "ZMQChannelsWebsocketConnection": {"limit_rate": False},
     }

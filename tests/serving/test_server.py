@@ -125,8 +125,13 @@ def test_folders_of_servers_that_were_killed_are_removed(
 
 @voila
 @pytest.mark.slow
-def test_a_page_within_its_limits(tmp_path: Path) -> None:
-    """Served over HTTP: one visitor, no source, no files, no other page; and nothing is left at the end."""
+def test_a_page_within_its_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Served over HTTP: one visitor, no source, no files, no other page; and nothing is left at the end.
+
+    The user who runs the server has no home that could be written to, as in a container.
+    """
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "file" / "home"))
     with app_server(tmp_path, "--visitors", "1", "--token", "--base-url", "/faces/") as (server, address):
         base, token = address.split("?token=")
         assert base.endswith("/faces/")
