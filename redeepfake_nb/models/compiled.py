@@ -457,7 +457,8 @@ def _outputs(model: keras.Model, head: LinearHead | None) -> Callable[[Any], tf.
     both = keras.Model(model.inputs[0], every)
 
     def outputs(images: Any) -> tf.Tensor:
-        made = list(both(images, training=False))
+        # A model of one output returns a tensor, not a list of one.
+        made = keras.tree.flatten(both(images, training=False))
         if head is not None:
             cells = tf.tensordot(made.pop(), tf.constant(head.weights), 1)
             made.append(tf.reshape(cells, (-1, cells.shape[1] * cells.shape[2])))

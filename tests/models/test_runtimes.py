@@ -79,6 +79,20 @@ def test_both_runtimes_give_the_same_scores(path: Path, pictures: np.ndarray, ca
     assert len(list(cache.glob("*.tflite"))) == 1
 
 
+def test_a_network_without_a_linear_head_is_compiled(tmp_path: Path, pictures: np.ndarray) -> None:
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    behind = [layers.Flatten(), layers.Dense(4, activation="relu"), layers.Dense(1)]
+    network = keras.Sequential(
+        [keras.Input((16, 16, 3)), layers.Rescaling(1 / 255), layers.Conv2D(4, 3, strides=4), *behind]
+    )
+    card = Card(preprocessing=Preprocessing(input_size=16))
+    path = save_model(Classifier(network, card), tmp_path / "other.keras")
+    quick, slow = load_model(path), load_model(path, runtime="tensorflow")
+    assert (quick.uses_litert, quick.evidence_map) == (True, None)
+    np.testing.assert_allclose(quick.logits(pictures), slow.logits(pictures), atol=1e-4)
+
+
 def test_two_threads_share_out_faces_and_change_no_score(
     path: Path, pictures: np.ndarray, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
