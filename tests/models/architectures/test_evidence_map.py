@@ -6,7 +6,9 @@ import keras
 import numpy as np
 import pytest
 
-from redeepfake_nb.models.architectures.evidence_map import pad_to_grid, pool, statistics
+from redeepfake_nb.models.architectures.builder import build_model
+from redeepfake_nb.models.architectures.evidence_map import EVIDENCE_LAYER, pad_to_grid, pool, statistics
+from redeepfake_nb.models.geometry import layout_of
 
 
 def run(inputs: list, output, *values: np.ndarray) -> np.ndarray:
@@ -35,13 +37,23 @@ def test_cells_are_aligned_between_stages() -> None:
     np.testing.assert_allclose(run([early, late], second, a, b)[0, ..., 0], [[0, 1], [0, 0]])
 
 
-@pytest.mark.parametrize(("cells", "rows"), [(4, slice(0, 4)), (3, slice(1, 4)), (2, slice(1, 3))])
-def test_smaller_map_is_padded_around_its_cells(cells: int, rows: slice) -> None:
+@pytest.mark.parametrize("cells", [4, 3, 2])
+def test_smaller_map_is_padded_below_and_to_the_right(cells: int) -> None:
     small, grid = keras.Input((cells, cells, 1)), keras.Input((4, 4, 1))
     found = run([small], pad_to_grid(small, grid, "placed"), np.ones((1, cells, cells, 1), np.float32))
     expected = np.zeros((4, 4))
-    expected[rows, rows] = 1
+    expected[:cells, :cells] = 1
     np.testing.assert_array_equal(found[0, ..., 0], expected)
+
+
+@pytest.mark.parametrize("size", [192, 256])
+def test_cells_of_joined_networks_lie_at_one_place(size: int) -> None:
+    parts = ("EfficientNetLite0", "EfficientNetLite2", "FaceResNet")
+    joint = layout_of(build_model("+".join(parts), input_size=size), EVIDENCE_LAYER)
+    assert not isinstance(joint, str), joint
+    for part in parts:
+        own = layout_of(build_model(part, input_size=size), EVIDENCE_LAYER)
+        assert np.abs(own.rows - joint.rows[: len(own.rows)]).max() < 8  # half a cell
 
 
 def test_larger_map_is_refused() -> None:
