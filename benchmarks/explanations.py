@@ -9,13 +9,13 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from redeepfake_nb import Classifier, explain, find_faces, load_model, predict, preprocess
 from redeepfake_nb.datasets.samples import sample_image, sample_manipulated
-from redeepfake_nb.explanation import methods
+from redeepfake_nb.explanation import methods, split_network
 from redeepfake_nb.explanation.heatmaps import rank_correlations
 
 from .measure import Ratio, compared, resident_mib
@@ -67,16 +67,26 @@ def growth_here(method: str, count: int) -> float:
     return run(count) - before
 
 
-def limits(classifier: Classifier, name: str, method: str, values: Sequence[int]) -> list[tuple[int, float]]:
+def set_scorecam_maps(count: int) -> None:
+    split_network.SCORECAM_MAPS = count
+
+
+def set_smoothgrad_samples(count: int) -> None:
+    split_network.SMOOTHGRAD_SAMPLES = count
+
+
+def limits(
+    classifier: Classifier, method: str, set_limit: Callable[[int], None], values: Sequence[int], usual: int
+) -> list[tuple[int, float]]:
     """Return the rank correlation of a method's heatmap at each limit with the heatmap at the first limit."""
     prediction = predict(classifier, find_faces(sample_manipulated())[:1])[0]
-    original, heatmaps = getattr(methods, name), []
+    heatmaps = []
     try:
         for value in values:
-            setattr(methods, name, value)
+            set_limit(value)
             heatmaps.append(explain(classifier, prediction, method).heatmap)
     finally:
-        setattr(methods, name, original)
+        set_limit(usual)
     return list(zip(values, rank_correlations(heatmaps)[0].tolist(), strict=True))
 
 
@@ -96,12 +106,14 @@ def section() -> Iterator[str]:
         "",
         "Effect of the two slow methods' limits on their heatmaps, for the manipulated sample:",
     )
-    for words, name, method, values in (
-        ("Score-CAM, activation maps", "SCORECAM_MAPS", "scorecam", (512, 256, 128, 64, 32)),
-        ("SmoothGrad, noisy copies", "SMOOTHGRAD_SAMPLES", "saliency", (64, 32, 16, 8)),
+    maps, samples = split_network.SCORECAM_MAPS, split_network.SMOOTHGRAD_SAMPLES
+    for words, method, set_limit, values, usual in (
+        ("Score-CAM, activation maps", "scorecam", set_scorecam_maps, (512, 256, 128, 64, 32), maps),
+        ("SmoothGrad, noisy copies", "saliency", set_smoothgrad_samples, (64, 32, 16, 8), samples),
     ):
         yield from ("", f"| {words} | rank correlation with {values[0]} |", "|---|---|")
-        yield from (f"| {v} | {r:.2f} |" for v, r in limits(classifier, name, method, values)[1:])
+        measured = limits(classifier, method, set_limit, values, usual)
+        yield from (f"| {v} | {r:.2f} |" for v, r in measured[1:])
     yield ""
 
 
