@@ -55,7 +55,7 @@ def growth(checks: int = CHECKS) -> float:
 def main() -> None:
     rows = [timing.row() for timing in times()]
     lines = [
-        "With the model that ships, on the sample portrait, for which all twenty random maps are drawn.",
+        f"With {load_model().name}, on the sample portrait, for which all twenty random maps are drawn.",
         "",
         "| what | median | range | runs |",
     ]
