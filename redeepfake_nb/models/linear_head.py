@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Finer maps are left to Keras: what a compiled network returns for trial pictures is kept in its file.
 MAX_CELLS = 1024
-# A head is linear if its gradient for two inputs differs by at most this share of its largest value.
+# A head is linear if its gradients for any two inputs differ by at most this share of the largest value.
 _SAME_GRADIENT = 1e-5
 
 
@@ -122,17 +122,22 @@ def evidence_map(model: keras.Model, head: LinearHead) -> EvidenceMap | None:
 
 
 def _gradient_if_constant(rest: keras.Model) -> np.ndarray | None:
-    """Return the logit's gradient (C,) if it is the same for two inputs of noise."""
+    """Return the logit's gradient (C,) if it is the same for inputs of noise of either sign and of any size.
+
+    Two inputs are not enough: both may lie on the same side of every rectifier. Of an input and its negative, both
+    large, one lies on either side whatever the bias.
+    """
     import tensorflow as tf
 
-    shape = (2, *rest.inputs[0].shape[1:])
-    values = tf.constant(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
+    noise = np.random.default_rng(0).standard_normal((8, *rest.inputs[0].shape[1:]))
+    trials = np.concatenate([sign * scale * noise for scale in (1, 1e2, 1e4) for sign in (1, -1)])
+    values = tf.constant(trials.astype(np.float32))
     with tf.GradientTape() as tape:
         tape.watch(values)
         logit = rest(values, training=False)
     gradient = tape.gradient(logit, values)
     if gradient is None:
         return None
-    one, other = np.asarray(gradient).reshape(2, -1)
-    same = np.abs(one - other).max() <= _SAME_GRADIENT * np.abs(one).max()
+    one, *others = np.asarray(gradient).reshape(len(trials), -1)
+    same = np.abs(others - one).max() <= _SAME_GRADIENT * np.abs(one).max()
     return one if same and one.any() and np.isfinite(one).all() else None

@@ -89,6 +89,16 @@ def test_other_heads_have_none(tail: tuple) -> None:
     assert linear_head(flat(*tail)) is None
 
 
+@pytest.mark.parametrize("bias", [-100, 0, 100])
+def test_a_rectifier_is_found_wherever_it_bends(bias: float) -> None:
+    """Also where it passes, or hides, every input of ordinary size."""
+    model = flat(*averaged(layers.Dense(1, "relu"), layers.Dense(1)))
+    hidden, last = model.layers[-2:]
+    hidden.set_weights([np.ones((5, 1), np.float32), np.array([bias], np.float32)])
+    last.set_weights([np.ones((1, 1), np.float32), np.zeros(1, np.float32)])
+    assert linear_head(model) is None
+
+
 def test_a_head_of_two_maps_has_none() -> None:
     image = keras.Input((SIZE, SIZE, 3))
     pools = [layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3)(image)) for _ in range(2)]
