@@ -15,7 +15,7 @@ from ..datasets.landmarks import LandmarkStore
 from ..evaluation.assessment import Assessment, assess
 from ..evaluation.calibration import fit_calibration, fit_temperature
 from ..evaluation.kinds import MIN_RESAMPLES, measure_kinds
-from ..evaluation.metrics import CALIBRATION_METRICS, METRIC_WORDS, Metric, Metrics, evaluate
+from ..evaluation.metrics import CALIBRATION_METRICS, METRIC_WORDS, Metric, evaluate
 from ..evaluation.robustness_sweep import robustness
 from ..evaluation.scoring import group_column, score_all
 from ..evaluation.slices import FALSE_POSITIVES, format_range, plain_rows
@@ -331,7 +331,7 @@ def calibrate_and_save(
     say("Writing the model and its card")
     save_model(Classifier(model, card), path)
     with atomic_file(path.with_suffix(".md")) as part:
-        part.write_text(card_text(card, found.metrics, grouped=grouped), encoding="utf-8")
+        part.write_text(card_text(card, grouped=grouped), encoding="utf-8")
     return path
 
 
@@ -447,10 +447,10 @@ def _trained_limits(faces: LabelledFaces, sample: int = 1000) -> tuple[int | Non
     return size, round(sharpness, 1)
 
 
-def card_text(card: Card, metrics: Metrics, *, grouped: bool) -> str:
+def card_text(card: Card, *, grouped: bool) -> str:
     """Render the model card as Markdown, with front matter for Hugging Face.
 
-    ``grouped`` tells whether the metrics were bootstrapped by person.
+    Metrics are those of the sidecar, so that rounding cannot make the two differ. ``grouped`` tells whether the metrics were bootstrapped by person.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -463,7 +463,7 @@ def card_text(card: Card, metrics: Metrics, *, grouped: bool) -> str:
     templates.filters["span"] = lambda row: format_range(row["from"], _upper(row))
     return templates.get_template("model_card.md.j2").render(
         card=card,
-        metrics=metrics,
+        metrics=card.metrics,
         grouped=grouped,
         reported=_REPORTED,
         collections=card.metrics["collections"],

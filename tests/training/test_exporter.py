@@ -17,6 +17,7 @@ from redeepfake_nb.datasets.joining import join_faces
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 from redeepfake_nb.evaluation.assessment import assess
 from redeepfake_nb.evaluation.calibration import fit_calibration, fit_temperature
+from redeepfake_nb.evaluation.metrics import METRIC_WORDS
 from redeepfake_nb.evaluation.scoring import score_all
 from redeepfake_nb.training.exporter import About, calibrate_and_save, join_and_export
 from redeepfake_nb.training.recipes import Recipe, Stage
@@ -87,6 +88,10 @@ def test_model_card_text(classifier: Classifier, faces: LabelledFaces, tmp_path:
     assert "| native width (px) | 156 to under 224 |" in text
     assert "| unchanged |  |" in text
     assert "| colours swapped | 1 BGR fed as RGB |" in text
+    metrics = json.loads((tmp_path / "m.json").read_text())["metrics"]
+    for name in ("auc", "log_loss", "eer"):
+        stated = " ({low:.4f} to {high:.4f})".format_map(metrics[name])
+        assert f"| {METRIC_WORDS[name]} | {metrics[name]['value']:.4f}{stated} |" in text
     assert "None" not in text
     assert "nan" not in text
 
