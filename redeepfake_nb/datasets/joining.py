@@ -24,8 +24,9 @@ def join_faces(collections: Mapping[str, LabelledFaces]) -> LabelledFaces:
     LabelledFaces
         All rows, in order. ``collection`` names each row's collection; ``source`` is filled with that name
         where a collection does not say more. ``original`` and ``identity`` get the name in front, since
-        collections count their videos and people independently. Where any collection names people, a face
-        whose person is not known counts as a person of its own.
+        collections count their videos and people independently. Where any collection names people, faces
+        whose person is not known count as one person if they have the same ``original``, and each as a
+        person of its own without one.
 
     Raises
     ------
@@ -60,8 +61,10 @@ def joined_table(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         named.append(table)
     joined = pd.concat(named, ignore_index=True)
     if joined["identity"].notna().any():
+        # Frames of one video in two splits would leak its person and its scene.
         alone = joined["collection"] + "/" + joined["file"].astype(str)
-        joined["identity"] = joined["identity"].where(joined["identity"].notna(), alone)
+        unknown = joined["original"].where(joined["original"].notna(), alone)
+        joined["identity"] = joined["identity"].where(joined["identity"].notna(), unknown)
     return joined
 
 

@@ -26,6 +26,7 @@ import pandas as pd
 from ..errors import EmptyFile, InputError, RedeepfakeError, UnsupportedMedia, displayable
 from ..media.image_decoding import decode_image
 from ..models.tested_kinds import KINDS
+from .originals import with_own_originals
 
 COLUMNS = ("file", "label", "original", "identity", "split")
 LABELS = ("REAL", "FAKE")
@@ -430,7 +431,8 @@ def _from_csv(path: Path, pictures: Path | None) -> LabelledFaces:
         beside = path.with_suffix(".zip")
         pictures = beside if beside.is_file() else path.parent
     raw["file"], prefix = _located(pictures, raw["file"].astype(str))
-    return LabelledFaces(label_table(dict(raw.items()), path), pictures, prefix)
+    table = with_own_originals(label_table(dict(raw.items()), path))
+    return LabelledFaces(table, pictures, prefix)
 
 
 def _located(pictures: Path, names: pd.Series) -> tuple[pd.Series, str]:
@@ -583,7 +585,7 @@ def split(
         groups = table[by]
     names = np.array(sorted(groups.unique(), key=str), dtype=object)
     np.random.default_rng(seed).shuffle(names)
-    edges = np.round(np.cumsum(list(shares.values())) * len(names)).astype(int)
+    edges = np.cumsum(_group_counts(list(shares.values()), len(names)))
     split_of = {}
     for split_name, members in zip(shares, np.split(names, edges[:-1]), strict=True):
         split_of.update(dict.fromkeys(members, split_name))
@@ -591,43 +593,15 @@ def split(
     return faces.with_table(table)
 
 
-def pair_up(faces: LabelledFaces, *, fakes: bool = True) -> np.ndarray:
-    """Pair each fake with its own original, or with a spare real face where the table lacks the original.
-
-    Without ``fakes`` each real face is paired with itself; a pseudo-fake can then be made from the first of
-    the two.
-
-    Returns
-    -------
-    numpy.ndarray
-        (P, 2) int64 row positions: fake, real.
-
-    Raises
-    ------
-    ValueError
-        There are no real faces.
-    """
-    if not fakes:
-        real_rows = np.flatnonzero(faces.y == 0)
-        if not len(real_rows):
-            raise ValueError("there are no real faces to make pseudo-fakes from")
-        return np.stack([real_rows, real_rows], axis=1).astype(np.int64)
-    y, original = faces.y, faces.table["original"].to_numpy(dtype=object)
-    known = faces.table["original"].notna().to_numpy()
-    reals = {original[i]: i for i in np.flatnonzero(y == 0) if known[i]}
-    pairs, used, orphans = [], set(), []
-    for i in np.flatnonzero(y == 1):
-        j = reals.get(original[i]) if known[i] else None
-        if j is None:
-            orphans.append(i)
-        else:
-            pairs.append((i, j))
-            used.add(j)
-    spare = [i for i in np.flatnonzero(y == 0) if i not in used] or list(np.flatnonzero(y == 0))
-    if orphans and not spare:
-        raise ValueError("there are no real faces to pair the fakes with")
-    pairs += [(i, spare[k % len(spare)]) for k, i in enumerate(orphans)]
-    return np.array(pairs, np.int64).reshape(-1, 2)
+def _group_counts(shares: Sequence[float], count: int) -> np.ndarray:
+    """Return how many of ``count`` groups each share gets: at least one, where there are enough."""
+    counts = np.diff(np.round(np.cumsum([0.0, *shares]) * count).astype(int))
+    positive = np.array(shares) > 0
+    if positive.sum() <= count:
+        for i in np.flatnonzero(positive & (counts == 0)):
+            counts[i] += 1
+            counts[np.argmax(counts)] -= 1
+    return counts
 
 
 def batches(count: int, size: int) -> Iterator[slice]:

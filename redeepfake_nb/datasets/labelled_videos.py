@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -20,12 +19,12 @@ from ..errors import EmptyFile, UnsupportedMedia
 from ..media.file_types import is_video
 from .joining import by_name, joined_table
 from .labelled_faces import (
-    LABELS,
     PICTURE_SUFFIXES,
     label_of_folder,
     label_table,
     read_label_csv,
 )
+from .originals import with_own_originals
 from .video_layouts import VIDEO_SUFFIXES, find_labelled_videos
 
 _TABLES = (".csv", ".tsv")
@@ -123,7 +122,7 @@ def read_videos(path: str | os.PathLike, folder: str | os.PathLike | None = None
         return LabelledVideos(label_table(dict(rows.items()), path, "video"), path, tuple(found.unlabelled))
     if path.suffix.lower() in _TABLES and path.is_file():
         raw = read_label_csv(path, "file", "label")
-        table = _with_own_originals(label_table(dict(raw.items()), path, "video"))
+        table = with_own_originals(label_table(dict(raw.items()), path, "video"))
         return LabelledVideos(table, path.parent if folder is None else Path(folder))
     raise UnsupportedMedia(
         "this is neither a folder nor a CSV file of labelled videos",
@@ -203,24 +202,3 @@ def _holds_labelled_picture(folder: Path) -> bool:
         if label and any(os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES for name in names):
             return True
     return False
-
-
-def _with_own_originals(table: pd.DataFrame) -> pd.DataFrame:
-    """Name each real video as its own original, and let fakes name originals by path, file name or stem."""
-    if table["original"].isna().all():
-        return table
-    real = table["label"] == LABELS[0]
-    files = list(dict.fromkeys(table.loc[real, "file"].astype(str)))
-    by_name = {file: file for file in files}
-    for part in ("name", "stem"):
-        short = [getattr(PurePosixPath(file), part) for file in files]
-        count = Counter(short)
-        for name, file in zip(short, files, strict=True):
-            # A short name that several real videos have names none of them.
-            if count[name] == 1:
-                by_name.setdefault(name, file)
-    named = table["original"].where(~real | table["original"].notna(), table["file"])
-    known = named.notna()
-    return table.assign(
-        original=named.astype(str).map(lambda name: by_name.get(name, name)).where(known, None)
-    )

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..models.tested_kinds import KindResult
-from .metrics import Metric, bootstrap, check_labels
+from .metrics import Metric, bootstrap, check_labels, enough_groups
 from .slices import auc_of, interval_columns
 
 # Columns of a labelled set that say what a fake is and where a face comes from.
@@ -66,7 +66,8 @@ def measure_kinds(
     Returns
     -------
     list of KindResult
-        In the order in which the pairs of kind and generator first occur.
+        In the order in which the pairs of kind and generator first occur. The interval is 0 to 1 where the
+        fakes, or the real faces, are of fewer than :data:`~.metrics.MIN_GROUPS` groups.
 
     Raises
     ------
@@ -91,13 +92,16 @@ def measure_kinds(
     for pair in dict.fromkeys(zip(kind[fakes], generator[fakes], strict=True)):
         made = fakes[(kind[fakes] == pair[0]) & (generator[fakes] == pair[1])]
         rows = np.concatenate([real, made])
+        own = None if groups is None else np.asarray(groups)[rows]
         auc = bootstrap(
             {"auc": auc_among(y[rows], score[rows], np.ones(len(rows), bool))},
             y[rows],
-            groups=None if groups is None else np.asarray(groups)[rows],
+            groups=own,
             resamples=resamples,
             seed=seed,
         )["auc"]
+        if not enough_groups(own, y[rows] == 0, y[rows] == 1):
+            auc = Metric(auc.value, 0.0, 1.0)  # of so few people, anything may be true of others
         results.append(
             KindResult(
                 kind=pair[0],
@@ -141,13 +145,15 @@ def origin_table(
         Columns ``origin`` (the column of the table), ``value``, ``label``, ``faces``; ``predicted_fake``,
         which is the false positive rate of real faces and the true positive rate of fakes; and ``auc`` of
         fakes against all real faces, NaN for real ones. Both with ``_low`` and ``_high`` of the 95 %
-        interval, NaN where none was asked for and where a bootstrap sample holds no face of the row. Empty
-        where the table has none of the columns.
+        interval, NaN where none was asked for, where the faces are of fewer than :data:`~.metrics.MIN_GROUPS`
+        groups, and where a bootstrap sample holds no face of the row. Empty where the table has none of the
+        columns.
     """
     y = (table["label"] == "FAKE").to_numpy().astype(np.int64)
     predicted = (p >= threshold).astype(np.float64)
     rows: list[dict[str, Any]] = []
     functions: dict[str, Callable[[np.ndarray], float]] = {}
+    enough: list[tuple[bool, bool]] = []
     for origin in [name for name in ORIGINS if name in table]:
         known = table[table[origin].notna()]
         for (value, label), members in known.groupby([origin, "label"]).indices.items():
@@ -158,11 +164,13 @@ def origin_table(
             if label == "FAKE":
                 functions[f"{len(rows)} auc"] = auc_among(y, p, member | (y == 0))
             rows.append(row)
+            enough.append((enough_groups(groups, member), enough_groups(groups, member, y == 0)))
     measured = bootstrap(functions, y, groups=groups, resamples=resamples, seed=seed)
     missing = Metric(np.nan, np.nan, np.nan)
-    for i, row in enumerate(rows):
-        for name in ("predicted_fake", "auc"):
-            row |= interval_columns(name, measured.get(f"{i} {name}", missing))
+    for i, (row, kept) in enumerate(zip(rows, enough, strict=True)):
+        for name, of_enough in zip(("predicted_fake", "auc"), kept, strict=True):
+            metric = measured.get(f"{i} {name}", missing)
+            row |= interval_columns(name, metric if of_enough else metric.without_interval())
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 

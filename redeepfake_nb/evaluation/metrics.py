@@ -28,6 +28,8 @@ METRIC_WORDS = {
 CALIBRATION_METRICS = ("log_loss", "brier", "ece")
 # Those that a short table shows.
 MAIN_METRICS = ("auc", "accuracy", "precision", "recall", "log_loss", "ece")
+# With fewer groups, bootstrap samples are so alike that the interval would be too narrow.
+MIN_GROUPS = 5
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class Metric:
     value: float
     low: float
     high: float
+
+    def without_interval(self) -> Metric:
+        """Return the value alone."""
+        return Metric(self.value, np.nan, np.nan)
 
     def __str__(self) -> str:
         if np.isnan(self.low):
@@ -63,7 +69,7 @@ class Metrics:
     groups
         Number of groups that intervals resample.
     resamples
-        Number of bootstrap samples asked for.
+        Number of bootstrap samples; 0 where there are no intervals.
     """
 
     values: dict[str, Metric]
@@ -122,7 +128,8 @@ def evaluate(
         Threshold on P(fake) for the metrics that need predicted labels; a score at the threshold is predicted
         fake.
     resamples
-        Bootstrap samples for the 95 % percentile intervals; 0 for none.
+        Bootstrap samples for the 95 % percentile intervals; 0 for none. With fewer than :data:`MIN_GROUPS`
+        groups there are none in any case.
     seed
         Of the bootstrap.
 
@@ -143,6 +150,8 @@ def evaluate(
         raise ValueError("scores must be probabilities of fake, 0 to 1")
     y = y.astype(np.int64)
     members = _members(len(y), groups)
+    if len(members) < MIN_GROUPS:
+        resamples = 0
 
     def of_rows(function: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[np.ndarray], float]:
         return lambda rows: function(y[rows], p[rows])
@@ -162,6 +171,8 @@ def bootstrap(
 ) -> dict[str, Metric]:
     """Compute metrics with 95 % percentile intervals, all from the same bootstrap samples of whole groups.
 
+    With fewer than :data:`MIN_GROUPS` groups there is no interval: ``low`` and ``high`` are NaN.
+
     Parameters
     ----------
     functions
@@ -178,6 +189,8 @@ def bootstrap(
         Name -> metric.
     """
     samples: dict[str, list[float]] = {name: [] for name in functions}
+    if not enough_groups(groups, np.ones(len(y), bool)):
+        resamples = 0
     for rows in resampled_rows(y, groups, resamples, seed):
         for name, function in functions.items():
             samples[name].append(function(rows))
@@ -216,7 +229,7 @@ def share_with_interval(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Metric:
-    """Compute the share of faces that are chosen, with its 95 % percentile interval.
+    """Compute the share of faces that are chosen, with its 95 % percentile interval as :func:`bootstrap`'s.
 
     Parameters
     ----------
@@ -225,9 +238,17 @@ def share_with_interval(
     groups, resamples, seed
         As for :func:`evaluate`.
     """
+    if not enough_groups(groups, np.ones(len(chosen), bool)):
+        resamples = 0
     samples = [chosen[rows].mean() for rows in _resampled_groups(len(chosen), groups, resamples, seed)]
     low, high = np.percentile(samples, [2.5, 97.5]) if samples else (np.nan, np.nan)
     return Metric(float(chosen.mean()), float(low), float(high))
+
+
+def enough_groups(groups: Sequence[Any] | np.ndarray | None, *members: np.ndarray) -> bool:
+    """Whether each of several sets of rows, (N,) bool, holds :data:`MIN_GROUPS` groups for an interval."""
+    own = np.arange(len(members[0])) if groups is None else np.asarray(groups)
+    return all(len(np.unique(own[member])) >= MIN_GROUPS for member in members)
 
 
 def _members(count: int, groups: Sequence[Any] | np.ndarray | None) -> list[np.ndarray]:

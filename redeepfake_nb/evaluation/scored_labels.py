@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 import numpy as np
 import pandas as pd
 
-from .metrics import Metrics
+from .metrics import MIN_GROUPS, Metrics
 
 Unit = Literal["faces", "videos", "frames"]
 
@@ -64,8 +64,13 @@ def confusion_table(y: np.ndarray, predicted_fake: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(counts, pd.Index(labels, name="truth"), pd.Index(labels, name="predicted"))
 
 
-def resampled_units(scored: ScoredLabels) -> str:
-    """Say in words what the intervals resample."""
+def describe_intervals(scored: ScoredLabels) -> str:
+    """Say in a sentence what the intervals of the metrics resample, or why there are none."""
+    m = scored.metrics
     # Frames of one video are never independent.
     alone = {"faces": "single faces", "videos": "single videos", "frames": "single videos"}[scored.unit]
-    return {"identity": "people", "original": "source videos"}.get(scored.group or "", alone)
+    units = {"identity": "people", "original": "source videos"}.get(scored.group or "", alone)
+    if m.resamples:
+        return f"Intervals hold 95 % of {m.resamples:,} bootstrap samples of {units} ({m.groups:,})."
+    few = f", since there are fewer than {MIN_GROUPS} {units} ({m.groups:,})" if m.groups < MIN_GROUPS else ""
+    return f"No intervals were computed{few}."

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..utils.numeric import plain
-from .metrics import Metric, bootstrap, share_with_interval
+from .metrics import MIN_GROUPS, Metric, bootstrap, share_with_interval
 
 # Feature -> unit, and edges of its bins. Widths are the steps of dlib's image pyramid, in which face boxes
 # come; brightness and sharpness divide the DFDC faces into bins of useful sizes; skin tones are the six
@@ -24,8 +24,6 @@ SLICES: dict[str, tuple[str, tuple[float, ...]]] = {
 SLICE_METRICS = ("auc", "accuracy", "log_loss")
 # Also given for slices without fakes.
 FALSE_POSITIVES = "false_positive_rate"
-# With fewer groups, bootstrap samples are so alike that the interval would be too narrow.
-MIN_GROUPS = 5
 # scikit-learn clips probabilities like this before taking their logarithm.
 _EPSILON = np.finfo(np.float64).eps
 
@@ -61,8 +59,8 @@ def slice_table(
     pandas.DataFrame
         Columns ``feature, unit, from, below, faces, fakes``, the metrics, ``false_positive_rate`` (NaN
         without real faces), and ``note``: empty; ``n/a: one label`` where a slice lacks one of the labels and
-        so has no other metric; or ``no interval: n groups`` where it has fewer than :data:`MIN_GROUPS`.
-        Slices without any face have no row.
+        so has no other metric; or ``no interval: n groups`` where it has fewer than
+        :data:`~.metrics.MIN_GROUPS`. Slices without any face have no row.
     """
     rows: list[dict[str, Any]] = []
     for feature, values in features.items():
@@ -81,10 +79,8 @@ def slice_table(
                 functions = metric_functions(y[inside], p[inside], threshold)
                 own = np.arange(len(inside)) if groups is None else groups[inside]
                 count = len(np.unique(own))
-                enough = count >= MIN_GROUPS
-                note = "" if enough else f"no interval: {count} group{'s' * (count > 1)}"
-                samples = resamples if enough else 0
-                metrics = bootstrap(functions, y[inside], groups=own, resamples=samples, seed=seed)
+                note = "" if count >= MIN_GROUPS else f"no interval: {count} group{'s' * (count > 1)}"
+                metrics = bootstrap(functions, y[inside], groups=own, resamples=resamples, seed=seed)
             metrics[FALSE_POSITIVES] = _false_positives(
                 inside[y[inside] == 0], p >= threshold, groups, resamples, seed
             )
@@ -100,11 +96,8 @@ def _false_positives(
     """Measure the share of the rows ``real`` that are predicted fake; NaN where there are none."""
     if not len(real):
         return Metric(np.nan, np.nan, np.nan)
-    own = np.arange(len(real)) if groups is None else groups[real]
-    enough = len(np.unique(own)) >= MIN_GROUPS
-    return share_with_interval(
-        predicted_fake[real], groups=own, resamples=resamples if enough else 0, seed=seed
-    )
+    own = None if groups is None else groups[real]
+    return share_with_interval(predicted_fake[real], groups=own, resamples=resamples, seed=seed)
 
 
 def metric_functions(

@@ -13,7 +13,7 @@ from ..models.classifier import Classifier
 from ..utils.jobs import Progress
 from ..utils.numeric import probability
 from .kinds import ORIGINS, auc_among, mean_of
-from .metrics import Metric, bootstrap
+from .metrics import Metric, bootstrap, enough_groups
 from .scoring import group_column, score_all
 from .slices import interval_columns
 
@@ -54,8 +54,9 @@ def compare_sources(
         One row per value, label and model, with the columns ``value, label, model, faces``;
         ``predicted_fake``, the share of the faces that is predicted fake; and for fakes ``auc`` and, for the
         models after the first, ``auc_difference``: the AUC minus the first model's on the same bootstrap
-        samples. Each with ``_low`` and ``_high`` of its interval, NaN where there is none, and where a
-        bootstrap sample holds no face of the row.
+        samples. Each with ``_low`` and ``_high`` of its interval, NaN where there is none, where the faces
+        are of fewer than :data:`~.metrics.MIN_GROUPS` groups, and where a bootstrap sample holds no face of
+        the row.
 
     Raises
     ------
@@ -68,9 +69,12 @@ def compare_sources(
         raise ValueError(f"by must be a column of the table among {', '.join(ORIGINS)}, not {by!r}")
     scores = score_all(list(classifiers.values()), faces, progress)
     table, y = scores.faces.table, scores.faces.y
-    group = group_column(scores.faces)
+    column = group_column(scores.faces)
+    groups = None if column is None else table[column].to_numpy()
     rows: list[dict[str, Any]] = []
     functions: dict[str, Callable[[np.ndarray], float]] = {}
+    # Whether the faces of a row, and these and those they are compared with, are of enough people.
+    enough: list[tuple[bool, bool]] = []
     for (value, label), members in table.groupby([by, "label"], sort=False).indices.items():
         own = np.zeros(len(y), bool)
         own[members] = True
@@ -88,16 +92,13 @@ def compare_sources(
                 else:
                     functions[f"{key} auc_difference"] = _difference(auc, first)
             rows.append({"value": value, "label": label, "model": name, "faces": int(own.sum())})
-    measured = bootstrap(
-        functions,
-        y,
-        groups=None if group is None else table[group].to_numpy(),
-        resamples=resamples,
-        seed=seed,
-    )
-    for key, row in enumerate(rows):
+            enough.append((enough_groups(groups, own), enough_groups(groups, own, compared & (y == 0))))
+    measured = bootstrap(functions, y, groups=groups, resamples=resamples, seed=seed)
+    for key, (row, (of_own, of_both)) in enumerate(zip(rows, enough, strict=True)):
         for name in ("predicted_fake", "auc", "auc_difference"):
-            row |= interval_columns(name, measured.get(f"{key} {name}", Metric(np.nan, np.nan, np.nan)))
+            metric = measured.get(f"{key} {name}", Metric(np.nan, np.nan, np.nan))
+            kept = of_own if name == "predicted_fake" else of_both
+            row |= interval_columns(name, metric if kept else metric.without_interval())
     return pd.DataFrame(rows)
 
 

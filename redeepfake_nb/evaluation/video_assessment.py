@@ -16,7 +16,7 @@ from .kinds import ORIGINS, origin_table
 from .metrics import Metrics, evaluate
 from .scored_labels import confusion_table
 from .scoring import group_of
-from .slices import MIN_GROUPS, plain_rows
+from .slices import plain_rows
 
 # Columns of the table of videos that have no part in the metrics.
 LEFT_OUT = ["file", "label", "reason", "error", "cause", "next_step"]
@@ -247,7 +247,7 @@ def assess_clips(
         Of the analysis; its ``threshold`` is that of the metrics where none is given.
     threshold, false_positive_rate, resamples, seed
         As for :func:`redeepfake_nb.assess`; the threshold is chosen by the scores of the videos. With fewer
-        than :data:`redeepfake_nb.evaluation.slices.MIN_GROUPS` groups no interval is computed.
+        than :data:`redeepfake_nb.evaluation.metrics.MIN_GROUPS` groups no interval is computed.
 
     Raises
     ------
@@ -272,9 +272,6 @@ def assess_clips(
     of_clip = clips.loc[of_frames["row"], shared].reset_index(drop=True)
     of_frames = pd.concat([of_clip, of_frames.drop(columns="row").reset_index(drop=True)], axis=1)
     group = group_of(scored)
-    if scored[group or "file"].nunique() < MIN_GROUPS:
-        # Of so few, most bootstrap samples are alike, and the interval would look surer than it is.
-        resamples = 0
     options: dict[str, Any] = {"threshold": threshold, "temperature": temperature}
     options |= {"group": group, "resamples": resamples, "seed": seed}
     return VideoAssessment(

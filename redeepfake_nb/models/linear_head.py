@@ -124,8 +124,8 @@ def evidence_map(model: keras.Model, head: LinearHead) -> EvidenceMap | None:
 def _gradient_if_constant(rest: keras.Model) -> np.ndarray | None:
     """Return the logit's gradient (C,) if it is the same for inputs of noise of either sign and of any size.
 
-    Two inputs are not enough: both may lie on the same side of every rectifier. Of an input and its negative, both
-    large, one lies on either side whatever the bias.
+    Two inputs are not enough: both may lie on the same side of every rectifier. Of an input and its negative,
+    both large, one lies on either side whatever the bias.
     """
     import tensorflow as tf
 

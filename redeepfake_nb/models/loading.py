@@ -79,7 +79,8 @@ def load_model(
         the file with the same name that ends in ``.json``.
     preprocessing, positive_class
         Override the sidecar; required where there is none. ``positive_class`` is the class that a high output
-        means; of two columns, the class of the second.
+        means; of two columns, the class of the second. A model that is used otherwise than its sidecar states
+        counts as not calibrated and not tested.
     class_names
         In place of ``positive_class``: the two classes in the order of the model's columns, such as
         ``("fake", "real")``, which is the alphabetical order in which Keras numbers them.
@@ -155,8 +156,8 @@ def load_model(
     }
     changed = {key: value for key, value in given.items() if value is not None}
     if any(getattr(card, key) != value for key, value in changed.items()):
-        # What the sidecar says was measured holds for its own preprocessing and output only.
-        changed |= {"metrics": {}, "tested_on": ()}
+        # What the sidecar says was measured holds for its own preprocessing and output only, calibration too.
+        changed |= {"metrics": {}, "tested_on": (), "temperature": None, "shift": 0.0}
     card = replace(card, sha256=digest, **changed)
     if description.config is not None and architecture is not None:
         raise ValueError(f"{path.name} has an architecture of its own; leave architecture out")

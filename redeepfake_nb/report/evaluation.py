@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..datasets.labelled_faces import LabelledFaces
@@ -16,7 +17,7 @@ from ..errors import displayable
 from ..evaluation.assessment import Assessment, assess
 from ..evaluation.metrics import CALIBRATION_METRICS, METRIC_WORDS, Metrics
 from ..evaluation.robustness_sweep import robustness
-from ..evaluation.scored_labels import Unit, resampled_units
+from ..evaluation.scored_labels import Unit, describe_intervals
 from ..evaluation.slices import FALSE_POSITIVES, format_range
 from ..models.classifier import Classifier
 from ..utils.jobs import Progress
@@ -87,10 +88,12 @@ def save_evaluation(
     )
     table = None
     if sweep:
+        # One that was chosen by saturated scores may be 0, 1, or the next number above 1.
+        smallest = np.finfo(np.float64).tiny
         table = robustness(
             classifier,
             assessment.faces,
-            threshold=assessment.threshold,
+            threshold=float(np.clip(assessment.threshold, smallest, np.nextafter(1, 0))),
             limit=sweep,
             seed=seed,
             progress=progress,
@@ -112,8 +115,7 @@ def summary(assessment: Assessment, table: pd.DataFrame | None = None) -> str:
         "",
         f"{counts['read']:,} faces ({counts['real']:,} real, {counts['fake']:,} fake), "
         f"{counts['unreadable']:,} more could not be read. Model {(a.sha256 or 'not on disk')[:12]}.",
-        f"Intervals hold 95 % of {a.metrics.resamples:,} bootstrap samples of {resampled_units(a)} "
-        f"({a.metrics.groups:,}).",
+        describe_intervals(a),
         "",
         f"Threshold on P(fake): {a.threshold:.4f}"
         + (

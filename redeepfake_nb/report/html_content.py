@@ -306,7 +306,8 @@ def describe_model(card: Card) -> dict[str, Any]:
         "card": card,
         "metrics": metrics,
         "faces": measured.get("faces"),
-        "people": measured.get("groups"),
+        # Sidecars before this entry existed were all of known people.
+        "people": measured.get("groups") if measured.get("grouped_by", "identity") == "identity" else None,
         "split": measured.get("split"),
         "threshold": measured.get("threshold"),
         "errors_in_100": None if accuracy is None else round(100 * (1 - accuracy)),

@@ -14,8 +14,7 @@ import pandas as pd
 from ..datasets.labelled_videos import LabelledVideos
 from ..errors import displayable
 from ..evaluation.metrics import METRIC_WORDS
-from ..evaluation.scored_labels import ScoredLabels, resampled_units
-from ..evaluation.slices import MIN_GROUPS
+from ..evaluation.scored_labels import ScoredLabels, describe_intervals
 from ..evaluation.video_assessment import OUTCOMES, LevelScores, VideoAssessment
 from ..models.classifier import Classifier
 from ..scanning.video_evaluation import assess_videos
@@ -188,20 +187,12 @@ def _level_lines(level: LevelScores) -> list[str]:
     return [
         f"{len(level):,} {level.unit} ({int((y == 0).sum()):,} real, {int(y.sum()):,} fake). At the "
         f"threshold, {predicted[y == 0].mean():.1%} of the real and {predicted[y == 1].mean():.1%} of the "
-        f"fake ones are predicted fake. {_intervals(level)}",
+        f"fake ones are predicted fake. {describe_intervals(level)}",
         "",
         "| metric | value | 95 % interval |",
         "|---|---|---|",
         *metric_rows(m, METRIC_WORDS),
     ]
-
-
-def _intervals(level: LevelScores) -> str:
-    m, units = level.metrics, resampled_units(level)
-    if m.resamples:
-        return f"Intervals hold 95 % of {m.resamples:,} bootstrap samples of {units} ({m.groups:,})."
-    few = f", since there are only {m.groups:,} {units}" if m.groups < MIN_GROUPS else ""
-    return f"No intervals were computed{few}."
 
 
 def _left_out_lines(a: VideoAssessment) -> list[str]:

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from ..datasets.augmentation import apply, draw
-from ..datasets.labelled_faces import LabelledFaces, batches, pair_up
+from ..datasets.labelled_faces import LabelledFaces, batches
 from ..datasets.landmarks import LandmarkStore
+from ..datasets.originals import pair_up
 from ..datasets.pseudo_fakes import NEEDS_LANDMARKS, NEEDS_OTHER, make_pseudo_fake
 from ..datasets.warping import shape_distance
 from ..errors import InputError

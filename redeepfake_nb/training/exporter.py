@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,13 @@ import pandas as pd
 
 from ..datasets.labelled_faces import LabelledFaces
 from ..datasets.landmarks import LandmarkStore
+from ..errors import InputError
 from ..evaluation.assessment import Assessment, assess
 from ..evaluation.calibration import fit_calibration, fit_temperature
 from ..evaluation.kinds import MIN_RESAMPLES, measure_kinds
 from ..evaluation.metrics import CALIBRATION_METRICS, METRIC_WORDS, Metric, evaluate
 from ..evaluation.robustness_sweep import robustness
-from ..evaluation.scoring import group_column, score_all
+from ..evaluation.scoring import score_all
 from ..evaluation.slices import FALSE_POSITIVES, format_range, plain_rows
 from ..faces.face import crop_sharpness
 from ..faces.preprocessing import Preprocessing
@@ -302,14 +304,19 @@ def calibrate_and_save(
     shared = _shared_groups(train_faces, val_faces) if grouped else 0
     if shared:
         people = "people, most of whom have no face in the training data"
-    else:
+    elif grouped:
         people = "people without any training face"
+    elif _apart(train_faces, val_faces, "original"):
+        people = "unknown people, whose source videos are not in the training data"
+    else:
+        people = "unknown people, who may be in the training data"
     card = replace(
         card,
         tested_on=_tested_kinds(found, train_faces, max(resamples, MIN_RESAMPLES)),
         metrics={
             "split": f"val: {people}; also used for model selection and calibration",
             **found.metrics.to_dict(),
+            "grouped_by": found.group,
             "before_calibration": {k: round(raw[k].value, 5) for k in CALIBRATION_METRICS},
             "collections": _by_collection(found, resamples),
             "sources": plain_rows(found.origins[found.origins["origin"] == "source"]),
@@ -320,7 +327,7 @@ def calibrate_and_save(
             "training": {
                 **training,
                 "faces": len(train_faces),
-                "identities": _count_groups(train_faces),
+                "identities": _count_people(train_faces),
                 "shared_with_val": shared,
             },
         },
@@ -433,24 +440,37 @@ def _shift_logit(model: keras.Model, shift: float) -> None:
     last.set_weights([kernel, bias + np.float32(shift)])
 
 
-def _count_groups(faces: LabelledFaces) -> int | None:
-    column = group_column(faces)
-    return None if column is None else int(faces.table[column].nunique())
+def _apart(train_faces: LabelledFaces, val_faces: LabelledFaces, column: str) -> bool:
+    """Whether all values of a column are known, and none is on both sides."""
+    sides = [faces.table[column] for faces in (train_faces, val_faces)]
+    return not any(side.isna().any() for side in sides) and set(sides[0]).isdisjoint(sides[1])
 
 
-def _trained_limits(faces: LabelledFaces, sample: int = 1000) -> tuple[int | None, float]:
-    """Return the 2nd percentiles of the training faces' native width (None if unknown) and sharpness."""
-    rows = np.random.default_rng(0).permutation(len(faces))[:sample]
-    sharpness = float(np.percentile([crop_sharpness(faces.image(i)) for i in rows], 2))
+def _count_people(faces: LabelledFaces) -> int | None:
+    people = faces.table["identity"]
+    return None if people.isna().any() else int(people.nunique())
+
+
+def _trained_limits(faces: LabelledFaces, sample: int = 1000) -> tuple[int | None, float | None]:
+    """Return the 2nd percentiles of the training faces' native width and sharpness; None if unknown."""
+    found: list[float] = []
+    for row in np.random.default_rng(0).permutation(len(faces)).tolist():
+        if len(found) == sample:
+            break
+        # A damaged picture was replaced in training, too.
+        with suppress(InputError):
+            found.append(crop_sharpness(faces.image(row)))
+    sharpness = round(float(np.percentile(found, 2)), 1) if found else None
     width = faces.table.get("original_width")
     size = None if width is None or width.isna().all() else int(np.percentile(width.dropna(), 2))
-    return size, round(sharpness, 1)
+    return size, sharpness
 
 
 def card_text(card: Card, *, grouped: bool) -> str:
     """Render the model card as Markdown, with front matter for Hugging Face.
 
-    Metrics are those of the sidecar, so that rounding cannot make the two differ. ``grouped`` tells whether the metrics were bootstrapped by person.
+    Metrics are those of the sidecar, so that rounding cannot make the two differ. ``grouped`` tells whether
+    they were bootstrapped by person.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

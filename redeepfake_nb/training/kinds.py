@@ -7,6 +7,7 @@ examples pass through the augmentation of training.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,6 +35,8 @@ _PSEUDO_FAKES: dict[str, KindGroup] = {
     "part_edit": "swapped",
     "composite": "edited",
 }
+# Parts that examples are judged in where no source can be left out, and so the fewest fakes of a kind.
+_FEWEST = 5
 # Strengths of L2 regularisation that are tried, as scikit-learn's C.
 _STRENGTHS = (1e-4, 1e-3, 1e-2)
 
@@ -96,7 +99,7 @@ def fit_kinds(
     Returns
     -------
     KindsOutput or None
-        None where the table names fewer than two groups of kinds.
+        None where fewer than two groups of kinds have five readable fakes in the table.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
@@ -109,8 +112,8 @@ def fit_kinds(
         *_pseudo_fakes(faces, recipe, landmarks, size, per_source, seed),
     ]
     # A kind that only pseudo-fakes show would be learned from them alone.
-    found = {example.kind for example in examples if not example.made}
-    names = tuple(name for name in KIND_GROUPS if name in found)
+    found = Counter(example.kind for example in examples if not example.made)
+    names = tuple(name for name in KIND_GROUPS if found[name] >= _FEWEST)
     if len(names) < 2:
         return None
     examples = [example for example in examples if example.kind in names]
@@ -178,11 +181,20 @@ def _fit(x: np.ndarray, y: np.ndarray, strength: float) -> _Linear:
 
 
 def _left_out(y: np.ndarray, sources: np.ndarray) -> list[np.ndarray]:
-    """Return the rows of each source without which every kind is still there; else those of five parts."""
+    """Return the rows of each source without which every kind is still there; else those of five parts.
+
+    Each of the five has a fifth of every kind.
+    """
     count = len(np.unique(y))
     parts = [np.flatnonzero(sources == source) for source in dict.fromkeys(sources.tolist())]
     parts = [part for part in parts if len(np.unique(np.delete(y, part))) == count]
-    return parts or [np.arange(start, len(y), 5) for start in range(5)]
+    if parts:
+        return parts
+    part_of = np.empty(len(y), np.int64)
+    for kind in range(count):
+        rows = np.flatnonzero(y == kind)
+        part_of[rows] = np.arange(len(rows)) % _FEWEST
+    return [np.flatnonzero(part_of == part) for part in range(_FEWEST)]
 
 
 def _pseudo_fakes(

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..datasets.labelled_faces import LabelledFaces
+from ..datasets.originals import originals_of
 from .recipes import Recipe, Source
 
 
@@ -33,7 +34,7 @@ class _Pool:
     """Rows that one source's pairs are drawn from."""
 
     fakes: np.ndarray  # (F,) rows; empty: pseudo-fakes of the source's own real faces
-    originals: np.ndarray  # (F,) the row of each fake's own original, -1 where it is not known
+    originals: list[list[int]]  # (F,) the rows of each fake's own original, empty where it is not known
     reals: dict[str, np.ndarray]  # by source
 
 
@@ -57,14 +58,11 @@ class SourceMixture:
     def __init__(self, faces: LabelledFaces, recipe: Recipe) -> None:
         self.recipe = recipe
         names, y = source_names(faces.table), faces.y
-        original = faces.table["original"].to_numpy(object)
-        known = faces.table["original"].notna().to_numpy()
-        row_of = {original[i]: i for i in np.flatnonzero((y == 0) & known)}
+        originals = originals_of(faces)
         self._pools: dict[str, _Pool] = {}
         for source in recipe.sources:
             fakes = np.flatnonzero((names == source.name) & (y == 1))
-            originals = np.array([row_of.get(original[i], -1) if known[i] else -1 for i in fakes], np.int64)
-            pool = _Pool(fakes, originals, source_reals(source, names, y))
+            pool = _Pool(fakes, [originals[i] for i in fakes], source_reals(source, names, y))
             self._check(source.name, pool)
             self._pools[source.name] = pool
         for number, stage in enumerate(recipe.stages, start=1):
@@ -107,8 +105,8 @@ class SourceMixture:
         if not len(pool.fakes):
             return real, real
         fake = int(k * len(pool.fakes))
-        own = int(pool.originals[fake])
-        return int(pool.fakes[fake]), real if own < 0 else own
+        own = pool.originals[fake]
+        return int(pool.fakes[fake]), own[int(v * len(own))] if own else real
 
     def _weights(self, left_out: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
         """Return the sources that take part, and their shares, which add up to 1.

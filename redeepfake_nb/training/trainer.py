@@ -444,7 +444,7 @@ class TrainingRun:
 
     def patience_exhausted(self) -> bool:
         """Return whether val AUC has not improved for ``recipe.patience`` evaluations."""
-        if not self.recipe.patience:
+        if not self.recipe.patience or not self.history:
             return False
         scores = [h["val_auc"] for h in self.history]
         return len(scores) - 1 - int(np.argmax(scores)) >= self.recipe.patience
@@ -527,10 +527,16 @@ def train(
     train_faces, val_faces = readable_faces(train_faces, val_faces)
     if len(np.unique(val_faces.y)) < 2:
         raise ValueError("val needs readable faces of both labels, because the model is selected on it")
+    if recipe.sources and not source_aucs(recipe, val_faces, np.zeros(len(val_faces))):
+        names = ", ".join(source.name for source in recipe.sources)
+        raise ValueError(
+            f"val has no fakes with real faces to compare them with of any source of the recipe ({names})"
+        )
     run = TrainingRun(recipe, train_faces, val_faces, Path(out))
     if not (resume and run.restore()):
         run.start_stage(0, None)
-    while True:
+    # A run that had stopped early, or was complete, does not go on.
+    while not run.patience_exhausted():
         run.train_stage(progress)
         if run.stage_index + 1 == len(recipe.stages) or run.patience_exhausted():
             break

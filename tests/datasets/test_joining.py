@@ -50,6 +50,20 @@ def test_joined_collections_keep_their_people_and_originals_apart(two: LabelledF
     assert two.table["identity"].tolist() == ["swaps/7", "swaps/7", "portraits/0.png", "portraits/1.png"]
 
 
+def test_frames_of_a_video_of_unknown_people_are_one_person(tmp_path: Path) -> None:
+    """Else they would be spread over train and val."""
+    for name, rows in (
+        ("named", "0.png,REAL,,7\n"),
+        ("videos", "0.png,REAL,v,\n1.png,REAL,v,\n0.png,FAKE,v,\n1.png,REAL,w,\n"),
+    ):
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            picture(tmp_path / name / f"{i}.png", i)
+        (tmp_path / name / f"{name}.csv").write_text("file,label,original,identity\n" + rows)
+    joined = read_collections([tmp_path / name / f"{name}.csv" for name in ("named", "videos")])
+    assert joined.table["identity"].tolist() == ["named/7", *["videos/v"] * 3, "videos/w"]
+
+
 def test_missing_pictures_of_joined_collections_are_listed_by_row(two: LabelledFaces, tmp_path: Path) -> None:
     (tmp_path / "portraits" / "0.png").unlink()
     (tmp_path / "swaps" / "1.png").write_bytes(b"")

@@ -15,7 +15,6 @@ from redeepfake_nb.datasets.labelled_faces import (
     BOX,
     COLUMNS,
     LabelledFaces,
-    pair_up,
     read_faces,
     split,
 )
@@ -227,6 +226,16 @@ def test_csv_beside_its_pictures(tmp_path: Path, packed: bool) -> None:
     assert faces.take([1]).image(0).max() == 20
 
 
+def test_a_real_face_of_a_csv_is_its_own_original(tmp_path: Path) -> None:
+    for i in range(2):
+        picture(tmp_path / f"r{i}.png", 10)
+    (tmp_path / "set.csv").write_text(
+        "file,label,original\nr0.png,REAL,\nr1.png,REAL,\nr1.png,FAKE,r1.mp4\nr0.png,FAKE,r0\n"
+    )
+    faces = read_faces(tmp_path / "set.csv")
+    assert faces.table["original"].tolist() == ["r0.png", "r1.png", "r1.png", "r0.png"]
+
+
 def test_unreadable_data_sets_raise(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedMedia, match="neither a folder nor a CSV"):
         read_faces(tmp_path / "absent")
@@ -347,6 +356,15 @@ def test_a_random_split_leaks_and_warns() -> None:
     assert sides(leaky, "identity").max() > 1
 
 
+@pytest.mark.parametrize("count", [3, 4, 5, 7])
+def test_a_few_people_are_spread_over_all_splits(count: int) -> None:
+    assert set(split(people(count, 2)).table["split"]) == {"train", "val", "test"}
+
+
+def test_fewer_groups_than_splits_fill_the_largest_first() -> None:
+    assert set(split(people(2, 2)).table["split"]) == {"train"}
+
+
 def test_splits_are_reproducible() -> None:
     one, same, other = (split(people(30, 4), seed=s).table["split"] for s in (1, 1, 2))
     assert one.equals(same)
@@ -366,34 +384,6 @@ def test_parts_are_rows_of_one_split() -> None:
     faces = split(people(20, 2))
     assert len(faces.part("train")) + len(faces.part("val")) + len(faces.part("test")) == 40
     assert set(faces.part("val").table["split"]) == {"val"}
-
-
-def test_pairs_by_hand(kaggle: Path) -> None:
-    """Fake 1 goes with its original 0; fake 3, whose original is not there, with the spare real 2."""
-    np.testing.assert_array_equal(pair_up(read_faces(kaggle)), [[1, 0], [3, 2]])
-
-
-@pytest.mark.parametrize("nothing", [None, float("nan"), pd.NA])
-def test_unknown_originals_are_nobodys(nothing: object) -> None:
-    """Two values that are missing are not the same video."""
-    faces = people(4, 2)
-    faces.table["original"] = pd.Series(["v0", "v0", *[nothing] * 6], dtype=object)
-    np.testing.assert_array_equal(pair_up(faces), [[1, 0], [3, 2], [5, 4], [7, 6]])
-
-
-def test_pairs_without_reals() -> None:
-    faces = people(4, 2)
-    faces.table["label"] = "FAKE"
-    with pytest.raises(ValueError, match="no real faces"):
-        pair_up(faces)
-
-
-def test_pairs_without_fakes(kaggle: Path) -> None:
-    """Reals 0 and 2 stand with themselves, for pseudo-fakes to be made of them."""
-    faces = read_faces(kaggle)
-    np.testing.assert_array_equal(pair_up(faces, fakes=False), [[0, 0], [2, 2]])
-    with pytest.raises(ValueError, match="no real faces to make"):
-        pair_up(faces.take([1, 3]), fakes=False)
 
 
 def boxed(folder: Path, *box: float) -> LabelledFaces:

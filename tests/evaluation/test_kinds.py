@@ -27,7 +27,7 @@ def test_by_hand() -> None:
         (1, 2, "two faces", False),
         (1, 2, "two faces", False),
     ]
-    assert (found[0].low, found[0].high) == (1.0, 1.0)
+    assert (found[0].low, found[0].high) == (0.0, 1.0)  # of three faces
 
 
 def test_only_the_order_of_scores_counts() -> None:
@@ -46,6 +46,23 @@ def test_the_interval_widens_when_faces_of_one_person_go_together() -> None:
     assert alone.auc == grouped.auc
     assert grouped.high - grouped.low > 2 * (alone.high - alone.low)
     assert grouped.low < grouped.auc < grouped.high
+
+
+@pytest.mark.parametrize(("reals", "fakes", "known"), [(5, 5, True), (4, 5, False), (5, 4, False)])
+def test_few_people_say_nothing_of_others(reals: int, fakes: int, known: bool) -> None:
+    """Ten faces of each, perfectly separated."""
+    y = np.repeat([0, 1], 10)
+    people = np.concatenate([np.arange(10) % reals, 100 + np.arange(10) % fakes])
+    kind = np.where(y, "swapped", "")
+    (found,) = measure_kinds(y, y + 0.0, kind, kind, groups=people, resamples=100)
+    assert (found.auc, found.low, found.high) == (1, 1 if known else 0, 1)
+    assert found.detected == known
+    rows = pd.DataFrame({"label": np.where(y, "FAKE", "REAL"), "source": np.where(y, "b", "a")})
+    table = origin_table(rows, y + 0.0, threshold=0.5, groups=people, resamples=100).set_index("value")
+    assert table.loc["b", "auc"] == 1
+    assert pd.notna(table.loc["b", "auc_low"]) == known
+    assert pd.notna(table.loc["b", "predicted_fake_low"]) == (fakes == 5)
+    assert pd.notna(table.loc["a", "predicted_fake_low"]) == (reals == 5)
 
 
 @pytest.mark.parametrize(

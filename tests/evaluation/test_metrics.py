@@ -90,6 +90,15 @@ def test_intervals_resample_whole_people(scores: tuple[np.ndarray, np.ndarray]) 
 
 
 @pytest.mark.slow
+def test_few_groups_have_no_interval() -> None:
+    y, p = [0, 1] * 5, np.linspace(0.1, 0.9, 10)
+    for count in (1, 4, 5):
+        found = evaluate(y, p, groups=np.arange(10) % count, resamples=50)
+        assert np.isnan(found["auc"].low) == np.isnan(found["auc"].high) == (count < 5)
+        assert found.resamples == (50 if count == 5 else 0)
+        assert found["auc"].value == evaluate(y, p, resamples=0)["auc"].value
+
+
 def test_same_seed_same_interval(scores: tuple[np.ndarray, np.ndarray]) -> None:
     first, second, other = (evaluate(*scores, resamples=50, seed=s)["auc"] for s in (1, 1, 2))
     assert first == second
@@ -202,12 +211,12 @@ def test_threshold_of_bad_input(y: list, p: list, rate: float, message: str) -> 
 
 
 def test_a_constant_has_no_width_and_samples_are_whole_groups() -> None:
-    y, groups = np.array([0, 1, 0, 1, 0, 1]), np.array(["a", "a", "b", "b", "c", "c"])
+    y, groups = np.array([0, 1] * 5), np.repeat(list("abcde"), 2)
     seen = list(resampled_rows(y, groups, 40, seed=0))
     assert len(seen) == 40
     for rows in seen:
-        assert len(rows) == 6
-        counts = np.bincount(rows, minlength=6)
+        assert len(rows) == 10
+        counts = np.bincount(rows, minlength=10)
         np.testing.assert_array_equal(counts[0::2], counts[1::2])  # both rows of a group, or neither
     found = bootstrap({"seven": lambda rows: 7.0}, y, groups=groups, resamples=5)["seven"]
     assert found == Metric(7.0, 7.0, 7.0)

@@ -35,8 +35,10 @@ def faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabelledFaces:
     columns = np.array([row[2:] for row in ROWS], np.float32).T
 
     def score_all(classifiers, faces, progress):
-        logits = [columns[0 if c is FIRST else 1] for c in classifiers]
-        return Scores(faces, logits, np.zeros(6), np.zeros(6), np.zeros(6), pd.DataFrame())
+        times = len(faces) // len(ROWS)
+        logits = [np.tile(columns[0 if c is FIRST else 1], times) for c in classifiers]
+        nothing = np.zeros(len(faces))
+        return Scores(faces, logits, nothing, nothing, nothing, pd.DataFrame())
 
     monkeypatch.setattr(source_comparison, "score_all", score_all)
     return LabelledFaces(table, tmp_path)
@@ -68,11 +70,19 @@ def test_fakes_are_compared_with_real_faces_of_the_same_making(faces: LabelledFa
 
 
 def test_intervals_hold_the_value(faces: LabelledFaces) -> None:
-    many = faces.with_table(pd.concat([faces.table] * 1, ignore_index=True))
+    many = faces.with_table(pd.concat([faces.table] * 5, ignore_index=True))
     table = compare_sources({"a": FIRST, "b": SECOND}, many, resamples=200)
-    rated = table.dropna(subset=["predicted_fake_low"])
-    assert (rated["predicted_fake_low"] <= rated["predicted_fake"]).all()
-    assert (rated["predicted_fake"] <= rated["predicted_fake_high"]).all()
+    for name in ("predicted_fake", "auc", "auc_difference"):
+        rated = table.dropna(subset=[f"{name}_low"])
+        assert len(rated)
+        assert (rated[f"{name}_low"] <= rated[name]).all()
+        assert (rated[name] <= rated[f"{name}_high"]).all()
+
+
+def test_few_faces_have_no_interval(faces: LabelledFaces) -> None:
+    table = compare_sources({"a": FIRST, "b": SECOND}, faces, resamples=50)
+    assert table.filter(regex="_(low|high)$").isna().all(axis=None)
+    assert table["predicted_fake"].notna().all()
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,22 @@ def test_saved_and_loaded_is_the_same(classifier: Classifier, saved: Path, batch
     assert loaded.sha256 == loading.sha256_of(saved) == sidecar["sha256"]
 
 
+@pytest.mark.parametrize(
+    "change", [{"preprocessing": Preprocessing(input_size=8, color_order="BGR")}, {"positive_class": "real"}]
+)
+def test_used_otherwise_than_its_sidecar_states_it_is_not_calibrated(saved: Path, change: dict) -> None:
+    """Temperature, shift and metrics were measured as the sidecar states."""
+    sidecar = json.loads(saved.with_suffix(".json").read_text())
+    sidecar |= {"shift": 0.5, "metrics": {"auc": {"value": 0.9}}}
+    saved.with_suffix(".json").write_text(json.dumps(sidecar))
+    card = load_model(saved).card
+    assert (card.temperature, card.shift, bool(card.metrics)) == (1.0, 0.5, True)
+    same = load_model(saved, preprocessing=card.preprocessing, positive_class=card.positive_class).card
+    assert (same.temperature, same.shift, bool(same.metrics)) == (1.0, 0.5, True)
+    other = load_model(saved, **change).card
+    assert (other.temperature, other.shift, other.metrics) == (None, 0.0, {})
+
+
 def test_the_same_weights_give_the_same_file(
     saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

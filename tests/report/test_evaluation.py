@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -70,6 +71,17 @@ def test_summary_in_words(faces: LabelledFaces, classifier: Classifier) -> None:
     assert "| AUC | 0.8125 | not computed |" in text
     assert "| brightness under 60 (grey levels) | 1 | 0 | n/a: one label | |" in text
     assert "perturbed" not in text
+
+
+def test_a_threshold_above_every_score_is_reported(
+    faces: LabelledFaces, classifier: Classifier, tmp_path: Path
+) -> None:
+    """A real face with P(fake) = 1: no threshold below 1 keeps it real."""
+    steep = classifier.with_card(replace(classifier.card, temperature=1e-3))
+    found = assess(steep, faces, false_positive_rate=0.0, resamples=0)
+    assert found.threshold > 1
+    save_evaluation(steep, faces, tmp_path / "out", false_positive_rate=0.0, resamples=0, sweep=2)
+    assert "Threshold on P(fake): 1.0000, chosen" in (tmp_path / "out" / "summary.md").read_text()
 
 
 def test_sources_stand_in_the_summary(faces: LabelledFaces, classifier: Classifier) -> None:

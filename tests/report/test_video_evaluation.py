@@ -78,7 +78,7 @@ def test_summary_in_words() -> None:
         "1 of the scored videos could be read in part only.",
         "Videos of the splits test, train were evaluated together.",
         "50.0% of the real and 50.0% of the fake ones are predicted fake",
-        "No intervals were computed, since there are only 2 source videos.",
+        "No intervals were computed, since there are fewer than 5 source videos (2).",
         "Of one label only 2 videos have a score",
         "Threshold on P(fake): 0.5000, the model's own.",
         "| AUC | 0.7500 |",

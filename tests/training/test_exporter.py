@@ -19,7 +19,13 @@ from redeepfake_nb.evaluation.assessment import assess
 from redeepfake_nb.evaluation.calibration import fit_calibration, fit_temperature
 from redeepfake_nb.evaluation.metrics import METRIC_WORDS
 from redeepfake_nb.evaluation.scoring import score_all
-from redeepfake_nb.training.exporter import About, calibrate_and_save, join_and_export
+from redeepfake_nb.report.html_content import describe_model
+from redeepfake_nb.training.exporter import (
+    About,
+    _trained_limits,
+    calibrate_and_save,
+    join_and_export,
+)
 from redeepfake_nb.training.recipes import Recipe, Stage
 
 
@@ -69,6 +75,11 @@ def test_metrics_are_those_of_the_written_file(
     swapped = [row for row in metrics["robustness"] if row["change"] == "colours swapped"]
     # The fixture's model knows brightness alone; colours do not matter to it.
     assert swapped[0]["flipped"] == 0
+    assert (metrics["split"].split(";")[0], metrics["grouped_by"]) == (
+        "val: people without any training face",
+        "identity",
+    )
+    assert describe_model(written.card)["people"] == 6
     assert metrics["training"] == {
         "recipe": "by hand",
         "recipe_digest": "0" * 16,
@@ -94,6 +105,45 @@ def test_model_card_text(classifier: Classifier, faces: LabelledFaces, tmp_path:
         assert f"| {METRIC_WORDS[name]} | {metrics[name]['value']:.4f}{stated} |" in text
     assert "None" not in text
     assert "nan" not in text
+
+
+def damaged(faces: LabelledFaces, folder: Path) -> LabelledFaces:
+    """A copy in which every training picture but two is cut off."""
+    for row, name in enumerate(faces.table["file"]):
+        data = (faces.root / name).read_bytes()
+        (folder / name).write_bytes(data[:100] if row < 10 else data)
+    return LabelledFaces(faces.table, folder)
+
+
+def test_limits_are_those_of_readable_training_faces(faces: LabelledFaces, tmp_path: Path) -> None:
+    size, sharpness = _trained_limits(damaged(faces, tmp_path).part("train"))
+    assert size == _trained_limits(faces.part("train"))[0]
+    assert sharpness == _trained_limits(faces.take([10, 11]))[1] > 0
+    assert _trained_limits(damaged(faces, tmp_path).take([0, 1]))[1] is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shared", "words"),
+    [
+        (False, "unknown people, whose source videos are not in the training data"),
+        (True, "unknown people, who may be in the training data"),
+    ],
+)
+def test_nothing_is_claimed_of_unknown_people(
+    classifier: Classifier, faces: LabelledFaces, tmp_path: Path, shared: bool, words: str
+) -> None:
+    table = faces.table.assign(identity=None)
+    if shared:
+        table.loc[12:13, "original"] = "v0"
+    card = published(classifier, LabelledFaces(table, faces.root), tmp_path / "m.keras").card
+    assert card.metrics["split"] == f"val: {words}; also used for model selection and calibration"
+    assert card.metrics["training"]["identities"] is None
+    assert card.metrics["grouped_by"] == "original"
+    text = (tmp_path / "m.md").read_text()
+    assert f"On 12 faces (val: {words}; " in text
+    assert "people without" not in text
+    assert describe_model(card)["people"] is None
 
 
 @pytest.mark.slow

@@ -111,6 +111,18 @@ def test_one_kind_or_none_makes_no_output(network, faces) -> None:
     assert fit_kinds(network, RECIPE, replace(faces, table=faces.table.drop(columns="kind"))) is None
 
 
+def test_a_kind_with_few_faces_is_not_told_apart(network, faces) -> None:
+    """Of a single source, so that examples are judged in five parts."""
+    table = faces.table[(faces.table["source"] == "one") & (faces.table["kind"] != "reenacted")]
+    rare = table[table["kind"] == "edited"].index
+    few = LabelledFaces(table.drop(rare[4:]).reset_index(drop=True), faces.root)
+    assert fit_kinds(network, RECIPE, few).names == ("generated", "swapped")
+    only = few.take(np.flatnonzero((few.table["kind"] != "generated").to_numpy()))
+    assert fit_kinds(network, RECIPE, only) is None
+    enough = LabelledFaces(table.drop(rare[5:]).reset_index(drop=True), faces.root)
+    assert fit_kinds(network, RECIPE, enough).names == ("generated", "swapped", "edited")
+
+
 def test_pseudo_fakes_of_unknown_faces_are_left_out(network, faces) -> None:
     # Plain colours have no landmarks, so no pseudo-fake can be made of them; the table's fakes remain.
     recipe = replace(RECIPE, self_blend=0.5, pseudo_fakes={"composite": 0.1})

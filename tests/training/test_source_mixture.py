@@ -72,6 +72,15 @@ def test_fakes_are_paired_with_their_original_or_with_real_faces_of_the_same_mak
     assert {(f, r) for f, r in pairs if f in (8, 9)} == {(8, 8), (9, 9)}  # for pseudo-fakes
 
 
+def test_all_real_faces_of_a_fakes_video_are_drawn() -> None:
+    table = pd.DataFrame({"label": ["REAL"] * 3 + ["FAKE"], "original": "v", "source": "swaps"})
+    table["file"] = [f"{i}.png" for i in range(4)]
+    mixture = SourceMixture(LabelledFaces(table, Path("nowhere")), recipe(SWAPS))
+    drawn = np.concatenate([mixture.draw(step) for step in range(10)])
+    assert set(drawn[:, 0]) == {3}
+    assert set(drawn[:, 1]) == {0, 1, 2}
+
+
 def test_each_source_of_real_faces_is_drawn_as_often_as_the_others(faces: LabelledFaces) -> None:
     mixture = SourceMixture(faces, recipe(PORTRAITS))
     reals = np.concatenate([mixture.draw(step)[:, 1] for step in range(100)])
