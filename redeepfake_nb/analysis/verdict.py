@@ -34,6 +34,7 @@ from ..models.prediction import Prediction
 from ..models.tested_kinds import blind_spots
 from ..provenance.records import Provenance
 from ..utils.numeric import check_threshold
+from ..utils.wording import pluralize
 from .fragility import fragility_doubts
 from .intervals import format_segments, join_times, sampling_interval
 
@@ -93,7 +94,7 @@ class WindowUse:
         apart = (
             "" if self.interval is None else f" {self.interval:.2f} s apart, which must be as in its training"
         )
-        left_out = f"; {self.left_out} frames in shorter runs do not count" if self.left_out else ""
+        left_out = f"; {pluralize(self.left_out, 'frame')} in shorter runs left out" if self.left_out else ""
         return f"the model scored {windows} of {self.length} frames{apart}{left_out}"
 
     @property
@@ -102,8 +103,8 @@ class WindowUse:
         if self.longest_run >= self.length:
             return []
         return [
-            f"face in only {self.longest_run} sampled frames in a row, the model takes {self.length}, so the "
-            "last one was repeated; look at more with frames= or every="
+            f"face in only {pluralize(self.longest_run, 'sampled frame')} in a row, the model takes "
+            f"{self.length}, so the last one was repeated; look at more with frames= or every="
         ]
 
 
@@ -272,6 +273,8 @@ def no_face_in_frames(times: Sequence[float] | np.ndarray, pictures: int) -> str
     interval = sampling_interval(times)
     every = "" if interval is None else f", one every {interval:.{1 if interval >= 0.95 else 2}f} s"
     if len(times) >= pictures:
+        if len(times) == 1:
+            return "no face was found in the only frame"
         return f"no face was found: 0 of all {len(times)} frames had a face{every}"
     return f"no face was found: 0 of {len(times)} frames looked at had a face{every}"
 

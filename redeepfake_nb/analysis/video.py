@@ -24,12 +24,13 @@ import numpy as np
 
 from ..explanation.methods import Target
 from ..faces.detection import DEFAULT_DETECTOR, Box, Detection, Detector, fallback_notes, find_landmarks
-from ..faces.face import Face, crop_frame, crop_sharpness, detector_name
+from ..faces.face import Face, crop_frame, crop_sharpness, detector_name, left_out_note
 from ..faces.pose import is_profile
 from ..faces.preprocessing import preprocess
 from ..faces.tracking import FaceTracker, TrackedDetection, group_tracks
 from ..faces.turned import turn_note, turned_frame
 from ..media.frames import Frame
+from ..media.notes import Note, unseen
 from ..media.video import MAX_PIXELS, Sample, Video, open_video
 from ..models.classifier import Classifier, Score
 from ..models.embedding import embed_faces
@@ -38,6 +39,7 @@ from ..models.prediction import Prediction, as_prediction
 from ..provenance.reading import provenance_or_reason
 from ..utils.jobs import Cancel, Progress, as_cancel_check
 from ..utils.threads import opencv_in_one_thread, scoring_jobs, search_threads
+from ..utils.wording import pluralize
 from .aggregation import DEFAULT, check_strategy
 from .fragility import with_changes
 from .intervals import MAX_GAP, sampling_interval
@@ -59,7 +61,12 @@ _MIN_IDENTITY_SIZE = 40  # px; the embedding of a smaller face is unreliable
 # Margin of pixels kept around a face, as a fraction of its longer side.
 _SURROUNDINGS = 1.0
 
+# Faces of each person that are scored again after mild changes.
+_CHECKED_FACES = 4
+
 Search = Future[list[Detection]]
+# Logit, order of appearance, face.
+_Ranked = tuple[float, int, Prediction]
 
 
 def analyze_video(
@@ -115,7 +122,8 @@ def analyze_video(
     threshold
         Threshold on P(fake), above 0 and below 1. Default: the model's.
     explain_top
-        How many of the faces with the highest P(fake) to keep as evidence, and to explain; 0 for none.
+        How many of the faces with the highest P(fake) to keep as evidence, and to explain; 0 for none. The
+        verdict does not depend on it.
     explain
         Heatmap method of :func:`redeepfake_nb.explain`; ``None`` for no heatmaps.
     target, layer
@@ -181,12 +189,14 @@ def analyze_video(
         completeness = video.completeness
         timing = {"scan": round(time.perf_counter() - start_time, 4)}
         persons = group_tracks(run.embeddings, run.tracks_by_frame)
-        evidence = [_with_landmarks(_with_person(p, persons)) for p in run.evidence()]
-        evidence = with_changes(classifier, evidence)
+        evidence, checked = _checked(classifier, run, persons)
         explanations, heatmap_error = options.explanations(classifier, evidence)
         # Of a window of frames that one is shown which has the most evidence.
         evidence = [e.prediction for e in explanations] or evidence
-        notes = fallback_notes(detector_name(detector))
+        notes = [*fallback_notes(detector_name(detector)), *_range_notes(start, end, video.duration)]
+        if run.left_out:
+            times = f"in {pluralize(run.left_out, 'frame')} of {len(run.times):,}"
+            notes.append(left_out_note(f"{times}, faces", min_size or 0))
         timing["total"] = round(time.perf_counter() - start_time, 4)
         return VideoReport(
             source=replace(video.source, notes=(*video.source.notes, *notes)),
@@ -200,6 +210,7 @@ def analyze_video(
             aggregation=aggregation,
             cancelled=run.cancelled,
             evidence=tuple(evidence),
+            checked=tuple(checked),
             explanations=explanations,
             heatmap_error=heatmap_error,
             portraits=run.portraits(persons),
@@ -239,6 +250,7 @@ class _VideoRun:
     keep: int
     cancelled: bool = False
     turned: int = 0
+    left_out: int = 0  # frames with a face under the smallest size
     sightings: list[Sighting] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     frame_size: tuple[int, int] | None = None
@@ -250,7 +262,8 @@ class _VideoRun:
         self._identified: dict[int, float] = {}
         self._pending: list[_PendingFace] = []
         self._batches: list[tuple[list[_PendingFace], Future[list[Score]]]] = []
-        self._highest: list[tuple[float, int, Prediction]] = []
+        self._highest: list[_Ranked] = []
+        self._highest_of_track: dict[int, list[_Ranked]] = {}
         self._portraits: dict[int, tuple[float, Prediction]] = {}
         self._order = count()
         on_cpu = _LITERT_BATCH_SIZE if self.classifier.uses_litert else _BATCH_SIZE
@@ -267,7 +280,9 @@ class _VideoRun:
         found = self.tracker(frame.image, frame.timestamp, None if search is None else search.result())
         min_size = self.options.min_size
         if min_size is not None:
-            found = [f for f in found if _shorter_side(f.box) >= min_size]
+            large = [f for f in found if _shorter_side(f.box) >= min_size]
+            self.left_out += len(large) < len(found)
+            found = large
         faces = [self._face(frame, f) for f in found]
         self.tracks_by_frame.append([face.track for face in faces])
         if self._buffer is None:
@@ -370,9 +385,11 @@ class _VideoRun:
             self._keep_highest(replace(as_prediction(face, score, self.classifier.card), window=faces))
 
     def _keep_highest(self, prediction: Prediction) -> None:
-        if self.keep:
-            entry = (prediction.logit, -next(self._order), prediction)
-            (heapq.heappush if len(self._highest) < self.keep else heapq.heappushpop)(self._highest, entry)
+        entry = (prediction.logit, -next(self._order), prediction)
+        _push(self._highest, entry, self.keep)
+        if not prediction.window:  # windows are not checked
+            own = self._highest_of_track.setdefault(prediction.face.track or 0, [])
+            _push(own, entry, _CHECKED_FACES)
 
     def _record(
         self, pending: _PendingFace, score: Score, window: int | None = None, repeated: int = 0
@@ -411,7 +428,14 @@ class _VideoRun:
 
     def evidence(self) -> list[Prediction]:
         """Return the kept faces, highest score first."""
-        return [prediction for *_, prediction in sorted(self._highest, key=lambda e: e[:2], reverse=True)]
+        return _ranked(self._highest)
+
+    def strongest(self, persons: dict[int, int]) -> list[Prediction]:
+        """Return the faces with the highest scores of each person, highest first."""
+        of_person: dict[int, list[_Ranked]] = {}
+        for track, entries in self._highest_of_track.items():
+            of_person.setdefault(persons[track], []).extend(entries)
+        return [p for _, entries in sorted(of_person.items()) for p in _ranked(entries)[:_CHECKED_FACES]]
 
     def portraits(self, persons: dict[int, int]) -> dict[int, Prediction]:
         """Return the largest and sharpest view of each person."""
@@ -421,6 +445,37 @@ class _VideoRun:
             if person not in best or view[0] > best[person][0]:
                 best[person] = view
         return {person: _with_person(view[1], persons) for person, view in sorted(best.items())}
+
+
+def _range_notes(start: float, end: float | None, duration: float | None) -> list[Note]:
+    """Say that only a part of the video was chosen."""
+    ends = end is not None and (duration is None or end < duration)
+    if start <= 0 and not ends:
+        return []
+    until = f"{end:g} s" if end is not None and ends else "the end"
+    whole = "" if duration is None else f" of {duration:.1f} s"
+    return [unseen(f"only the part from {start:g} s to {until}{whole} looked at, as chosen")]
+
+
+def _push(heap: list[_Ranked], entry: _Ranked, most: int) -> None:
+    """Keep the highest ``most`` entries."""
+    if most:
+        (heapq.heappush if len(heap) < most else heapq.heappushpop)(heap, entry)
+
+
+def _ranked(entries: list[_Ranked]) -> list[Prediction]:
+    return [prediction for *_, prediction in sorted(entries, key=lambda e: e[:2], reverse=True)]
+
+
+def _checked(
+    classifier: Classifier, run: _VideoRun, persons: dict[int, int]
+) -> tuple[list[Prediction], list[Prediction]]:
+    """Score the evidence and the strongest faces of each person again after mild changes; return both."""
+    evidence, strongest = run.evidence(), run.strongest(persons)
+    found = {id(p): _with_person(p, persons) for p in strongest}
+    found |= {id(p): _with_landmarks(_with_person(p, persons)) for p in evidence}
+    found = dict(zip(found, with_changes(classifier, list(found.values())), strict=True))
+    return [found[id(p)] for p in evidence], [found[id(p)] for p in strongest]
 
 
 def _shorter_side(box: Box) -> int:

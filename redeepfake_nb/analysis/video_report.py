@@ -22,6 +22,7 @@ from ..models.prediction import Label, Prediction
 from ..provenance.records import Provenance
 from ..utils.numeric import check_threshold, sigmoid
 from ..utils.versions import package_versions
+from ..utils.wording import pluralize
 from .aggregation import DEFAULT, aggregate, check_strategy
 from .face_columns import FACE_COLUMNS, face_facts, kind_columns, kind_facts
 from .intervals import sampling_interval
@@ -200,6 +201,9 @@ class VideoReport:
         Whether the analysis was stopped; the report covers what was done by then.
     evidence
         The faces with the highest P(fake), highest first, each on a crop of its frame.
+    checked
+        The faces with the highest P(fake) of each person, at most four, scored again after mild changes; see
+        :mod:`redeepfake_nb.analysis.fragility`.
     explanations
         Heatmaps of ``evidence`` in the same order, or empty.
     heatmap_error
@@ -227,6 +231,7 @@ class VideoReport:
     aggregation: str = DEFAULT
     cancelled: bool = False
     evidence: tuple[Prediction, ...] = ()
+    checked: tuple[Prediction, ...] = ()
     explanations: tuple[Explanation, ...] = ()
     heatmap_error: str = ""
     portraits: Mapping[int, Prediction] = field(default_factory=dict)
@@ -312,7 +317,7 @@ class VideoReport:
                 interval=sampling_interval(self.frame_times),
                 pictures=self.completeness.pictures,
                 name=_person_name(number),
-                strongest=[p for p in self.evidence if p.face.person == number],
+                strongest=[p for p in self.checked if p.face.person == number],
                 windows=self._windows(every, sightings),
                 kinds=kinds,
             )
@@ -339,7 +344,7 @@ class VideoReport:
         """The verdict over all persons, with what is missing of the video."""
         notes = []
         if self.cancelled:
-            notes.append(unseen(f"stopped after {self.frames} frames"))
+            notes.append(unseen(f"stopped after {pluralize(self.frames, 'frame')}"))
         # A cancelled analysis is incomplete without any fault of the file.
         if not self.completeness.complete and not (self.cancelled and self.completeness.first_error is None):
             notes.append(unseen(self.completeness.summary))

@@ -117,8 +117,9 @@ def _report(options: argparse.Namespace, result: ScanResult) -> None:
 def _table(result: ScanResult) -> list[str]:
     """Return one line for each kind of outcome of a scan."""
     from ..analysis.verdict import VERDICT_WORDS
+    from ..utils.wording import pluralize
 
-    lines = [f"{displayable(result.journal)}: {sum(result.counts.values())} files"]
+    lines = [f"{displayable(result.journal)}: {pluralize(sum(result.counts.values()), 'file')}"]
     for row in result.summary().itertuples():
         verdict = VERDICT_WORDS.get(row.verdict)
         kind = row.error if row.status == "failed" else verdict if row.status != "no face" else None

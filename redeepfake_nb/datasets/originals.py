@@ -78,7 +78,8 @@ def pair_up(faces: LabelledFaces, *, fakes: bool = True) -> np.ndarray:
             raise ValueError("there are no real faces to make pseudo-fakes from")
         return np.stack([real_rows, real_rows], axis=1).astype(np.int64)
     y, originals = faces.y, originals_of(faces)
-    pairs, used, orphans = [], set(), []
+    pairs: list[tuple[int, int]] = []
+    used, orphans = set(), []
     turn: Counter[int] = Counter()  # by the first real face of a video
     for i in np.flatnonzero(y == 1).tolist():
         own = originals[i]
@@ -89,7 +90,8 @@ def pair_up(faces: LabelledFaces, *, fakes: bool = True) -> np.ndarray:
         turn[own[0]] += 1
         pairs.append((i, j))
         used.add(j)
-    spare = [i for i in np.flatnonzero(y == 0) if i not in used] or list(np.flatnonzero(y == 0))
+    reals = np.flatnonzero(y == 0).tolist()
+    spare = [i for i in reals if i not in used] or reals
     if orphans and not spare:
         raise ValueError("there are no real faces to pair the fakes with")
     pairs += [(i, spare[k % len(spare)]) for k, i in enumerate(orphans)]

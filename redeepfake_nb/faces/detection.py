@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import ModelIncomplete
+from ..errors import ModelIncomplete, UnknownChoice
 from ..media.notes import Note, doubt
 from ..utils.numeric import is_finite_number
 from .dlib_backend import LOCK, cnn_detector, hog_detector, load_dlib, shape_predictor
@@ -229,6 +229,7 @@ _DETECTORS: dict[str, Callable[[], Callable[[np.ndarray], Iterable[Any]]]] = {
     "hog": HogDetector,
     "cnn": CnnDetector,
 }
+_BUILT_IN = dict(_DETECTORS)
 
 
 def register_detector(name: str, make: Callable[[], Callable[[np.ndarray], Iterable]]) -> None:
@@ -256,10 +257,21 @@ def detector_names() -> list[str]:
     return sorted(_DETECTORS)
 
 
+def is_built_in(name: str) -> bool:
+    """Whether a name means a detector of this package, which other processes know, too."""
+    return name in _BUILT_IN and _DETECTORS[name] is _BUILT_IN[name]
+
+
 def get_detector(name: str) -> Callable[[np.ndarray], Iterable]:
-    """Create a detector by its name; raises ValueError, which lists the known names, for an unknown one."""
+    """Create a detector by its name.
+
+    Raises
+    ------
+    UnknownChoice
+        There is none of this name; also a ``ValueError``.
+    """
     if name not in _DETECTORS:
-        raise ValueError(f"unknown detector {name!r}; known: {', '.join(detector_names())}")
+        raise UnknownChoice(f"unknown detector {name!r}; known: {', '.join(detector_names())}")
     return _DETECTORS[name]()
 
 

@@ -15,7 +15,9 @@ import numpy as np
 
 from ..errors import RedeepfakeError
 from ..media.frames import Frame, read_image
+from ..media.notes import Note, doubt
 from ..utils.numeric import is_finite_number
+from ..utils.wording import pluralize
 from .blazeface import BlazeFaceDetector
 from .detail import Detail, flat_share, measure_detail
 from .detection import (
@@ -227,6 +229,11 @@ def crop_frame(face: Face, margin: float) -> Face:
     return replace(face, frame=part, box=box, landmarks=points, key_points=key_points)
 
 
+def left_out_note(faces: str, min_size: float) -> Note:
+    """Say that faces were left out because of their size; ``faces`` begins the clause."""
+    return doubt(f"{faces} under {min_size:g} px left out, as chosen")
+
+
 def find_faces(
     frame: Frame | object,
     detector: str | Callable[[np.ndarray], Iterable] = DEFAULT_DETECTOR,
@@ -251,7 +258,8 @@ def find_faces(
     margin
         Crop margin that the faces carry with them; None leaves it to the model.
     min_size
-        Drop faces whose box has a shorter side under this many pixels. None keeps all.
+        Drop faces whose box has a shorter side under this many pixels; where others are left, the notes of
+        the source say so. None keeps all.
 
     Returns
     -------
@@ -286,7 +294,12 @@ def find_faces(
     degrees, detections = best_turn(frame.image, find, detections)
     frame = turned_frame(frame, degrees) if degrees else frame
     if min_size is not None:
-        detections = [d for d in detections if min(d.box[2] - d.box[0], d.box[3] - d.box[1]) >= min_size]
+        large = [d for d in detections if min(d.box[2] - d.box[0], d.box[3] - d.box[1]) >= min_size]
+        if len(large) < len(detections) and frame.source is not None:
+            count = pluralize(len(detections) - len(large), "face")
+            notes = (*frame.source.notes, left_out_note(count, min_size))
+            frame = replace(frame, source=replace(frame.source, notes=notes))
+        detections = large
     frontal = [not is_profile(d.key_points) for d in detections]
     boxes = [pixel_box(d) for d in detections]
     try:

@@ -24,7 +24,7 @@ from .generators import find_generators
 from .handling import jpeg_traces
 from .iptc import read_iptc
 from .previews import compare_preview
-from .records import Claim, ClaimKind, ContentCredentials, Provenance, Thumbnail
+from .records import TRUST_LIST, Claim, ClaimKind, ContentCredentials, Provenance, Thumbnail
 from .vocabulary import names_generator, source_type
 from .xmp import DamagedXmp, read_xmp
 
@@ -113,7 +113,7 @@ def provenance_or_reason(
     try:
         certificates = _certificates(None)
     except _FAILURES as error:
-        unread = (f"trust list: {_cause(error)}",)
+        unread = (f"{TRUST_LIST}{_cause(error)}",)
     try:
         found = _read(source, None, certificates, False, False, frame, origin)
     except _FAILURES as error:
@@ -207,7 +207,9 @@ def _read(
         elif reading.exif.thumbnail and frame is not None:
             reading.guard("embedded preview", lambda: reading.compare(frame.image))
     credentials = None
-    if reading.remote_url and not fetch_remote:
+    if reading.lost_credentials:
+        credentials = ContentCredentials("missing")
+    elif reading.remote_url and not fetch_remote:
         credentials = ContentCredentials("remote", url=displayable(reading.remote_url, _VALUE))
     elif (reading.holds_credentials or reading.remote_url) and kind in FORMATS:
         credentials = read_credentials(
@@ -236,6 +238,7 @@ class _Reading:
         self._embedded = Embedded()
         self._thumbnail: Thumbnail | None = None
         self._provenance_url = ""
+        self._refers_inside = False
         self.exif = Exif()
 
     @property
@@ -247,6 +250,11 @@ class _Reading:
     def remote_url(self) -> str:
         """Where Content Credentials are, for a file that does not hold them itself."""
         return "" if self.holds_credentials else self._provenance_url
+
+    @property
+    def lost_credentials(self) -> bool:
+        """Whether the metadata refer to Content Credentials inside the file that are not there."""
+        return self._refers_inside and not self.holds_credentials
 
     def guard(self, what: str, read: Callable[[], None]) -> None:
         """Read one part; a failure is recorded and costs that part alone."""
@@ -329,7 +337,13 @@ class _Reading:
             elif key.startswith("TC260:"):
                 self._read_label(value, where)
             elif key == "dcterms:provenance":
-                self._provenance_url = value
+                # The property is older than C2PA, and may hold the history of a painting.
+                if re.match(r"https?://\S+$", value.strip(), re.IGNORECASE):
+                    self._provenance_url = value.strip()
+                elif value.startswith("self#jumbf="):
+                    self._refers_inside = True
+                else:
+                    self._claim("provenance", value, where)
             elif key in ("dc:description", "exif:UserComment"):
                 self._embedded.texts.append(Text(where, "description", value))
 
@@ -387,12 +401,12 @@ class _Reading:
             if "aigc" in short:
                 self._read_label(value, where)
             elif short in ("encoder", "software", "encoded_by", "writing_application",
-                           "com.apple.quicktime.software", "com.apple.quicktime.creationdate"):  # fmt: skip
+                           "com.apple.quicktime.software"):  # fmt: skip
                 self._program(value, where)
             elif short in ("make", "model", "com.apple.quicktime.make", "com.apple.quicktime.model",
                            "com.android.manufacturer", "com.android.model"):  # fmt: skip
                 self._claim("camera", value, where)
-            elif short == "creation_time":
+            elif short in ("creation_time", "com.apple.quicktime.creationdate"):
                 self._claim("time", value, where)
             elif "location" in short:
                 self.exif.has_location = True

@@ -12,18 +12,31 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-CredentialState = Literal["valid", "tampered", "invalid", "remote", "unreadable"]
+CredentialState = Literal["valid", "tampered", "invalid", "remote", "missing", "unreadable"]
 Signer = Literal["trusted", "not trusted", "not checked"]
 DeclaredAi = Literal["verified", "claimed"]
 ClaimKind = Literal[
-    "source type", "generator", "AI label", "software", "camera", "edit", "credit", "author", "time"
+    "source type",
+    "generator",
+    "AI label",
+    "software",
+    "camera",
+    "edit",
+    "credit",
+    "author",
+    "time",
+    "provenance",
 ]
+
+# How an entry of ``Provenance.unread`` on the list of trusted signers begins.
+TRUST_LIST = "trust list: "
 
 STATE_WORDS: dict[CredentialState, str] = {
     "valid": "valid",
     "tampered": "the file was changed after it was signed",
     "invalid": "invalid",
     "remote": "stored elsewhere, not fetched",
+    "missing": "removed, or lost, from the file",
     "unreadable": "present, but could not be read",
 }
 SIGNER_WORDS: dict[Signer, str] = {
@@ -98,7 +111,8 @@ class ContentCredentials:
     state
         ``"valid"``: signature and hashes match the file. ``"tampered"``: the signature is valid, but the file
         is not the one that was signed. ``"invalid"``: the signature or the manifest is wrong. ``"remote"``:
-        the file only says where they are. ``"unreadable"``: they could not be read.
+        the file only says where they are. ``"missing"``: its metadata refer to some inside it that are not
+        there. ``"unreadable"``: they could not be read.
     signer
         Whether the certificate leads to the trust list that the user named; ``"not checked"`` without one.
     issuer, name
@@ -167,6 +181,8 @@ class ContentCredentials:
         if self.state == "remote":
             where = self.url or "another place"
             return f"The file says that its Content Credentials are at {where}; not fetched"
+        if self.state == "missing":
+            return "The file's metadata refer to Content Credentials inside it, which were removed or lost"
         why = f": {self.problems[0]}" if self.problems else ""
         return f"The file carries Content Credentials that could not be read{why}"
 
@@ -294,6 +310,10 @@ class Provenance:
     def statements(self) -> tuple[str, ...]:
         """What a verdict has to name, verified statements first; empty where nothing is declared."""
         found = [] if self.credentials is None else [self.credentials.statement]
+        if self.credentials is not None:
+            found += [
+                f"No signer was checked: {words}" for words in self.unread if words.startswith(TRUST_LIST)
+            ]
         ai = [claim for claim in self.claims if claim.ai]
         if ai:
             values = dict.fromkeys(f"{claim.value} ({claim.where})" for claim in ai)
@@ -322,8 +342,16 @@ class Provenance:
     def summary(self) -> str:
         """One clause on what is declared, also where that is nothing."""
         if self.headline or not self.statements:
-            return self.headline or "it declares nothing on how it was made, which means nothing"
+            return self.headline or self.nothing
         return self.statements[0]
+
+    @property
+    def nothing(self) -> str:
+        """One clause for a file that declares nothing, as far as it could be read."""
+        unread = [words for words in self.unread if not words.startswith(TRUST_LIST)]
+        if unread:
+            return f"nothing was found in what could be read of it; not read: {'; '.join(unread)}"
+        return "it declares nothing on how it was made, which means nothing"
 
     def rows(self) -> list[tuple[str, str]]:
         """Return all findings as (name, words), in the order in which they are shown."""

@@ -215,13 +215,17 @@ def draw_tracks(
 @contextlib.contextmanager
 def _audio_writer(source: Any, video: Any, container: Any) -> Iterator[Callable[[float | None], None]]:
     """Return a function that writes the sound up to a time in seconds, or the rest for None."""
+    demuxer = DEMUXERS.get(video.source.format)
+    if demuxer is None:  # an animated picture, which has no sound
+        yield lambda until: None
+        return
     file, *_ = open_input(source)
     with contextlib.closing(file), contextlib.ExitStack() as stack:
         try:
             inside = stack.enter_context(
                 av.open(
                     TimeLimitedInput(file, TimeBudget(TIME_LIMIT)),
-                    format=DEMUXERS[video.source.format],
+                    format=demuxer,
                     io_open=refuse_external_file,
                     metadata_errors="replace",
                 )

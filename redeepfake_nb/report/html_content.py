@@ -29,6 +29,7 @@ from ..models.prediction import Prediction
 from ..models.tested_kinds import blind_spots
 from ..provenance.records import Provenance
 from ..scanning.records import FileResult
+from ..utils.wording import pluralize
 
 # At most so many heatmaps of one image or video are shown.
 MAX_HEATMAPS = 8
@@ -90,12 +91,16 @@ class SightingRow:
 
 @dataclass(frozen=True)
 class ProvenanceView:
-    """What a file says of itself; ``preview`` is a data URI where it shows something else."""
+    """What a file says of itself; ``preview`` is a data URI where it shows something else.
+
+    ``nothing`` is shown where there are no statements.
+    """
 
     statements: tuple[str, ...]
     warning: bool
     rows: Sequence[tuple[str, str]]
     preview: str | None
+    nothing: str = ""
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,8 @@ def provenance_view(provenance: Provenance | None) -> ProvenanceView | None:
         Image.fromarray(provenance.thumbnail.image).save(buffer, "PNG")
         preview = data_uri(buffer.getvalue())
     loud = provenance.tampered or preview is not None
-    return ProvenanceView(provenance.statements, loud, provenance.rows(), preview)
+    nothing = provenance.nothing[:1].upper() + provenance.nothing[1:]
+    return ProvenanceView(provenance.statements, loud, provenance.rows(), preview, nothing)
 
 
 def metric_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
@@ -373,7 +379,7 @@ def _describe_image(entry: Entry, report: ImageReport) -> Section:
     frame, note = report.frame, entry.note
     left = len(report.explanations) - MAX_HEATMAPS
     if left > 0:
-        note = f"{note} {left} less suspicious faces are in the table, without their heatmaps.".strip()
+        note = f"{note} {pluralize(left, 'less suspicious face')} in the table without a heatmap.".strip()
     note = _with_heatmap_error(note, report)
     images = []
     if report.predictions:

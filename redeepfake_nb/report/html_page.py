@@ -233,7 +233,9 @@ def _scan_entry(
         request = ReanalysisRequest(row, settings, detector or settings["detector"])
         report = reanalyze(request, classifier, cancelled)
     except (RedeepfakeError, ValueError) as error:
-        return Entry(row.path, None, row, f"The file could not be analysed again: {error}", why)
+        # Without the subject, which names folders of this machine.
+        cause = f"{error.cause}. {error.next_step}".strip() if isinstance(error, RedeepfakeError) else error
+        return Entry(row.path, None, row, f"The file could not be analysed again: {cause}", why)
     note = ""
     if report.source is not None and row.sha256 not in (None, report.source.sha256):
         note = "The file has changed since the scan; the following describes the file as it is now."

@@ -16,6 +16,7 @@ from ..evaluation.metrics import Metrics, evaluate
 from ..models.classifier import Classifier
 from ..models.loading import save_model
 from ..utils.numeric import check_threshold, probability
+from ..utils.wording import pluralize
 from .journal import Journal
 from .listing import read_file_list
 from .records import Filter
@@ -110,7 +111,7 @@ class Review:
         if self.calibration is not None and not self.calibration.improves:
             found.append("In cross-validation the calibration does not improve the scores: keep the old one.")
         if self.unscored:
-            found.append(f"{self.unscored} labelled files have no score and are left out.")
+            found.append(f"{pluralize(self.unscored, 'labelled file')} left out for want of a score.")
         found.append(
             "Labels given with the score in view are biased towards it, and files selected for review, such "
             "as those nearest to the threshold, are not a random sample of all files."
@@ -133,7 +134,7 @@ def has_labels(path: str | os.PathLike) -> bool:
     return any("label" in row for _, row in read_file_list(path))
 
 
-def import_labels(result: ScanResult, path: str | os.PathLike) -> int:
+def import_labels(result: ScanResult, path: str | os.PathLike, *, replace: bool = True) -> int:
     """Store the labels of a CSV file in the journal of a scan of its files, and return their number.
 
     Parameters
@@ -142,6 +143,8 @@ def import_labels(result: ScanResult, path: str | os.PathLike) -> int:
         CSV file with a column ``path``, ``file`` or ``url``, and a column ``label``: real, fake or skip, or 0
         for real and 1 for fake, in upper or lower case. Rows without a label are skipped, and so are files
         that were never read: labels belong to the bytes of a file.
+    replace
+        Whether to replace labels that the journal holds already.
 
     Raises
     ------
@@ -168,7 +171,7 @@ def import_labels(result: ScanResult, path: str | os.PathLike) -> int:
     found = [
         (row.sha256, wanted[row.path], row.path)
         for row in result.rows()
-        if row.path in wanted and row.sha256 is not None
+        if row.path in wanted and row.sha256 is not None and (replace or not row.label)
     ]
     with Journal(result.journal) as journal:
         journal.set_labels(found)

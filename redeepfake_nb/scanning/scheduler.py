@@ -26,7 +26,7 @@ import numpy as np
 from ..analysis.aggregation import DEFAULT
 from ..analysis.options import AnalysisOptions
 from ..errors import RedeepfakeError, WorkerLost, displayable
-from ..faces.detection import DEFAULT_DETECTOR, Detector
+from ..faces.detection import DEFAULT_DETECTOR, Detector, get_detector, is_built_in
 from ..models.card import Card
 from ..models.classifier import Classifier
 from ..models.loading import default_classifier, load_model, model_path, read_card, save_model, sha256_of
@@ -163,9 +163,12 @@ def scan(
     if not (classifier is None or isinstance(classifier, (Classifier, str))):
         classifier = Path(classifier)
     card = classifier.card if isinstance(classifier, Classifier) else read_card(classifier)
+    known: Any = detector
+    if isinstance(detector, str) and not is_built_in(detector):
+        known = get_detector(detector)  # other processes do not know the names registered in this one
     settings = ScanSettings(
         frames,
-        detector,
+        known,
         margin,
         aggregation,
         options.threshold_for(card),

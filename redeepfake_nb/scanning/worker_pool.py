@@ -185,26 +185,32 @@ def _acquire_worker(job: Job) -> Worker:
         return worker
     if worker is not None:
         _discard(job.scan, worker)
-    while True:
-        worker = Worker(job.threads)
-        with _lock:
-            closed = job.scan in _closed
-            if not closed:
-                _busy.setdefault(job.scan, set()).add(worker)
-        if closed:
-            worker.end()
-            raise RedeepfakeError("the scan is over")
-        try:
-            with contextlib.nullcontext() if job.scan in _loaded else _first_load:
-                compiled_now = worker.load_model(job)
-                _loaded.add(job.scan)
-        except BaseException:
-            _discard(job.scan, worker)
-            raise
-        if not compiled_now:
-            return worker
+    worker, compiled_now = _start_worker(job)
+    if compiled_now:
         # The next process finds the compiled network, and does without TensorFlow.
         _discard(job.scan, worker)
+        worker, _ = _start_worker(job)
+    return worker
+
+
+def _start_worker(job: Job) -> tuple[Worker, bool]:
+    """Start a worker and load the model; return also whether the network was compiled for it."""
+    worker = Worker(job.threads)
+    with _lock:
+        closed = job.scan in _closed
+        if not closed:
+            _busy.setdefault(job.scan, set()).add(worker)
+    if closed:
+        worker.end()
+        raise RedeepfakeError("the scan is over")
+    try:
+        with contextlib.nullcontext() if job.scan in _loaded else _first_load:
+            compiled_now = worker.load_model(job)
+            _loaded.add(job.scan)
+    except BaseException:
+        _discard(job.scan, worker)
+        raise
+    return worker, compiled_now
 
 
 def _discard(scan: str, worker: Worker) -> None:

@@ -39,11 +39,10 @@ def main() -> None:
     from ..errors import RedeepfakeError
 
     try:
-        scorer = _create_scorer(tasks.get())
+        scorer, compiled_now = _create_scorer(tasks.get())
     except RedeepfakeError as error:
         send(results, {"fatal": error.to_dict()})
         return
-    compiled_now = scorer.uses_litert and "tensorflow" in sys.modules
     send(results, {"ready": os.getpid(), "compiled_now": compiled_now})
     while True:
         try:
@@ -95,14 +94,17 @@ def _limit_crash_effects() -> None:
         pass
 
 
-def _create_scorer(setup: dict[str, Any]) -> FileScorer:
+def _create_scorer(setup: dict[str, Any]) -> tuple[FileScorer, bool]:
+    """Load the model and the settings; return also whether the network was compiled for it just now."""
     from ..models.loading import load_model
     from ..utils.threads import limit_opencv
     from .file_scoring import FileScorer
 
     limit_opencv()
     classifier = load_model(setup["model"], sha256=setup["sha256"], runtime=setup["runtime"])
-    return FileScorer(classifier, pickle.loads(setup["settings"]))
+    # Before the settings, whose detector may need TensorFlow itself.
+    compiled_now = classifier.uses_litert and "tensorflow" in sys.modules
+    return FileScorer(classifier, pickle.loads(setup["settings"])), compiled_now
 
 
 if __name__ == "__main__":

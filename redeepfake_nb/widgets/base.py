@@ -328,11 +328,6 @@ def model_name(classifier: Classifier | str | os.PathLike | None) -> str:
     return displayable(classifier.name)
 
 
-def pluralize(number: int, noun: str) -> str:
-    """Return ``"1 picture"``, ``"2 pictures"``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def expand_paths(lines: str) -> list[str]:
     """Return the paths in a text box: one per line, ``~`` for the home folder, patterns expanded.
 

@@ -26,7 +26,8 @@ from ..scanning.records import FileResult
 from ..scanning.result import ScanResult, open_scan
 from ..scanning.scheduler import scan
 from ..utils.jobs import Job, ThrottledProgress
-from .base import Inspector, expand_paths, model_name, pluralize
+from ..utils.wording import pluralize
+from .base import Inspector, expand_paths, model_name
 from .batch_controls import BatchControls, BatchSettings
 from .scan_table import ScanTable
 from .upload_area import MAX_UPLOAD
@@ -253,7 +254,7 @@ class BatchInspector(Inspector):
         )
         for listed in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
             if os.fspath(listed).lower().endswith(".csv") and review.has_labels(listed):
-                review.import_labels(result, listed)
+                review.import_labels(result, listed, replace=False)  # a reviewer may have corrected them
         if not job.discarded:
             self._show_result(result)
         return result

@@ -19,6 +19,7 @@ from ..report import html_content
 from ..report.html_templates import render_macro, stylesheet
 from ..scanning.records import FileResult
 from ..scanning.review import Review
+from ..utils.wording import pluralize
 from .wording import AGGREGATION_WORDS, in_panel
 
 _PARTS, _WIDGET = "parts.html.j2", "widget.html.j2"
@@ -97,7 +98,9 @@ def video_verdict(report: VideoReport) -> str:
     width, height = report.frame_size
     length = "" if report.duration is None else f", {report.duration:.1f} s"
     notes = [f"{displayable(report.name, 100)}, {width} x {height} px{length}."]
-    notes.append(f"{report.frames} frames were analysed; {report.face_share:.0%} of them show a face.")
+    notes.append(
+        f"{pluralize(report.frames, 'frame')} analysed; {report.face_share:.0%} of them show a face."
+    )
     if report.source.warnings:
         notes.append(f"While reading: {'; '.join(report.source.warnings)}.")
     words = AGGREGATION_WORDS.get(report.aggregation, report.aggregation)

@@ -27,7 +27,8 @@ from ..media.frames import Frame
 from ..models.classifier import Classifier
 from ..provenance.records import Provenance
 from ..utils.jobs import Job
-from .base import Inspector, expand_paths, model_name, pluralize
+from ..utils.wording import pluralize
+from .base import Inspector, expand_paths, model_name
 from .callbacks import error_message
 from .comparison_panel import Asked, comparable
 from .controls import NO_METHOD
@@ -333,7 +334,10 @@ class ImageInspector(Inspector):
         self._ending = "Stopped; what was finished is shown." if job.cancel.is_set() else ""
         if done or not given:
             self._sources = kept
-            self._provenance = {report.frame: report.provenance for report in done}
+            # Of pictures that were not analysed again, what is known of them stays.
+            still = {id(one) for one in kept}
+            self._provenance = {f: known for f, known in self._provenance.items() if id(f) in still}
+            self._provenance |= {report.frame: report.provenance for report in done}
         elif self.result:
             self._ending = "Nothing new could be analysed, so the results before are still shown."
         elif kept:

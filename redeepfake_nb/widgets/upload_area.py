@@ -14,6 +14,7 @@ import anywidget
 import traitlets
 
 from ..media.frames import Upload
+from ..utils.wording import pluralize
 
 # Bytes of all files that are sent together. They are in the kernel's memory until they are analysed.
 MAX_UPLOAD = 500_000_000
@@ -125,7 +126,7 @@ class UploadArea(anywidget.AnyWidget):
             return
         total = sum(size for _, size in listed)
         if not listed or min(size for _, size in listed) < 0 or len(listed) > self._max_files:
-            self._refuse(batch, f"At most {self._max_files} files can be sent at once.")
+            self._refuse(batch, f"At most {pluralize(self._max_files, 'file')} can be sent at once.")
         elif total > self._max_bytes:
             self._refuse(batch, f"Uploads may have up to {self._max_bytes / 1e6:.0f} MB at once.")
         else:

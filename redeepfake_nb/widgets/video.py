@@ -23,7 +23,8 @@ from ..faces.detection import DEFAULT_DETECTOR
 from ..hosts import may_name_files
 from ..models.classifier import Classifier
 from ..utils.jobs import Job, ThrottledProgress
-from .base import Inspector, model_name, pluralize
+from ..utils.wording import pluralize
+from .base import Inspector, model_name
 from .upload_area import MAX_UPLOAD
 from .video_controls import VideoControls, VideoSettings
 from .video_session import VideoSession

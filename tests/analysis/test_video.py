@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from helpers.small_clips import LEFT, RATE, RIGHT, clip
 
 from redeepfake_nb import Classifier, InputError, analyze_video, find_faces, open_video, predict
+from redeepfake_nb.analysis import video
 from redeepfake_nb.datasets.samples import sample_image
 from redeepfake_nb.faces.detection import Detection
 from redeepfake_nb.media.frames import turned_pixels
@@ -75,8 +78,8 @@ def test_every_face_at_its_time(two_people: bytes, classifier: Classifier) -> No
 
 def test_scores_are_those_of_single_images(two_people: bytes, classifier: Classifier) -> None:
     report = analyze_video(two_people, classifier, frames=7, detector=detect_squares, explain_top=0)
-    with open_video(two_people) as video:
-        for frame in video.sample(frames=7):
+    with open_video(two_people) as opened:
+        for frame in opened.sample(frames=7):
             alone = predict(classifier, find_faces(frame, detect_squares))
             found = {s.box: s.logit for s in report.sightings if s.frame == frame.index and not s.bridged}
             assert found == pytest.approx({p.face.box: p.logit for p in alone}, abs=1e-5)
@@ -90,6 +93,68 @@ def test_sampling_and_parts(two_people: bytes, classifier: Classifier) -> None:
     assert part.settings["frames"] is None
     with pytest.raises(InputError, match="no frames from 9 s on"):
         analyze_video(two_people, start=9.0, **options)
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ({"end": 1.0}, "only the part from 0 s to 1 s of 3.0 s looked at, as chosen"),
+        ({"start": 2.0}, "only the part from 2 s to the end of 3.0 s looked at, as chosen"),
+        ({"start": 0.5, "end": 9}, "only the part from 0.5 s to the end of 3.0 s looked at, as chosen"),
+        ({"end": 3.0}, ""),
+    ],
+)
+def test_what_was_not_chosen_was_not_looked_at(classifier: Classifier, part: dict, words: str) -> None:
+    """A fake could hide in the rest."""
+    still = clip([picture(level(0.1))] * 30)
+    report = analyze_video(still, classifier, frames=8, detector=detect_squares, **part)
+    assert [reason for reason in report.verdict.reasons if "looked at" in reason] == [words] * bool(words)
+    assert [note.kind for note in report.source.notes] == ["unseen"] * bool(words)
+
+
+def test_faces_under_the_smallest_size_stand_in_the_verdict(classifier: Classifier) -> None:
+    """A second face, of 20 px, is there in two of six frames, and tracked into their neighbours."""
+    small = (0, 0, 20, 20)
+
+    def detect(image: np.ndarray) -> list[Detection]:
+        return [*detect_squares(image), *([Detection(small, 1.0)] if np.ptp(image[:20, :20]) == 0 else [])]
+
+    frames = [picture(level(0.1)) for _ in range(6)]
+    for image in frames[2:4]:
+        image[:20, :20] = level(0.9)
+    options = {"frames": "all", "detector": detect}
+    report = analyze_video(clip(frames), classifier, min_size=30, **options)
+    (left_out,) = [reason for reason in report.verdict.reasons if "left out" in reason]
+    assert re.fullmatch(r"in [2-4] frames of 6, faces under 30 px left out, as chosen", left_out)
+    assert len(report.persons) == 1
+    whole = analyze_video(clip(frames), classifier, min_size=20, **options)
+    assert not any("left out" in reason for reason in whole.verdict.reasons)
+
+
+@pytest.mark.parametrize("explain_top", [0, 1, 6])
+def test_the_verdict_does_not_depend_on_how_many_faces_are_shown(
+    two_people: bytes, classifier: Classifier, monkeypatch: pytest.MonkeyPatch, explain_top: int
+) -> None:
+    """The right person's scores are the lower ones, and turn over after a mild change."""
+    scored = []
+
+    def turned(_: Classifier, predictions: list) -> list:
+        scored.extend((p.face.frame.index, p.face.person) for p in predictions)
+        return [replace(p, changed={"a change": -p.logit if p.face.person else p.logit}) for p in predictions]
+
+    monkeypatch.setattr(video, "with_changes", turned)
+    report = analyze_video(
+        two_people, classifier, frames="all", detector=detect_squares, explain_top=explain_top
+    )
+    left, right = report.persons
+    assert not any("fragile" in reason for reason in left.verdict.reasons)
+    assert (
+        "fragile score (P(fake) 0.20 becomes 0.80 by a change in 4 of the 4 frames checked)"
+        in right.verdict.reasons
+    )
+    assert len(scored) == len(set(scored)) == 8 + max(explain_top - 4, 0)
+    assert {(p.face.frame.index, 0) for p in report.evidence} <= set(scored)
+    assert all(p.changed for p in report.evidence)
 
 
 def test_progress_counts_frames(two_people: bytes, classifier: Classifier) -> None:

@@ -257,7 +257,10 @@ def test_min_size_and_margin():
     both = find_faces(image, margin=0.25)
     assert [f.margin for f in both] == [0.25, 0.25]
     assert [f.box for f in find_faces(image, min_size=both[1].size)] == [f.box for f in both]
-    assert [f.box for f in find_faces(image, min_size=both[1].size + 1)] == [both[0].box]
+    (large,) = find_faces(image, min_size=both[1].size + 1)
+    assert large.box == both[0].box
+    assert f"1 face under {both[1].size + 1} px left out, as chosen" in large.frame.source.warnings
+    assert not any("left out" in words for words in both[0].frame.source.warnings)
     for bad in ({"min_size": -1}, {"min_size": float("nan")}, {"margin": -1}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             find_faces(image, **bad)

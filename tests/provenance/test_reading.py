@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from redeepfake_nb.errors import EmptyFile, InputError, UnsupportedMedia
 from redeepfake_nb.media.frames import read_image
 from redeepfake_nb.provenance import Provenance, provenance
 from redeepfake_nb.provenance.reading import TRUST_LIST_VARIABLE, provenance_or_reason
+from redeepfake_nb.provenance.records import ContentCredentials
 
 TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 LABEL = '{"Label":"1","ContentProducer":"Maker","ProduceID":"7"}'
@@ -56,10 +58,36 @@ def test_a_file_that_says_nothing() -> None:
             '<xmpMM:History><rdf:Seq><rdf:li stEvt:action="saved"/></rdf:Seq></xmpMM:History>',
             ("edit", "saved", False),
         ),
+        (
+            "<dcterms:provenance>Estate of J. Doe, bought 1998</dcterms:provenance>",
+            ("provenance", "Estate of J. Doe, bought 1998", False),
+        ),
     ],
 )  # fmt: skip
 def test_claims_of_xmp(properties: str, claim: tuple[str, str, bool]) -> None:
     assert _claims(with_xmp(saved(picture()), xmp(properties))) == [claim]
+
+
+@pytest.mark.parametrize(
+    ("value", "state", "words"),
+    [
+        ("https://example.org/a.c2pa", "remote", "are at https://example.org/a.c2pa; not fetched"),
+        ("self#jumbf=/c2pa/urn:uuid:1", "missing", "inside it, which were removed or lost"),
+    ],
+)
+def test_credentials_that_are_not_in_the_file(value: str, state: str, words: str) -> None:
+    properties = f"<dcterms:provenance>{value}</dcterms:provenance>"
+    found = provenance(with_xmp(saved(picture()), xmp(properties)))
+    assert found.credentials.state == state
+    assert found.statements[0].endswith(words)
+    assert found.claims == ()
+
+
+def test_metadata_that_cannot_be_read_is_no_silence() -> None:
+    cut = xmp("<xmp:CreatorTool>Adobe Firefly 3</xmp:CreatorTool>")[:-20]
+    found = provenance(with_xmp(saved(picture()), cut))
+    assert found.statements == ()
+    assert found.summary.startswith("nothing was found in what could be read of it; not read: XMP")
 
 
 def test_claims_of_exif() -> None:
@@ -187,6 +215,9 @@ def test_a_trust_list_that_cannot_be_used_is_said(tmp_path: Path, monkeypatch: p
     noted = provenance_or_reason(data)
     assert noted is not None
     assert noted.unread == ("trust list: there is no such file",)
+    assert noted.summary == "it declares nothing on how it was made, which means nothing"
+    signed = replace(noted, credentials=ContentCredentials("valid", name="X", ai="all"))
+    assert "No signer was checked: trust list: there is no such file" in signed.statements
 
 
 def test_tags_of_videos(small_clip_with_tags: bytes) -> None:
@@ -195,6 +226,7 @@ def test_tags_of_videos(small_clip_with_tags: bytes) -> None:
     assert ("generator", "Sora 2") in claims
     assert found.declared_ai == "claimed"
     assert ("video stream", "mpeg4") in found.details
+    assert ("time", "2024-05-01T12:00:00+0200") in claims
 
 
 @pytest.fixture
@@ -205,6 +237,7 @@ def small_clip_with_tags(tmp_path: Path) -> bytes:
     with av.open(str(path), "w", options={"movflags": "use_metadata_tags"}) as out:
         out.metadata["software"] = "Sora 2"
         out.metadata["comment"] = "hello"
+        out.metadata["com.apple.quicktime.creationdate"] = "2024-05-01T12:00:00+0200"
         stream = out.add_stream("mpeg4", 10)
         stream.width = stream.height = 32
         for _ in range(3):

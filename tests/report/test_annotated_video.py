@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from helpers import video_records
 from helpers.small_clips import LEFT, RATE, clip, detect_squares, level, picture, three_seconds, with_tone
+from PIL import Image
 
 from redeepfake_nb import Classifier, InputError, OutputError, analyze_video, open_video
 from redeepfake_nb.report import annotated_video
@@ -140,6 +141,18 @@ def test_odd_sides_are_cropped(classifier: Classifier, tmp_path: Path) -> None:
     report = analyze_video(data, classifier, frames=2, detector=detect_squares, explain_top=0)
     (size,) = {(f.width, f.height) for f in frames_of(annotate_video(report, tmp_path / "out.mp4"))}
     assert size == (158, 118)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "gif"])
+def test_an_animated_picture_has_no_sound(classifier: Classifier, tmp_path: Path, suffix: str) -> None:
+    first, *others = [Image.fromarray(picture(level(0.1), i)) for i in (50, 80, 110)]
+    source = tmp_path / f"a.{suffix}"
+    first.save(source, save_all=True, append_images=others, duration=200)
+    report = analyze_video(source, classifier, frames="all", detector=detect_squares)
+    made = annotate_video(report, tmp_path / "out.mp4")
+    assert len(frames_of(made)) == 3
+    with av.open(str(made)) as inside:
+        assert not inside.streams.audio
 
 
 def test_cancelling_keeps_the_earlier_file(report, tmp_path: Path) -> None:

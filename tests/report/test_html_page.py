@@ -23,7 +23,8 @@ from redeepfake_nb.media.frames import Source
 from redeepfake_nb.models.card import Card
 from redeepfake_nb.models.tested_kinds import KINDS, KindResult
 from redeepfake_nb.provenance import Claim, ContentCredentials, Provenance, Thumbnail
-from redeepfake_nb.report.html_content import at_base_rate
+from redeepfake_nb.report.html_content import at_base_rate, provenance_view
+from redeepfake_nb.report.html_templates import render_macro
 from redeepfake_nb.report.setting_words import in_plain_words
 from redeepfake_nb.scanning.result import ScanResult
 
@@ -275,6 +276,18 @@ def test_reasons_are_whole_and_one_is_not_many(tmp_path: Path) -> None:
     assert "about 1 face in 100 got" in text
 
 
+def test_nothing_is_said_of_metadata_that_could_not_be_read() -> None:
+    def box(*unread: str) -> str:
+        view = provenance_view(Provenance(Source("a.png", None, "PNG", 1), unread=unread))
+        return render_macro("parts.html.j2", "provenance_box", view)
+
+    assert "It declares nothing on how it was made, which means nothing." in box()
+    assert "It declares nothing" in box("trust list: there is no such file")
+    found = box("XMP: it is cut off")
+    assert "declares nothing" not in found
+    assert "Nothing was found in what could be read of it; not read: XMP: it is cut off." in found
+
+
 def test_what_the_file_says_of_itself_stands_above_the_verdict(tmp_path: Path) -> None:
     credentials = ContentCredentials("tampered", issuer=HOSTILE, problems=(HOSTILE,))
     preview = Thumbnail(np.full((20, 30, 3), 90, np.uint8), 50.0, differs=True)
@@ -380,7 +393,8 @@ def test_missing_and_changed_files_are_reported(
     for name in ("07.png", "again.png"):
         write(files / name, 100)
     page = page_of(scanned, tmp_path, classifier=classifier, detector=square, top=2, check_top=0)
-    assert "The file could not be analysed again: " in page.text
+    assert "The file could not be analysed again: there is no such file. " in page.text
+    assert str(tmp_path) not in page.text
     assert "06.png" in page.text
     assert "Result of the scan: ◆ points to manipulation, P(fake)" in page.text
     assert "The file has changed since the scan" in page.text

@@ -66,7 +66,7 @@ def test_metrics_by_hand(classifier: Classifier, tmp_path: Path) -> None:
     assert found.metrics["precision"].value == 1
     assert found.calibration is None
     assert "Only 2 real and 2 fake files are labelled" in found.caveats[0]
-    assert "1 labelled files have no score" in " ".join(found.caveats)
+    assert "1 labelled file left out for want of a score." in " ".join(found.caveats)
     chosen = evaluate_labels(result, false_positive_rate=0.5)
     assert (chosen.operating_point.false_positive_rate, chosen.operating_point.true_positive_rate) == (
         0.5,
@@ -173,6 +173,11 @@ def test_import_labels(classifier: Classifier, tmp_path: Path) -> None:
     # 02 has no label, and elsewhere is not a file of the scan. The empty file has bytes (none), which failed.
     assert import_labels(result, listed) == 3
     assert [row.label for row in result.rows()] == ["real", "fake", None, None, "fake"]
+    listed.write_text("path,label\nfiles/00.png,fake\nfiles/02.png,fake\n")
+    assert import_labels(result, listed, replace=False) == 1
+    assert [row.label for row in result.rows()] == ["real", "fake", "fake", None, "fake"]
+    assert import_labels(result, listed) == 2
+    assert [row.label for row in result.rows()] == ["fake", "fake", "fake", None, "fake"]
     listed.write_text("path,label\nfiles/00.png,perhaps\n")
     with pytest.raises(UnsupportedMedia, match="'perhaps' is not a label"):
         import_labels(result, listed)

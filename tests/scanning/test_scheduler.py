@@ -28,6 +28,7 @@ from redeepfake_nb import (
     save_model,
     scan,
 )
+from redeepfake_nb.faces import detection
 from redeepfake_nb.models.tested_kinds import KindResult
 from redeepfake_nb.scanning import file_scoring
 from redeepfake_nb.scanning.scheduler import _model_identity
@@ -327,6 +328,18 @@ def test_worker_processes_give_the_same_table_and_survive_bad_files(
     assert "SIGKILL" in rows["04-kill.png"].cause
     good = table(result)[lambda t: t["status"] == "done"].reset_index(drop=True)
     pd.testing.assert_frame_equal(good, expected)
+
+
+@pytest.mark.slow
+def test_a_registered_detector_is_known_to_worker_processes(
+    classifier: Classifier, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detection, "_DETECTORS", dict(detection._DETECTORS))
+    detection.register_detector("mine", lambda: square)
+    result = scan(files, tmp_path / "a.sqlite", classifier, workers=1, detector="mine")
+    expected = scan(files, tmp_path / "b.sqlite", classifier, workers=0, detector=square)
+    pd.testing.assert_frame_equal(table(result), table(expected))
+    assert result.settings["detector"] == "helpers.scan_helpers.square"
 
 
 def start_scan(files: Path, journal: Path, model: Path) -> subprocess.Popen:

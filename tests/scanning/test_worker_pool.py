@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import threading
 import time
+import types
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.scan_helpers import CRASH, EXIT, HANG, KILL, printing, probability, square, write
 
 from redeepfake_nb import Classifier, HashMismatch, ModelIncomplete, RedeepfakeError, save_model
-from redeepfake_nb.scanning import worker_pool
+from redeepfake_nb.scanning import worker_pool, worker_process
 from redeepfake_nb.scanning.file_scoring import Outcome, ScanSettings
 from redeepfake_nb.scanning.worker_pool import Job, close_workers, run_job
 from redeepfake_nb.utils.hashing import sha256_of
@@ -23,6 +26,19 @@ from redeepfake_nb.utils.hashing import sha256_of
 pytestmark = pytest.mark.slow
 
 SETTINGS = pickle.dumps(ScanSettings(detector=square, threshold=0.6))
+
+
+class ImportsTensorFlow:
+    """A detector that puts a module of that name in place when it is unpickled."""
+
+    def __call__(self, image: np.ndarray) -> list:
+        return square(image)
+
+    def __setstate__(self, state: object) -> None:
+        sys.modules["tensorflow"] = types.ModuleType("tensorflow")
+
+    def __getstate__(self) -> dict:
+        return {"anything": True}
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +110,42 @@ def test_output_of_libraries_does_not_mix_with_results(job: Job, tmp_path: Path)
     settings = pickle.dumps(ScanSettings(detector=printing, threshold=0.6))
     ((outcome, _),) = score(job, [write(tmp_path / "a.png", 90)], settings=settings)
     assert outcome.status == "done"
+
+
+def test_a_process_is_replaced_once_after_its_network_was_compiled(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where each process says so, as with a detector that needs TensorFlow."""
+    started, ended = [], []
+
+    class Compiling:
+        def __init__(self, threads: int) -> None:
+            started.append(self)
+
+        def load_model(self, job: Job) -> bool:
+            return True
+
+        def end(self) -> None:
+            ended.append(self)
+
+    monkeypatch.setattr(worker_pool, "Worker", Compiling)
+    assert worker_pool._acquire_worker(job) is started[1]
+    assert (len(started), ended) == (2, started[:1])
+
+
+def test_what_a_detector_imports_is_not_taken_for_compiling(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    setup = {"model": str(model), "sha256": sha256_of(model), "runtime": "auto"}
+    # This detector puts the module there when it is unpickled.
+    settings = pickle.dumps(ScanSettings(detector=ImportsTensorFlow()))
+    _, compiled = worker_process._create_scorer({**setup, "settings": SETTINGS})
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    scorer, compiled = worker_process._create_scorer({**setup, "settings": settings})
+    assert scorer.uses_litert
+    assert "tensorflow" in sys.modules
+    assert not compiled
 
 
 def test_unavailable_model_is_a_typed_error(job: Job, tmp_path: Path) -> None:

@@ -128,6 +128,11 @@ def test_labels_of_a_csv_file_are_imported(inspector: BatchInspector, files: Pat
     inspector.scan(listed)
     assert shown(inspector) == ["00.png", "05.png", "01.png"]
     assert labels(inspector) == {"00.png": "real", "05.png": "fake"}
+    # What a reviewer has set is not overwritten by the next scan.
+    inspector.select(inspector.result.rows()[0])
+    inspector.label("fake")
+    inspector.scan(listed)
+    assert labels(inspector) == {"00.png": "fake", "05.png": "fake"}
 
 
 def test_a_scan_can_be_stopped_and_resumed(

@@ -278,6 +278,30 @@ def test_analysing_again_keeps_the_errors_of_unreadable_files(inspector, tmp_pat
     assert len(inspector.errors) == 1
 
 
+def test_a_cancelled_run_keeps_what_the_other_files_declare(inspector, tmp_path, monkeypatch, quick):
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", "a face\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Model: x")
+    paths = [tmp_path / f"{i}.png" for i in range(2)]
+    for i, path in enumerate(paths):
+        Image.fromarray(picture(i)).save(path, pnginfo=info)
+    inspector.analyze(paths)
+    assert [report.verdict.declared != "" for report in inspector.result] == [True, True]
+    analyze = widgets.analyze_image
+
+    def once(*args, **options):
+        inspector._background.job.cancel.set()
+        return analyze(*args, **options)
+
+    monkeypatch.setattr(widgets, "analyze_image", once)
+    inspector.controls.use_model_margin.value = False
+    inspector.analyze_again()
+    assert len(inspector.result) == 1
+    monkeypatch.setattr(widgets, "analyze_image", analyze)
+    inspector.controls.use_model_margin.value = True
+    inspector.analyze_again()
+    assert [report.verdict.declared != "" for report in inspector.result] == [True, True]
+
+
 def test_the_selector_and_its_buttons(inspector, quick):
     c = inspector.controls
     inspector.analyze(picture())
