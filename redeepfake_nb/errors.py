@@ -37,6 +37,10 @@ _BOILERPLATE = re.compile(
 _ANSI_COLORS = re.compile(r"\x1b\[[\d;]*m")
 
 
+# The next step where anything but a typed error was raised for a file.
+UNEXPECTED = "This should not happen: please report it together with the file."
+
+
 def one_line_message(error: BaseException, limit: int = 200) -> str:
     """Summarise another library's exception in one printable line of at most ``limit`` characters."""
     text = _ANSI_COLORS.sub("", str(error)).split("Arguments received by")[0]

@@ -52,9 +52,7 @@ def add(commands: Any) -> None:
         help="value range, mean and deviation by name: imagenet (torchvision), tf, caffe, efficientnet, "
         "0..1, -1..1 (as --preset=-1..1)",
     )
-    parser.add_argument(
-        "--margin", type=float, default=0.0, help="crop margin around the face box; default: 0"
-    )
+    parser.add_argument("--margin", type=float, help="crop margin around the face box; default: 0")
     parser.add_argument(
         "--trust",
         action="store_true",
@@ -79,15 +77,15 @@ def run(options: argparse.Namespace) -> int:
             )
         order = {} if options.color_order is None else {"color_order": options.color_order}
         preprocessing = Preprocessing.preset(
-            options.preset, options.input_size, margin=options.margin, frames=frames, **order
+            options.preset, options.input_size, margin=options.margin or 0.0, frames=frames, **order
         )
     # All three or none: a missing one would have to be guessed.
     elif all(described):
         size, order, (low, high) = described
         preprocessing = Preprocessing(
-            size, order, (low, high), options.margin, mean=options.mean, std=options.std, frames=frames
+            size, order, (low, high), options.margin or 0.0, mean=options.mean, std=options.std, frames=frames
         )
-    elif any((*described, options.mean, options.std, options.input_frames)):
+    elif any((*described, options.mean, options.std, options.input_frames, options.margin is not None)):
         raise ValueError(
             "--input-size, --color-order and --value-range must be given together; or --input-size, --preset"
         )

@@ -53,16 +53,15 @@ def _run_train(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from ..datasets.joining import read_collections
-    from ..datasets.labelled_faces import split
+    from ..datasets.opening import split_by_person
     from ..training.exporter import train_and_export
     from ..training.leave_one_out import leave_one_source_out
     from ..training.recipes import Recipe
 
     recipe = Recipe.read(options.recipe)
     faces = read_collections(options.data, options.images)
-    if faces.table["split"].isna().any():
-        by = "original" if faces.table["identity"].isna().any() else "identity"
-        faces = split(faces, by)
+    # Telling people apart takes minutes; whole source videos leak nothing but the people in several of them.
+    faces = split_by_person(faces, identify_people=faces.table["original"].isna().any())
     with tqdm(total=recipe.steps, unit="step") as bar:
 
         def progress(step: int, steps: int, loss: float) -> None:

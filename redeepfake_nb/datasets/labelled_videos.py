@@ -185,6 +185,10 @@ def labelled_media(path: str | os.PathLike) -> set[str]:
         return {"faces"}
     found = {"faces"} if _holds_labelled_picture(path) else set()
     videos = find_labelled_videos(path)
+    there = any((path / str(row["file"])).is_file() for row in videos.rows)
+    # DFDC's metadata.json names the videos also beside crops of their faces.
+    if videos.rows and not there and any(p.suffix.lower() in PICTURE_SUFFIXES for p in path.rglob("*")):
+        return {"faces"}
     # Of videos without any label, reading them says what is missing.
     if videos.rows or (videos.unlabelled and not found):
         found.add("videos")

@@ -88,14 +88,25 @@ def split_by_person(faces: LabelledFaces, *, identify_people: bool = True, seed:
     Raises
     ------
     ValueError
-        Neither people nor source videos are known of every face.
+        Neither people nor source videos are known of every face, or some faces have a split and others none.
     """
-    if not faces.table["split"].isna().any():
+    without = int(faces.table["split"].isna().sum())
+    if not without:
         return faces
+    if without < len(faces):
+        raise ValueError(
+            f"{len(faces) - without} faces have a split and {without} have none; fill the column split for "
+            "all of them, or leave it out"
+        )
     if identify_people and not is_practice_set(faces):
         faces = identify(faces)
     people = faces.table["identity"]
     by = "identity" if people.notna().all() and people.nunique() >= _FEWEST_PEOPLE else "original"
+    if faces.table[by].isna().any():
+        raise ValueError(
+            "the faces cannot be split without a leak, since neither people nor source videos are known of "
+            "all; fill the column identity or original, or split"
+        )
     return split(faces, by, seed=seed)
 
 

@@ -88,11 +88,12 @@ class Explanation:
 
     @cached_property
     def regions(self) -> Regions:
-        """The heatmap summed over parts of the face."""
+        """The heatmap summed over parts of the face; names a kind of fake only where the score says fake."""
         found = sum_regions(self.heatmap, self.prediction.face, self.margin, self.target)
         kinds = self.prediction.kinds
         likeliest = max(kinds, key=lambda kind: kinds[kind]) if kinds else ""
-        return replace(found, kind=likeliest) if kinds and kinds[likeliest] >= NAMED_FROM else found
+        named = kinds and kinds[likeliest] >= NAMED_FROM and self.prediction.label() == "fake"
+        return replace(found, kind=likeliest) if named else found
 
     @property
     def without(self) -> float | None:

@@ -14,11 +14,14 @@ import av
 import numpy as np
 
 from ..errors import MediaTooLarge, RedeepfakeError, TruncatedMedia, UnsupportedMedia
+from .appended import nclx_coding
+from .color import tone_mapping_notes
 from .image_containers import DamagedContainer, png_animation, webp_durations, webp_size
 from .image_decoding import REJECT_TRUNCATED, DecodeState, to_rgb, upright
 from .limits import TimeBudget
 from .notes import Note
 from .packet_index import Keyframe, PacketIndex
+from .tone_mapping import to_sdr
 from .video_stream import DecodedFrame, cause
 
 if TYPE_CHECKING:
@@ -70,12 +73,18 @@ class AnimationStream:
         self._subject = subject
         self.codec = {"PNG": "apng"}.get(format, format.lower())
         self.first_error: str | None = None
+        self.index_error: str | None = None
+        self._converts = False
         self.missing_end: str | None = None
         self.claimed: int | None = None
         self.fed = self.decoded = 0
         with budget:
             try:
                 durations = self._durations()
+                if (coding := self._state.coding) is not None:
+                    converted = tone_mapping_notes(coding[1], coding[0])
+                    self._state.notes += converted
+                    self._converts = bool(converted)
             except RedeepfakeError:
                 raise
             except DamagedContainer as error:
@@ -112,6 +121,7 @@ class AnimationStream:
         if state.format == "PNG":
             found = png_animation(state.data, state.check_size)
             state.data = found.data
+            state.coding = found.coding
             state.read_exif(found.exif)
             state.read_profile(found.profile)
             self.claimed = found.claimed
@@ -127,6 +137,7 @@ class AnimationStream:
                 state.read_profile(picture.info.get("icc_profile"))
             return webp_durations(state.data)
         durations = []
+        state.coding = nclx_coding(state.data)
         with self._open() as picture:
             state.read_exif(picture.info.get("exif"))
             state.read_profile(picture.info.get("icc_profile"))
@@ -180,7 +191,7 @@ class AnimationStream:
                         picture.seek(rank)
                         picture.load()
                         self.check_size(*picture.size)
-                        pixels = upright(to_rgb(picture, self._state), self._state.orientation)
+                        pixels = self._sdr(upright(to_rgb(picture, self._state), self._state.orientation))
                     except MemoryError:
                         raise
                     except Exception as error:  # decoders raise nearly any type on damaged data
@@ -193,6 +204,11 @@ class AnimationStream:
         finally:
             if picture is not None:
                 picture.close()
+
+    def _sdr(self, pixels: np.ndarray) -> np.ndarray:
+        """Convert pixels as the file states their colours; what was converted stands in the notes."""
+        coding = self._state.coding
+        return to_sdr(pixels, coding[1], coding[0]) if coding is not None and self._converts else pixels
 
     def _record_damage(self, rank: int, damaged: set[int], error: Exception) -> None:
         """Record a frame that cannot be decoded, and all later ones, which are drawn over it."""

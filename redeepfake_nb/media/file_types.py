@@ -256,7 +256,7 @@ def moving_format(file: BinaryIO) -> str | None:
     test = {
         "GIF": lambda: is_animated(_whole(file)),
         "PNG": lambda: _png_frames(file) > 1,
-        "WEBP": lambda: head[12:16] == b"VP8X" and head[20] & 2 > 0 and is_animated_webp(_whole(file)),
+        "WEBP": lambda: _says_animated(head) and is_animated_webp(_whole(file)),
         "AVIF": lambda: has_index(file),
         "HEIF": lambda: has_index(file),
     }.get(picture)
@@ -268,10 +268,21 @@ def _whole(file: BinaryIO) -> bytes:
     return file.read(MAX_BYTES)
 
 
+# Chunks of a PNG that are looked through for a second frame, as many as are decoded.
+_MAX_CHUNKS = 200_000
+
+
+def _says_animated(webp: bytes) -> bool:
+    """Whether the extended header of a WebP, which may be cut off, says that there is an animation."""
+    return webp[12:16] == b"VP8X" and len(webp) > 20 and webp[20] & 2 > 0
+
+
 def _png_frames(file: BinaryIO) -> int:
     """Count the frames of a PNG up to two, by its chunks; an image outside of the animation counts."""
     size, pos, frames, seen_data = file.seek(0, io.SEEK_END), 8, 0, False
-    while pos + 8 <= size and frames < 2:
+    for _ in range(_MAX_CHUNKS):
+        if pos + 8 > size or frames > 1:
+            break
         file.seek(pos)
         length, kind = struct.unpack(">I4s", file.read(8))
         frames += kind == b"fcTL" or (kind == b"IDAT" and not seen_data and not frames)

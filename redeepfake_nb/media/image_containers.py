@@ -323,7 +323,8 @@ class PngAnimation:
     """Properties of an animated PNG.
 
     ``data`` is the file with only the chunks that decoding needs, ``durations`` are the seconds of its frames
-    up to the end or the first damage, and ``claimed`` is their number according to the header.
+    up to the end or the first damage, ``claimed`` is their number according to the header, and ``coding`` is
+    as in :class:`PngInfo`.
     """
 
     data: bytes
@@ -331,6 +332,7 @@ class PngAnimation:
     claimed: int
     exif: bytes | None
     profile: bytes | None
+    coding: tuple[int, int] | None = None
 
 
 _APNG = _PNG_CRITICAL | {b"acTL", b"fcTL", b"fdAT"}
@@ -390,7 +392,7 @@ def png_animation(data: bytes, check_size: Callable[[int, int], None]) -> PngAni
         content = b"acTL" + struct.pack(">II", max(frames, 1), 0)
         kept[place] = struct.pack(">I", 8) + content + struct.pack(">I", zlib.crc32(content))
     kept.append(_PNG_END)
-    return PngAnimation(b"".join(kept), durations, claimed, still.exif, still.profile)
+    return PngAnimation(b"".join(kept), durations, claimed, still.exif, still.profile, still.coding)
 
 
 def _png_profile(body: bytes) -> bytes:

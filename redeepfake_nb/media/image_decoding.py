@@ -50,6 +50,7 @@ from .image_containers import (
 )
 from .notes import Note, NoteKind
 from .tone_mapping import to_sdr
+from .video_containers import has_index
 
 MAX_PIXELS = 64_000_000
 # A JPEG of up to so many times the limit is decoded at a reduced size.
@@ -464,6 +465,8 @@ def _open_heif(state: DecodeState) -> ImageFile:
     picture = HeifImageFile(io.BytesIO(state.data))  # applies the orientation itself
     state.count(picture.n_frames)
     state.note_appended(appended_to_heif(state.data))
+    if has_index(io.BytesIO(state.data)):  # a sequence beside the still picture
+        state.note("1 of several frames looked at; analyze_video() looks at more", "unseen")
     if picture.info.get("depth_images"):
         state.note("a depth map in the file was not used")
     state.read_profile(picture.info.get("icc_profile"))

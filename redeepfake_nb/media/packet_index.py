@@ -84,7 +84,7 @@ class PacketIndex:
         first_key = int(np.argmax(key)) if key.any() else 0
         decodable = displayed & (pts >= pts[first_key]) if key.any() else displayed
         decodable[:first_key] = False
-        if not _are_usable(pts, displayed, key):
+        if not decodable.any() or not _are_usable(pts, displayed, key):
             count = int(displayed.sum())
             times = np.arange(count) / rate
             empty = np.empty(0, np.int64)

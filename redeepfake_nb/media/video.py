@@ -528,7 +528,9 @@ class Video:
             finished = sample.finished if sample else False
             damaged = len(sample.damaged) if sample else 0
             doubtful = sample.doubtful if sample else 0
-            error = (sample.first_error if sample else None) or stream.missing_end or stream.first_error
+            error = (sample.first_error if sample else None) or stream.missing_end
+            # A sample may end before the damage that was met while the frames were listed.
+            error = error or stream.index_error or stream.first_error
             corrupt = stream.corrupt_packets
             if error is None and corrupt:
                 error = f"{corrupt} packets are marked as damaged"

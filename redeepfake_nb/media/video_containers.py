@@ -89,7 +89,7 @@ def has_index(file: BinaryIO) -> bool:
 
 
 def _boxes(file: BinaryIO, pos: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (kind, start of the content, end) of the boxes in a range; the last may end behind it."""
+    """Yield (kind, start of the content, end) of the boxes in a range; the last may claim to end later."""
     for _ in range(_MAX_BOXES):
         if pos + 8 > end:
             return
@@ -115,14 +115,20 @@ def _external_data(file: BinaryIO, start: int, end: int) -> str:
     moov = io.BytesIO(file.read(end - start))
     path = [(0, end - start)]
     for name in (b"trak", b"mdia", b"minf", b"dinf", b"dref"):
-        inside = [box for first, last in path for box in _boxes(moov, first, last)]
+        # A box ends with the one around it, as in FFmpeg. If boxes might share bytes, a small file could make
+        # the list grow with the square of their number.
+        inside = [
+            (kind, start_, min(stop, last))
+            for first, last in path
+            for kind, start_, stop in _boxes(moov, first, last)
+        ]
         if name == b"trak":
             kinds = {kind for kind, _, _ in inside}
             if b"cmov" in kinds:
                 return "its index is compressed"
             if b"rmra" in kinds and b"trak" not in kinds:
                 return "it only refers to other videos"
-        path = [(first, last) for kind, first, last in inside if kind == name and last <= end - start]
+        path = [(first, last) for kind, first, last in inside if kind == name]
     for first, last in path:
         for kind, at, stop in _boxes(moov, first + 8, last):
             moov.seek(at)

@@ -187,6 +187,7 @@ class Stream:
         self._stream: av.VideoStream
         self.notes: list[Note] = []
         self.first_error: str | None = None
+        self.index_error: str | None = None
         self.corrupt_packets = 0
         self.fed = self.decoded = 0
         self._after_damage = False
@@ -203,6 +204,7 @@ class Stream:
                 self.claimed = self._stream.frames or None
                 self.table = self._index_packets()
                 self._ignore_bad_edit_list()
+                self.index_error = self.first_error
                 self.claimed_duration, self.missing_end = self._compare_claims()
             except BaseException:
                 self.close()
@@ -488,7 +490,11 @@ class Stream:
                         yield packet
                 return
             except IndexError:
-                # Raised by PyAV after the last packet of a file in which further streams appeared.
+                # Raised by PyAV after the last packet of a file in which further streams appeared, of which
+                # it gives no packet.
+                late = unseen("a further stream, of pictures or sound, begins later and was not looked at")
+                if late not in self.notes:
+                    self.notes.append(late)
                 if not self._input.ended:
                     self.note_error("the file is damaged (a stream appeared that was not announced)")
                 return

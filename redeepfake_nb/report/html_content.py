@@ -29,6 +29,7 @@ from ..models.prediction import Prediction
 from ..models.tested_kinds import blind_spots
 from ..provenance.records import Provenance
 from ..scanning.records import FileResult
+from ..utils.numeric import is_finite_number
 from ..utils.wording import pluralize
 
 # At most so many heatmaps of one image or video are shown.
@@ -283,21 +284,41 @@ def data_uri(png: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def at_base_rate(p: float, base_rate: float) -> float:
-    """Return P(fake) where ``base_rate`` of the faces are fake, for a score calibrated where half were.
+def at_base_rate(p: float, base_rate: float, calibrated_at: float = 0.5) -> float:
+    """Return P(fake) where ``base_rate`` of the faces are fake, for a score calibrated at another rate.
 
     Bayes' rule on the odds (Saerens, Latinne and Decaestecker 2002, "Adjusting the Outputs of a Classifier to
     New a Priori Probabilities"); it holds as far as fake and real faces look the same in both places.
     """
-    odds = p / (1 - p) * base_rate / (1 - base_rate)
+    odds = p / (1 - p) * base_rate / (1 - base_rate) * (1 - calibrated_at) / calibrated_at
     return odds / (1 + odds)
 
 
-def base_rate_table() -> dict[str, Any]:
-    """Return what scores mean at lower base rates: columns, and rows of (score, P(fake) at each)."""
+def calibration_rate(card: Card) -> float | None:
+    """Return the share of fakes among the faces a model was calibrated on; None where it is not known."""
+    fake, faces = card.metrics.get("fake"), card.metrics.get("faces")
+    if card.temperature is None or not is_finite_number(fake) or not is_finite_number(faces):
+        return None
+    return fake / faces if 0 < fake < faces else None
+
+
+def base_rate_table(cards: Sequence[Card]) -> dict[str, Any] | None:
+    """Return what scores mean at lower base rates.
+
+    Returns
+    -------
+    dict or None
+        ``calibrated_at``, ``columns``, and ``rows`` of (score, P(fake) at each). None where the models were
+        calibrated at different rates, or where that is not known.
+    """
+    found = {calibration_rate(card) for card in cards}
+    (rate,) = found if len(found) == 1 else (None,)
+    if rate is None:
+        return None
     return {
+        "calibrated_at": rate,
         "columns": [(f"if {100 * rate:g} % are fake", "number") for rate in BASE_RATES],
-        "rows": [(score, [at_base_rate(score, rate) for rate in BASE_RATES]) for score in SCORES],
+        "rows": [(score, [at_base_rate(score, base, rate) for base in BASE_RATES]) for score in SCORES],
     }
 
 
@@ -313,6 +334,7 @@ def describe_model(card: Card) -> dict[str, Any]:
         "metrics": metrics,
         "faces": measured.get("faces"),
         # Sidecars before this entry existed were all of known people.
+        "collections": bool(measured.get("collections")),
         "people": measured.get("groups") if measured.get("grouped_by", "identity") == "identity" else None,
         "split": measured.get("split"),
         "threshold": measured.get("threshold"),

@@ -8,9 +8,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ from .setting_words import in_plain_words
 # Statuses of files without a verdict, or analysed only in part; at most so many of them are listed.
 _UNJUDGED = ("failed", "partial", "no face")
 _MAX_UNJUDGED = 200
+# Rows of a journal that are read at once.
+_PAGE = 200
 _STATUS_WORDS = {
     "waiting": "not looked at yet",
     "done": "scored",
@@ -141,7 +144,7 @@ def html(
         "entries": [(summarize(entry), describe(entry)) for entry in entries],
         "settings": settings,
         "versions": package_versions(),
-        "base_rates": base_rate_table(),
+        "base_rates": base_rate_table(cards),
         "kinds": KINDS,
         "detected": DETECTED,
     }
@@ -203,10 +206,8 @@ def _scan_entries(
     with_score = Filter(statuses=("done", "partial"), min_score=0.0)
     chosen: dict[str, tuple[FileResult, str]] = {}
     for why in ("strongest", "doubtful"):
-        # More rows than are shown, because files with the same content are shown once.
-        for row in result.rows(with_score, order=why, limit=4 * top):
-            if sum(kind == why for _, kind in chosen.values()) < top:
-                chosen.setdefault(row.sha256 or row.path, (row, why))
+        for row in islice(_by_content(result, with_score, why, chosen), top):
+            chosen[row.sha256 or row.path] = row, why
     entries = []
     for i, (row, why) in enumerate(chosen.values()):
         if cancelled():
@@ -217,6 +218,21 @@ def _scan_entries(
     if progress is not None:
         progress(len(chosen), len(chosen))
     return entries
+
+
+def _by_content(
+    result: ScanResult, where: Filter, order: str, known: Mapping[str, object]
+) -> Iterator[FileResult]:
+    """Yield files in order, each content once and none that is known; a picture may have many copies."""
+    seen = set(known)
+    for offset in count(0, _PAGE):
+        rows = result.rows(where, order=order, limit=_PAGE, offset=offset)
+        for row in rows:
+            if (row.sha256 or row.path) not in seen:
+                seen.add(row.sha256 or row.path)
+                yield row
+        if len(rows) < _PAGE:
+            return
 
 
 def _scan_entry(

@@ -27,7 +27,7 @@ from ..analysis.report import Report, highest_probability
 from ..analysis.verdict import Verdict, judge, with_provenance, without_face
 from ..analysis.video import analyze_video
 from ..analysis.video_report import VideoReport
-from ..errors import MediaTooLarge, RedeepfakeError, one_line_message
+from ..errors import UNEXPECTED, MediaTooLarge, RedeepfakeError, one_line_message
 from ..faces.detection import DEFAULT_DETECTOR, Detector
 from ..faces.face import Face, detector_name, find_faces
 from ..faces.preprocessing import preprocess
@@ -182,7 +182,7 @@ class Outcome:
             cause, next_step = error.cause, error.next_step
         else:
             cause = one_line_message(error, 300)
-            next_step = "This should not happen: please report it together with the file."
+            next_step = UNEXPECTED
         return cls(
             "failed",
             error=type(error).__name__,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import RedeepfakeError
+from ..errors import UNEXPECTED, InputError, RedeepfakeError, one_line_message
 from ..media.file_types import is_video, video_format
 from ..media.files import open_file
 from .remote import file_system, is_address, unreadable
@@ -70,6 +70,9 @@ def fingerprint(known: KnownFile) -> Fingerprint:
         return Fingerprint(known.path, error=error)
     except OSError as error:
         return Fingerprint(known.path, error=unreadable(known.path, error))
+    except Exception as error:  # one file must not end a scan of thousands
+        unexpected = InputError(one_line_message(error), subject=known.path, next_step=UNEXPECTED)
+        return Fingerprint(known.path, error=unexpected)
 
 
 def _fingerprint_path(known: KnownFile) -> Fingerprint:

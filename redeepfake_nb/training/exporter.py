@@ -316,6 +316,7 @@ def calibrate_and_save(
         metrics={
             "split": f"val: {people}; also used for model selection and calibration",
             **found.metrics.to_dict(),
+            "fake": int(found.y.sum()),
             "grouped_by": found.group,
             "before_calibration": {k: round(raw[k].value, 5) for k in CALIBRATION_METRICS},
             "collections": _by_collection(found, resamples),

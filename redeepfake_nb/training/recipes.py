@@ -12,6 +12,7 @@ from typing import Any
 
 from ..datasets.augmentation import Augmentation
 from ..datasets.pseudo_fakes import PSEUDO_FAKES
+from ..errors import one_line_message
 from ..models.architectures.builder import Head
 from ..utils.numeric import is_finite_number
 
@@ -175,10 +176,13 @@ class Recipe:
         Raises
         ------
         ValueError
-            A key is not a field, or a value is invalid.
+            It cannot be read, a key is not a field, or a value is invalid.
         """
-        with open(path, "rb") as file:
-            values = tomllib.load(file)
+        try:
+            with open(path, "rb") as file:
+                values = tomllib.load(file)
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise ValueError(f"{path}: the recipe cannot be read ({one_line_message(error)})") from error
         values.setdefault("name", Path(path).stem)
         try:
             for table in (values, *values["stages"]):

@@ -7,6 +7,7 @@ uninterrupted one.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..datasets.labelled_faces import LabelledFaces, batches
+from ..datasets.labelled_faces import COLUMNS, LabelledFaces, batches
 from ..datasets.landmarks import LandmarkStore
 from ..errors import ModelIncomplete, RedeepfakeError, displayable
 from ..faces.preprocessing import Preprocessing
@@ -254,6 +255,7 @@ class TrainingRun:
         self.recipe = recipe
         self.val = _sample_of_each_source(val, recipe.val_faces)
         self.out = out
+        self.faces = _digest(train, val)
         self.landmarks = LandmarkStore(train, out / "landmarks.npz" if recipe.pseudo_share[1] else None)
         self.batches = PairBatches(train, recipe, self.landmarks)
         self.step = 0
@@ -316,6 +318,7 @@ class TrainingRun:
             arrays |= {f"best_{i}": w for i, w in enumerate(self.best)}
         state = {
             "recipe": self.recipe.digest(),
+            "faces": self.faces,
             "step": self.step,
             "stage": self.stage_index,
             "start": self.start,
@@ -333,7 +336,7 @@ class TrainingRun:
         Raises
         ------
         ValueError
-            The checkpoint belongs to another recipe.
+            The checkpoint belongs to another recipe, or to other faces.
         """
         if not self.checkpoint.is_file():
             return False
@@ -341,6 +344,11 @@ class TrainingRun:
             state = json.loads(str(saved["state"]))
             if state["recipe"] != self.recipe.digest():
                 raise ValueError(f"{self.checkpoint} belongs to another recipe; choose another folder")
+            # Checkpoints before this entry existed do not say.
+            if state.get("faces", self.faces) != self.faces:
+                raise ValueError(
+                    f"{self.checkpoint} belongs to other faces, or another split; choose another folder"
+                )
 
             def group(name: str) -> list[np.ndarray]:
                 count = sum(key.startswith(f"{name}_") for key in saved.files)
@@ -480,6 +488,15 @@ def source_aucs(recipe: Recipe, faces: LabelledFaces, logits: np.ndarray) -> dic
     return found
 
 
+def _digest(*parts: LabelledFaces) -> str:
+    """Return a short hash of which faces a run is trained and evaluated on."""
+    found = hashlib.sha256()
+    for part in parts:
+        listed = part.table.reindex(columns=["collection", "source", *COLUMNS])
+        found.update(listed.astype(object).where(listed.notna(), "").to_csv(index=False).encode())
+    return found.hexdigest()[:16]
+
+
 def _sample_of_each_source(faces: LabelledFaces, limit: int) -> LabelledFaces:
     """Keep at most ``limit`` faces of each source and label, chosen by chance; 0 keeps all."""
     if not limit:
@@ -513,14 +530,15 @@ def train(
         Folder for ``checkpoint.npz``, ``history.csv``, ``tensorboard/`` (event files, if TensorFlow is
         installed) and, with self-blending, ``landmarks.npz``.
     resume
-        Continue from the checkpoint in ``out``; ``False`` starts over.
+        Continue from the checkpoint in ``out``, if it is of the same faces; ``False`` starts over.
     progress
         Called as ``progress(step, steps, loss)`` after each step.
 
     Raises
     ------
     ValueError
-        ``out`` has a checkpoint of another recipe, there are no faces to train on, or val has only one label.
+        ``out`` has a checkpoint of another recipe or of other faces, there are no faces to train on, or val
+        has only one label.
     ModelIncomplete
         The recipe's initial weights are not available, and it does not allow random ones instead.
     """

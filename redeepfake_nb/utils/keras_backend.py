@@ -25,8 +25,13 @@ if TYPE_CHECKING:
 _BACKENDS = ("jax", "torch", "openvino")
 
 
-def import_keras() -> None:
+def import_keras(*, any_backend: bool = False) -> None:
     """Import Keras once and quietly; the buffered messages are shown if the import fails.
+
+    Parameters
+    ----------
+    any_backend
+        Whether another backend than TensorFlow will do, as for building and training a network.
 
     Raises
     ------
@@ -41,7 +46,7 @@ def import_keras() -> None:
             if error.name in _BACKENDS:
                 raise _wrong_backend(str(error.name)) from error
             raise
-    _check_setup()
+    _check_setup(any_backend)
     _enable_memory_growth()
 
 
@@ -58,12 +63,24 @@ def _import_quietly() -> None:
             tf.config.list_physical_devices("GPU")
 
 
-def _check_setup() -> None:
+def _check_setup(any_backend: bool) -> None:
     """Raise :class:`ModelError` if settings of this process keep the package's models from running."""
     import keras
 
-    if keras.backend.backend() != "tensorflow":
+    if keras.backend.backend() == "tensorflow":
+        _check_eager()
+    elif not any_backend:
         raise _wrong_backend(keras.backend.backend())
+    if keras.config.image_data_format() != "channels_last":
+        raise ModelError(
+            "images have their channels first by the setting image_data_format, and here they come last",
+            subject="Keras",
+            next_step='Call keras.config.set_image_data_format("channels_last"), or remove the setting from '
+            "the file keras.json in ~/.keras.",
+        )
+
+
+def _check_eager() -> None:
     import tensorflow as tf
 
     if not tf.compat.v1.executing_eagerly_outside_functions():
@@ -72,13 +89,6 @@ def _check_setup() -> None:
             subject="TensorFlow",
             next_step="Restart the process (in a notebook: the kernel), and leave out "
             "tf.compat.v1.disable_eager_execution() and disable_v2_behavior().",
-        )
-    if keras.config.image_data_format() != "channels_last":
-        raise ModelError(
-            "images have their channels first by the setting image_data_format, and here they come last",
-            subject="Keras",
-            next_step='Call keras.config.set_image_data_format("channels_last"), or remove the setting from '
-            "the file keras.json in ~/.keras.",
         )
 
 
@@ -129,7 +139,7 @@ def compile_function(
 @contextmanager
 def dtype_policy(name: str) -> Iterator[None]:
     """Set the dtype policy of layers created in the block, such as ``"float32"`` or ``"mixed_bfloat16"``."""
-    import_keras()
+    import_keras(any_backend=True)
     import keras
 
     before = keras.config.dtype_policy()

@@ -379,12 +379,14 @@ def plot_face_comparison(
     axes[2].set_title(f"suspect minus original,\nlog-odds for {compared.suspect.target}", fontsize=FONT)
     table = compared.regions
     if len(table):
-        colors = [COLORS["fake"] if change > 0 else COLORS["real"] for change in table["change"]]
+        target = compared.suspect.target
+        other = "real" if target == "fake" else "fake"
+        colors = [COLORS[target if change > 0 else other] for change in table["change"]]
         axes[3].barh(range(len(table)), table["change"], color=colors)
         axes[3].set_yticks(range(len(table)), table["region"], fontsize=FONT)
         axes[3].invert_yaxis()
         axes[3].axvline(0, color="0.4", lw=0.8)
-        axes[3].set_title("change on each part,\nlog-odds", fontsize=FONT)
+        axes[3].set_title(f"change on each part,\nlog-odds for {target}", fontsize=FONT)
         axes[3].tick_params(axis="x", labelsize=font_size(-1))
         axes[3].spines[["top", "right"]].set_visible(False)
     else:

@@ -364,8 +364,8 @@ class BatchControls(Controls):
         if not isinstance(report, ImageReport):
             return [("", b"")]
         heatmaps = [
-            (f"Face {i + 1}", draw(view.plot_explanation, e, strength=strength))
-            for i, e in enumerate(report.explanations[:MAX_HEATMAPS])
+            (f"Face {i + 1}", draw(view.plot_explanation, report.explanations[i], strength=strength))
+            for i in report.most_suspicious[: MAX_HEATMAPS if report.explanations else 0]
         ]
         return [("", draw(view.plot_faces, report, titled=False)), *heatmaps]
 

@@ -12,6 +12,12 @@ from helpers.grey_faces import grey_faces
 from redeepfake_nb.cli import main
 
 
+def test_a_recipe_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    missing = str(tmp_path / "mine.toml")
+    assert main(["train", missing, "--data", str(tmp_path), "--out", str(tmp_path / "out")]) != 0
+    assert "mine.toml: the recipe cannot be read" in capsys.readouterr().err
+
+
 def test_train_joins_collections_and_leaves_sources_out(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

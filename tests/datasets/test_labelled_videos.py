@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from redeepfake_nb.datasets import read_video_collections, read_videos
 from redeepfake_nb.datasets.labelled_videos import labelled_media
@@ -166,6 +167,15 @@ def test_csv_and_originals_by_short_names(tmp_path: Path) -> None:
     }
     assert videos.paths[0] == str(tmp_path / "elsewhere" / "r" / "one.mp4")
     assert videos.paths[-1] == "s3://b/4.mp4"
+
+
+def test_crops_of_dfdc_are_faces_though_metadata_name_videos(tmp_path: Path) -> None:
+    (tmp_path / "aaa").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "aaa" / "000.png")
+    (tmp_path / "metadata.json").write_text('{"aaa.mp4": {"label": "REAL"}, "bbb.mp4": {"label": "FAKE"}}')
+    assert labelled_media(tmp_path) == {"faces"}
+    (tmp_path / "aaa.mp4").write_bytes(b"")
+    assert labelled_media(tmp_path) == {"videos"}
 
 
 def test_several_collections(tmp_path: Path, touch: Touch) -> None:

@@ -107,6 +107,21 @@ def test_a_split_of_the_table_is_kept(tmp_path: Path) -> None:
     assert split_by_person(faces) is faces
 
 
+def test_a_split_of_some_faces_is_neither_kept_nor_replaced(tmp_path: Path) -> None:
+    """Who has put faces into the split test must not find them in train."""
+    faces = table(tmp_path)
+    some = faces.with_table(faces.table.assign(split=["test", *[None] * (len(faces) - 1)]))
+    with pytest.raises(ValueError, match=rf"1 faces have a split and {len(faces) - 1} have none"):
+        split_by_person(some)
+
+
+def test_faces_of_unknown_people_and_videos_cannot_be_split(tmp_path: Path) -> None:
+    faces = table(tmp_path)
+    unknown = faces.with_table(faces.table.assign(original=None, identity=None))
+    with pytest.raises(ValueError, match="fill the column identity or original, or split"):
+        split_by_person(unknown, identify_people=False)
+
+
 def test_the_held_out_fake_is_of_test_or_else_of_val(tmp_path: Path) -> None:
     assert held_out_fake(table(tmp_path, split=["train"] * 4 + ["val"] * 2 + ["test"] * 2)).max() == 7
     assert held_out_fake(table(tmp_path, split=["train"] * 4 + ["val"] * 4)).max() == 5

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers.hand_made_face import SIZE, hand_made
+from helpers.reports import make_report
 
 from redeepfake_nb.datasets.samples import sample_image
 from redeepfake_nb.explanation.regions import REGIONS, Regions, label_regions, sum_regions
@@ -256,6 +257,13 @@ def test_words_for_the_kind_that_the_model_names() -> None:
     even = Regions(None, area, area, "fake", kind="generated").sentence
     assert even.endswith("often spread over hair and background.")
     assert "hair" not in Regions(None, area, area, "real", kind="generated").sentence
+
+
+@pytest.mark.parametrize(("logit", "kind"), [(2.0, "swapped"), (-2.0, "")])
+def test_no_kind_is_named_of_a_face_whose_score_says_real(logit: float, kind: str) -> None:
+    (explanation,) = make_report([logit], heat=True).explanations
+    prediction = replace(explanation.prediction, kinds={"generated": 0.1, "swapped": 0.9})
+    assert replace(explanation, prediction=prediction).regions.kind == kind
 
 
 @pytest.mark.parametrize("kind", KIND_GROUPS)

@@ -10,6 +10,7 @@ import zlib
 import numpy as np
 import pytest
 from helpers.numbered_clips import clip, number_in, numbered
+from helpers.small_pictures import png_chunk
 from PIL import Image, features
 
 from redeepfake_nb.errors import InputError, MediaTooLarge, RedeepfakeError, TruncatedMedia, UnsupportedMedia
@@ -18,6 +19,23 @@ from redeepfake_nb.media.frames import read_image
 from redeepfake_nb.media.video import open_video
 
 FORMATS = ["PNG", "WEBP", *(["AVIF"] if features.check("avif") else [])]
+
+
+@pytest.mark.parametrize("kind", [name for name in FORMATS if name != "WEBP"])
+def test_hdr_is_converted_as_in_still_pictures(kind: str) -> None:
+    data = bytearray(animated(kind))
+    if kind == "PNG":
+        data[33:33] = png_chunk(b"cICP", bytes([9, 16, 0, 1]))
+    else:
+        for place in [i for i in range(len(data)) if data[i : i + 8] == b"colrnclx"]:
+            data[place + 8 : place + 12] = struct.pack(">HH", 9, 16)
+    still = read_image(bytes(data))
+    with open_video(bytes(data)) as video:
+        first = next(iter(video.sample(1, end=0.05)))
+        (note,) = [n for n in video.source.notes if "PQ" in n.text]
+    assert note.kind == "doubt"
+    np.testing.assert_array_equal(first.image, still.image)
+    assert "PQ" in "; ".join(still.source.warnings)
 
 
 def animated(kind: str, count: int = 6, **options) -> bytes:

@@ -12,6 +12,7 @@ from helpers.numbered_clips import X264, clip, number_in, numbered
 from PIL import Image
 
 from redeepfake_nb.errors import InputError, MediaTooLarge, NoVideoFrames, TruncatedMedia, UnsupportedMedia
+from redeepfake_nb.media import video_stream
 from redeepfake_nb.media.video import open_video
 
 
@@ -235,7 +236,8 @@ class _Erring:
 def test_a_stream_that_appears_late(monkeypatch, kept, at_the_end):
     """Found by damaging transport streams: PyAV counts the streams before it reads, and again after.
 
-    Behind the last packet nothing is lost. Were it ever raised before, the rest would be, and that is said.
+    PyAV gives no packet of the further stream, which is said. Were the error ever raised before the last
+    packet, the rest would be lost, and that is said, too.
     """
     # 12 KB per frame, so that FFmpeg has not read to the end at frame 40.
     data = clip(range(100), container="yuv4mpegpipe", codec="rawvideo")
@@ -246,7 +248,43 @@ def test_a_stream_that_appears_late(monkeypatch, kept, at_the_end):
         done = video.completeness
     assert [number_in(f.image) for f in frames] == list(range(min(kept, 100)))
     assert done.complete == at_the_end
+    late = [note for note in video.source.notes if "begins later" in note.text]
+    assert [note.kind for note in late] == ["unseen"]
     assert at_the_end or "the file holds 1.6 s" in done.first_error
+
+
+def test_a_programme_that_begins_later_is_said():
+    """Two transport streams, joined: FFmpeg reads the second one's packets and PyAV passes none on."""
+    first = clip(range(30), container="mpegts", codec="mpeg2video")
+    ids = {"mpegts_start_pid": "300", "mpegts_service_id": "2", "mpegts_pmt_start_pid": "5000"}
+    second = clip(range(30), container="mpegts", codec="mpeg2video", muxer=ids)
+    with open_video(first) as video:
+        assert not video.source.notes
+        alone = video.frame_count
+    with open_video(first + second) as video:
+        seen = video.frame_count
+        assert seen >= 2 * alone - 2 or any(note.kind == "unseen" for note in video.source.notes)
+
+
+def test_damage_met_while_frames_are_listed_is_not_forgotten(monkeypatch):
+    """A sample that ends before the damage does not make the file whole."""
+    data = clip(range(100), container="mpegts", codec="mpeg2video")
+    with open_video(data) as video:
+        list(video.sample(5))
+        assert video.completeness.complete
+    listed = video_stream.Stream._index_packets
+
+    def damaged(self):
+        self.note_error("the file is damaged (by hand)")
+        return listed(self)
+
+    monkeypatch.setattr(video_stream.Stream, "_index_packets", damaged)
+    with open_video(data) as video:
+        list(video.sample(5))
+        assert (video.completeness.first_error, video.completeness.complete) == (
+            "the file is damaged (by hand)",
+            False,
+        )
 
 
 def test_an_edit_list_that_hides_frames_is_noted(h264):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
+import pytest
 from helpers.scan_helpers import write
 from PIL import Image
 
 from redeepfake_nb.datasets.samples import sample_clip, write_samples
+from redeepfake_nb.media import file_types
 from redeepfake_nb.media.file_types import is_media, is_video, video_format
+from redeepfake_nb.scanning.fingerprints import KnownFile, fingerprint_files
 
 
 def test_what_is_media(tmp_path: Path) -> None:
@@ -34,6 +38,25 @@ def test_is_video(tmp_path: Path) -> None:
         file.truncate(300 * 2**20)
     assert [is_video(str(p)) for p in (video, moving, large)] == [True] * 3
     assert [is_video(str(p)) for p in (portrait, still, tmp_path / "absent", tmp_path)] == [False] * 4
+
+
+@pytest.mark.parametrize(("length", "moving"), [(16, False), (20, False), (21, True), (30, True)])
+def test_a_webp_that_is_cut_off(tmp_path: Path, length: int, moving: bool) -> None:
+    """From the byte of its flags on it counts as animated, and whoever reads it says that it is cut off."""
+    path = tmp_path / "a.webp"
+    path.write_bytes((b"RIFF\x40\0\0\0WEBPVP8X\x0a\0\0\0\xff" + bytes(20))[:length])
+    assert is_video(path) == moving
+    (found,) = fingerprint_files([KnownFile(str(path))])
+    assert (found.video, found.error) == (moving, None)
+
+
+def test_chunks_of_a_png_are_not_searched_without_end(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(file_types, "_MAX_CHUNKS", 10)
+    path = tmp_path / "a.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(12 * 11) + 2 * (struct.pack(">I4s", 0, b"fcTL") + bytes(4)))
+    assert not is_video(path)
+    monkeypatch.setattr(file_types, "_MAX_CHUNKS", 13)
+    assert is_video(path)
 
 
 def test_signatures():

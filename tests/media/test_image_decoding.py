@@ -313,6 +313,16 @@ def test_hdr_pictures_are_converted():
     assert sdr.source.notes == ()
 
 
+def test_frames_of_a_heic_sequence_are_said():
+    pillow_heif = pytest.importorskip("pillow_heif")
+    out = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(photo())).save(out)
+    assert read_image(out.getvalue()).source.notes == ()
+    sequence = out.getvalue() + struct.pack(">I4s", 16, b"moov") + bytes(8)
+    (note,) = read_image(sequence).source.notes
+    assert (note.kind, "looked at" in note.text) == ("unseen", True)
+
+
 def test_the_coding_of_a_heic():
     pillow_heif = pytest.importorskip("pillow_heif")
     out = io.BytesIO()

@@ -33,6 +33,13 @@ def test_packet_index_by_hand():
     assert list(found.between(0.5, 1.5)) == [1, 2]
 
 
+@pytest.mark.parametrize("pts", [[3, 0], [9, 1, 2]])
+def test_a_hidden_keyframe_later_than_all_that_is_shown(pts: list[int]):
+    found = table(pts, hidden=(0,))
+    assert len(found) == len(pts) - 1
+    assert not found.has_timestamps
+
+
 def test_packet_index_of_irregular_timestamps():
     found = table([0, 1, 2, 10], last=4)
     assert found.duration == 14

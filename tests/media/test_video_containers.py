@@ -8,11 +8,32 @@ import struct
 import pytest
 from helpers.hostile_videos import box, boxes, index_first, plain, with_reference
 
+from redeepfake_nb.media import video_containers
 from redeepfake_nb.media.video_containers import ContainerFindings, inspect_container
 
 
 def inspect(data: bytes, format: str = "MP4") -> ContainerFindings:
     return inspect_container(io.BytesIO(data), format)
+
+
+def test_boxes_that_claim_each_others_bytes_are_read_once():
+    """Each ``mdia`` claims to reach the end: with 400 of them, lists of boxes once grew to 80,000 entries."""
+    count, seen = 400, []
+    tail = box(b"minf", b"") * count
+    inner = b"".join(
+        struct.pack(">I4sI4s", 16, b"trak", 16 * (count - i) + len(tail) - 8, b"mdia") for i in range(count)
+    )
+    real = video_containers._boxes
+
+    def counted(*args):
+        for found in real(*args):
+            seen.append(found)
+            yield found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(video_containers, "_boxes", counted)
+        inspect(box(b"ftyp", b"isom\0\0\0\0isom") + box(b"moov", inner + tail))
+    assert len(seen) < 5 * count
 
 
 @pytest.mark.parametrize(

@@ -403,6 +403,12 @@ def test_convert_command_takes_mean_deviation_and_presets(
 
 
 @pytest.mark.slow
+def test_a_margin_alone_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """It would not be used: preprocessing comes whole from the sidecar or the command."""
+    assert main(["convert", "redeepfake-v1.3", str(tmp_path / "m.keras"), "--margin", "0.2"]) == 2
+    assert "must be given together" in capsys.readouterr().err
+
+
 def test_convert_command_with_weights_only_and_trust(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     options = [
         "--input-size",

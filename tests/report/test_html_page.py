@@ -23,9 +23,11 @@ from redeepfake_nb.media.frames import Source
 from redeepfake_nb.models.card import Card
 from redeepfake_nb.models.tested_kinds import KINDS, KindResult
 from redeepfake_nb.provenance import Claim, ContentCredentials, Provenance, Thumbnail
+from redeepfake_nb.report import html_page
 from redeepfake_nb.report.html_content import at_base_rate, provenance_view
 from redeepfake_nb.report.html_templates import render_macro
 from redeepfake_nb.report.setting_words import in_plain_words
+from redeepfake_nb.scanning.records import Filter
 from redeepfake_nb.scanning.result import ScanResult
 
 HOSTILE = """"><img src=x onerror=alert(1)><script>alert(2)</script>{{ 7*7 }}\u202egpj.exe"""
@@ -172,6 +174,26 @@ def test_base_rates_by_hand() -> None:
     # Odds of 4 to 1, times 1 to 99: 4 to 99.
     assert at_base_rate(0.8, 0.01) == pytest.approx(4 / 103)
     assert at_base_rate(0.8, 0.5) == pytest.approx(0.8)
+    # Calibrated where one in ten was fake: odds 4 there are odds 36 where half are, and 36 / 99 where one in
+    # a hundred is.
+    assert at_base_rate(0.8, 0.01, 0.1) == pytest.approx(36 / 135)
+    assert at_base_rate(0.8, 0.1, 0.1) == pytest.approx(0.8)
+
+
+def test_the_table_of_base_rates_goes_by_how_the_model_was_calibrated(tmp_path: Path) -> None:
+    metrics = {"fake": 25, "faces": 100}
+    known = Card(temperature=1.0, metrics=metrics)
+    page = page_of(make_report((-3.0,), card=known), tmp_path).text
+    assert "that is where 25 % of the faces were fake. Where fakes are rarer" in page
+    assert "if 1 % are fake" in page
+    for card in (
+        Card(temperature=None, metrics=metrics),
+        Card(temperature=1.0),
+        replace(known, metrics={"fake": 3}),
+    ):
+        page = page_of(make_report((-3.0,), card=card), tmp_path).text
+        assert "if 1 % are fake" not in page
+        assert "how rare they were there is not known of this model" in page
 
 
 def test_a_video(tmp_path: Path) -> None:
@@ -375,6 +397,23 @@ def test_a_scan_shows_the_strongest_and_the_most_doubtful(
     assert page.find("script") == []
     # The page names no folder of this machine.
     assert str(tmp_path) not in page.source
+
+
+def test_copies_of_one_picture_leave_room_for_others(
+    scanned: ScanResult, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tmp_path / "files"
+    for i in range(30):
+        (files / f"copy{i:02d}.png").write_bytes((files / "07.png").read_bytes())
+    many = scan(files, tmp_path / "j.sqlite", classifier, workers=0, detector=square)
+    monkeypatch.setattr(html_page, "_PAGE", 7)
+    with_score = Filter(statuses=("done", "partial"), min_score=0.0)
+    found = [row.sha256 for row in html_page._by_content(many, with_score, "strongest", {})]
+    assert len(found) == len(set(found)) == 8
+    first, *_ = many.rows(with_score, order="strongest", limit=1)
+    assert first.sha256 not in [
+        row.sha256 for row in html_page._by_content(many, with_score, "strongest", {first.sha256: None})
+    ]
 
 
 def test_labels_of_people_are_shown(scanned: ScanResult, classifier: Classifier, tmp_path: Path) -> None:

@@ -22,6 +22,22 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("redeepfake_nb.scanning.fingerprints._SETTLED_AFTER", -1.0)
 
 
+def test_one_unexpected_error_costs_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_video(path: str) -> bool:
+        if path.endswith("bad.png"):
+            raise IndexError("index out of range")
+        return False
+
+    monkeypatch.setattr("redeepfake_nb.scanning.fingerprints.is_video", is_video)
+    paths = [tmp_path / name for name in ("bad.png", "good.png")]
+    for path in paths:
+        path.write_bytes(b"abc")
+    bad, good = fingerprint_files([KnownFile(str(path)) for path in paths])
+    assert (good.sha256, good.error) == (DIGEST, None)
+    assert bad.error.cause == "index out of range"
+    assert "report it" in bad.error.next_step
+
+
 def test_unchanged_file_is_not_read(tmp_path: Path, settled: None) -> None:
     path = tmp_path / "x.png"
     path.write_bytes(b"abc")

@@ -175,6 +175,21 @@ def test_a_checkpoint_of_another_recipe_is_rejected(
 
 
 @pytest.mark.slow
+def test_a_checkpoint_of_other_faces_is_rejected(
+    faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path
+) -> None:
+    """Else the old weights would be judged on faces that they were trained on."""
+    train_faces, val_faces = faces.part("train"), faces.part("val")
+    short = replace(brief, stages=(Stage(67, 2, 1e-3, 1),))
+    train(short, train_faces, val_faces, tmp_path)
+    with pytest.raises(ValueError, match="other faces, or another split"):
+        train(short, val_faces, train_faces, tmp_path)
+    with pytest.raises(ValueError, match="other faces, or another split"):
+        train(short, train_faces.take(np.arange(len(train_faces) - 1)), val_faces, tmp_path)
+    assert train(short, val_faces, train_faces, tmp_path, resume=False).step == 2
+
+
+@pytest.mark.slow
 def test_early_stopping(faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path) -> None:
     """Two evaluations without a better AUC end the run, at the latest once AUC is 1."""
     recipe = replace(
@@ -341,7 +356,6 @@ from redeepfake_nb.datasets.labelled_faces import read_faces
 from redeepfake_nb.training.recipes import Recipe
 from redeepfake_nb.training.trainer import train
 import keras
-assert keras.backend.backend() == "jax"
 recipe, data, out = sys.argv[1:]
 faces = read_faces(data)
 result = train(Recipe.read(recipe), faces.part("train"), faces.part("val"), out)
@@ -349,11 +363,12 @@ print(result.step, result.history[-1]["val_auc"])
 """
 
 
-def test_the_jax_backend_trains_where_there_is_no_tensorflow(
-    faces: LabelledFaces, root: Path, tmp_path: Path
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_other_backends_train_where_there_is_no_tensorflow(
+    faces: LabelledFaces, root: Path, tmp_path: Path, backend: str
 ) -> None:
-    if importlib.util.find_spec("jax") is None:
-        pytest.skip("jax is not installed; `pip install jax` runs this test")
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed; `pip install {backend}` runs this test")
     table = tmp_path / "faces.csv"
     faces.table.assign(file=[str(faces.root / name) for name in faces.table["file"]]).to_csv(
         table, index=False
@@ -361,7 +376,7 @@ def test_the_jax_backend_trains_where_there_is_no_tensorflow(
     recipe = root / "models" / "recipes" / "smoke.toml"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", BLOCKED, str(recipe), str(table), str(tmp_path / "out")],
-        env={**os.environ, "KERAS_BACKEND": "jax"},
+        env={**os.environ, "KERAS_BACKEND": backend},
         capture_output=True,
         text=True,
         check=False,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.reports import make_report
 from helpers.scan_helpers import folder, probability, square, write
 from helpers.widget_trees import HOSTILE, all_widgets, html_of
 
@@ -279,6 +280,15 @@ def test_a_click_shows_faces_and_heatmaps(inspector: BatchInspector, files: Path
     assert "Not labelled yet" in c.label.value
     # The panel of questions about the heatmap is offered for it.
     assert inspector.explanation_panel.root.layout.display != "none"
+
+
+def test_heatmaps_are_those_of_the_most_suspicious_faces(inspector: BatchInspector, quick: None) -> None:
+    """Of seven faces, and the last one is the reason for the verdict."""
+    report = make_report([-3.0, -2.0, -1.0, -0.5, -0.4, -0.3, 2.0], heat=True)
+    _, *heatmaps = inspector.controls._drawn(report, 0.5)
+    assert [caption for caption, _ in heatmaps] == ["Face 7", "Face 6", "Face 5", "Face 4"]
+    _, *none = inspector.controls._drawn(make_report([1.0]), 0.5)
+    assert none == []
 
 
 def test_files_without_a_score_say_why(inspector: BatchInspector, files: Path, quick: None) -> None:

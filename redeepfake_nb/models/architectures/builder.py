@@ -105,7 +105,7 @@ def build_model(
     ModelIncomplete
         The package with the pretrained weights is not installed.
     """
-    import_keras()
+    import_keras(any_backend=True)
     import keras
 
     _check_size(backbone, input_size)

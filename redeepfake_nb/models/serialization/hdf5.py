@@ -231,6 +231,8 @@ def read_text_attribute(store: Hdf5Store, name: str) -> bytes | str:
         if attribute.get_storage_size() > MAX_CONFIG_BYTES:
             raise config_too_large(subject)
         text = store.file.attrs[name]
+    if not isinstance(text, str | bytes):  # such as a reference to another object
+        raise NotAModel("its configuration is damaged", subject=subject, next_step="Save the model again.")
     if len(text) > MAX_CONFIG_BYTES:
         raise config_too_large(subject)
     return text

@@ -97,7 +97,7 @@ def translate(config: dict[str, Any], subject: object, trust: bool = False) -> T
     result = Translation({})
     try:
         result.config = _model(_without_gpu_copies(config), (), "", result, subject, trust)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise NotAModel(
             f"its Keras 2 configuration cannot be read ({type(error).__name__}: {str(error)[:120]})",
             subject=subject,

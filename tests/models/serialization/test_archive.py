@@ -90,6 +90,13 @@ def test_damaged_configuration_of_hdf5(tmp_path: Path, value: object) -> None:
         read_config(tmp_path / "m.h5")
 
 
+def test_a_reference_is_no_configuration(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.attrs.create("model_config", file.ref, dtype=h5py.ref_dtype)
+    with pytest.raises(NotAModel, match="its configuration is damaged"):
+        read_config(tmp_path / "m.h5")
+
+
 def test_hdf5_without_a_configuration(tmp_path: Path) -> None:
     h5py.File(tmp_path / "m.h5", "w").close()
     with pytest.raises(ModelIncomplete, match="no architecture"):
