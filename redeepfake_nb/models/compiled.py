@@ -52,7 +52,7 @@ TOLERANCE = 1e-4
 # Weights are kept in half precision only where that changes next to nothing.
 HALF_TOLERANCE = TOLERANCE / 10
 # Raised whenever networks are compiled, or recorded, in another way.
-FORMAT = 2
+FORMAT = 3
 SUFFIX = ".tflite"
 
 _MAGIC = b"rdfnbLRT"
