@@ -189,7 +189,7 @@ def bootstrap(
         Name -> metric.
     """
     samples: dict[str, list[float]] = {name: [] for name in functions}
-    if not enough_groups(groups, np.ones(len(y), bool)):
+    if len(_members(len(y), groups)) < MIN_GROUPS:
         resamples = 0
     for rows in resampled_rows(y, groups, resamples, seed):
         for name, function in functions.items():
@@ -238,7 +238,7 @@ def share_with_interval(
     groups, resamples, seed
         As for :func:`evaluate`.
     """
-    if not enough_groups(groups, np.ones(len(chosen), bool)):
+    if len(_members(len(chosen), groups)) < MIN_GROUPS:
         resamples = 0
     samples = [chosen[rows].mean() for rows in _resampled_groups(len(chosen), groups, resamples, seed)]
     low, high = np.percentile(samples, [2.5, 97.5]) if samples else (np.nan, np.nan)
