@@ -127,6 +127,8 @@ class Row:
     beaten: float
     gain: float
     gap: float
+    coarse_gap: float
+    reproduced: float
     randomised: float
     widest: float
     localized: bool
@@ -206,6 +208,8 @@ def checks(kind: str, name: str, network: int, classifier: Classifier, faces: li
                 found.beaten,
                 found.gain,
                 found.gap,
+                found.coarse_gap,
+                found.reproduced,
                 found.randomised,
                 max(found.random_network_gaps, default=0.0),
                 found.localized,
@@ -303,9 +307,10 @@ def badge_of(row: dict[str, Any]) -> Badge:
         return "not supported"
     values = (row["beaten"], BEATEN), (row["gain"], GAIN), (row["gap"], GAP)
     grade = max(sum(value < limit for limit in limits) for value, limits in values)
-    unlike = row["localized"] or (row["randomised"] < SAME and row["gap"] >= LEARNED * row["widest"])
-    # Checks that the curves decided have no random networks.
-    return BADGES[grade if grade == 2 or unlike else 2]
+    unlike = row["localized"] or (row["randomised"] < SAME and row["coarse_gap"] >= LEARNED * row["widest"])
+    # Checks that the curves decided have no random networks, and nothing to reproduce.
+    own = unlike and row["reproduced"] >= SAME
+    return BADGES[grade if grade == 2 or own else 2]
 
 
 KINDS = ("random", "random, sure", "randomised", "unlearned", "trained", "planted", "shipped")

@@ -146,6 +146,8 @@ class Journal:
             (scan_id,) = run(
                 "SELECT id FROM scans WHERE settings_id = ? AND inputs = ?", (settings_id, inputs)
             ).fetchone()
+            # Only one scan runs at a time; what a killed process has left is not running.
+            run("UPDATE scans SET state = 'stopped' WHERE state = 'begun' AND id <> ?", (scan_id,))
             self._database.execute_many(
                 "INSERT INTO files (settings_id, path, raw) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                 ((settings_id, name, raw) for name, raw in names),

@@ -39,12 +39,16 @@ class Calibration:
         P(fake) is the sigmoid of (logit + shift) / temperature; the logit is the model's own.
     before, after
         Log loss of the scores as they are, and cross-validated: each file calibrated by a fit to other files.
+    scan_temperature, scan_shift
+        With which the scan's scores were computed.
     """
 
     temperature: float
     shift: float
     before: float
     after: float
+    scan_temperature: float = 1.0
+    scan_shift: float = 0.0
 
     @property
     def improves(self) -> bool:
@@ -271,7 +275,7 @@ def _calibration(y: np.ndarray, p: np.ndarray, model: Mapping[str, Any], seed: i
     t, s = _fit(y, z)
     old_t, old_s = model.get("temperature") or 1.0, model.get("shift") or 0.0
     # The card's values apply to the raw logit: ((raw + old_s) / old_t + s) / t.
-    return Calibration(t * old_t, old_s + s * old_t, _log_loss(y, z), _log_loss(y, held_out))
+    return Calibration(t * old_t, old_s + s * old_t, _log_loss(y, z), _log_loss(y, held_out), old_t, old_s)
 
 
 def _fit(y: np.ndarray, z: np.ndarray) -> tuple[float, float]:
@@ -310,7 +314,8 @@ def calibrated_classifier(classifier: Classifier, review: Review, name: str) -> 
     over, under = z[review.p >= review.threshold], z[review.p < review.threshold]
     if len(over) and len(under):
         threshold = float(over.min() + under.max()) / 2
-    raw = threshold * (old.temperature or 1.0) - old.shift
+    # By the scan's calibration, whatever that of the given classifier is: it may have been calibrated since.
+    raw = threshold * fit.scan_temperature - fit.scan_shift
     moved = probability(raw + fit.shift, fit.temperature)
     card = replace(
         old,

@@ -252,10 +252,15 @@ class BatchInspector(Inspector):
             cancel=job.cancel,
             **options,
         )
+        # Before the labels of a list are read, among which an unknown one is an error.
+        if not job.discarded:
+            self._show_result(result)
+        added = 0
         for listed in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
             if os.fspath(listed).lower().endswith(".csv") and review.has_labels(listed):
-                review.import_labels(result, listed, replace=False)  # a reviewer may have corrected them
-        if not job.discarded:
+                # A reviewer may have corrected those that are there already.
+                added += review.import_labels(result, listed, replace=False)
+        if added and not job.discarded:
             self._show_result(result)
         return result
 

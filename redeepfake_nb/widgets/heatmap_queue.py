@@ -51,6 +51,7 @@ class HeatmapQueue:
         self._controls, self._callbacks = controls, callbacks
         self._draw, self._shown, self._before = draw, shown, before
         self._known: dict[tuple[Prediction, str, Target], Explanation] = {}
+        self._cleared = 0
         self._runner = LatestRunner(self._finished)
         controls.heatmap_cancel.on_click(lambda _: self.cancel())
         controls.show_heatmap_progress(1, 1)
@@ -78,7 +79,10 @@ class HeatmapQueue:
         self._controls.show_heatmap_progress(1, 1)
         if missing:
             self._say(method, 0, len(missing))
-        self._runner.start("heatmap", lambda job: self._work(job, classifier, missing, method, target, layer))
+        cleared = self._cleared
+        self._runner.start(
+            "heatmap", lambda job: self._work(job, cleared, classifier, missing, method, target, layer)
+        )
 
     def explain(
         self, classifier: Classifier, prediction: Prediction, method: str, target: Target, layer: str | None
@@ -104,7 +108,8 @@ class HeatmapQueue:
         self._controls.show_heatmap_progress(1, 1)
 
     def keep(self, predictions: Collection[Prediction]) -> None:
-        """Forget the heatmaps of all other faces."""
+        """Forget the heatmaps of all other faces; where there are none, also those being computed."""
+        self._cleared += not predictions
         self._known = {key: e for key, e in self._known.items() if key[0] in predictions}
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -122,6 +127,7 @@ class HeatmapQueue:
     def _work(
         self,
         job: Job,
+        cleared: int,
         classifier: Classifier,
         missing: Sequence[Prediction],
         method: str,
@@ -143,6 +149,8 @@ class HeatmapQueue:
             if not job.discarded:
                 self._draw(found)
             with self._callbacks.lock:
+                if self._cleared != cleared:  # the picture was removed meanwhile
+                    return
                 self._known[prediction, method, target] = found
                 if not job.discarded:
                     self._shown()

@@ -100,6 +100,13 @@ def test_same_files_and_settings_are_the_same_scan(journal: Journal) -> None:
         journal.scan(99)
 
 
+def test_a_scan_that_was_killed_is_not_running_once_another_begins(journal: Journal) -> None:
+    first, killed = start(journal, ["/a"]), start(journal, ["/b"])
+    assert [s.state for s in journal.scans()] == ["stopped", "begun"]
+    start(journal, ["/a"])
+    assert {s.id: s.state for s in journal.scans()} == {first.id: "begun", killed.id: "stopped"}
+
+
 def test_duplicates_share_an_outcome(journal: Journal) -> None:
     scan = start(journal, ["/a", "/b", "/c"])
     a, b, c = journal.entries(scan)

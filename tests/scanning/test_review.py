@@ -140,6 +140,19 @@ def test_save_calibrated_model(many: ScanResult, classifier: Classifier, tmp_pat
 
 
 @pytest.mark.slow
+def test_the_calibration_of_a_review_does_not_depend_on_who_saves_it(
+    many: ScanResult, classifier: Classifier
+) -> None:
+    """Saved again after the model of that name was calibrated, it is the same, threshold and all."""
+    found = evaluate_labels(many, false_positive_rate=0.2)
+    first = review.calibrated_classifier(classifier, found, "mine")
+    second = review.calibrated_classifier(first, found, "mine")
+    assert first.card.threshold != pytest.approx(found.threshold, abs=0.01)
+    for name in ("temperature", "shift", "threshold"):
+        assert getattr(second.card, name) == getattr(first.card, name)
+
+
+@pytest.mark.slow
 def test_second_calibration_changes_little(many: ScanResult, classifier: Classifier, tmp_path: Path):
     """Fitted on calibrated scores, a calibration changes only what is due to Platt's targets."""
     first = evaluate_labels(many)

@@ -18,7 +18,15 @@ from helpers.reports import make_report
 from helpers.scan_helpers import folder, probability, square, write
 from helpers.widget_trees import HOSTILE, all_widgets, html_of
 
-from redeepfake_nb import Classifier, InputError, JournalError, RedeepfakeError, load_model, view
+from redeepfake_nb import (
+    Classifier,
+    InputError,
+    JournalError,
+    RedeepfakeError,
+    UnsupportedMedia,
+    load_model,
+    view,
+)
 from redeepfake_nb.scanning.records import FileResult
 from redeepfake_nb.widgets.batch import BatchInspector
 from redeepfake_nb.widgets.batch_controls import PAGE_SIZES
@@ -134,6 +142,17 @@ def test_labels_of_a_csv_file_are_imported(inspector: BatchInspector, files: Pat
     inspector.label("fake")
     inspector.scan(listed)
     assert labels(inspector) == {"00.png": "fake", "05.png": "fake"}
+
+
+def test_an_unknown_label_in_a_list_does_not_hide_the_scan(
+    inspector: BatchInspector, files: Path, tmp_path: Path
+) -> None:
+    listed = tmp_path / "list.csv"
+    listed.write_text("path,label\nfiles/00.png,genuine\nfiles/05.png,fake\n")
+    with pytest.raises(UnsupportedMedia, match="'genuine' is not a label"):
+        inspector.scan(listed)
+    assert shown(inspector) == ["00.png", "05.png"]
+    assert labels(inspector) == {}
 
 
 def test_a_scan_can_be_stopped_and_resumed(
