@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..errors import RedeepfakeError
 from ..faces.face import Face, crop_frame
 from ..faces.preprocessing import Preprocessing, is_aligned, preprocess
 from ..media.frames import Frame
 from ..models.classifier import Classifier
 from ..models.prediction import Prediction, predict
-from ..utils.jobs import Progress
+from ..utils.jobs import Cancel, Progress, as_cancel_check
 from ..utils.numeric import check_threshold, probability
 from .robustness_sweep import SWEEPS
 
@@ -200,6 +201,7 @@ def stress_test(
     threshold: float | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    cancel: Cancel = None,
 ) -> StressTest:
     """Score one face under perturbations of increasing strength.
 
@@ -219,6 +221,8 @@ def stress_test(
         Of the noise, whose pattern is the same at every level.
     progress
         Called as ``progress(done, perturbations)``.
+    cancel
+        An event, or a callable that says whether to stop before the next perturbation.
 
     Returns
     -------
@@ -230,13 +234,18 @@ def stress_test(
         A threshold out of range.
     UnsuitableModel
         A score is not finite.
+    RedeepfakeError
+        Cancelled.
     """
     threshold = classifier.threshold if threshold is None else threshold
     check_threshold(threshold)
     settings = classifier.preprocessing
     prediction = replace(predict(classifier, [face])[0], threshold=threshold)
     curves = []
+    stop = as_cancel_check(cancel)
     for done, (name, stress) in enumerate(STRESSES.items(), start=1):
+        if stop():
+            raise RedeepfakeError("the test was cancelled", next_step="Run it again for its answer.")
         inputs = list(_inputs(face, stress, settings, seed, mirror=name == "flip"))
         if inputs:
             steps, levels, batch = zip(*inputs, strict=True)

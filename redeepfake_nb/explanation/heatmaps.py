@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Literal, get_args, overload
 import cv2
 import numpy as np
 
+from ..errors import RedeepfakeError
 from ..faces.preprocessing import frame_to_input, preprocess
 from ..models.classifier import Classifier
 from ..models.likely_kind import NAMED_FROM
 from ..models.prediction import Prediction
+from ..utils.jobs import Cancel, Progress, as_cancel_check
 from ..utils.numeric import probability
 from .method_choice import alike_methods, distinct_methods, method_for, network_and_method, network_for
 from .methods import LOGIT_METHODS, METHODS, Target, check_choice
@@ -456,6 +458,8 @@ def compare_explanations(
     layer: str | None = None,
     *,
     measure: Callable[[Explanation], Scores] | None = None,
+    progress: Progress | None = None,
+    cancel: Cancel = None,
 ) -> MethodComparison:
     """Explain one score by several methods and compare the heatmaps.
 
@@ -471,6 +475,10 @@ def compare_explanations(
         without those that are the same as another one by construction.
     measure
         Called with each explanation; returns a number, or numbers by name, that are added to the table.
+    progress
+        Called as ``progress(done, methods)``.
+    cancel
+        An event, or a callable that says whether to stop before the next method.
 
     Returns
     -------
@@ -482,6 +490,8 @@ def compare_explanations(
         See :func:`redeepfake_nb.explain`.
     ValueError
         ``methods`` is empty or has duplicates.
+    RedeepfakeError
+        Cancelled.
     """
     check_choice("target", target, ("fake", "real"))
     if methods is None:
@@ -499,10 +509,15 @@ def compare_explanations(
             network_for(classifier, method, layer).prepare(method)
     explanations: list[Explanation] = []
     seconds: list[float] = []
-    for method in methods:
+    stop = as_cancel_check(cancel)
+    for done, method in enumerate(methods, start=1):
+        if stop():
+            raise RedeepfakeError("the comparison was cancelled", next_step="Run it again for all methods.")
         start = time.perf_counter()
         explanations.append(explain(classifier, prediction, method, target, layer))
         seconds.append(time.perf_counter() - start)
+        if progress is not None:
+            progress(done, len(methods))
     found = MethodComparison(
         tuple(explanations),
         tuple(seconds),

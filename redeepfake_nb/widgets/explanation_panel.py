@@ -243,8 +243,10 @@ def _answer(
     if question == "trust":
         return faithfulness(classifier, explanation, progress=progress, cancel=cancel)
     if question == "stress":
-        return stress_test(classifier, explanation.prediction.face, progress=progress)
-    return compare_explanations(classifier, explanation.prediction, target=explanation.target)
+        return stress_test(classifier, explanation.prediction.face, progress=progress, cancel=cancel)
+    return compare_explanations(
+        classifier, explanation.prediction, target=explanation.target, progress=progress, cancel=cancel
+    )
 
 
 def _drawn(drawings: Drawings, answer: Answer, threshold: float) -> tuple[str, bytes]:

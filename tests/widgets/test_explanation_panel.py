@@ -97,6 +97,25 @@ def test_another_threshold_changes_the_answer_and_computes_nothing(panel, monkey
     assert panel.caption.value != before
 
 
+@pytest.mark.parametrize(
+    ("question", "words"), [("stress", "The test was"), ("methods", "The comparison was")]
+)
+def test_cancel_stops_each_question_before_its_next_step(panel, monkeypatch, question, words) -> None:
+    pressed, answer = threading.Event(), explanation_panel._answer
+
+    def held(*args):
+        assert pressed.wait(SECONDS)
+        return answer(*args)
+
+    monkeypatch.setattr(explanation_panel, "_answer", held)
+    panel.ask(question)
+    panel.cancel.click()
+    pressed.set()
+    assert panel.wait(SECONDS)
+    assert f"{words} cancelled" in panel.error_box.value
+    assert panel.cancel.layout.display == "none"
+
+
 def test_cancel_stops_a_check(panel, monkeypatch) -> None:
     started = threading.Event()
 
