@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..errors import InputError
 from ..explanation.heatmaps import Explanation
 from ..explanation.methods import Target
 from ..faces.detection import DEFAULT_DETECTOR, Detector
@@ -21,6 +22,7 @@ from ..models.prediction import Prediction, predict
 from ..provenance.reading import provenance_or_reason
 from ..provenance.records import Provenance
 from ..utils.versions import package_versions
+from ..utils.wording import pluralize
 from .face_columns import FACE_COLUMNS, face_facts, kind_columns, kind_facts
 from .fragility import with_changes
 from .options import AnalysisOptions
@@ -114,6 +116,23 @@ class ImageReport:
     def explanation_names(self) -> tuple[str, ...]:
         """``"Face 1"``, ``"Face 2"``, ..., one per explanation."""
         return tuple(f"Face {i + 1}" for i in range(len(self.explanations)))
+
+    def explanation(self, face: int = 0) -> Explanation:
+        """Return the heatmap of one face, by its index.
+
+        Raises
+        ------
+        InputError
+            There is none; the message says why.
+        """
+        if face < len(self.explanations):
+            return self.explanations[face]
+        faces = pluralize(len(self.predictions), "face")
+        raise InputError(
+            self.heatmap_error or f"there is no heatmap of face {face + 1}: {faces} found",
+            subject=self.name,
+            next_step="Choose another picture, or a method for explain=.",
+        )
 
     @property
     def threshold(self) -> float:

@@ -98,9 +98,8 @@ def video_verdict(report: VideoReport) -> str:
     width, height = report.frame_size
     length = "" if report.duration is None else f", {report.duration:.1f} s"
     notes = [f"{displayable(report.name, 100)}, {width} x {height} px{length}."]
-    notes.append(
-        f"{pluralize(report.frames, 'frame')} analysed; {report.face_share:.0%} of them show a face."
-    )
+    frames = f"{pluralize(report.frames, 'frame')} {'was' if report.frames == 1 else 'were'} analysed"
+    notes.append(f"{frames}; {report.face_share:.0%} of them show a face.")
     if report.source.warnings:
         notes.append(f"While reading: {'; '.join(report.source.warnings)}.")
     words = AGGREGATION_WORDS.get(report.aggregation, report.aggregation)

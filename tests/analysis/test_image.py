@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.reports import make_report
 
-from redeepfake_nb import Classifier, EmptyFile, Face, Frame, ImageReport, Prediction, analyze_image
+from redeepfake_nb import (
+    Classifier,
+    EmptyFile,
+    Face,
+    Frame,
+    ImageReport,
+    InputError,
+    Prediction,
+    analyze_image,
+)
 from redeepfake_nb.analysis.verdict import without_face
 from redeepfake_nb.datasets.samples import sample_image, write_samples
 
@@ -160,3 +170,13 @@ def test_records_print_no_pixels(picture: np.ndarray) -> None:
     prediction = Prediction(Face.whole(Frame(picture)), 0.0)
     assert len(repr(prediction)) < 400
     assert "array" not in repr(prediction)
+
+
+def test_the_heatmap_of_a_face_or_why_there_is_none() -> None:
+    report = make_report([1.0, -1.0], heat=True)
+    assert report.explanation(1) is report.explanations[1]
+    with pytest.raises(InputError, match=r"there is no heatmap of face 3: 2 faces found\. Choose"):
+        report.explanation(2)
+    failed = replace(report, explanations=(), heatmap_error="the model has no feature map")
+    with pytest.raises(InputError, match="the model has no feature map"):
+        failed.explanation()

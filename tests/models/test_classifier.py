@@ -227,7 +227,7 @@ def test_saved_and_loaded_is_the_same(classifier: Classifier, saved: Path, batch
 
 
 @pytest.mark.parametrize(
-    "change", [{"preprocessing": Preprocessing(input_size=8, color_order="BGR")}, {"positive_class": "real"}]
+    "change", [{"preprocessing": Preprocessing(input_size=32, color_order="BGR")}, {"positive_class": "real"}]
 )
 def test_used_otherwise_than_its_sidecar_states_it_is_not_calibrated(saved: Path, change: dict) -> None:
     """Temperature, shift and metrics were measured as the sidecar states."""
