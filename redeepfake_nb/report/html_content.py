@@ -333,8 +333,8 @@ def describe_model(card: Card) -> dict[str, Any]:
         "card": card,
         "metrics": metrics,
         "faces": measured.get("faces"),
-        # Sidecars before this entry existed were all of known people.
         "collections": bool(measured.get("collections")),
+        # Without the entry, as in older sidecars, the groups were people.
         "people": measured.get("groups") if measured.get("grouped_by", "identity") == "identity" else None,
         "split": measured.get("split"),
         "threshold": measured.get("threshold"),
