@@ -64,9 +64,6 @@ docs: install ## Build the site into build/site; warnings are errors
 bench: install ## Measure speed and memory, and write docs/performance.md
 	$(BIN)/python -m benchmarks
 
-compiled: install ## Compile models/default.keras for LiteRT, after the model was replaced
-	$(BIN)/python -c "from redeepfake_nb.models.loading import compile_beside; compile_beside('models/default.keras')"
-
 load: install ## Measure memory over thousands of calls, and threads against one; see docs/reliability.md
 	$(BIN)/python -m benchmarks.load
 

@@ -35,9 +35,13 @@ def interrupts_arrive() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests keep compiled networks to themselves."""
+    """Tests keep compiled networks to themselves; all processes of a run share them."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    (folder / "cache").mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REDEEPFAKE_NB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("REDEEPFAKE_NB_CACHE", str(folder / "cache"))
         yield
 
 

@@ -27,7 +27,10 @@ def add(commands: Any) -> None:
 
     join = commands.add_parser("join", help="combine several trained networks into one model")
     join.add_argument(
-        "models", nargs="+", metavar="MODEL.keras", help="EfficientNet-Lite models before FaceResNet models"
+        "models",
+        nargs="+",
+        metavar="MODEL.keras",
+        help="EfficientNet-Lite models before FaceResNet models, CLIPViTB16 last",
     )
     join.add_argument(
         "--weights", nargs="+", type=float, metavar="WEIGHT", help="one per model; default: all alike"

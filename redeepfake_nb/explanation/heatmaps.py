@@ -84,7 +84,8 @@ class Explanation:
         """Whether the heatmap is empty although the target is the predicted label.
 
         Methods that average gradients over the feature map, or leave out some of them, may find no place for
-        a score that other methods can place, and an empty heatmap then says nothing about the face.
+        a score that other methods can place; or the score rests on features of the picture as a whole, which
+        no map places. An empty heatmap then says nothing about the face.
         """
         return self.empty and self.prediction.label() == self.target
 
@@ -137,7 +138,10 @@ class Explanation:
         """Method, target, layer and what the heatmap carries of the score, as the title of a figure."""
         amount = self.amount
         if self.missed:
-            amount = f"finds no place, though the score says {self.target}; try another method"
+            amount = (
+                f"finds no place, though the score says {self.target}: "
+                "it may rest on the picture as a whole; try another method"
+            )
         elif self.without is not None and not self.empty:
             amount += (
                 f"; without the marked places P(fake) would be about {self.without:.2f} "

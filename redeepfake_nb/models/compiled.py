@@ -9,8 +9,8 @@ pictures. LiteRT must reproduce them to ``TOLERANCE`` when the file is made and,
 opened; else the file is not used, and TensorFlow scores.
 
 Compiled files are kept in the folder ``compiled`` of the cache folder. What a network computes cannot be told
-from its file, so one is opened only from two places: that folder, as long as nobody but its owner can write
-there, and the installed package, for the model that ships. A file beside a stranger's model is never opened.
+from its file, so one is opened only from there, as long as nobody but its owner can write in that folder. A
+file beside a model is never opened.
 """
 
 from __future__ import annotations
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 
 # Largest difference of a logit from that of Keras.
 TOLERANCE = 1e-4
-# Weights are kept in half precision only where that changes next to nothing.
-HALF_TOLERANCE = TOLERANCE / 10
 # Raised whenever networks are compiled, or recorded, in another way.
 FORMAT = 3
 SUFFIX = ".tflite"
@@ -213,21 +211,10 @@ def trial_pictures(preprocessing: Preprocessing) -> np.ndarray:
     return np.concatenate([probes, np.stack(coarse)])
 
 
-def find(identity: Identity, shipped: Path | None = None) -> Compiled | None:
-    """Open the compiled file of a model; ``None`` where there is none that may be used.
-
-    Parameters
-    ----------
-    shipped
-        Compiled file in the installed package, which is used whatever versions made it, as long as it belongs
-        to the model and passes the trial.
-    """
+def find(identity: Identity) -> Compiled | None:
+    """Open the compiled file of a model; ``None`` where there is none that may be used."""
     if not litert_installed():
         return None
-    if shipped is not None and shipped.is_file():
-        found = _open(shipped, identity)
-        if found is not None:
-            return found
     folder = _private_folder(create=False)
     if folder is None:
         return None
@@ -254,9 +241,7 @@ def _open(path: Path, identity: Identity) -> Compiled | None:
         cells = 0 if found is None else EvidenceMap.from_dict(found).cells
         if (network.input_shape, network.columns) != (preprocessing.input_shape, 1 + kinds + cells):
             return None
-        # Whoever made it had other versions, perhaps another processor.
-        known = record["versions"] == compiler_versions()
-        pictures = trial_pictures(preprocessing)[: _QUICK if known else None]
+        pictures = trial_pictures(preprocessing)[:_QUICK]
         trial = _Trial(np.array(record["outputs"], np.float64), network(pictures), kinds)
         if trial.refused:
             return Compiled(record, refused=trial.refused)
@@ -340,9 +325,7 @@ def compile_for_cache(classifier: Classifier, identity: Identity) -> Compiled:
     return find(identity) or Compiled({}, refused="its compiled network cannot be read again")
 
 
-def compile_to(
-    path: Path, classifier: Classifier, identity: Identity, *, small: bool = False
-) -> Mapping[str, Any]:
+def compile_to(path: Path, classifier: Classifier, identity: Identity) -> Mapping[str, Any]:
     """Compile a classifier's network, compare it with Keras on the trial pictures, and write both.
 
     Parameters
@@ -351,9 +334,6 @@ def compile_to(
         The compiled file. Where the network cannot be used, it holds only the record, which says why.
     classifier
         Scored by TensorFlow.
-    small
-        Whether to keep weights in half precision if that changes what the compiled network returns by at most
-        ``HALF_TOLERANCE``.
 
     Returns
     -------
@@ -375,36 +355,22 @@ def compile_to(
     record["evidence_map"] = None if found is None else found.to_dict()
     best = b""
     with tempfile.TemporaryDirectory(prefix="compiled-") as folder:
-        run: LiteRTNetwork | None = None
-        single: np.ndarray | None = None
-        for half in (False, True) if small else (False,):
-            try:
-                network = _convert(outputs, classifier.preprocessing.input_shape, half)
-                tried = Path(folder) / f"{half}{SUFFIX}"
-                tried.write_bytes(network)
-                run = LiteRTNetwork(tried)
-                returned = run(pictures)
-                trial = _Trial(expected, returned, len(classifier.card.kinds))
-                slower = _slowdown(run, outputs, pictures[:1])
-            except MemoryError:
-                raise
-            except Exception as error:  # the converter and LiteRT raise whatever they meet
-                if single is None:
-                    record["refused"] = f"its network cannot be compiled ({one_line_message(error)})"
-                break
+        try:
+            network = _convert(outputs, classifier.preprocessing.input_shape)
+            tried = Path(folder) / f"network{SUFFIX}"
+            tried.write_bytes(network)
+            returned, slower = _tried_out(tried, pictures, outputs)
+        except MemoryError:
+            raise
+        except Exception as error:  # the converter and LiteRT raise whatever they meet
+            record["refused"] = f"its network cannot be compiled ({one_line_message(error)})"
+        else:
+            trial = _Trial(expected, returned, len(classifier.card.kinds))
             refused = trial.refused
             if not refused and slower > _MAX_SLOWDOWN:
                 refused = f"its compiled network takes {slower:.1f} times as long as TensorFlow's"
-            if single is not None:
-                rounded = _Trial(single, returned, len(classifier.card.kinds))
-                if refused or not rounded.deviation <= HALF_TOLERANCE:
-                    break
-            record |= {"half": half, "deviation": trial.deviation, "refused": refused}
+            record |= {"deviation": trial.deviation, "refused": refused}
             best = b"" if refused else network
-            if refused:
-                break
-            single = returned
-        run = None  # on Windows a file that is mapped into memory cannot be deleted
     if not np.isfinite(record.get("deviation", 0.0)):
         record["deviation"] = None
     _write(path, best, record)
@@ -467,8 +433,8 @@ def _outputs(model: keras.Model, head: LinearHead | None) -> Callable[[Any], tf.
     return outputs
 
 
-def _convert(outputs: Callable[[Any], tf.Tensor], shape: tuple[int, ...], half: bool) -> bytes:
-    """Return a network as a flatbuffer for a batch of one, with weights in half precision or not."""
+def _convert(outputs: Callable[[Any], tf.Tensor], shape: tuple[int, ...]) -> bytes:
+    """Return a network as a flatbuffer for a batch of one."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -477,10 +443,18 @@ def _convert(outputs: Callable[[Any], tf.Tensor], shape: tuple[int, ...], half: 
         graph = tf.function(outputs, input_signature=[one], autograph=False)
         frozen = convert_variables_to_constants_v2(graph.get_concrete_function())
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
-        if half:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.target_spec.supported_types = [tf.float16]
         return converter.convert()
+
+
+def _tried_out(
+    path: Path, pictures: np.ndarray, outputs: Callable[[Any], tf.Tensor]
+) -> tuple[np.ndarray, float]:
+    """Return what a compiled network returns for pictures, and how many times TensorFlow's time it takes.
+
+    The network is closed at the end: on Windows a file that is mapped into memory cannot be deleted.
+    """
+    network = LiteRTNetwork(path)
+    return network(pictures), _slowdown(network, outputs, pictures[:1])
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 
 Networks that start from different pretrained weights make different mistakes, and the mean of their logits is
 better than either. As each network is linear after its evidence map, the mean is such a network again:
-Grad-CAM at the joint map accounts for the whole score, and one forward pass runs all of them.
+Grad-CAM at the joint map accounts for the whole score, and one forward pass runs all of them. What CLIP's
+encoder adds comes from no place in the face; it adds to the logit beside the map.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .architectures.builder import LOGIT_LAYER, OWN, build_model
+from .architectures.clip_vit import CLIP, FEATURES_LAYER
 from .architectures.evidence_map import EVIDENCE_LAYER
 from .classifier import Classifier
 
@@ -32,7 +34,8 @@ def backbone_of(model: keras.Model) -> str:
     names = {name.lower(): name for name in OWN}
     if model.name not in names:
         raise ValueError(f"{model.name!r} is not one of {', '.join(OWN)}")
-    if model.get_layer(LOGIT_LAYER).kernel.shape[0] != model.get_layer(EVIDENCE_LAYER).output.shape[-1]:
+    layer = FEATURES_LAYER if names[model.name] == CLIP else EVIDENCE_LAYER
+    if model.get_layer(LOGIT_LAYER).kernel.shape[0] != model.get_layer(layer).output.shape[-1]:
         raise ValueError(f"the head of {model.name!r} is not linear")
     return names[model.name]
 
@@ -75,7 +78,7 @@ def ensemble(
     classifiers
         Different networks of this package with linear heads and the same preprocessing except for the size.
         The first gives the grid of the joint evidence map, which must be the finest: EfficientNet-Lite before
-        FaceResNet.
+        FaceResNet. CLIPViTB16, which has no map, comes last.
     input_size
         Side of the model's input in pixels; each network runs at this size.
     weights
@@ -91,8 +94,8 @@ def ensemble(
     Raises
     ------
     ValueError
-        Fewer than two, the same network twice, another head, different preprocessing, or weights that are not
-        one positive number for each.
+        Fewer than two, the same network twice, another head, another order, different preprocessing, or
+        weights that are not one positive number for each.
     """
     if len(classifiers) < 2:
         raise ValueError("an ensemble needs at least two classifiers")
@@ -111,6 +114,8 @@ def ensemble(
     }
     if len(inputs) > 1 or len(set(parts)) < len(parts):
         raise ValueError("an ensemble needs different networks with the same preprocessing")
+    if CLIP in parts[:-1]:
+        raise ValueError(f"{CLIP} comes last in an ensemble")
     backbone = "+".join(parts)
     joint = build_model(backbone, input_size=input_size)
     sources = [c.keras_model for c in classifiers]
@@ -122,10 +127,13 @@ def ensemble(
     grid = joint.get_layer(EVIDENCE_LAYER).output.shape[1]
     for part, source, classifier, share in zip(parts, sources, classifiers, shares, strict=True):
         kernel, own_bias = source.get_layer(LOGIT_LAYER).get_weights()
-        cells = build_model(part, input_size=input_size).get_layer(EVIDENCE_LAYER).output.shape[1]
         weight = share / (classifier.temperature or 1.0)
-        # Cells that a network lacks count as zeros in the mean over the grid.
-        kernels.append(kernel * weight * (grid / cells) ** 2)
+        padding = 1.0
+        if part != CLIP:
+            cells = build_model(part, input_size=input_size).get_layer(EVIDENCE_LAYER).output.shape[1]
+            # Cells that a network lacks count as zeros in the mean over the grid.
+            padding = (grid / cells) ** 2
+        kernels.append(kernel * weight * padding)
         bias += (own_bias + np.float32(classifier.card.shift)) * weight
     joint.get_layer(LOGIT_LAYER).set_weights([np.concatenate(kernels), bias])
     return joint, backbone

@@ -29,7 +29,8 @@ class LinearHead(NamedTuple):
     """A feature map and how its cells make the logit.
 
     ``features``: symbolic output (N, h, w, C) of ``layer``. ``weights``: (C,) float32; the logit is the mean
-    over the map of ``features @ weights``, plus a constant.
+    over the map of ``features @ weights``, plus a constant, and plus what a linear layer adds of other
+    features that have no place in the face, if the network has such.
     """
 
     layer: str
@@ -90,18 +91,25 @@ def linear_head(model: keras.Model) -> LinearHead | None:
     import keras
 
     tensor = model.outputs[0]
+    others: list[Any] = []
     while not isinstance(operation := tensor._keras_history.operation, keras.layers.GlobalAveragePooling2D):
         try:
             source = operation.input
         except (AttributeError, ValueError):  # an input layer, or one that is called several times
             return None
+        if isinstance(operation, keras.layers.Concatenate) and not others:
+            pooled = [one for one in source if _is_mean_of_a_map(one)]
+            if len(pooled) != 1:
+                return None
+            others = [one for one in source if one is not pooled[0]]
+            source = pooled[0]
         if isinstance(operation, keras.layers.InputLayer) or isinstance(source, list | tuple | dict):
             return None
         tensor = source
     features = operation.input
     if operation.data_format != "channels_last" or None in features.shape[1:] or 1 in features.shape[1:-1]:
         return None
-    weights = _gradient_if_constant(keras.Model(operation.output, model.outputs[0]))
+    weights = _gradient_if_constant(keras.Model([operation.output, *others], model.outputs[0]))
     if weights is None:
         return None
     return LinearHead(features._keras_history.operation.name, features, weights)
@@ -121,23 +129,35 @@ def evidence_map(model: keras.Model, head: LinearHead) -> EvidenceMap | None:
     return found if found.shape == tuple(head.features.shape[1:3]) else None
 
 
+def _is_mean_of_a_map(tensor: Any) -> bool:
+    import keras
+
+    operation = tensor._keras_history.operation
+    return isinstance(operation, keras.layers.GlobalAveragePooling2D) and not operation.keepdims
+
+
 def _gradient_if_constant(rest: keras.Model) -> np.ndarray | None:
-    """Return the logit's gradient (C,) if it is the same for inputs of noise of either sign and of any size.
+    """Return the logit's gradient (C,) with respect to the first input of ``rest``, if it is always the same.
+
+    That is, for inputs of noise of either sign and of any size.
 
     Two inputs are not enough: both may lie on the same side of every rectifier. Of an input and its negative,
     both large, one lies on either side whatever the bias.
     """
     import tensorflow as tf
 
-    noise = np.random.default_rng(0).standard_normal((8, *rest.inputs[0].shape[1:]))
-    trials = np.concatenate([sign * scale * noise for scale in (1, 1e2, 1e4) for sign in (1, -1)])
-    values = tf.constant(trials.astype(np.float32))
+    rng = np.random.default_rng(0)
+    values = []
+    for tensor in rest.inputs:
+        noise = rng.standard_normal((8, *tensor.shape[1:]))
+        trials = [sign * scale * noise for scale in (1, 1e2, 1e4) for sign in (1, -1)]
+        values.append(tf.constant(np.concatenate(trials).astype(np.float32)))
     with tf.GradientTape() as tape:
-        tape.watch(values)
+        tape.watch(values[0])
         logit = rest(values, training=False)
-    gradient = tape.gradient(logit, values)
+    gradient = tape.gradient(logit, values[0])
     if gradient is None:
         return None
-    one, *others = np.asarray(gradient).reshape(len(trials), -1)
+    one, *others = np.asarray(gradient).reshape(len(values[0]), -1)
     same = np.abs(others - one).max() <= _SAME_GRADIENT * np.abs(one).max()
     return one if same and one.any() and np.isfinite(one).all() else None

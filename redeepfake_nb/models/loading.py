@@ -14,7 +14,6 @@ from ..errors import (
     HashMismatch,
     ModelIncomplete,
     OutputError,
-    RedeepfakeError,
     UnsafeModel,
     UnsuitableModel,
 )
@@ -23,7 +22,7 @@ from ..utils.hashing import sha256_of
 from .card import Card, Output, PositiveClass, read_sidecar, sidecar_of
 from .class_names import positive_class_of
 from .classifier import Classifier
-from .compiled import SUFFIX, Compiled, Identity, compile_for_cache, compile_to, find
+from .compiled import Compiled, Identity, compile_for_cache, find
 from .heads import infer_output
 from .hub import HUB_MODELS, cached_model
 from .input_convention import missing_convention_error
@@ -185,7 +184,7 @@ def load_model(
         chosen = "tensorflow"
     compiled: Compiled | None = None
     if chosen != "tensorflow":
-        compiled = Compiled({}, refused=unfit) if unfit else find(identity, _shipped(path))
+        compiled = Compiled({}, refused=unfit) if unfit else find(identity)
         if compiled is not None and compiled.network is not None:
             return Classifier.from_compiled(compiled.complete(card), compiled, lambda: read().model)
     loaded = read()
@@ -202,49 +201,6 @@ def load_model(
             )
         classifier.use(compiled)
     return classifier
-
-
-def identity_of(path: Path) -> Identity:
-    """Return what determines the network of a ``.keras`` file with a sidecar."""
-    card = read_card(path)
-    return Identity(str(card.sha256), card.preprocessing, card.output, card.positive_class, kinds=card.kinds)
-
-
-def compile_beside(path: str | Path) -> Path:
-    """Write the compiled file of a model beside it, with the same name, to be shipped with it.
-
-    Parameters
-    ----------
-    path
-        A ``.keras`` file with its sidecar.
-
-    Returns
-    -------
-    Path
-        The compiled file.
-
-    Raises
-    ------
-    RedeepfakeError
-        Its network cannot be used with LiteRT.
-    OutputError
-        The file cannot be written.
-    """
-    path = Path(path)
-    classifier = load_model(path, runtime="tensorflow")
-    made = path.with_suffix(SUFFIX)
-    record = compile_to(made, classifier, identity_of(path), small=True)
-    if record["refused"]:
-        made.unlink()
-        raise RedeepfakeError(
-            record["refused"], subject=path, next_step="Ship it without; TensorFlow will score."
-        )
-    return made
-
-
-def _shipped(path: Path) -> Path | None:
-    """Return the compiled file of the model that ships, which lies beside it; ``None`` for other models."""
-    return path.with_suffix(SUFFIX) if path == default_model_path() else None
 
 
 def _load_weights(path: Path, architecture: str | keras.Model | None, input_size: int) -> LoadedModel:

@@ -95,12 +95,17 @@ def gpu_name() -> str:
     return str(tf.config.experimental.get_device_details(first).get("device_name", first.name))
 
 
+# Bytes of a network from which it is run by one interpreter.
+_LARGE = 64 * 2**20
+
+
 class LiteRTNetwork:
     """A compiled network that LiteRT runs, one face at a time; may be used from several threads.
 
     Several faces, and a face and its mirror image, are shared out among two interpreters, each with half of
     the threads: small networks gain less from threads than from being run twice at once. A single input gets
-    all threads.
+    all threads, and so does each of several where the network is large, since every interpreter has a copy of
+    the weights.
 
     Parameters
     ----------
@@ -128,7 +133,8 @@ class LiteRTNetwork:
         self._path = path
         self._making = threading.Lock()
         self._interpreters: dict[int, list[_Interpreter]] = {}
-        first = self._shared_out(min(self.threads, 2))[0]
+        self._at_once = 1 if path.stat().st_size > _LARGE else min(self.threads, 2)
+        first = self._shared_out(self._at_once)[0]
         self.input_shape, self.columns = first.input_shape, first.columns
         self._helper = ThreadPoolExecutor(1, thread_name_prefix="redeepfake-litert")
 
@@ -142,7 +148,7 @@ class LiteRTNetwork:
         """Compute the network's outputs, (N, columns) float32, for a batch of inputs."""
         outputs = np.empty((len(batch), self.columns), np.float32)
         left = iter(range(len(batch)))
-        first, *others = self._shared_out(max(min(len(batch), self.threads, 2), 1))
+        first, *others = self._shared_out(max(min(len(batch), self._at_once), 1))
         helping = [self._helper.submit(other.run, batch, left, outputs) for other in others]
         try:
             first.run(batch, left, outputs)

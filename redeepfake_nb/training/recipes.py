@@ -58,7 +58,7 @@ class Stage:
     steps, warmup
         Optimiser steps of the stage, and of its warm-up.
     rate
-        Learning rate after the warm-up.
+        Learning rate after the warm-up; only a linear probe needs none.
     augmentation, self_blend, pseudo_fakes
         Replace the recipe's for this stage; later stages often need stronger augmentation.
     leave_out
@@ -68,7 +68,7 @@ class Stage:
 
     input_size: int
     steps: int
-    rate: float
+    rate: float | None = None
     warmup: int = 100
     augmentation: Augmentation | None = None
     self_blend: float | None = None
@@ -127,6 +127,10 @@ class Recipe:
     val_faces
         Most val faces per source and label that are scored during training; 0: all. The finished model is
         evaluated on all of them in any case.
+    linear_probe
+        Train the linear head alone, by a logistic regression on features that stay as they are; this is how
+        weakly it is regularised, scikit-learn's ``C``. The only stage says how many batches it is fitted to.
+        See :mod:`redeepfake_nb.training.linear_probe`. None: train all weights.
     fallback_random
         Whether a run may start from random weights if ``weights`` are not available; history and card then
         say so. Otherwise that is an error.
@@ -155,6 +159,7 @@ class Recipe:
     sources: tuple[Source, ...] = ()
     val_faces: int = 0
     fallback_random: bool = False
+    linear_probe: float | None = None
 
     def __post_init__(self) -> None:
         for share in (self.self_blend, *(s.self_blend for s in self.stages if s.self_blend is not None)):
@@ -162,6 +167,14 @@ class Recipe:
                 raise ValueError(f"self_blend must be a share from 0 to 1, not {share}")
         for shares in self._stage_shares():
             _check_shares(shares)
+        if self.linear_probe is None:
+            if any(stage.rate is None for stage in self.stages):
+                raise ValueError("each stage needs a learning rate (rate)")
+        else:
+            if not (is_finite_number(self.linear_probe) and self.linear_probe > 0):
+                raise ValueError(f"linear_probe must be above 0, not {self.linear_probe!r}")
+            if len(self.stages) != 1 or (self.head is not None and self.head.units):
+                raise ValueError("linear_probe needs a single stage and a head without dense layers")
         names = [source.name for source in self.sources]
         if len(set(names)) < len(names):
             raise ValueError(f"a source is listed twice: {', '.join(names)}")

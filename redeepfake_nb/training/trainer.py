@@ -18,146 +18,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..datasets.labelled_faces import COLUMNS, LabelledFaces, batches
+from ..datasets.labelled_faces import COLUMNS, LabelledFaces
 from ..datasets.landmarks import LandmarkStore
-from ..errors import ModelIncomplete, RedeepfakeError, displayable
+from ..errors import displayable
 from ..faces.preprocessing import Preprocessing
-from ..models.architectures.builder import build_model
-from ..models.loading import load_model
-from ..utils.keras_backend import dtype_policy
-from ..utils.numeric import sigmoid
 from ..utils.writing import atomic_file
 from .batches import PairBatches, score_faces
+from .initial_network import build, initial_network, measure_batchnorm, set_weights
+from .linear_probe import Checkpoint, fit_linear_probe
 from .logs import ScalarLog, write_history
 from .recipes import Recipe, Stage
-from .source_mixture import source_names, source_reals
+from .validation import sample_of_each_source, source_aucs, val_metrics
 
 if TYPE_CHECKING:
     import keras
-
-
-def measure_batchnorm(model: keras.Model, x: np.ndarray, prefix: str = "norm_", batch: int = 32) -> None:
-    """Set the moving statistics of batch normalisations to measured ones, without changing the function.
-
-    Converted weights come with neutral statistics (mean 0, variance 1). In training mode the layers normalise
-    by the statistics of the batch, so training would start from another function than the one that was
-    loaded. Here mean and variance are measured, and scale and shift are set to compensate for them.
-
-    Parameters
-    ----------
-    model
-        Changed in place.
-    x
-        (N, S, S, 3) float32 model inputs; a few hundred faces are enough.
-    prefix
-        Of the names of the layers to change.
-    batch
-        Faces per forward pass.
-    """
-    import keras
-
-    norms = [layer for layer in model.layers if layer.name.startswith(prefix)]
-    if not norms:
-        return
-    probe = keras.Model(model.inputs, [layer.input for layer in norms])
-    count = [0.0] * len(norms)
-    total: list = [0.0] * len(norms)
-    square: list = [0.0] * len(norms)
-    for part in batches(len(x), batch):
-        for i, values in enumerate(probe.predict_on_batch(x[part])):
-            values = np.asarray(values, np.float64)
-            axes = tuple(range(values.ndim - 1))
-            count[i] += values.size / values.shape[-1]
-            total[i] = total[i] + values.sum(axes)
-            square[i] = square[i] + (values**2).sum(axes)
-    for layer, n, s, q in zip(norms, count, total, square, strict=True):
-        mean = s / n
-        variance = np.maximum(q / n - mean**2, 1e-8)
-        gamma, beta, old_mean, old_variance = layer.get_weights()
-        slope = gamma / np.sqrt(old_variance + layer.epsilon)
-        layer.set_weights(
-            [slope * np.sqrt(variance + layer.epsilon), beta + slope * (mean - old_mean), mean, variance]
-        )
-
-
-def build(recipe: Recipe, size: int, weights: str | None, mixed: bool) -> keras.Model:
-    """Build the recipe's network for an input size in pixels, with the same random weights each time.
-
-    ``mixed`` computes in bfloat16, with weights and logit in float32.
-    """
-    with dtype_policy("mixed_bfloat16" if mixed else "float32"):
-        import keras
-
-        keras.utils.set_random_seed(recipe.seed)
-        return build_model(recipe.backbone, head=recipe.head, input_size=size, weights=weights)
-
-
-def initial_network(recipe: Recipe, size: int) -> tuple[keras.Model, str]:
-    """Build the network that a run starts from.
-
-    With ``recipe.fallback_random``, random weights replace initial weights that are not available, with a
-    warning.
-
-    Returns
-    -------
-    model : keras.Model
-    start : str
-        The initial weights, in words.
-
-    Raises
-    ------
-    ValueError
-        The size or the name of the weights does not fit the network.
-    ModelIncomplete
-        The initial weights are not installed, or cannot be downloaded.
-    """
-    if recipe.weights is None:
-        return build(recipe, size, None, recipe.mixed_precision), "random"
-    if recipe.weights.endswith(".keras"):
-        return _continued(recipe, size), f"the weights of {Path(recipe.weights).name}"
-    try:
-        return build(recipe, size, recipe.weights, recipe.mixed_precision), recipe.weights
-    except ValueError:
-        raise
-    except Exception as error:  # Keras raises a bare Exception if a download fails.
-        cause = displayable(error.cause if isinstance(error, RedeepfakeError) else error, 300)
-        if not recipe.fallback_random:
-            if isinstance(error, RedeepfakeError):
-                raise
-            raise ModelIncomplete(
-                f"the initial weights are not available ({cause})",
-                subject=f"{recipe.backbone}, {recipe.weights}",
-                next_step="Connect to the internet, or set fallback_random = true in the recipe.",
-            ) from error
-    warnings.warn(
-        f"The weights {recipe.weights} are not available ({cause}); training starts from random weights.",
-        stacklevel=2,
-    )
-    start = f"random, since {recipe.weights} was not available"
-    return build(recipe, size, None, recipe.mixed_precision), start
-
-
-def _continued(recipe: Recipe, size: int) -> keras.Model:
-    """Build the network with the weights of a model file of the same network, at any input size."""
-    path = Path(str(recipe.weights))
-    if not path.is_file():
-        raise ModelIncomplete(
-            "the model to start from does not exist",
-            subject=path,
-            next_step="Train it first, or name its path, relative to the current folder, as weights.",
-        )
-    weights = load_model(path).keras_model.get_weights()
-    model = build(recipe, size, None, recipe.mixed_precision)
-    if [w.shape for w in weights] != [w.shape for w in model.get_weights()]:
-        raise ValueError(f"{path} does not hold the weights of {recipe.backbone}")
-    _set_weights(model, weights)
-    return model
 
 
 def compile_stage(model: keras.Model, recipe: Recipe, stage: Stage) -> None:
     """Compile a model with the optimiser, the learning rate schedule and the loss of a stage."""
     import keras
 
+    assert stage.rate is not None  # the recipe was checked
     rate = keras.optimizers.schedules.CosineDecay(
         0.0,
         max(1, stage.steps - stage.warmup),
@@ -211,11 +92,6 @@ def _weights(model: keras.Model) -> list[np.ndarray]:
     return [np.array(w) for w in model.get_weights()]
 
 
-def _set_weights(model: keras.Model, weights: list[np.ndarray]) -> None:
-    """Set all weights to copies, so that the variables do not share memory with ``weights``."""
-    model.set_weights([np.array(w) for w in weights])
-
-
 def _array(variable: object) -> np.ndarray:
     import keras
 
@@ -253,7 +129,7 @@ class TrainingRun:
 
     def __init__(self, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, out: Path) -> None:
         self.recipe = recipe
-        self.val = _sample_of_each_source(val, recipe.val_faces)
+        self.val = sample_of_each_source(val, recipe.val_faces)
         self.out = out
         self.faces = _digest(train, val)
         self.landmarks = LandmarkStore(train, out / "landmarks.npz" if recipe.pseudo_share[1] else None)
@@ -286,7 +162,7 @@ class TrainingRun:
         stage = self.recipe.stages[index]
         if weights is not None:
             self.model = build(self.recipe, stage.input_size, None, self.recipe.mixed_precision)
-            _set_weights(self.model, weights)
+            set_weights(self.model, weights)
         else:
             self.model, self.start = initial_network(self.recipe, stage.input_size)
             if self.start == "face_recognition":
@@ -409,30 +285,19 @@ class TrainingRun:
 
         ``loss`` is the mean training loss since the last evaluation.
         """
-        from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
-
         size = self.recipe.score_size or self.stage.input_size
         model = self._evaluated
         if model is None or model.input_shape[1] != size:
             model = self._evaluated = build(self.recipe, size, None, self.recipe.mixed_precision)
-        _set_weights(model, self.average)
+        set_weights(model, self.average)
         logits = score_faces(model.predict_on_batch, self.val, Preprocessing(input_size=size))
-        y = self.val.y
-        p = sigmoid(logits)
         line: dict[str, Any] = {
             "step": self.step,
             "input_size": self.stage.input_size,
             "train_loss": round(loss, 5),
-            "val_auc": round(float(roc_auc_score(y, p)), 5),
-            "val_accuracy": round(float(accuracy_score(y, p > 0.5)), 5),
-            "val_log_loss": round(float(log_loss(y, p)), 5),
+            **val_metrics(self.recipe, self.val, logits),
             "start": self.start,
         }
-        if self.recipe.sources:
-            aucs = source_aucs(self.recipe, self.val, logits)
-            # Sources count alike, however many faces they have.
-            line["val_auc"] = round(float(np.mean(list(aucs.values()))), 5)
-            line |= {f"val_auc {name}": round(auc, 5) for name, auc in aucs.items()}
         if self.best is None or line["val_auc"] > max(h["val_auc"] for h in self.history):
             self.best = [w.copy() for w in self.average]
         self.history.append(line)
@@ -458,36 +323,6 @@ class TrainingRun:
         return len(scores) - 1 - int(np.argmax(scores)) >= self.recipe.patience
 
 
-def source_aucs(recipe: Recipe, faces: LabelledFaces, logits: np.ndarray) -> dict[str, float]:
-    """Compute the AUC of each source's fakes against real faces of the same making.
-
-    Parameters
-    ----------
-    recipe
-        Its ``sources`` say which real faces each source's fakes are compared with.
-    faces
-        With a column ``source``.
-    logits
-        (N,) of these faces.
-
-    Returns
-    -------
-    dict of str to float
-        Only of sources that have fakes, and real faces to compare them with, in ``faces``.
-    """
-    from sklearn.metrics import roc_auc_score
-
-    names, y = source_names(faces.table), faces.y
-    found = {}
-    for source in recipe.sources:
-        fakes = np.flatnonzero((names == source.name) & (y == 1))
-        reals = np.concatenate(list(source_reals(source, names, y).values()))
-        if len(fakes) and len(reals):
-            rows = np.concatenate([fakes, reals])
-            found[source.name] = float(roc_auc_score(y[rows], logits[rows]))
-    return found
-
-
 def _digest(*parts: LabelledFaces) -> str:
     """Return a short hash of which faces a run is trained and evaluated on."""
     found = hashlib.sha256()
@@ -495,16 +330,6 @@ def _digest(*parts: LabelledFaces) -> str:
         listed = part.table.reindex(columns=["collection", "source", *COLUMNS])
         found.update(listed.astype(object).where(listed.notna(), "").to_csv(index=False).encode())
     return found.hexdigest()[:16]
-
-
-def _sample_of_each_source(faces: LabelledFaces, limit: int) -> LabelledFaces:
-    """Keep at most ``limit`` faces of each source and label, chosen by chance; 0 keeps all."""
-    if not limit:
-        return faces
-    order = np.random.default_rng(0).permutation(len(faces))
-    shuffled = pd.DataFrame({"source": source_names(faces.table), "y": faces.y}).iloc[order]
-    kept = shuffled.groupby(["source", "y"], sort=False).head(limit).index
-    return faces.take(np.sort(kept.to_numpy()))
 
 
 def train(
@@ -550,6 +375,8 @@ def train(
         raise ValueError(
             f"val has no fakes with real faces to compare them with of any source of the recipe ({names})"
         )
+    if recipe.linear_probe is not None:
+        return _train_probe(recipe, train_faces, val_faces, Path(out), resume, progress)
     run = TrainingRun(recipe, train_faces, val_faces, Path(out))
     if not (resume and run.restore()):
         run.start_stage(0, None)
@@ -562,6 +389,34 @@ def train(
         run.save()
     run.save()
     final = build(recipe, recipe.final_size, None, mixed=False)
-    _set_weights(final, run.average if run.best is None else run.best)
+    set_weights(final, run.average if run.best is None else run.best)
     _warn_of(run.batches.unreadable, "replaced by other pairs")
     return TrainingResult(final, run.history, run.step, run.start)
+
+
+def _train_probe(
+    recipe: Recipe,
+    train_faces: LabelledFaces,
+    val_faces: LabelledFaces,
+    out: Path,
+    resume: bool,
+    progress: TrainingProgress | None,
+) -> TrainingResult:
+    """Train the linear head alone; the history has one evaluation, of the finished model."""
+    val = sample_of_each_source(val_faces, recipe.val_faces)
+    landmarks = LandmarkStore(train_faces, out / "landmarks.npz" if recipe.pseudo_share[1] else None)
+    pairs = PairBatches(train_faces, recipe, landmarks)
+    checkpoint = Checkpoint(out / "checkpoint.npz", recipe.digest(), _digest(train_faces, val_faces))
+    model, start, loss = fit_linear_probe(recipe, pairs, checkpoint, resume=resume, progress=progress)
+    landmarks.save()
+    logits = score_faces(model.predict_on_batch, val, Preprocessing(input_size=recipe.final_size))
+    line = {
+        "step": recipe.steps,
+        "input_size": recipe.final_size,
+        "train_loss": round(loss, 5),
+        **val_metrics(recipe, val, logits),
+        "start": start,
+    }
+    write_history(out / "history.csv", [line])
+    _warn_of(pairs.unreadable, "replaced by other pairs")
+    return TrainingResult(model, [line], recipe.steps, start)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 
 from redeepfake_nb import Card, Classifier, Head, Preprocessing, build_model
+from redeepfake_nb.models.architectures import clip_vit
 from redeepfake_nb.models.ensemble import ensemble, resized
 from redeepfake_nb.models.graph import spatial_cut_layer
+from redeepfake_nb.models.linear_head import evidence_map, linear_head
 
 SIZE = 96
 
@@ -33,6 +36,28 @@ def test_the_mean_of_calibrated_logits(second: str, rng: np.random.Generator) ->
     weighted, _ = ensemble(parts, SIZE, weights=(3, 1))
     expected = 0.75 * calibrated[0] + 0.25 * calibrated[1]
     np.testing.assert_allclose(weighted.predict_on_batch(x)[:, 0], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_clip_adds_beside_the_map(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The map holds the other network's evidence; what CLIP's encoder adds has no place in it."""
+    monkeypatch.setattr(clip_vit, "LAYERS", 1)
+    parts = [make("EfficientNetLite0", 2.0, rng), make("CLIPViTB16", 0.5, rng)]
+    with pytest.raises(ValueError, match="CLIPViTB16 comes last"):
+        ensemble(parts[::-1], SIZE)
+    model, backbone = ensemble(parts, SIZE, weights=(3, 1))
+    assert backbone == "EfficientNetLite0+CLIPViTB16"
+    x = rng.uniform(0, 255, (3, SIZE, SIZE, 3)).astype(np.float32)
+    lite, clip = 0.75 * parts[0].logits(x) / 2.0, 0.25 * parts[1].logits(x) / 0.5
+    np.testing.assert_allclose(model.predict_on_batch(x)[:, 0], lite + clip, rtol=1e-4, atol=1e-4)
+    head = linear_head(model)
+    assert head.layer == "evidence"
+    maps = keras.Model(model.input, head.features).predict_on_batch(x)
+    assert maps.shape[-1] == len(head.weights)
+    of_the_map = (maps @ head.weights).mean((1, 2))
+    bias = 0.75 * parts[0].keras_model.get_layer("logit").get_weights()[1] / 2.0
+    np.testing.assert_allclose(of_the_map, lite - bias, rtol=1e-3, atol=1e-3)
+    assert evidence_map(model, head).shape == maps.shape[1:3]
 
 
 @pytest.mark.slow

@@ -12,8 +12,8 @@ import pytest
 from redeepfake_nb import Card, Classifier, Head, Preprocessing, build_model, save_model
 from redeepfake_nb.errors import ModelIncomplete
 from redeepfake_nb.training import trainer
+from redeepfake_nb.training.initial_network import initial_network, measure_batchnorm
 from redeepfake_nb.training.recipes import Recipe, Stage
-from redeepfake_nb.training.trainer import initial_network, measure_batchnorm
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from redeepfake_nb import Head
 from redeepfake_nb.datasets.augmentation import Augmentation
 from redeepfake_nb.training.recipes import Recipe, Source, Stage, choose_recipe
 
@@ -90,6 +91,25 @@ def test_digest_ignores_fields_at_their_defaults(file: Path) -> None:
         '{"backbone": "b", "name": "a", "stages": [{"input_size": 1, "rate": 0.5, "steps": 2, "warmup": 4}]}'
     )
     assert small.digest() == hashlib.sha256(written.encode()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("strength", [0, -1, float("nan"), "strong"])
+def test_how_weakly_a_probe_is_regularised_is_a_positive_number(strength: object) -> None:
+    with pytest.raises(ValueError, match="linear_probe must be above 0"):
+        Recipe("a", "FaceResNet", (Stage(67, 2),), linear_probe=strength)
+
+
+def test_a_probe_has_one_stage_and_a_linear_head() -> None:
+    assert Recipe("a", "FaceResNet", (Stage(67, 2),), linear_probe=0.1).steps == 2
+    with pytest.raises(ValueError, match="a single stage and a head without dense layers"):
+        Recipe("a", "FaceResNet", (Stage(67, 2), Stage(67, 2)), linear_probe=0.1)
+    with pytest.raises(ValueError, match="a single stage and a head without dense layers"):
+        Recipe("a", "FaceResNet", (Stage(67, 2),), linear_probe=0.1, head=Head(units=(8,)))
+
+
+def test_training_needs_a_learning_rate() -> None:
+    with pytest.raises(ValueError, match="needs a learning rate"):
+        Recipe("a", "FaceResNet", (Stage(67, 2),))
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])

@@ -18,7 +18,7 @@ from helpers.face_points import face_points
 from redeepfake_nb import Head, build_model, load_model
 from redeepfake_nb.datasets import landmarks
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
-from redeepfake_nb.training import trainer
+from redeepfake_nb.training import initial_network, trainer, validation
 from redeepfake_nb.training.exporter import About, export, round_to_half, train_and_export
 from redeepfake_nb.training.recipes import Recipe, Source, Stage
 from redeepfake_nb.training.trainer import train
@@ -41,7 +41,7 @@ def tiny_network(backbone: str, *, head: Head, input_size: int, weights: str | N
 
 
 def use_tiny_network(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(trainer, "build_model", tiny_network)
+    patch.setattr(initial_network, "build_model", tiny_network)
     # Update the average at every step, so that runs differ after a few steps.
     patch.setattr(trainer.TrainingRun, "_AVERAGE_EVERY", 1)
 
@@ -115,7 +115,7 @@ def checkpoint(folder: Path) -> dict[str, np.ndarray]:
 def test_training_moves_the_weights(whole: tuple, brief: Recipe, tiny: None) -> None:
     """The weights compared by the tests of resuming differ from the initial ones."""
     result, arrays = whole
-    start = trainer.build(brief, 67, None, False).get_weights()
+    start = initial_network.build(brief, 67, None, False).get_weights()
     assert np.abs(result.model.get_weights()[0] - start[0]).max() > 0.01
     assert np.abs(arrays["model_0"] - arrays["average_0"]).max() > 1e-4
 
@@ -222,7 +222,7 @@ def test_the_average_moves_in_stages_shorter_than_its_interval(
     monkeypatch.setattr(trainer, "build_model", tiny_network)
     short = replace(brief, stages=(Stage(67, 3, 1e-2, 1),), evaluate_every=100)
     result = train(short, faces.part("train"), faces.part("val"), tmp_path)
-    start = trainer.build(short, 67, None, False).get_weights()
+    start = initial_network.build(short, 67, None, False).get_weights()
     assert np.abs(result.model.get_weights()[0] - start[0]).max() > 1e-3
 
 
@@ -317,7 +317,7 @@ def test_each_source_is_evaluated_against_real_faces_of_its_making(faces: Labell
     )
     logits = np.array([3.0, 1.0, 2.0, 0.0, 1.5, 1.0])
     # a: 3 above both, 1 above one of two; b: 1.5 above 0 and 1, below 2.
-    aucs = trainer.source_aucs(recipe, faces.with_table(table), logits)
+    aucs = validation.source_aucs(recipe, faces.with_table(table), logits)
     assert aucs == {"a": pytest.approx(0.75), "b": pytest.approx(2 / 3)}
 
 
@@ -338,11 +338,11 @@ def test_a_run_with_sources_records_the_auc_of_each(
 
 def test_val_is_sampled_evenly(faces: LabelledFaces) -> None:
     part = by_source(faces)
-    some = trainer._sample_of_each_source(part, 3)
+    some = validation.sample_of_each_source(part, 3)
     counts = some.table.groupby(["source", "label"]).size()
     assert counts.tolist() == [3, 3, 3, 3]
-    assert trainer._sample_of_each_source(part, 0) is part
-    assert len(trainer._sample_of_each_source(part, 99)) == len(part)
+    assert validation.sample_of_each_source(part, 0) is part
+    assert len(validation.sample_of_each_source(part, 99)) == len(part)
 
 
 BLOCKED = """

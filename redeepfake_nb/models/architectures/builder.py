@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...utils.keras_backend import import_keras
-from . import efficientnet_lite, face_resnet
+from . import clip_vit, efficientnet_lite, face_resnet
 from .evidence_map import pad_to_grid, pool
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ LOGIT_LAYER = "logit"
 COMPACT = "FaceResNet"
 LITE = tuple(efficientnet_lite.VARIANTS)
 # Networks of this package; all others come from keras.applications.
-OWN = (COMPACT, *LITE)
+OWN = (COMPACT, *LITE, clip_vit.CLIP)
+# Names of pretrained weights; "imagenet" where nothing else stands here.
+_PRETRAINED = {COMPACT: "face_recognition", clip_vit.CLIP: "clip"}
 
 # (scale, offset) that maps 0..255 to the input range of each backbone of keras.applications; None: the
 # backbone scales by itself. Those that take BGR minus a mean are left out on purpose: one convention is
@@ -79,7 +81,8 @@ def build_model(
         ``"EfficientNetB4"`` as in ReDeepFake, or any other name in :data:`BACKBONES`, from
         ``keras.applications``. Or a network of this package, :data:`OWN`: ``"FaceResNet"`` and
         ``"EfficientNetLite0"`` to ``2``, whose stages are combined in one map
-        (:mod:`redeepfake_nb.models.architectures.evidence_map`); or several of these in parallel,
+        (:mod:`redeepfake_nb.models.architectures.evidence_map`), or ``"CLIPViTB16"``, which has no such map
+        (:mod:`redeepfake_nb.models.architectures.clip_vit`); or several of these in parallel,
         ``"EfficientNetLite0+FaceResNet"``.
     head
         The head. By default one dense layer of 256 units for a backbone, a linear head for networks of this
@@ -90,8 +93,8 @@ def build_model(
         ``None`` for random weights. ``"imagenet"`` for a backbone (Keras downloads the file) and for
         EfficientNet-Lite (from an installed package, see
         :mod:`redeepfake_nb.models.architectures.efficientnet_lite`). ``"face_recognition"`` for FaceResNet:
-        the public-domain network in ``face_recognition_models``. ``"pretrained"`` for any network of this
-        package: whichever of the two it has.
+        the public-domain network in ``face_recognition_models``. ``"clip"`` for CLIPViTB16 (from an
+        installed package). ``"pretrained"`` for any network of this package: whichever of them it has.
 
     Returns
     -------
@@ -112,7 +115,7 @@ def build_model(
     inputs = keras.Input((input_size, input_size, 3), name="face")
     parts = backbone.split("+")
     if all(part in OWN for part in parts):
-        features = pool(_evidence_maps(inputs, parts, weights))
+        features = _own_features(inputs, parts, weights)
         head = head or Head(units=(), dropout=0.2)
     elif backbone in BACKBONES:
         if weights not in (None, "imagenet"):
@@ -133,15 +136,30 @@ def _check_size(backbone: str, input_size: int) -> None:
         raise ValueError(f"input_size must be a multiple of {step} for {backbone}, not {input_size}")
 
 
+def _own_features(inputs: keras.KerasTensor, parts: list[str], weights: str | None) -> keras.KerasTensor:
+    """Return the features of one network of this package, or of several in parallel.
+
+    First the mean of the joint evidence map, then what has no place in it.
+    """
+    import keras
+
+    for part in parts:
+        known = _PRETRAINED.get(part, "imagenet")
+        if weights not in (None, known, "pretrained"):
+            raise ValueError(f'{part} starts from None or "{known}", not {weights!r}')
+    placed = [part for part in parts if part != clip_vit.CLIP]
+    found = [pool(_evidence_maps(inputs, placed, weights))] if placed else []
+    if clip_vit.CLIP in parts:
+        found.append(clip_vit.features(inputs, weights))
+    return found[0] if len(found) == 1 else keras.layers.Concatenate(name="all_features")(found)
+
+
 def _evidence_maps(
     inputs: keras.KerasTensor, parts: list[str], weights: str | None
 ) -> list[keras.KerasTensor]:
     """Return the evidence maps of one network, or of several in parallel on the first one's grid."""
     maps: list[keras.KerasTensor] = []
     for part in parts:
-        known = "face_recognition" if part == COMPACT else "imagenet"
-        if weights not in (None, known, "pretrained"):
-            raise ValueError(f'{part} starts from None or "{known}", not {weights!r}')
         if part == COMPACT:
             found = face_resnet.feature_maps(inputs, weights)
         else:

@@ -5,6 +5,7 @@ The last step of saving is here as well: compressing the file, and moving it and
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -25,6 +26,8 @@ from .other_formats import other_file, other_folder, other_zip
 MAX_UNPACKED_BYTES = 2 * 2**30
 MAX_NESTING = 200
 WEIGHTS = "model.weights.h5"
+# Smaller arrays, such as biases, are stored as they are: a compressed one needs an index of its own.
+_WORTH_COMPRESSING = 16 * 2**10
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _SUFFIXES = {"keras": (".keras",), "hdf5": (".h5", ".hdf5")}
 
@@ -321,5 +324,31 @@ def compress(path: Path) -> None:
             data = old.read(member)
             if member.filename == "metadata.json":
                 data = json.dumps({**json.loads(data), "date_saved": "1980-01-01@00:00:00"}).encode()
+            elif member.filename == WEIGHTS:
+                data = _compressed_arrays(data)
             new.writestr(info, data)
     os.replace(packed, path)
+
+
+def _compressed_arrays(data: bytes) -> bytes:
+    """Compress the arrays of an HDF5 file byte by byte of their numbers, which plain compression mixes.
+
+    Rounded weights have low bytes that are zero and high ones that are few: a tenth to a third smaller.
+    """
+    import h5py
+
+    packed = io.BytesIO()
+    with h5py.File(io.BytesIO(data), "r") as old, h5py.File(packed, "w") as new:
+
+        def copy(name: str, member: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(member, h5py.Dataset):
+                large = member.size * member.dtype.itemsize > _WORTH_COMPRESSING
+                options = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if large else {}
+                made = new.create_dataset(name, data=member[()], track_times=False, **options)
+            else:
+                made = new.require_group(name)
+            made.attrs.update(member.attrs)
+
+        new.attrs.update(old.attrs)
+        old.visititems(copy)
+    return packed.getvalue()

@@ -1,0 +1,156 @@
+"""Train nothing but the linear head of a network: a logistic regression on features that stay as they are.
+
+For large pretrained encoders, which tell generated pictures from photographs without any training of their
+own, and may forget how when all their weights are fitted to a few sources. The faces are those of any
+training: pairs of the recipe's sources, augmented, with its pseudo-fakes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..models.architectures.builder import LOGIT_LAYER
+from ..utils.writing import atomic_file
+from .batches import PairBatches
+from .initial_network import build, initial_network, set_weights
+from .recipes import Recipe
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """File of features that are computed already, and what they belong to.
+
+    Parameters
+    ----------
+    path
+        ``.npz``.
+    recipe, faces
+        Digests.
+    """
+
+    path: Path
+    recipe: str
+    faces: str
+
+    def save(self, features: list[np.ndarray], labels: list[np.ndarray]) -> None:
+        """Write the features of all batches so far, atomically."""
+        state = json.dumps({"recipe": self.recipe, "faces": self.faces, "step": len(features)})
+        with atomic_file(self.path) as part, open(part, "wb") as file:
+            np.savez(file, state=np.array(state), features=np.stack(features), labels=np.stack(labels))
+
+    def restore(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return what was saved, or nothing.
+
+        Raises
+        ------
+        ValueError
+            The file belongs to another recipe or to other faces.
+        """
+        if not self.path.is_file():
+            return [], []
+        with np.load(self.path) as saved:
+            state = json.loads(str(saved["state"]))
+            if state["recipe"] != self.recipe:
+                raise ValueError(f"{self.path} belongs to another recipe; choose another folder")
+            if state["faces"] != self.faces:
+                raise ValueError(
+                    f"{self.path} belongs to other faces, or another split; choose another folder"
+                )
+            return list(saved["features"]), list(saved["labels"])
+
+
+def fit_linear_probe(
+    recipe: Recipe,
+    pairs: PairBatches,
+    checkpoint: Checkpoint,
+    *,
+    resume: bool = True,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> tuple[keras.Model, str, float]:
+    """Fit the logit to the features of as many batches as the recipe has steps.
+
+    Parameters
+    ----------
+    recipe
+        Its only stage says how many batches are drawn, and their input size; learning rates are not used.
+    pairs
+        Makes the batches.
+    checkpoint
+        Where features are kept every ``recipe.checkpoint_every`` batches.
+    resume
+        Go on after the batches of the checkpoint.
+    progress
+        Called as ``progress(step, steps, NaN)`` after each batch; there is no loss before the end.
+
+    Returns
+    -------
+    model : keras.Model
+        float32, at the recipe's final size.
+    start : str
+        The weights of the network below the head, in words.
+    loss : float
+        Log loss on the batches.
+
+    Raises
+    ------
+    ValueError
+        ``checkpoint`` belongs to another run.
+    ModelIncomplete
+        The recipe's weights are not available.
+    """
+    import keras
+    from sklearn.metrics import log_loss
+
+    (stage,) = recipe.stages
+    model, start = initial_network(recipe, stage.input_size)
+    body = keras.Model(model.input, model.get_layer(LOGIT_LAYER).input)
+    features, labels = checkpoint.restore() if resume else ([], [])
+    for step, (x, y) in pairs.prefetched(len(features), stage.steps, stage.input_size):
+        features.append(np.asarray(body.predict_on_batch(x), np.float32))
+        labels.append(y[:, 0])
+        done = step + 1
+        if done % recipe.checkpoint_every == 0 or done == stage.steps:
+            checkpoint.save(features, labels)
+        if progress is not None:
+            progress(done, stage.steps, float("nan"))
+    x, y = np.concatenate(features), np.concatenate(labels)
+    assert recipe.linear_probe is not None
+    kernel, bias = fit_logistic(x, y, recipe.linear_probe)
+    final = build(recipe, recipe.final_size, None, mixed=False)
+    set_weights(final, model.get_weights())
+    final.get_layer(LOGIT_LAYER).set_weights([kernel[:, None], np.array([bias], np.float32)])
+    p = 1 / (1 + np.exp(-(x @ kernel + bias)))
+    return final, start, float(log_loss(y, p))
+
+
+def fit_logistic(x: np.ndarray, y: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
+    """Fit a logistic regression to features (N, D) of any scale.
+
+    Parameters
+    ----------
+    x, y
+        Features, and labels 0 and 1 (N,).
+    strength
+        Scikit-learn's ``C`` on features that were divided by their deviation: smaller is more regularised.
+
+    Returns
+    -------
+    kernel : (D,) float32
+    bias : float
+        The logit is ``x @ kernel + bias``.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    mean, deviation = x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64) + 1e-6
+    fit = LogisticRegression(C=strength, max_iter=500).fit((x - mean) / deviation, y)
+    kernel = fit.coef_[0] / deviation
+    return kernel.astype(np.float32), float(fit.intercept_[0] - mean @ kernel)
