@@ -18,7 +18,7 @@ import numpy as np
 from ..models.architectures.builder import LOGIT_LAYER
 from ..utils.writing import atomic_file
 from .batches import PairBatches
-from .initial_network import build, initial_network, set_weights
+from .network_start import build, initial_network, set_weights
 from .recipes import Recipe
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ from ..errors import displayable
 from ..faces.preprocessing import Preprocessing
 from ..utils.writing import atomic_file
 from .batches import PairBatches, score_faces
-from .initial_network import build, initial_network, measure_batchnorm, set_weights
 from .linear_probe import Checkpoint, fit_linear_probe
 from .logs import ScalarLog, write_history
+from .network_start import build, initial_network, measure_batchnorm, set_weights
 from .recipes import Recipe, Stage
 from .validation import sample_of_each_source, source_aucs, val_metrics
 

@@ -11,8 +11,8 @@ import pytest
 
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 from redeepfake_nb.training import linear_probe
-from redeepfake_nb.training.initial_network import build
 from redeepfake_nb.training.linear_probe import fit_logistic
+from redeepfake_nb.training.network_start import build
 from redeepfake_nb.training.recipes import Recipe, Stage
 from redeepfake_nb.training.trainer import train
 

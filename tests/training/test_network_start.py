@@ -11,8 +11,8 @@ import pytest
 
 from redeepfake_nb import Card, Classifier, Head, Preprocessing, build_model, save_model
 from redeepfake_nb.errors import ModelIncomplete
-from redeepfake_nb.training import trainer
-from redeepfake_nb.training.initial_network import initial_network, measure_batchnorm
+from redeepfake_nb.training import network_start
+from redeepfake_nb.training.network_start import initial_network, measure_batchnorm
 from redeepfake_nb.training.recipes import Recipe, Stage
 
 
@@ -44,7 +44,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
         image = keras.Input((input_size, input_size, 3))
         return keras.Model(image, keras.layers.Dense(1)(keras.layers.GlobalAveragePooling2D()(image)))
 
-    monkeypatch.setattr(trainer, "build_model", build)
+    monkeypatch.setattr(network_start, "build_model", build)
 
 
 def test_unavailable_weights_are_an_error(offline: None) -> None:

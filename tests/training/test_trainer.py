@@ -18,7 +18,7 @@ from helpers.face_points import face_points
 from redeepfake_nb import Head, build_model, load_model
 from redeepfake_nb.datasets import landmarks
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
-from redeepfake_nb.training import initial_network, trainer, validation
+from redeepfake_nb.training import network_start, trainer, validation
 from redeepfake_nb.training.exporter import About, export, round_to_half, train_and_export
 from redeepfake_nb.training.recipes import Recipe, Source, Stage
 from redeepfake_nb.training.trainer import train
@@ -41,7 +41,7 @@ def tiny_network(backbone: str, *, head: Head, input_size: int, weights: str | N
 
 
 def use_tiny_network(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(initial_network, "build_model", tiny_network)
+    patch.setattr(network_start, "build_model", tiny_network)
     # Update the average at every step, so that runs differ after a few steps.
     patch.setattr(trainer.TrainingRun, "_AVERAGE_EVERY", 1)
 
@@ -115,7 +115,7 @@ def checkpoint(folder: Path) -> dict[str, np.ndarray]:
 def test_training_moves_the_weights(whole: tuple, brief: Recipe, tiny: None) -> None:
     """The weights compared by the tests of resuming differ from the initial ones."""
     result, arrays = whole
-    start = initial_network.build(brief, 67, None, False).get_weights()
+    start = network_start.build(brief, 67, None, False).get_weights()
     assert np.abs(result.model.get_weights()[0] - start[0]).max() > 0.01
     assert np.abs(arrays["model_0"] - arrays["average_0"]).max() > 1e-4
 
@@ -219,10 +219,10 @@ def test_the_average_does_not_share_memory_with_the_model(
 def test_the_average_moves_in_stages_shorter_than_its_interval(
     faces: LabelledFaces, brief: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(trainer, "build_model", tiny_network)
+    monkeypatch.setattr(network_start, "build_model", tiny_network)
     short = replace(brief, stages=(Stage(67, 3, 1e-2, 1),), evaluate_every=100)
     result = train(short, faces.part("train"), faces.part("val"), tmp_path)
-    start = initial_network.build(short, 67, None, False).get_weights()
+    start = network_start.build(short, 67, None, False).get_weights()
     assert np.abs(result.model.get_weights()[0] - start[0]).max() > 1e-3
 
 
