@@ -86,7 +86,7 @@ def detector_of(options: argparse.Namespace) -> str:
 def load_model_with_notice(name_or_path: str | None, runtime: Runtime | None = None) -> Classifier:
     """Load a model, by default the built-in one, with a message to people who wait at a terminal."""
     if sys.stderr.isatty():
-        print("Loading the model ...", file=sys.stderr)
+        print("Loading the model (the first time on a machine, for about a minute) ...", file=sys.stderr)
     from ..models.loading import default_classifier, load_model
 
     if name_or_path or runtime:

@@ -98,7 +98,8 @@ def load_model(
         What computes scores: ``"tensorflow"``; ``"litert"``, which needs neither TensorFlow nor Keras once
         the model's compiled network is in the cache; or ``"auto"``, which is LiteRT on a CPU, as long as its
         logits agree with those of Keras to 1e-4, else TensorFlow. Default: the environment variable
-        ``REDEEPFAKE_NB_RUNTIME``, else ``"auto"``. A network is compiled when its file is first loaded.
+        ``REDEEPFAKE_NB_RUNTIME``, else ``"auto"``. A network is compiled when its file is first loaded,
+        which takes about a minute for the model that ships.
 
     Raises
     ------

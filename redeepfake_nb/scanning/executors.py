@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
 # Memory of one worker process with the default model, with room for a large image.
-WORKER_BYTES = 1_600_000_000
+WORKER_BYTES = 2_000_000_000
 # The same of one that LiteRT scores in, without TensorFlow.
-LITERT_WORKER_BYTES = 600_000_000
+LITERT_WORKER_BYTES = 900_000_000
 # Seconds between two requests for the size of a cluster.
 _CAPACITY_INTERVAL = 2.0
 

@@ -109,7 +109,10 @@ class ModelChoice:
         c = self._controls
         try:
             c.show_progress(0, 2)
-            c.show_status(f"Loading the model {name}, step 1 of 2: reading its file …")
+            c.show_status(
+                f"Loading the model {name}, step 1 of 2: reading its file. "
+                "The first time on a machine it is also compiled, which may take a minute …"
+            )
             found = default_classifier() if name == DEFAULT else load_model(Path(name).expanduser())
             c.show_progress(1, 2)
             c.show_status(f"Loading the model {name}, step 2 of 2: a first score, which takes longest …")

@@ -266,7 +266,7 @@ class BatchInspector(Inspector):
 
     def _starting(self) -> str:
         """What happens before the first file is scored, which takes longer than all files after it."""
-        loads = "and the first score takes longest …"
+        loads = "and the first score takes longest; the first time on a machine, a minute more …"
         if self._executor is not None:
             return f"Waiting for the executor's workers; each loads the model, {loads}"
         workers = local_capacity(chosen_runtime(None))[0] if self._workers is None else self._workers

@@ -173,7 +173,7 @@ def test_loading_the_model_is_announced_at_a_terminal(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert main(["analyze", str(portrait), "--model", model]) == 0
-    assert capsys.readouterr().err == "Loading the model ...\n"
+    assert capsys.readouterr().err == "Loading the model (the first time on a machine, for about a minute) ...\n"
 
 
 def test_warnings_of_the_source_are_printed(
