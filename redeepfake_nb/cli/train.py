@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def _run_train(options: argparse.Namespace) -> int:
         def progress(step: int, steps: int, loss: float) -> None:
             bar.total = steps
             bar.update(step - bar.n)
-            bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            if not math.isnan(loss):  # a linear probe has none before its end
+                bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
 
         if options.leave_one_out:
             table = leave_one_source_out(recipe, faces, options.out, progress=progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,9 @@ class ProgressBar(OutputBar):
         super().__init__("step", every)
 
     def __call__(self, step: int, steps: int, loss: float) -> None:
-        """Show that ``step`` of ``steps`` is done, with the recent loss."""
-        self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
+        """Show that ``step`` of ``steps`` is done, with the recent loss unless it is NaN."""
+        if not math.isnan(loss):
+            self._bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
         self.show(step, steps)
 
 

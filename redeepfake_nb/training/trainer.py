@@ -357,7 +357,7 @@ def train(
     resume
         Continue from the checkpoint in ``out``, if it is of the same faces; ``False`` starts over.
     progress
-        Called as ``progress(step, steps, loss)`` after each step.
+        Called as ``progress(step, steps, loss)`` after each step; the loss of a linear probe is NaN.
 
     Raises
     ------

@@ -173,7 +173,8 @@ def test_loading_the_model_is_announced_at_a_terminal(
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert main(["analyze", str(portrait), "--model", model]) == 0
-    assert capsys.readouterr().err == "Loading the model (the first time on a machine, for about a minute) ...\n"
+    said = "Loading the model (the first time on a machine, for about a minute) ...\n"
+    assert capsys.readouterr().err == said
 
 
 def test_warnings_of_the_source_are_printed(

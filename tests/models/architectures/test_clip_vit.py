@@ -22,7 +22,7 @@ def one_layer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def random_weights(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Weights of one layer by their names in CLIP, multiples of 1/64 so that rounding keeps most of them."""
+    """Weights of one layer by their names in CLIP, so few that rounding them changes nothing."""
 
     def draw(*shape: int, scale: float = 0.02, offset: float = 0.0) -> np.ndarray:
         return rng.normal(offset, scale, shape).astype(np.float32)
