@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .architectures.clip_vit import FEATURES_LAYER
 from .geometry import Layout, layout_of
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ class LinearHead(NamedTuple):
     """A feature map and how its cells make the logit.
 
     ``features``: symbolic output (N, h, w, C) of ``layer``. ``weights``: (C,) float32; the logit is the mean
-    over the map of ``features @ weights``, plus a constant, and plus what a linear layer adds of other
-    features that have no place in the face, if the network has such.
+    over the map of ``features @ weights``, plus a constant, and plus what CLIP's features add, which have
+    no place in the face, if the network has them (:mod:`redeepfake_nb.models.architectures.clip_vit`).
     """
 
     layer: str
@@ -98,11 +99,12 @@ def linear_head(model: keras.Model) -> LinearHead | None:
         except (AttributeError, ValueError):  # an input layer, or one that is called several times
             return None
         if isinstance(operation, keras.layers.Concatenate) and not others:
-            pooled = [one for one in source if _is_mean_of_a_map(one)]
-            if len(pooled) != 1:
+            others = [one for one in source if one._keras_history.operation.name == FEATURES_LAYER]
+            placed = [one for one in source if one._keras_history.operation.name != FEATURES_LAYER]
+            # Features of another map would have places that a heatmap of this one leaves out.
+            if not others or len(placed) != 1:
                 return None
-            others = [one for one in source if one is not pooled[0]]
-            source = pooled[0]
+            source = placed[0]
         if isinstance(operation, keras.layers.InputLayer) or isinstance(source, list | tuple | dict):
             return None
         tensor = source
@@ -127,13 +129,6 @@ def evidence_map(model: keras.Model, head: LinearHead) -> EvidenceMap | None:
         return None
     found = EvidenceMap(head.layer, layout)
     return found if found.shape == tuple(head.features.shape[1:3]) else None
-
-
-def _is_mean_of_a_map(tensor: Any) -> bool:
-    import keras
-
-    operation = tensor._keras_history.operation
-    return isinstance(operation, keras.layers.GlobalAveragePooling2D) and not operation.keepdims
 
 
 def _gradient_if_constant(rest: keras.Model) -> np.ndarray | None:

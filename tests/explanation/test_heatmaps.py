@@ -127,7 +127,7 @@ def test_missed_evidence_is_reported(rng: np.random.Generator) -> None:
     assert black.prediction.logit == pytest.approx(2)
     assert black.empty
     assert black.missed
-    assert "finds no place, though the score says fake; try another method" in black.title
+    assert "finds no place, though the score says fake: it may rest on the picture as a whole" in black.title
     # There is no evidence for real, and the score agrees.
     assert not explained(small(model), face_of(np.zeros_like(picture)), target="real", layer="map").missed
 

@@ -210,7 +210,8 @@ def set_encoder_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -
 def rounded(matrix: np.ndarray) -> np.ndarray:
     """Round weights to multiples of a power of two near an eighth of their deviation.
 
-    So a file of them, compressed, takes less than a byte per weight. The head is fitted to the rounded encoder.
+    So a file of them, compressed, takes less than a byte per weight. The head is fitted to the rounded
+    encoder.
     """
     step = np.float32(2.0 ** np.round(np.log2(matrix.std() / 8)))
     return np.round(matrix / step) * step
