@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..errors import MissingExtra, RedeepfakeError, displayable
 from ..models.runtimes import Runtime, has_gpu, litert_installed
+from ..utils.memory import free_memory
 from ..utils.threads import cores
 from . import worker_pool
 from .file_scoring import FileScorer
@@ -239,20 +240,6 @@ def local_capacity(runtime: Runtime = "auto") -> tuple[int, int]:
     needed = LITERT_WORKER_BYTES
     if runtime == "tensorflow" or not litert_installed() or (runtime == "auto" and has_gpu()):
         needed = WORKER_BYTES
-    free = _free_memory()
+    free = free_memory()
     count = cores() if free is None else max(1, min(cores(), int(free // needed)))
     return count, max(1, cores() // count)
-
-
-def _free_memory() -> int | None:
-    """Return the memory still available in bytes, or None where that is unknown."""
-    found = []
-    with contextlib.suppress(OSError, ValueError, StopIteration), open("/proc/meminfo") as file:
-        line = next(line for line in file if line.startswith("MemAvailable"))
-        found.append(int(line.split()[1]) * 1024)
-    group = Path("/sys/fs/cgroup")
-    with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
-        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
-        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        found.append(limit - used + int(stat.get("inactive_file", 0)))
-    return min(found) if found else None

@@ -241,6 +241,15 @@ def test_without_the_package_tensorflow_scores(path: Path, monkeypatch: pytest.M
     assert "ai-edge-litert is not installed" in load_model(path).scored_by
 
 
+def test_too_little_memory_to_compile(path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorFlow scores; nothing is kept, so that the next start tries again."""
+    monkeypatch.setattr(compiled, "free_memory", lambda: 1000)
+    assert "GB of memory, of which 0.0 GB are free" in load_model(path).scored_by
+    assert not list(cache.glob("*.tflite"))
+    monkeypatch.setattr(compiled, "free_memory", lambda: None)
+    assert load_model(path).uses_litert
+
+
 def test_old_files_are_deleted_beyond_the_limits(
     path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

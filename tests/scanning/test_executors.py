@@ -35,11 +35,11 @@ def test_local_capacity() -> None:
 
 def test_little_memory_means_fewer_processes_with_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executors, "cores", lambda: 8)
-    for free, expected in ((None, (8, 1)), (10**12, (8, 1)), (3_500_000_000, (2, 4)), (10**8, (1, 8))):
-        monkeypatch.setattr(executors, "_free_memory", lambda free=free: free)
+    for free, expected in ((None, (8, 1)), (10**12, (8, 1)), (4_500_000_000, (2, 4)), (10**8, (1, 8))):
+        monkeypatch.setattr(executors, "free_memory", lambda free=free: free)
         assert local_capacity("tensorflow") == expected
     # With LiteRT a process needs less memory.
-    monkeypatch.setattr(executors, "_free_memory", lambda: 2_500_000_000)
+    monkeypatch.setattr(executors, "free_memory", lambda: 3_700_000_000)
     monkeypatch.setattr(executors, "has_gpu", lambda: False)
     monkeypatch.setattr(executors, "litert_installed", lambda: True)
     assert local_capacity() == (4, 2)
