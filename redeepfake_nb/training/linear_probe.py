@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..models.architectures.builder import LOGIT_LAYER
+from ..utils.numeric import sigmoid
 from ..utils.writing import atomic_file
 from .batches import PairBatches
+from .checkpoints import check_checkpoint
 from .network_start import build, initial_network, set_weights
 from .recipes import Recipe
 
@@ -43,7 +45,7 @@ class Checkpoint:
 
     def save(self, features: list[np.ndarray], labels: list[np.ndarray]) -> None:
         """Write the features of all batches so far, atomically."""
-        state = json.dumps({"recipe": self.recipe, "faces": self.faces, "step": len(features)})
+        state = json.dumps({"recipe": self.recipe, "faces": self.faces})
         with atomic_file(self.path) as part, open(part, "wb") as file:
             np.savez(file, state=np.array(state), features=np.stack(features), labels=np.stack(labels))
 
@@ -58,13 +60,7 @@ class Checkpoint:
         if not self.path.is_file():
             return [], []
         with np.load(self.path) as saved:
-            state = json.loads(str(saved["state"]))
-            if state["recipe"] != self.recipe:
-                raise ValueError(f"{self.path} belongs to another recipe; choose another folder")
-            if state["faces"] != self.faces:
-                raise ValueError(
-                    f"{self.path} belongs to other faces, or another split; choose another folder"
-                )
+            check_checkpoint(self.path, json.loads(str(saved["state"])), self.recipe, self.faces)
             return list(saved["features"]), list(saved["labels"])
 
 
@@ -128,8 +124,7 @@ def fit_linear_probe(
     final = build(recipe, recipe.final_size, None, mixed=False)
     set_weights(final, model.get_weights())
     final.get_layer(LOGIT_LAYER).set_weights([kernel[:, None], np.array([bias], np.float32)])
-    p = 1 / (1 + np.exp(-(x @ kernel + bias)))
-    return final, start, float(log_loss(y, p))
+    return final, start, float(log_loss(y, sigmoid(x @ kernel + bias)))
 
 
 def fit_logistic(x: np.ndarray, y: np.ndarray, strength: float) -> tuple[np.ndarray, float]:

@@ -24,6 +24,7 @@ from ..errors import displayable
 from ..faces.preprocessing import Preprocessing
 from ..utils.writing import atomic_file
 from .batches import PairBatches, score_faces
+from .checkpoints import check_checkpoint
 from .linear_probe import Checkpoint, fit_linear_probe
 from .logs import ScalarLog, write_history
 from .network_start import build, initial_network, measure_batchnorm, set_weights
@@ -218,13 +219,7 @@ class TrainingRun:
             return False
         with np.load(self.checkpoint) as saved:
             state = json.loads(str(saved["state"]))
-            if state["recipe"] != self.recipe.digest():
-                raise ValueError(f"{self.checkpoint} belongs to another recipe; choose another folder")
-            # Checkpoints before this entry existed do not say.
-            if state.get("faces", self.faces) != self.faces:
-                raise ValueError(
-                    f"{self.checkpoint} belongs to other faces, or another split; choose another folder"
-                )
+            check_checkpoint(self.checkpoint, state, self.recipe.digest(), self.faces)
 
             def group(name: str) -> list[np.ndarray]:
                 count = sum(key.startswith(f"{name}_") for key in saved.files)

@@ -333,7 +333,8 @@ def compress(path: Path) -> None:
 def _compressed_arrays(data: bytes) -> bytes:
     """Compress the arrays of an HDF5 file byte by byte of their numbers, which plain compression mixes.
 
-    Rounded weights have low bytes that are zero and high ones that are few: a tenth to a third smaller.
+    Rounded weights have low bytes that are zero and high ones that are few: EfficientNet-Lite's, in half
+    precision, take a tenth less.
     """
     import h5py
 
