@@ -173,7 +173,7 @@ def test_a_network_that_was_exchanged_in_the_cache_is_not_used(path: Path, cache
     other = load_model(path, runtime="tensorflow").keras_model
     other.set_weights([2 * weights for weights in other.get_weights()])
     outputs = compiled._outputs(other, linear_head(other))
-    compiled._write(kept, compiled._convert(outputs, (16, 16, 3)), record)
+    compiled._write(kept, compiled._convert(outputs, other, (16, 16, 3)), record)
     assert "deviates from Keras" in load_model(path).scored_by
 
 
