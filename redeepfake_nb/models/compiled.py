@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import struct
 import tempfile
@@ -328,6 +329,7 @@ def compile_for_cache(classifier: Classifier, identity: Identity) -> Compiled:
             compile_to(path, classifier, identity)
             _prune(folder, keep=path)
         except OutputError as error:
+            path.unlink(missing_ok=True)
             return Compiled({}, refused=f"its compiled network cannot be kept ({error.cause})")
         except BaseException:
             path.unlink(missing_ok=True)
@@ -353,8 +355,10 @@ def compile_to(path: Path, classifier: Classifier, identity: Identity) -> Mappin
     Raises
     ------
     OutputError
-        The file cannot be written.
+        The file, or a temporary one, cannot be written.
     """
+    import tensorflow as tf
+
     pictures = trial_pictures(classifier.preprocessing)
     model = classifier.scoring_model
     head, found = _evidence(classifier)
@@ -372,6 +376,8 @@ def compile_to(path: Path, classifier: Classifier, identity: Identity) -> Mappin
             returned, slower = _tried_out(tried, pictures, outputs)
         except MemoryError:
             raise
+        except (OSError, tf.errors.ResourceExhaustedError) as error:  # a full disk, which may pass
+            raise OutputError(one_line_message(error), subject=path) from error
         except Exception as error:  # the converter and LiteRT raise whatever they meet
             record["refused"] = f"its network cannot be compiled ({one_line_message(error)})"
         else:
@@ -444,10 +450,10 @@ def _outputs(model: keras.Model, head: LinearHead | None) -> Callable[[Any], tf.
 
 
 def _convert(outputs: Callable[[Any], tf.Tensor], model: keras.Model, shape: tuple[int, ...]) -> bytes:
-    """Return a function of images that uses the weights of ``model`` as a flatbuffer for a batch of one.
+    """Convert a function of images, which uses the weights of ``model``, to a flatbuffer for a batch of one.
 
-    By way of a SavedModel, since a graph that was frozen beforehand is copied with its weights at each step:
-    the process that compiles the model that ships then takes 6.6 GB at most, and 3.2 GB so (TensorFlow 2.21).
+    By way of a SavedModel: a graph with its weights as constants would be copied at every step of the
+    converter, and the process that compiles the model that ships would take 6.6 GB of memory instead of 3.2.
     """
     import keras
     import tensorflow as tf
@@ -455,7 +461,7 @@ def _convert(outputs: Callable[[Any], tf.Tensor], model: keras.Model, shape: tup
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serve", outputs, input_signature=[tf.TensorSpec((1, *shape), tf.float32)])
-    with tempfile.TemporaryDirectory(prefix="export-") as folder, buffered_stderr(), _quiet_converter():
+    with tempfile.TemporaryDirectory(prefix="export-") as folder, buffered_stderr(), _quiet_export():
         archive.write_out(folder, verbose=False)
         return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
 
@@ -472,16 +478,15 @@ def _tried_out(
 
 
 @contextlib.contextmanager
-def _quiet_converter() -> Iterator[None]:
-    """Keep absl from logging each step of the export."""
-    from absl import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+def _quiet_export() -> Iterator[None]:
+    """Keep TensorFlow from logging where the SavedModel is written, which notebooks would show."""
+    logger = logging.getLogger("tensorflow")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        logger.setLevel(before)
 
 
 def _slowdown(network: LiteRTNetwork, outputs: Callable[[Any], tf.Tensor], picture: np.ndarray) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import shutil
 import subprocess
@@ -239,6 +241,29 @@ def test_the_runtime_can_be_forced(path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_without_the_package_tensorflow_scores(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "litert_installed", lambda: False)
     assert "ai-edge-litert is not installed" in load_model(path).scored_by
+
+
+def test_a_full_disk_is_not_taken_for_a_fault_of_the_network(
+    path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorFlow scores; nothing is kept, so that the next start tries again."""
+
+    def full(*_: object) -> bytes:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compiled, "_convert", full)
+        assert "cannot be kept ([Errno 28] No space left on device" in load_model(path).scored_by
+    assert not list(cache.glob("*.tflite"))
+    assert load_model(path).uses_litert
+
+
+def test_compiling_logs_nothing(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In a notebook, TensorFlow's logger shows what is logged as information."""
+    with caplog.at_level(logging.INFO, logger="tensorflow"):
+        assert load_model(path).uses_litert
+        assert logging.getLogger("tensorflow").level == logging.INFO
+    assert not [record.message for record in caplog.records if record.name == "tensorflow"]
 
 
 def test_too_little_memory_to_compile(path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
