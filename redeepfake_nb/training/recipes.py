@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..datasets.augmentation import Augmentation
 from ..datasets.pseudo_fakes import PSEUDO_FAKES
 from ..errors import one_line_message
 from ..models.architectures.builder import Head
 from ..utils.numeric import is_finite_number
+
+_T = TypeVar("_T")
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -198,15 +201,17 @@ class Recipe:
             raise ValueError(f"{path}: the recipe cannot be read ({one_line_message(error)})") from error
         values.setdefault("name", Path(path).stem)
         try:
-            for table in (values, *values["stages"]):
+            for table in (values, *values.get("stages", ())):
                 if "augmentation" in table:
                     table["augmentation"] = _augmentation(table["augmentation"])
-            values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
-            values["sources"] = tuple(Source(**source) for source in values.get("sources", ()))
+            if "stages" in values:
+                values["stages"] = tuple(_record(Stage, stage, "[[stages]]") for stage in values["stages"])
+            sources = values.get("sources", ())
+            values["sources"] = tuple(_record(Source, source, "[[sources]]") for source in sources)
             if "head" in values:
-                values["head"] = Head(**values["head"])
-            return cls(**values)
-        except (TypeError, KeyError, ValueError) as error:
+                values["head"] = _record(Head, values["head"], "[head]")
+            return _record(cls, values, "the recipe")
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
 
     @classmethod
@@ -326,5 +331,19 @@ def _default(setting: Field[Any]) -> object:
 
 
 def _augmentation(table: dict[str, Any]) -> Augmentation:
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-    return Augmentation(**values)
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    return _record(Augmentation, values, "[augmentation]")
+
+
+def _record(record: type[_T], values: dict[str, Any], place: str) -> _T:
+    """Make a record from a table, whose keys must be its fields."""
+    known = {f.name: f for f in fields(record)}  # type: ignore[arg-type]
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], known, 1)
+        there_are = f"do you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+        raise ValueError(f"{place} has an unknown key {unknown[0]!r}; {there_are}")
+    missing = [name for name, f in known.items() if _default(f) is MISSING and name not in values]
+    if missing:
+        raise ValueError(f"{place} lacks {', '.join(missing)}")
+    return record(**values)

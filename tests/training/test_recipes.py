@@ -59,19 +59,28 @@ def test_a_stage_may_have_its_own_augmentation(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("old", "new", "words"),
     [
-        ("seed", "sead"),
-        ("units", "unit"),
-        ("rate = 0.1", "speed = 1"),
-        ("crop", "crob"),
-        ("[[stages]]", "[[stage]]"),
+        ("seed", "sead", r"the recipe has an unknown key 'sead'; do you mean 'seed'\?"),
+        ("units", "unit", r"\[head\] has an unknown key 'unit'; do you mean 'units'\?"),
+        ("rate = 0.1", "speed = 1", r"\[\[stages\]\] has an unknown key 'speed'; there are input_size, "),
+        ("crop", "crob", r"\[augmentation\] has an unknown key 'crob'; do you mean 'crop'\?"),
+        ("stages", "stage", r"the recipe has an unknown key 'stage'; do you mean 'stages'\?"),
+        ("backbone", "#", "the recipe lacks backbone$"),
+        ("steps = 4", "", r"\[\[stages\]\] lacks steps$"),
     ],
 )
-def test_unknown_keys(file: Path, old: str, new: str) -> None:
+def test_unknown_and_missing_keys(file: Path, old: str, new: str, words: str) -> None:
     file.write_text(TEXT.replace(old, new))
-    with pytest.raises(ValueError, match=r"mine\.toml"):
+    with pytest.raises(ValueError, match=rf"mine\.toml: {words}"):
         Recipe.read(file)
+
+
+def test_a_recipe_without_stages_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('backbone = "FaceResNet"\n')
+    with pytest.raises(ValueError, match=r"mine\.toml: the recipe lacks stages$"):
+        Recipe.read(path)
 
 
 def test_digest_follows_the_settings(file: Path) -> None:
