@@ -106,6 +106,12 @@ class Explanation:
         calibrated = self.prediction.logit / (self.prediction.temperature or 1.0)
         return probability(calibrated - (1 if self.target == "fake" else -1) * self.evidence, None)
 
+    def at_threshold(self, threshold: float) -> Explanation:
+        """Return the same heatmap with words for a score that is judged at another threshold."""
+        if threshold == self.prediction.threshold:
+            return self
+        return replace(self, prediction=replace(self.prediction, threshold=threshold))
+
     def shaded(self, scale: Scale = "logit") -> np.ndarray:
         """Return how bright each pixel of the heatmap is to be drawn, (h, w) float32, 0..1.
 

@@ -294,12 +294,15 @@ def at_base_rate(p: float, base_rate: float, calibrated_at: float = 0.5) -> floa
     return odds / (1 + odds)
 
 
-def calibration_rate(card: Card) -> float | None:
-    """Return the share of fakes among the faces a model was calibrated on; None where it is not known."""
-    fake, faces = card.metrics.get("fake"), card.metrics.get("faces")
-    if card.temperature is None or not is_finite_number(fake) or not is_finite_number(faces):
+def calibration_rate(card: Card) -> tuple[float, str] | None:
+    """Return the share of fakes among what a model was calibrated on, and what that is; None if unknown."""
+    # A copy that was calibrated on reviewed files has the review's numbers, which count files.
+    review = card.metrics.get("before calibration")
+    measured, unit = (review, "files") if isinstance(review, dict) else (card.metrics, "faces")
+    fake, total = measured.get("fake"), measured.get(unit)
+    if card.temperature is None or not is_finite_number(fake) or not is_finite_number(total):
         return None
-    return fake / faces if 0 < fake < faces else None
+    return (fake / total, unit) if 0 < fake < total else None
 
 
 def base_rate_table(cards: Sequence[Card]) -> dict[str, Any] | None:
@@ -308,15 +311,18 @@ def base_rate_table(cards: Sequence[Card]) -> dict[str, Any] | None:
     Returns
     -------
     dict or None
-        ``calibrated_at``, ``columns``, and ``rows`` of (score, P(fake) at each). None where the models were
-        calibrated at different rates, or where that is not known.
+        ``calibrated_at``, ``calibrated_on`` (``"faces"`` or ``"files"``), ``columns``, and ``rows`` of
+        (score, P(fake) at each). None where the models were calibrated at different rates, or where that is
+        not known.
     """
     found = {calibration_rate(card) for card in cards}
-    (rate,) = found if len(found) == 1 else (None,)
-    if rate is None:
+    (known,) = found if len(found) == 1 else (None,)
+    if known is None:
         return None
+    rate, unit = known
     return {
         "calibrated_at": rate,
+        "calibrated_on": unit,
         "columns": [(f"if {100 * rate:g} % are fake", "number") for rate in BASE_RATES],
         "rows": [(score, [at_base_rate(score, base, rate) for base in BASE_RATES]) for score in SCORES],
     }
@@ -417,7 +423,9 @@ def _describe_image(entry: Entry, report: ImageReport) -> Section:
         images=images,
         faces=face_rows(report),
         heatmaps=[
-            _heatmap(f"Face {i + 1}", report.explanations[i], entry.checks.get(i))
+            _heatmap(
+                f"Face {i + 1}", report.explanations[i].at_threshold(report.threshold), entry.checks.get(i)
+            )
             for i in (report.most_suspicious[:MAX_HEATMAPS] if report.explanations else ())
         ],
     )
@@ -439,7 +447,8 @@ def _describe_video(entry: Entry, report: VideoReport) -> Section:
     heatmaps = []
     for i, explanation in enumerate(report.explanations[:MAX_HEATMAPS]):
         time = explanation.prediction.face.frame.timestamp
-        heatmaps.append(_heatmap(f"Frame at {time:.2f} s", explanation, entry.checks.get(i), draw=False))
+        judged = explanation.at_threshold(report.threshold)
+        heatmaps.append(_heatmap(f"Frame at {time:.2f} s", judged, entry.checks.get(i), draw=False))
     return Section(
         entry.name,
         _with_heatmap_error(entry.note, report),

@@ -141,7 +141,7 @@ class ExplanationPanel:
         """Show the answer at another threshold; nothing is computed again."""
         with self._lock:
             self._threshold = threshold
-            if self._shown is not None and self._shown[0] == "stress":
+            if self._shown is not None and self._shown[0] in ("where", "stress"):
                 self._show(self._shown)
 
     def draw_again(self) -> None:
@@ -256,7 +256,8 @@ def _drawn(drawings: Drawings, answer: Answer, threshold: float) -> tuple[str, b
     draw = drawings.draw
 
     if isinstance(answer, Explanation):
-        return capitalized(answer.regions.sentence), draw(view.plot_regions, answer)
+        judged = answer.at_threshold(threshold)
+        return capitalized(judged.regions.sentence), draw(view.plot_regions, judged)
     if isinstance(answer, Faithfulness):
         sentences = [f"This heatmap is {answer.badge}", *map(capitalized, answer.reasons)]
         return f"{'. '.join(sentences)}.", draw(view.plot_faithfulness, answer)

@@ -266,6 +266,17 @@ def test_no_kind_is_named_of_a_face_whose_score_says_real(logit: float, kind: st
     assert replace(explanation, prediction=prediction).regions.kind == kind
 
 
+def test_whether_a_kind_is_named_follows_a_moved_threshold() -> None:
+    (explanation,) = make_report([2.0], heat=True).explanations
+    prediction = replace(explanation.prediction, kinds={"generated": 0.1, "swapped": 0.9})
+    explanation = replace(explanation, prediction=prediction)
+    moved = explanation.at_threshold(0.99)
+    assert (explanation.regions.kind, moved.regions.kind) == ("swapped", "")
+    assert moved.at_threshold(prediction.threshold).regions.kind == "swapped"
+    assert moved.heatmap is explanation.heatmap
+    assert explanation.at_threshold(prediction.threshold) is explanation
+
+
 @pytest.mark.parametrize("kind", KIND_GROUPS)
 @pytest.mark.parametrize("part", [*REGIONS, None])
 def test_every_place_means_something_for_every_kind(kind: str, part: str | None) -> None:

@@ -186,8 +186,12 @@ def test_the_table_of_base_rates_goes_by_how_the_model_was_calibrated(tmp_path: 
     page = page_of(make_report((-3.0,), card=known), tmp_path).text
     assert "that is where 25 % of the faces were fake. Where fakes are rarer" in page
     assert "if 1 % are fake" in page
+    review = {"before calibration": {"files": 50, "fake": 5}}
+    page = page_of(make_report((-3.0,), card=replace(known, metrics=review)), tmp_path).text
+    assert "that is where 10 % of the files were fake. Where fakes are rarer" in page
     for card in (
         Card(temperature=None, metrics=metrics),
+        Card(temperature=None, metrics=review),
         Card(temperature=1.0),
         replace(known, metrics={"fake": 3}),
     ):

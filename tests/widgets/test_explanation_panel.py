@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from redeepfake_nb import Classifier, Face, Frame, RedeepfakeError, explain, predict, view
+from redeepfake_nb import (
+    Classifier,
+    Explanation,
+    Face,
+    Frame,
+    Prediction,
+    RedeepfakeError,
+    explain,
+    find_faces,
+    predict,
+    view,
+)
 from redeepfake_nb.datasets.samples import sample_image
 from redeepfake_nb.widgets import explanation_panel
 from redeepfake_nb.widgets.drawings import Drawings
@@ -95,6 +107,22 @@ def test_another_threshold_changes_the_answer_and_computes_nothing(panel, monkey
     before = panel.caption.value
     panel.set_threshold(0.99)
     assert panel.caption.value != before
+
+
+def test_words_about_places_follow_the_threshold(classifier, monkeypatch) -> None:
+    """A kind is named only of a face whose score is judged fake."""
+    monkeypatch.setattr(view, "to_png", lambda plot, record, **options: plot.__name__.encode())
+    face = replace(find_faces(sample_image())[0], margin=0.0)
+    prediction = Prediction(face, 2.0, 1.0, kinds={"generated": 1.0, "swapped": 0.0})
+    everywhere = np.ones(face.crop(0.0).shape[:2], np.float32)
+    heatmap = Explanation(prediction, everywhere, "gradcam", "fake", "conv", 0.5, 0.0)
+    panel = ExplanationPanel(Drawings())
+    panel.set_heatmaps(classifier, [("Face 1", heatmap)], 0.5)
+    panel.ask("where")
+    assert panel.wait(SECONDS)
+    assert "often spread over hair and background" in panel.caption.value
+    panel.set_threshold(0.99)
+    assert "often spread over hair and background" not in panel.caption.value
 
 
 @pytest.mark.parametrize(
