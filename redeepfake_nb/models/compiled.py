@@ -67,7 +67,9 @@ _MAX_SLOWDOWN = 1.5
 _LOCK_TIMEOUT = 240.0
 # The export and the converter hold copies of the weights: 1.6 GB for 205 MB, with TensorFlow 2.21.
 _COPIES = 10
-_UNFINISHED = "the process that compiled its network ended before it was done"
+# In the record while a network is being compiled, and from then on if the process ends meanwhile.
+_UNFINISHED = "not compiled to the end"
+_MAX_ATTEMPTS = 2
 _MAX_KEPT, _MAX_KEPT_BYTES = 40, 4 * 2**30
 
 
@@ -216,7 +218,7 @@ def trial_pictures(preprocessing: Preprocessing) -> np.ndarray:
 
 
 def find(identity: Identity) -> Compiled | None:
-    """Open the compiled file of a model; ``None`` where there is none that may be used."""
+    """Open the compiled file of a model; ``None`` where there is none that may be used, or none yet."""
     if not litert_installed():
         return None
     folder = _private_folder(create=False)
@@ -224,6 +226,8 @@ def find(identity: Identity) -> Compiled | None:
         return None
     path = folder / identity.file_name
     found = _open(path, identity) if path.is_file() else None
+    if found is not None and found.refused == _UNFINISHED:
+        return None  # another process may be at it
     if found is not None:
         with contextlib.suppress(OSError):
             os.utime(path)  # those used last are kept longest
@@ -290,7 +294,9 @@ def read_record(path: Path) -> dict[str, Any]:
 def compile_for_cache(classifier: Classifier, identity: Identity) -> Compiled:
     """Compile a classifier's network, check it, and keep it, or why it cannot be used, in the cache folder.
 
-    Processes that do so at the same time wait for the first.
+    Processes that do so at the same time wait for the first, at most four minutes. Where a process ended
+    while it compiled a network, one more tries, and then none: the converter is native code and may end the
+    process, which must not happen with each start.
 
     Returns
     -------
@@ -308,14 +314,24 @@ def compile_for_cache(classifier: Classifier, identity: Identity) -> Compiled:
             {}, refused=f"its compiled network cannot be kept in {where}, which must be yours alone to write"
         )
     path = folder / identity.file_name
-    lock: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError, Timeout, NotImplementedError):
+        try:
             lock = FileLock(path.with_suffix(".lock"))
             stack.enter_context(lock.acquire(timeout=_LOCK_TIMEOUT))
+        except Timeout:
+            return find(identity) or Compiled({}, refused="another process is still compiling its network")
+        except (OSError, NotImplementedError):  # a file system without locks
+            pass
         found = find(identity)
         if found is not None:
             return found
+        attempts = _unfinished_attempts(path, identity)
+        if attempts >= _MAX_ATTEMPTS:
+            return Compiled(
+                {},
+                refused=f"the process that compiled its network ended {attempts} times before it was done; "
+                f"delete {path} to try again",
+            )
         needed = _COPIES * sum(weights.nbytes for weights in classifier.scoring_model.get_weights())
         if (free := free_memory()) is not None and free < needed:
             return Compiled(
@@ -324,8 +340,8 @@ def compile_for_cache(classifier: Classifier, identity: Identity) -> Compiled:
                 f"of which {free / 1e9:.1f} GB are free",
             )
         try:
-            # The converter is native code and may end the process, which must not happen with each start.
-            _write(path, b"", {**_new_record(classifier, identity), "refused": _UNFINISHED})
+            started = {"refused": _UNFINISHED, "attempts": attempts + 1}
+            _write(path, b"", _new_record(classifier, identity) | started)
             compile_to(path, classifier, identity)
             _prune(folder, keep=path)
         except OutputError as error:
@@ -335,6 +351,14 @@ def compile_for_cache(classifier: Classifier, identity: Identity) -> Compiled:
             path.unlink(missing_ok=True)
             raise
     return find(identity) or Compiled({}, refused="its compiled network cannot be read again")
+
+
+def _unfinished_attempts(path: Path, identity: Identity) -> int:
+    """Return how often a network was begun to be compiled and its process ended meanwhile."""
+    found = _open(path, identity) if path.is_file() else None
+    if found is None or found.refused != _UNFINISHED:
+        return 0
+    return int(found.record["attempts"])
 
 
 def compile_to(path: Path, classifier: Classifier, identity: Identity) -> Mapping[str, Any]:

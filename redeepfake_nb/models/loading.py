@@ -178,6 +178,16 @@ def load_model(
             return read_model(path, description, trust)
         return _load_weights(path, architecture, convention.input_size)
 
+    def read_later() -> LoadedModel:
+        # The file may have been written anew since, and scores and heatmaps must be of the same network.
+        if sha256_of(path) != digest:
+            raise HashMismatch(
+                "the file has changed since the model was loaded from it",
+                subject=path,
+                next_step="Load the model again.",
+            )
+        return read()
+
     chosen = chosen_runtime(runtime)
     # What LiteRT runs is told apart by the model's file, and a model that was trusted may hold any code.
     unfit = "it was trusted" if trust else "" if isinstance(architecture, str | None) else "it has no file"
@@ -187,7 +197,7 @@ def load_model(
     if chosen != "tensorflow":
         compiled = Compiled({}, refused=unfit) if unfit else find(identity)
         if compiled is not None and compiled.network is not None:
-            return Classifier.from_compiled(compiled.complete(card), compiled, lambda: read().model)
+            return Classifier.from_compiled(compiled.complete(card), compiled, lambda: read_later().model)
     loaded = read()
     if not output_known:
         card = replace(card, output=infer_output(loaded.model))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..analysis.report import Report
 from ..analysis.video import analyze_video
 from ..analysis.video_report import VideoReport
 from ..faces.detection import Detector
+from ..faces.face import detector_name
 from ..media.file_types import is_video
 from ..models.classifier import Classifier
 from .records import FileResult
@@ -49,6 +50,14 @@ class ReanalysisRequest:
     def key(self) -> tuple[str, str]:
         """Cache key: requests with equal keys have equal reports."""
         return self.row.sha256 or self.row.path, repr(sorted(self.settings.items()))
+
+
+def custom_detector_of(settings: Mapping[str, Any], custom: Detector | None) -> Detector | None:
+    """Return a custom detector if a scan with these settings was made with it, by its name; else None."""
+    if custom is None:
+        return None
+    used = str(settings["detector"]).rpartition(".")[2]
+    return custom if used == detector_name(custom).rpartition(".")[2] else None
 
 
 def reanalyze(request: ReanalysisRequest, classifier: Classifier, cancel: Callable[[], bool]) -> Report:

@@ -194,17 +194,19 @@ def scan(
         name = uuid.uuid4().hex
         capacity, threads = local_capacity(runtime)
         workers = capacity if workers is None else workers
-        backend = _create_backend(name, executor, workers, classifier, settings, path, digest, runtime)
-        job = Job(name, path, digest, pickled, (), time_limit, threads, runtime=runtime)
-        run = ScanRun(opened, record, backend, job, entries, copy_failed=not retry_failed)
-        try:
-            finished = run.run(progress, as_cancel_check(cancel))
-        except BaseException:
-            # Before waiting for processes to end, which a second Ctrl-C may interrupt.
-            opened.end_scan(record, "stopped")
-            raise
-        finally:
-            backend.close()
+        with contextlib.ExitStack() as stack:
+            try:
+                backend = _create_backend(
+                    name, executor, workers, classifier, settings, path, digest, runtime
+                )
+                stack.callback(backend.close)
+                job = Job(name, path, digest, pickled, (), time_limit, threads, runtime=runtime)
+                run = ScanRun(opened, record, backend, job, entries, copy_failed=not retry_failed)
+                finished = run.run(progress, as_cancel_check(cancel))
+            except BaseException:
+                # Before waiting for processes to end, which a second Ctrl-C may interrupt.
+                opened.end_scan(record, "stopped")
+                raise
         opened.end_scan(record, "finished" if finished else "stopped")
         return ScanResult(
             opened.path,
@@ -346,7 +348,10 @@ class ScanRun:
         ):
             count = min(self._batch_size, len(self._remaining))
             batch = [self._remaining.popleft() for _ in range(count)]
-            future = self._backend.fingerprint([KnownFile(e.path, e.sha256, e.stamp) for e in batch])
+            try:
+                future = self._backend.fingerprint([KnownFile(e.path, e.sha256, e.stamp) for e in batch])
+            except (BrokenExecutor, RuntimeError) as error:
+                raise _executor_error(error) from error
             self._fingerprinting.append((batch, time.monotonic(), future))
 
     def _collect_fingerprints(self) -> None:

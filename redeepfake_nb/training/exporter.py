@@ -303,7 +303,7 @@ def calibrate_and_save(
     grouped = found.group == "identity"
     shared = _shared_groups(train_faces, val_faces) if grouped else 0
     if shared:
-        people = "people, most of whom have no face in the training data"
+        people = f"people, {shared} of whom have faces in the training data, too"
     elif grouped:
         people = "people without any training face"
     elif _apart(train_faces, val_faces, "original"):

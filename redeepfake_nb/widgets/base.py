@@ -187,6 +187,11 @@ class Inspector:
         """Whether work is running in the background."""
         return self._background.job is not None
 
+    @property
+    def _welcome(self) -> str:
+        """What to do where nothing is shown."""
+        raise NotImplementedError
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until no work is running, at most ``timeout`` seconds; return whether that is so."""
         return self._background.wait(timeout)
@@ -213,6 +218,8 @@ class Inspector:
             if job.error is not None and not job.discarded:
                 self._callbacks.record(job.error, job.section)
                 self.controls.show_status(FAILED)
+            elif job.discarded:  # it may have said what it was doing after all was cleared
+                self.controls.show_status(f"Cleared. {self._welcome}")
 
     def _ipython_display_(self) -> None:
         display_panel(self, self.widget)

@@ -22,6 +22,7 @@ from ..report.html_page import html
 from ..scanning import review
 from ..scanning.executors import local_capacity
 from ..scanning.journal import Journal
+from ..scanning.reanalysis import custom_detector_of
 from ..scanning.records import FileResult
 from ..scanning.result import ScanResult, open_scan
 from ..scanning.scheduler import scan
@@ -430,7 +431,7 @@ class BatchInspector(Inspector):
                 result,
                 out,
                 classifier=self._model.classifier(),
-                detector=self._custom_detector,
+                detector=custom_detector_of(result.settings, self._custom_detector),
                 progress=self._progress(job),
                 cancel=job.cancel,
             )
@@ -442,10 +443,11 @@ class BatchInspector(Inspector):
 
     def _report_page(self, job: Job) -> tuple[str, bytes, str]:
         self.controls.show_status("Analysing files again for the report …")
+        result = self._saved_result()
         name, page, kind = self._page(
-            self._saved_result(),
+            result,
             classifier=self._model.classifier(),
-            detector=self._custom_detector,
+            detector=custom_detector_of(result.settings, self._custom_detector),
             progress=self._progress(job),
             cancel=job.cancel,
         )

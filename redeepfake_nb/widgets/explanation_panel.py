@@ -128,14 +128,14 @@ class ExplanationPanel:
             if id(self._asked) not in kept:
                 self._background.discard()
             self.answers = {key: a for key, a in self.answers.items() if id(key[1]) in kept}
+            shown = self._shown  # choosing another face, if only for a moment, hides it
             self.face.options = list(zip(names, range(len(names)), strict=True))
             # ipywidgets keeps the value None when options appear where there were none.
             self.face.value = 0 if names else None
             if id(before) in kept:  # more faces have been added
                 self.face.value = [*map(id, found)].index(id(before))
             self.face.layout.display = "" if len(names) > 1 else "none"
-            if self._shown is not None and id(self._shown[1]) not in kept:
-                self._show(None)
+            self._show(shown if shown is not None and id(shown[1]) in kept else None)
 
     def set_threshold(self, threshold: float) -> None:
         """Show the answer at another threshold; nothing is computed again."""

@@ -90,8 +90,11 @@ class HeatmapQueue:
         """Return the heatmap of one face, computed in this thread unless it is known."""
         found = self.known(prediction, method, target)
         if found is None:
+            cleared = self._cleared
             found = explain(classifier, prediction, method, target, layer)
-            self._known[prediction, method, target] = found
+            with self._callbacks.lock:
+                if self._cleared == cleared:  # else the picture was removed meanwhile
+                    self._known[prediction, method, target] = found
         return found
 
     def cancel(self) -> None:

@@ -261,7 +261,8 @@ class ImageInspector(Inspector):
                 f"{len(sources)} pictures are too many for this view",
                 next_step=f"Give at most {MAX_PICTURES} at once.",
             )
-        classifier, options = self._model.classifier(), self._options()
+        # Before the model is loaded, which takes a while, in which another may be chosen.
+        options, classifier = self._options(), self._model.classifier()
         done: list[ImageReport] = []
         kept: list[Any] = []
         if not sources:
@@ -364,6 +365,8 @@ class ImageInspector(Inspector):
         from .. import report as reports
 
         self._explain_all(job)
+        if job.discarded:
+            return []
         self.controls.show_status("Writing the reports …")
         saved = reports.save_all(self.result, folder)
         failed = len(self.result) - len(saved)

@@ -9,9 +9,8 @@ from functools import partial
 from ..analysis.report import Report
 from ..errors import InputError, displayable
 from ..faces.detection import Detector
-from ..faces.face import detector_name
 from ..scanning.journal import Journal
-from ..scanning.reanalysis import ReanalysisRequest, Reanalyzer, common_parent
+from ..scanning.reanalysis import ReanalysisRequest, Reanalyzer, common_parent, custom_detector_of
 from ..scanning.records import FileResult
 from ..scanning.result import ScanResult, open_scan
 from .base import ModelChoice
@@ -209,9 +208,7 @@ class ScanTable:
 
     def _request(self, row: FileResult, result: ScanResult) -> ReanalysisRequest:
         settings = result.settings
-        detector, custom = settings["detector"], self._detector
-        if custom is not None and detector.rpartition(".")[2] == detector_name(custom).rpartition(".")[2]:
-            detector = custom
+        detector = custom_detector_of(settings, self._detector) or settings["detector"]
         return ReanalysisRequest(row, settings, detector)
 
     def _reanalyzed(self, request: ReanalysisRequest, report: Report | Exception) -> None:

@@ -263,8 +263,8 @@ class VideoInspector(Inspector):
         with self._callbacks.lock:
             if self.result is None and not job.discarded:
                 self._source = source
-        classifier = self._model.classifier()
-        options = self._options()
+        # Before the model is loaded, which takes a while, in which another may be chosen.
+        options, classifier = self._options(), self._model.classifier()
         sampling, detector, margin, _ = options
         if not job.discarded:
             c.show_status("Opening the video …")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -16,10 +15,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from redeepfake_nb import (
     Card,
     Classifier,
+    HashMismatch,
     Preprocessing,
     UnknownChoice,
     UnsuitableModel,
@@ -190,20 +191,70 @@ def test_a_damaged_file_in_the_cache_is_replaced(path: Path, cache: Path, damage
     assert compiled.read_record(kept)["refused"] == ""
 
 
-def test_a_process_that_died_while_compiling_is_not_repeated(
+def test_a_process_that_died_while_compiling_is_followed_by_one_more(
     path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The converter, which is native code, may have ended it; so may a person who restarted the kernel."""
     load_model(path)
     (kept,) = cache.glob("*.tflite")
     record = compiled.read_record(kept)
     kept.unlink()
-    # What lies there while the converter runs.
-    monkeypatch.setattr(compiled, "compile_to", lambda made, *_, **__: shutil.copy(made, cache / "marker"))
+    with monkeypatch.context() as patch:
+        patch.setattr(compiled, "compile_to", lambda *_: None)  # what lies there while the converter runs
+        load_model(path)
+        marker = kept.read_bytes()
+        assert compiled.read_record(kept)["attempts"] == 1
+        assert compiled.read_record(kept)["identity"] == record["identity"]
+    assert load_model(path).uses_litert
+    kept.write_bytes(marker)
+    with monkeypatch.context() as patch:
+        patch.setattr(compiled, "compile_to", lambda *_: None)
+        load_model(path)
+        assert compiled.read_record(kept)["attempts"] == 2
+    words = load_model(path).scored_by
+    assert "ended 2 times before it was done" in words
+    assert f"delete {kept}" in words
+    kept.unlink()
+    assert load_model(path).uses_litert
+
+
+def test_a_process_waits_while_another_compiles(
+    path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     load_model(path)
-    marker = compiled.read_record(cache / "marker")
-    assert marker["refused"] == compiled._UNFINISHED
-    assert marker["identity"] == record["identity"]
-    assert "ended before it was done" in load_model(path).scored_by
+    (kept,) = cache.glob("*.tflite")
+    finished = kept.read_bytes()
+    kept.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(compiled, "compile_to", lambda *_: None)
+        load_model(path)
+    # As while another process compiles: an unfinished record and a lock, then the finished file.
+    lock = FileLock(kept.with_suffix(".lock"), thread_local=False)
+    lock.acquire()
+    monkeypatch.setattr(compiled, "_LOCK_TIMEOUT", 0.1)
+    assert "another process is still compiling its network" in load_model(path).scored_by
+    monkeypatch.setattr(compiled, "_LOCK_TIMEOUT", 60)
+    made: list[Classifier] = []
+    waiting = threading.Thread(target=lambda: made.append(load_model(path)))
+    waiting.start()
+    waiting.join(1)
+    assert waiting.is_alive()
+    kept.write_bytes(finished)
+    lock.release()
+    waiting.join(60)
+    assert made[0].uses_litert
+
+
+def test_heatmaps_are_never_of_another_file_than_the_scores(path: Path, network: keras.Model) -> None:
+    """The network for heatmaps is read when it is first needed, and the file may be another by then."""
+    load_model(path)
+    found = load_model(path)
+    assert found.uses_litert
+    other = keras.models.clone_model(network)
+    save_model(Classifier(other, replace(found.card, output="probability")), path)
+    with pytest.raises(HashMismatch, match="changed since the model was loaded"):
+        _ = found.keras_model
+    assert load_model(path).keras_model is not None
 
 
 @pytest.mark.skipif(

@@ -16,7 +16,7 @@ import pytest
 from helpers.scan_helpers import CRASH, folder, slow, square, worker_pids, write
 
 from redeepfake_nb import Classifier, MissingExtra, RedeepfakeError, ScanResult, open_scan, save_model, scan
-from redeepfake_nb.scanning import executors
+from redeepfake_nb.scanning import executors, scheduler
 from redeepfake_nb.scanning.executors import connect_dask, local_capacity
 
 pytestmark = pytest.mark.slow
@@ -76,6 +76,30 @@ def test_broken_executor_raises_and_files_keep_waiting(classifier: Classifier, t
     with pytest.raises(RedeepfakeError, match="the executor ended before the scan did"):
         scan(files, tmp_path / "j.sqlite", classifier, executor=Breaking(BrokenExecutor()), detector=square)
     assert open_scan(tmp_path / "j.sqlite").counts["waiting"] == 3
+    assert open_scan(tmp_path / "j.sqlite").scan.state == "stopped"
+
+
+def test_an_executor_that_was_closed_raises_and_files_keep_waiting(
+    classifier: Classifier, tmp_path: Path
+) -> None:
+    executor = ThreadPoolExecutor(1)
+    executor.shutdown()
+    files = folder(tmp_path / "files", 3)
+    with pytest.raises(RedeepfakeError, match="the executor ended before the scan did"):
+        scan(files, tmp_path / "j.sqlite", classifier, executor=executor, detector=square)
+    assert open_scan(tmp_path / "j.sqlite").counts["waiting"] == 3
+    assert open_scan(tmp_path / "j.sqlite").scan.state == "stopped"
+
+
+def test_a_scan_whose_workers_cannot_be_made_counts_as_stopped(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(scheduler, "_create_backend", fail)
+    with pytest.raises(MemoryError):
+        scan(folder(tmp_path / "files", 3), tmp_path / "j.sqlite", classifier, workers=0, detector=square)
     assert open_scan(tmp_path / "j.sqlite").scan.state == "stopped"
 
 

@@ -197,7 +197,7 @@ def test_card_shows_each_collection_and_source(
         ("studio", "REAL"),
     }
     assert metrics["training"]["shared_with_val"] == 1
-    assert "most of whom have no face in the training data" in metrics["split"]
+    assert "people, 1 of whom have faces in the training data, too;" in metrics["split"]
     text = (tmp_path / "m.md").read_text()
     assert "people, 1 of whom have faces in the training data, too, at threshold" in text
     assert "| faces, fakes | 12, 6 | 4, 2 |" in text

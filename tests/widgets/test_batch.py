@@ -27,6 +27,7 @@ from redeepfake_nb import (
     load_model,
     view,
 )
+from redeepfake_nb.scanning.reanalysis import custom_detector_of
 from redeepfake_nb.scanning.records import FileResult
 from redeepfake_nb.widgets import batch_controls
 from redeepfake_nb.widgets.batch import BatchInspector
@@ -331,6 +332,14 @@ def test_a_changed_file_is_reported(inspector: BatchInspector, files: Path, quic
     click(inspector, "00.png")
     assert inspector.wait(SECONDS)
     assert "has changed since the scan" in inspector.controls.file_name.value
+
+
+def test_a_detector_of_your_own_is_used_for_its_own_scans_only() -> None:
+    """A journal may be opened that was made with another detector; its page must not show other faces."""
+    mine = {"detector": f"{square.__module__}.{square.__qualname__}"}
+    assert custom_detector_of(mine, square) is square
+    assert custom_detector_of({"detector": "blazeface"}, square) is None
+    assert custom_detector_of(mine, None) is None
 
 
 @pytest.mark.slow

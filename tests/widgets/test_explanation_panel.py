@@ -109,6 +109,19 @@ def test_another_threshold_changes_the_answer_and_computes_nothing(panel, monkey
     assert panel.caption.value != before
 
 
+def test_an_answer_stays_when_heatmaps_of_other_faces_arrive(panel, classifier, heatmaps) -> None:
+    panel.face.value = 1
+    panel.ask("where")
+    assert panel.wait(SECONDS)
+    shown = panel.caption.value
+    assert shown
+    third = replace(heatmaps[0][1], peak=heatmaps[0][1].peak * 2)
+    panel.set_heatmaps(classifier, [*heatmaps, ("Face 3", third)], 0.6)
+    assert (panel.face.value, panel.caption.value) == (1, shown)
+    panel.set_heatmaps(classifier, heatmaps[:1], 0.6)
+    assert panel.caption.value == ""
+
+
 def test_words_about_places_follow_the_threshold(classifier, monkeypatch) -> None:
     """A kind is named only of a face whose score is judged fake."""
     monkeypatch.setattr(view, "to_png", lambda plot, record, **options: plot.__name__.encode())

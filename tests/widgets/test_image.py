@@ -573,6 +573,50 @@ def test_clear_removes_pictures_and_file_names(inspector):
     assert inspector.controls.analyze_again.disabled
 
 
+def test_after_clear_the_panel_does_not_look_busy(inspector, monkeypatch):
+    """A model that is still loading says so after all was cleared; when it is loaded, nothing runs."""
+    cleared = threading.Event()
+    load = inspector._model.classifier
+
+    def slow():
+        assert cleared.wait(SECONDS)
+        inspector.controls.show_status("Loading the model …")
+        return load()
+
+    monkeypatch.setattr(inspector._model, "classifier", slow)
+    inspector.start(picture())
+    inspector.clear()
+    cleared.set()
+    assert inspector.wait(SECONDS)
+    assert inspector.result == []
+    assert "Cleared" in inspector.controls.status.value
+
+
+def test_a_model_that_is_chosen_while_another_loads_is_not_the_one_that_was_used(inspector, monkeypatch):
+    used = inspector._model.name
+    load = inspector._model.classifier
+
+    def chosen_meanwhile():
+        found = load()
+        with inspector._callbacks.paused():
+            inspector.controls.model.value = "another.keras"
+        return found
+
+    monkeypatch.setattr(inspector._model, "classifier", chosen_meanwhile)
+    inspector.start(picture())
+    assert inspector.wait(SECONDS)
+    assert inspector._used_options[2] == used
+    assert not inspector.controls.analyze_again.disabled
+
+
+def test_clear_while_reports_are_saved_writes_nothing(inspector, monkeypatch, tmp_path):
+    inspector.analyze(picture())
+    monkeypatch.setattr(inspector, "_explain_all", lambda job: inspector.clear())
+    inspector._start_saving(tmp_path / "out")
+    assert inspector.wait(SECONDS)
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unexpected_error_shows_one_line_and_a_folded_traceback(inspector, monkeypatch):
     def fail(*args, **options):
         raise ZeroDivisionError("a <b>surprise</b>")
