@@ -153,7 +153,7 @@ def blind_spots(results: Sequence[KindResult]) -> str:
     if familiar := only_familiar(results):
         every = len(familiar) == len({result.kind for result in results})
         fakes = "fakes" if every else listed(familiar)
-        clauses.append(f"was tested on {fakes} only by generators that it was trained on")
+        clauses.append(f"was tested on {fakes} only with generators that it was trained on")
     if unknown := untested(results):
         clauses.append(f"was not tested on {listed(unknown, 'or')}")
     if not clauses:

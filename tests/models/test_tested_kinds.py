@@ -59,13 +59,13 @@ def test_generators_that_were_trained_on_say_little_about_others() -> None:
     known = [replace(result(kind, 0.9), trained_on=True) for kind in ("generated", "swapped")]
     assert only_familiar(known) == ["wholly generated faces", "swapped faces"]
     assert blind_spots(known) == (
-        "this model was tested on fakes only by generators that it was trained on, "
+        "this model was tested on fakes only with generators that it was trained on, "
         "and was not tested on re-enacted faces or faces edited by hand"
     )
     unseen = [*known, result("swapped", 0.8, "B"), result("edited", 0.4)]
     assert only_familiar(unseen) == ["wholly generated faces"]
     assert blind_spots(unseen) == (
-        "this model does not detect faces edited by hand, was tested on wholly generated faces only by "
+        "this model does not detect faces edited by hand, was tested on wholly generated faces only with "
         "generators that it was trained on, and was not tested on re-enacted faces"
     )
     # That it does not detect them is said already.
