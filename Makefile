@@ -85,8 +85,9 @@ pictures: install ## Renew the picture of pseudo-fakes in docs/training.md
 	$(BIN)/python tests/project/make_pseudo_fakes_picture.py
 
 # DATA: a CSV, a Kaggle deepfake-faces folder, or a folder with real/ and fake/; or several of these.
+# WORKERS: processes that make batches, for a GPU; may be left out.
 train: install ## Train: RECIPE=models/recipes/NAME.toml DATA=folder OUT=folder
-	$(BIN)/python -m redeepfake_nb.cli train $(RECIPE) --data $(DATA) --out "$(OUT)"
+	$(BIN)/python -m redeepfake_nb.cli train $(RECIPE) --data $(DATA) --out "$(OUT)" $(if $(WORKERS),--workers $(WORKERS))
 
 # MODEL: a .keras file with its sidecar, or "default". SPLIT, LIMIT and FALSE_POSITIVE_RATE may be left out.
 MODEL ?= default

@@ -24,6 +24,13 @@ def add(commands: Any) -> None:
         action="store_true",
         help="train once without each source of fakes, and write how well each is detected unseen",
     )
+    train.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes that make batches, for an accelerator that would wait for them; default: a thread",
+    )
     train.set_defaults(run=_run_train)
 
     join = commands.add_parser("join", help="combine several trained networks into one model")
@@ -75,9 +82,13 @@ def _run_train(options: argparse.Namespace) -> int:
                 bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
 
         if options.leave_one_out:
-            table = leave_one_source_out(recipe, faces, options.out, progress=progress)
+            table = leave_one_source_out(
+                recipe, faces, options.out, progress=progress, workers=options.workers
+            )
         else:
-            path = train_and_export(recipe, faces, options.out, progress=progress, log=bar.write)
+            path = train_and_export(
+                recipe, faces, options.out, progress=progress, log=bar.write, workers=options.workers
+            )
     if options.leave_one_out:
         print(table.to_string(index=False, float_format="{:.3f}".format))
         print(f"table: {displayable(Path(options.out) / 'leave_one_out.csv')}")

@@ -17,6 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,10 @@ class LabelledFaces:
     def __len__(self) -> int:
         return len(self.table)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Open zip files stay in their process.
+        return LabelledFaces, (self.table, self.root, self.prefix, self.collections)
+
     @property
     def y(self) -> np.ndarray:
         """Labels, (N,) int64: 1 is fake, 0 real."""
@@ -94,11 +99,28 @@ class LabelledFaces:
             The file does not exist or cannot be read. ``subject`` is its name in the table, without the
             folder.
         """
+        listed = self._files[row]
         if self.collections:
-            return self.collections[self.table["collection"].iloc[row]]._read(
-                str(self.table["file"].iloc[row])
-            )
-        return self._read(str(self.table["file"].iloc[row]))
+            return self.collections[self._collection_names[row]]._read(listed)
+        return self._read(listed)
+
+    # Of every row, since pandas takes longer to look up one value than OpenCV to decode a face.
+
+    @cached_property
+    def _files(self) -> list[str]:
+        return self.table["file"].astype(str).tolist()
+
+    @cached_property
+    def _collection_names(self) -> list[str]:
+        return self.table["collection"].tolist()
+
+    @cached_property
+    def boxes(self) -> np.ndarray:
+        """Box of each face in its picture, (N, 4) float64 left, top, right, bottom; NaN: it fills it."""
+        if not set(BOX) <= set(self.table.columns):
+            return np.full((len(self), 4), np.nan)
+        boxes = self.table[list(BOX)].to_numpy(np.float64)
+        return np.where(np.isnan(boxes).any(1, keepdims=True), np.nan, boxes)
 
     def _read(self, listed: str) -> bytes:
         try:
@@ -142,15 +164,15 @@ class LabelledFaces:
             is its ``file``.
         """
         data = self.read(row)
-        listed = str(self.table["file"].iloc[row])
+        listed, box = self._files[row], self.boxes[row]
         try:
             picture = decode_image(data)[0]
         except RedeepfakeError as error:
             raise type(error)(error.cause, subject=listed, next_step=error.next_step) from error
-        if not set(BOX) <= set(self.table.columns) or self.table.iloc[row][list(BOX)].isna().any():
+        if np.isnan(box[0]):
             return picture
         height, width = picture.shape[:2]
-        left, top, right, bottom = (round(float(self.table[name].iloc[row])) for name in BOX)
+        left, top, right, bottom = (round(float(side)) for side in box)
         # Detectors place boxes partly outside of a picture where a face is cut off.
         face = picture[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
         if not face.size:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from ..faces.detection import find_landmarks
 from ..utils.writing import atomic_file
-from .labelled_faces import BOX, LabelledFaces
+from .labelled_faces import LabelledFaces
 
 # Points may lie this far outside a crop, as a share of its longer side: dlib's boxes cut off some chins.
 _OUTSIDE = 0.15
@@ -46,8 +47,12 @@ class LandmarkStore:
         self.faces = faces
         self.path = path
         self._set = "|".join(f"{root.resolve()}|{prefix}" for root, prefix in faces.places)
+        # Looking up single values in the table would take longer than reading the landmarks.
+        self._files = faces.table["file"].tolist()
+        self._collections = faces.table["collection"].tolist() if faces.collections else None
         self._lock, self._writing = threading.Lock(), threading.Lock()
         self._points: dict[str, np.ndarray | None] = {}
+        self._new: dict[str, np.ndarray | None] = {}
         self._saved = 0
         self._read()
 
@@ -81,18 +86,26 @@ class LandmarkStore:
         height, width = image.shape[:2]
         (points,) = find_landmarks(image, [(0, 0, width, height)])
         kept = points if plausible(points, height, width) else None
-        with self._lock:
-            self._points[name] = kept
+        self.add({name: kept})
         return kept
 
+    def add(self, points: Mapping[str, np.ndarray | None]) -> None:
+        """Add landmarks that another store of the same faces found, as :meth:`take_new` returns them."""
+        with self._lock:
+            self._points.update(points)
+            self._new.update(points)
+
+    def take_new(self) -> dict[str, np.ndarray | None]:
+        """Return the landmarks that were found or added since the last call, by the name of their face."""
+        with self._lock:
+            new, self._new = self._new, {}
+        return new
+
     def _key(self, row: int) -> str:
-        listed = self.faces.table.iloc[row]
-        name = str(listed["file"])
-        if set(BOX) <= set(listed.index) and listed[list(BOX)].notna().all():
-            name += "#" + ",".join(f"{listed[side]:g}" for side in BOX)
-        if self.faces.collections:
-            name = f"{listed['collection']}:{name}"
-        return name
+        name, box = str(self._files[row]), self.faces.boxes[row]
+        if not np.isnan(box[0]):
+            name += "#" + ",".join(f"{side:g}" for side in box)
+        return name if self._collections is None else f"{self._collections[row]}:{name}"
 
     def save(self) -> None:
         """Replace the file atomically if there are new landmarks. Does nothing without a path."""

@@ -7,7 +7,6 @@ same batches as an uninterrupted one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -67,6 +66,8 @@ class PairBatches:
                 "there are no fake faces to train on; a recipe whose fakes are all pseudo-fakes needs none"
             )
         self._peers = _peers(faces) if recipe.pseudo_share[1] else {}
+        # Number of each face's person, -1 where it is not known.
+        self._people = pd.factorize(faces.table["identity"])[0]
         self.per_epoch = max(1, len(self.pairs) // recipe.batch_pairs)
 
     def rows(self, step: int) -> np.ndarray:
@@ -109,18 +110,6 @@ class PairBatches:
         y = np.zeros((2, count, 1), np.float32)
         y[0] = 1
         return x.reshape(-1, size, size, 3), y.reshape(-1, 1)
-
-    def prefetched(
-        self, start: int, stop: int, size: int, depth: int = 3
-    ) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
-        """Yield ``(step, batch)`` from ``start`` up to ``stop``, made ``depth`` steps ahead by a thread."""
-        with ThreadPoolExecutor(1) as pool:
-            waiting = [pool.submit(self.make, s, size) for s in range(start, min(start + depth, stop))]
-            for step in range(start, stop):
-                batch = waiting.pop(0).result()
-                if step + depth < stop:
-                    waiting.append(pool.submit(self.make, step + depth, size))
-                yield step, batch
 
     def _pair_indices(self, step: int) -> np.ndarray:
         epoch, position = divmod(step, self.per_epoch)
@@ -201,15 +190,11 @@ class PairBatches:
         self, row: int, points: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray] | None:
         """Return a real face of another person of the same source, in the most similar pose of a few."""
-        table = self.faces.table
         best, least, suitable = None, np.inf, 0
         for peer in rng.choice(self._peers[row], _TRIES).tolist():
             if suitable == _PEERS:
                 break
-            if peer == row or (
-                pd.notna(table["identity"].iloc[row])
-                and table["identity"].iloc[peer] == table["identity"].iloc[row]
-            ):
+            if peer == row or (self._people[row] >= 0 and self._people[peer] == self._people[row]):
                 continue
             image = self.faces.image(peer)
             theirs = self.landmarks.get(peer, image)

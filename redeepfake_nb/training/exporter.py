@@ -64,6 +64,7 @@ def train_and_export(
     *,
     progress: Callable[[int, int, float], None] | None = None,
     log: Callable[[str], None] | None = None,
+    workers: int = 0,
     **options: Any,
 ) -> Path:
     """Train on the split ``train``, select and calibrate on ``val``, and write ``<out>/<recipe>.keras``.
@@ -80,6 +81,8 @@ def train_and_export(
         Called as ``progress(step, steps, loss)`` after each training step.
     log
         Called with a sentence at the start of each step that follows training, which takes minutes too.
+    workers
+        Processes that make batches; see :func:`redeepfake_nb.training.trainer.train`.
     options
         Passed on to :func:`export`.
 
@@ -96,7 +99,7 @@ def train_and_export(
         ``out`` cannot be written.
     """
     train_faces, val_faces = readable_faces(*_both_splits(faces))
-    result = train(recipe, train_faces, val_faces, out, progress=progress)
+    result = train(recipe, train_faces, val_faces, out, progress=progress, workers=workers)
     path = Path(out) / f"{recipe.name}.keras"
     return export(result, recipe, train_faces, val_faces, path, log=log, **options)
 

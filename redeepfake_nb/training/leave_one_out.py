@@ -33,6 +33,7 @@ def leave_one_source_out(
     sources: Sequence[str] | None = None,
     resamples: int = 1000,
     progress: TrainingProgress | None = None,
+    workers: int = 0,
 ) -> pd.DataFrame:
     """Train a recipe once without each source of fakes, and evaluate each model on the unseen source.
 
@@ -52,6 +53,8 @@ def leave_one_source_out(
         Bootstrap samples for the 95 % interval.
     progress
         Called as ``progress(step, steps, loss)`` over all runs together.
+    workers
+        Processes that make batches; see :func:`redeepfake_nb.training.trainer.train`.
 
     Returns
     -------
@@ -81,7 +84,9 @@ def leave_one_source_out(
             if progress is not None:
                 progress(before * steps + step, len(chosen) * steps, loss)
 
-        result = train(variant, train_faces, val_faces, Path(out) / variant.name, progress=report)
+        result = train(
+            variant, train_faces, val_faces, Path(out) / variant.name, progress=report, workers=workers
+        )
         unseen = rows_of[name]
         preprocessing = Preprocessing(input_size=variant.final_size)
         logits = score_faces(result.model.predict_on_batch, unseen, preprocessing)

@@ -21,6 +21,7 @@ from ..utils.writing import atomic_file
 from .batches import PairBatches
 from .checkpoints import check_checkpoint
 from .network_start import build, initial_network, set_weights
+from .prefetching import prefetched
 from .recipes import Recipe
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def fit_linear_probe(
     *,
     resume: bool = True,
     progress: Callable[[int, int, float], None] | None = None,
+    workers: int = 0,
 ) -> tuple[keras.Model, str, float]:
     """Fit the logit to the features of as many batches as the recipe has steps.
 
@@ -86,6 +88,8 @@ def fit_linear_probe(
         Go on after the batches of the checkpoint.
     progress
         Called as ``progress(step, steps, NaN)`` after each batch; there is no loss before the end.
+    workers
+        Processes that make batches; see :func:`redeepfake_nb.training.prefetching.prefetched`.
 
     Returns
     -------
@@ -110,7 +114,7 @@ def fit_linear_probe(
     model, start = initial_network(recipe, stage.input_size)
     body = keras.Model(model.input, model.get_layer(LOGIT_LAYER).input)
     features, labels = checkpoint.restore() if resume else ([], [])
-    for step, (x, y) in pairs.prefetched(len(features), stage.steps, stage.input_size):
+    for step, (x, y) in prefetched(pairs, len(features), stage.steps, stage.input_size, workers):
         features.append(np.asarray(body.predict_on_batch(x), np.float32))
         labels.append(y[:, 0])
         done = step + 1

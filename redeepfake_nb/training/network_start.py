@@ -6,6 +6,7 @@ Pure Keras 3, on TensorFlow, JAX or PyTorch.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,6 +82,30 @@ def build(recipe: Recipe, size: int, weights: str | None, mixed: bool) -> keras.
 
         keras.utils.set_random_seed(recipe.seed)
         return build_model(recipe.backbone, head=recipe.head, input_size=size, weights=weights)
+
+
+def freeze(model: keras.Model, trainable: Sequence[str]) -> None:
+    """Let a model's layers be trained whose names contain any of these parts, and no others.
+
+    Parameters
+    ----------
+    model
+        Changed in place; compile it afterwards.
+    trainable
+        Parts of names. Empty: all layers are trained.
+
+    Raises
+    ------
+    ValueError
+        No layer with weights has a part in its name.
+    """
+    if not trainable:
+        return
+    for part in trainable:
+        if not any(part in layer.name and layer.weights for layer in model.layers):
+            raise ValueError(f"trainable: {model.name} has no layer with weights named like {part!r}")
+    for layer in model.layers:
+        layer.trainable = any(part in layer.name for part in trainable)
 
 
 def initial_network(recipe: Recipe, size: int) -> tuple[keras.Model, str]:

@@ -134,6 +134,9 @@ class Recipe:
         Train the linear head alone, by a logistic regression on features that stay as they are; this is how
         weakly it is regularised, scikit-learn's ``C``. The only stage says how many batches it is fitted to.
         See :mod:`redeepfake_nb.training.linear_probe`. None: train all weights.
+    trainable
+        Parts of the names of the layers that are trained, ``("norm", "logit")``; the others keep their
+        initial weights. Empty: all layers.
     fallback_random
         Whether a run may start from random weights if ``weights`` are not available; history and card then
         say so. Otherwise that is an error.
@@ -163,8 +166,10 @@ class Recipe:
     val_faces: int = 0
     fallback_random: bool = False
     linear_probe: float | None = None
+    trainable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "trainable", tuple(self.trainable))
         for share in (self.self_blend, *(s.self_blend for s in self.stages if s.self_blend is not None)):
             if not 0 <= share <= 1:
                 raise ValueError(f"self_blend must be a share from 0 to 1, not {share}")

@@ -27,7 +27,8 @@ from .batches import PairBatches, score_faces
 from .checkpoints import check_checkpoint
 from .linear_probe import Checkpoint, fit_linear_probe
 from .logs import ScalarLog, write_history
-from .network_start import build, initial_network, measure_batchnorm, set_weights
+from .network_start import build, freeze, initial_network, measure_batchnorm, set_weights
+from .prefetching import prefetched
 from .recipes import Recipe, Stage
 from .validation import sample_of_each_source, source_aucs, val_metrics
 
@@ -128,8 +129,11 @@ def _warn_of(causes: dict[str, str], fate: str) -> None:
 class TrainingRun:
     """State of a training run: model, averaged weights, position in the recipe, history."""
 
-    def __init__(self, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, out: Path) -> None:
+    def __init__(
+        self, recipe: Recipe, train: LabelledFaces, val: LabelledFaces, out: Path, workers: int = 0
+    ) -> None:
         self.recipe = recipe
+        self.workers = workers
         self.val = sample_of_each_source(val, recipe.val_faces)
         self.out = out
         self.faces = _digest(train, val)
@@ -172,6 +176,7 @@ class TrainingRun:
                 ]
                 measure_batchnorm(self.model, np.concatenate(sample))
         self.stage_index = index
+        freeze(self.model, self.recipe.trainable)
         compile_stage(self.model, self.recipe, stage)
         self.average, self.averaged = _weights(self.model), 0
 
@@ -242,7 +247,7 @@ class TrainingRun:
         """Train to the end of the current stage, or until patience is exhausted."""
         end = self.stage_start(self.stage_index) + self.stage.steps
         recent: list[float] = []
-        for step, (x, y) in self.batches.prefetched(self.step, end, self.stage.input_size):
+        for step, (x, y) in prefetched(self.batches, self.step, end, self.stage.input_size, self.workers):
             recent = [*recent[-49:], float(self.model.train_on_batch(x, y))]
             self.losses = (self.losses[0] + recent[-1], self.losses[1] + 1)
             self.step = step + 1
@@ -270,8 +275,7 @@ class TrainingRun:
         self.averaged = done
         for kept, new in zip(self.average, self.model.get_weights(), strict=True):
             if np.issubdtype(kept.dtype, np.floating):
-                kept *= decay
-                kept += (1 - decay) * new
+                kept += (1 - decay) * (new - kept)  # exactly the same where a layer is not trained
             else:
                 kept[...] = new  # a counter, such as in EfficientNet's first layer
 
@@ -335,6 +339,7 @@ def train(
     *,
     resume: bool = True,
     progress: TrainingProgress | None = None,
+    workers: int = 0,
 ) -> TrainingResult:
     """Train a model by a recipe.
 
@@ -353,6 +358,9 @@ def train(
         Continue from the checkpoint in ``out``, if it is of the same faces; ``False`` starts over.
     progress
         Called as ``progress(step, steps, loss)`` after each step; the loss of a linear probe is NaN.
+    workers
+        Processes that make batches; 0: a thread, which keeps up with a network on the same processor. The
+        batches are the same. See :func:`redeepfake_nb.training.prefetching.prefetched`.
 
     Raises
     ------
@@ -371,8 +379,8 @@ def train(
             f"val has no fakes with real faces to compare them with of any source of the recipe ({names})"
         )
     if recipe.linear_probe is not None:
-        return _train_probe(recipe, train_faces, val_faces, Path(out), resume, progress)
-    run = TrainingRun(recipe, train_faces, val_faces, Path(out))
+        return _train_probe(recipe, train_faces, val_faces, Path(out), resume, progress, workers)
+    run = TrainingRun(recipe, train_faces, val_faces, Path(out), workers)
     if not (resume and run.restore()):
         run.start_stage(0, None)
     # A run that had stopped early, or was complete, does not go on.
@@ -396,13 +404,16 @@ def _train_probe(
     out: Path,
     resume: bool,
     progress: TrainingProgress | None,
+    workers: int,
 ) -> TrainingResult:
     """Train the linear head alone; the history has one evaluation, of the finished model."""
     val = sample_of_each_source(val_faces, recipe.val_faces)
     landmarks = LandmarkStore(train_faces, out / "landmarks.npz" if recipe.pseudo_share[1] else None)
     pairs = PairBatches(train_faces, recipe, landmarks)
     checkpoint = Checkpoint(out / "checkpoint.npz", recipe.digest(), _digest(train_faces, val_faces))
-    model, start, loss = fit_linear_probe(recipe, pairs, checkpoint, resume=resume, progress=progress)
+    model, start, loss = fit_linear_probe(
+        recipe, pairs, checkpoint, resume=resume, progress=progress, workers=workers
+    )
     landmarks.save()
     logits = score_faces(model.predict_on_batch, val, Preprocessing(input_size=recipe.final_size))
     line = {

@@ -25,10 +25,10 @@ def test_train_joins_collections_and_leaves_sources_out(
     given = []
     table = pd.DataFrame({"source": ["a"], "fakes": [4], "auc": [0.75]})
 
-    def train(recipe, faces, out, *, progress, log=print):
+    def train(recipe, faces, out, *, progress, workers, log=print):
         log("written")
         progress(1, recipe.steps, 0.5)
-        given.append((recipe.name, faces, out))
+        given.append((recipe.name, faces, out, workers))
         return Path(out) / "made.keras"
 
     monkeypatch.setattr("redeepfake_nb.training.exporter.train_and_export", train)
@@ -44,9 +44,10 @@ def test_train_joins_collections_and_leaves_sources_out(
     out, recipe = str(tmp_path / "out"), str(root / "models" / "recipes" / "smoke.toml")
     assert main(["train", recipe, "--data", *paths, "--out", out]) == 0
     assert "made.keras" in capsys.readouterr().out
-    assert main(["train", recipe, "--data", paths[0], "--out", out, "--leave-one-out"]) == 0
+    leave_out = ["--leave-one-out", "--workers", "3"]
+    assert main(["train", recipe, "--data", paths[0], "--out", out, *leave_out]) == 0
     assert re.search(r"a +4 +0\.750", capsys.readouterr().out)
-    (name, both, where), (_, alone, _) = given
-    assert (name, where) == ("smoke", out)
+    (name, both, where, workers), (_, alone, _, more_workers) = given
+    assert (name, where, workers, more_workers) == ("smoke", out, 0, 3)
     assert set(both.table["collection"]) == {"one", "two"}
     assert len(both) == 2 * len(alone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import zipfile
 from pathlib import Path
 
@@ -410,6 +411,22 @@ def test_a_listed_box_is_cut_out(tmp_path: Path, box, columns, rows) -> None:
     assert face[0, :, 0].tolist() == columns
     assert face[:, 0, 1].tolist() == rows
     assert face.flags.c_contiguous
+
+
+def test_boxes_of_faces(tmp_path: Path) -> None:
+    np.testing.assert_array_equal(boxed(tmp_path, 1, 1, 3, 4).boxes, [[1, 1, 3, 4]])
+    np.testing.assert_array_equal(boxed(tmp_path, *[np.nan] * 4).boxes, np.full((1, 4), np.nan))
+    np.testing.assert_array_equal(people(2, 1).boxes, np.full((2, 4), np.nan))
+
+
+def test_faces_of_a_zip_file_can_be_sent_to_another_process(tmp_path: Path) -> None:
+    boxed(tmp_path, 1, 1, 3, 4)
+    with zipfile.ZipFile(tmp_path / "faces.zip", "w") as archive:
+        archive.write(tmp_path / "a.png", "a.png")
+    (tmp_path / "a.png").unlink()
+    faces = read_faces(tmp_path / "faces.csv")
+    expected = faces.image(0)  # opens the archive, which cannot be sent
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(faces)).image(0), expected)
 
 
 @pytest.mark.parametrize("box", [(3, 1, 3, 2), (4, 3, 2, 4), (7, 1, 9, 3), (-5, 0, -1, 3)])

@@ -74,6 +74,22 @@ def test_each_face_is_processed_once(faces: LabelledFaces, calls: list[int]) -> 
     store.save()  # without a path: nothing to do
 
 
+def test_landmarks_go_from_one_store_to_another(
+    faces: LabelledFaces, calls: list[int], tmp_path: Path
+) -> None:
+    store, path = LandmarkStore(faces), tmp_path / "landmarks.npz"
+    kept = store.get(3)
+    assert store.get(0) is None
+    other = LandmarkStore(faces, path)
+    other.add(store.take_new())
+    assert store.take_new() == {}
+    np.testing.assert_array_equal(other.get(3), kept)
+    assert other.get(0) is None
+    assert calls == [180, 0]
+    other.save()
+    assert len(LandmarkStore(faces, path)._points) == 2
+
+
 def test_landmarks_are_read_back_from_the_file(
     faces: LabelledFaces, calls: list[int], tmp_path: Path
 ) -> None:

@@ -58,13 +58,6 @@ def test_an_epoch_sees_every_pair_once(faces: LabelledFaces, smoke: Recipe) -> N
         assert len({int(fake) for fake, _ in seen}) == 8
 
 
-def test_prefetched_batches_come_in_order(faces: LabelledFaces, smoke: Recipe) -> None:
-    batches = PairBatches(faces.part("train"), smoke)
-    found = list(batches.prefetched(2, 9, 67))
-    assert [step for step, _ in found] == list(range(2, 9))
-    np.testing.assert_array_equal(found[4][1][0], batches.make(6, 67)[0])
-
-
 # ------------------------------------------------------------------ self-blended
 
 

@@ -28,7 +28,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
     """The recipes that were trained, without any training."""
     recipes: list[Recipe] = []
 
-    def train(recipe, train_faces, val_faces, out, *, progress):
+    def train(recipe, train_faces, val_faces, out, *, progress, workers):
         recipes.append(recipe)
         progress(recipe.steps, recipe.steps, 0.5)
         return TrainingResult(ByLevel(), [{"val_auc": 0.6}, {"val_auc": 0.8}], recipe.steps)

@@ -12,7 +12,7 @@ import pytest
 from redeepfake_nb import Card, Classifier, Head, Preprocessing, build_model, save_model
 from redeepfake_nb.errors import ModelIncomplete
 from redeepfake_nb.training import network_start
-from redeepfake_nb.training.network_start import initial_network, measure_batchnorm
+from redeepfake_nb.training.network_start import freeze, initial_network, measure_batchnorm
 from redeepfake_nb.training.recipes import Recipe, Stage
 
 
@@ -29,6 +29,34 @@ def test_measured_statistics_keep_the_function(rng: np.random.Generator) -> None
     inputs = keras.Model(model.inputs, layer.input).predict_on_batch(x)
     np.testing.assert_allclose(layer.get_weights()[2], inputs.mean((0, 1, 2)), rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(layer.get_weights()[3], inputs.var((0, 1, 2)), rtol=1e-2, atol=1e-3)
+
+
+def three_layers() -> keras.Model:
+    """A dense layer, batch normalisation, and a logit."""
+    image = keras.Input((3,))
+    x = keras.layers.Dense(2, name="dense")(image)
+    x = keras.layers.BatchNormalization(name="norm_0")(x)
+    return keras.Model(image, keras.layers.Dense(1, name="logit")(x), name="small")
+
+
+def test_layers_are_trained_by_parts_of_their_names() -> None:
+    model = three_layers()
+    before = [weight.name for weight in model.weights]
+    freeze(model, ("norm", "logit"))
+    trained = [weight.path.split("/")[-2:] for weight in model.trainable_weights]
+    assert trained == [["norm_0", "gamma"], ["norm_0", "beta"], ["logit", "kernel"], ["logit", "bias"]]
+    assert [weight.name for weight in model.weights] == before  # checkpoints hold them in this order
+
+
+def test_without_names_all_layers_are_trained() -> None:
+    model = three_layers()
+    freeze(model, ())
+    assert len(model.trainable_weights) == 6
+
+
+def test_a_part_that_names_no_layer_is_an_error() -> None:
+    with pytest.raises(ValueError, match="trainable: small has no layer with weights named like 'head'"):
+        freeze(three_layers(), ("logit", "head"))
 
 
 RECIPE = Recipe("mine", "EfficientNetB4", (Stage(67, 4, 0.1),), weights="imagenet", mixed_precision=False)

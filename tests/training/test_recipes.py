@@ -52,6 +52,14 @@ def test_fields(file: Path) -> None:
     assert recipe.augmentation.crop == (0.5, 1.0)
 
 
+def test_layers_to_train_are_read(file: Path) -> None:
+    digest = Recipe.read(file).digest()
+    file.write_text('trainable = ["norm", "logit"]\n' + file.read_text())
+    recipe = Recipe.read(file)
+    assert recipe.trainable == ("norm", "logit")
+    assert recipe.digest() != digest
+
+
 def test_a_stage_may_have_its_own_augmentation(file: Path) -> None:
     recipe = Recipe.read(file)
     assert recipe.augmentation_at(3) == Augmentation(crop=(0.5, 1.0))

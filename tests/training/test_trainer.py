@@ -121,6 +121,29 @@ def test_training_moves_the_weights(whole: tuple, brief: Recipe, tiny: None) -> 
 
 
 @pytest.mark.slow
+def test_processes_that_make_batches_change_nothing(
+    faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path, whole: tuple
+) -> None:
+    result = train(brief, faces.part("train"), faces.part("val"), tmp_path, workers=2)
+    for one, other in zip(whole[0].model.get_weights(), result.model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_only_the_layers_that_a_recipe_names_are_trained(
+    faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path
+) -> None:
+    recipe = replace(brief, stages=brief.stages[:1], trainable=("norm",))
+    result = train(recipe, faces.part("train"), faces.part("val"), tmp_path)
+    start = network_start.build(recipe, 67, None, False).get_weights()
+    moved = [
+        not np.array_equal(one, other) for one, other in zip(result.model.get_weights(), start, strict=True)
+    ]
+    # Convolution, batch normalisation (scale, shift, and its moving statistics), logit.
+    assert moved == [False, False, True, True, True, True, False, False]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [2, 5, 8, 17], ids=["no checkpoint yet", "early", "later", "second stage"])
 def test_a_resumed_run_ends_like_an_uninterrupted_one(
     faces: LabelledFaces, brief: Recipe, tiny: None, tmp_path: Path, whole: tuple, at: int
