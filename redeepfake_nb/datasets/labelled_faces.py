@@ -44,7 +44,8 @@ class LabelledFaces:
     Parameters
     ----------
     table
-        One row per face, with at least the columns :data:`COLUMNS`.
+        One row per face, with at least the columns :data:`COLUMNS`. Not to be changed in place, since columns
+        are looked up once; see :meth:`with_table`.
     root
         Folder that ``file`` is relative to, or a zip file.
     prefix
@@ -108,7 +109,7 @@ class LabelledFaces:
 
     @cached_property
     def _files(self) -> list[str]:
-        return self.table["file"].astype(str).tolist()
+        return [str(name) for name in self.table["file"]]
 
     @cached_property
     def _collection_names(self) -> list[str]:
@@ -119,8 +120,10 @@ class LabelledFaces:
         """Box of each face in its picture, (N, 4) float64 left, top, right, bottom; NaN: it fills it."""
         if not set(BOX) <= set(self.table.columns):
             return np.full((len(self), 4), np.nan)
-        boxes = self.table[list(BOX)].to_numpy(np.float64)
-        return np.where(np.isnan(boxes).any(1, keepdims=True), np.nan, boxes)
+        boxes = self.table[list(BOX)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+        boxes = np.where(np.isnan(boxes).any(1, keepdims=True), np.nan, boxes)
+        boxes.flags.writeable = False
+        return boxes
 
     def _read(self, listed: str) -> bytes:
         try:

@@ -31,7 +31,7 @@ def plausible(points: np.ndarray, height: int, width: int) -> bool:
 
 
 class LandmarkStore:
-    """Landmarks of labelled faces, found by dlib with the whole crop as face box, each at most once.
+    """Landmarks of labelled faces, found by dlib with the whole crop as face box, by a store at most once.
 
     Parameters
     ----------

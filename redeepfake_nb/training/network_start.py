@@ -97,13 +97,13 @@ def freeze(model: keras.Model, trainable: Sequence[str]) -> None:
     Raises
     ------
     ValueError
-        No layer with weights has a part in its name.
+        No layer with weights that can be trained has a part in its name.
     """
     if not trainable:
         return
     for part in trainable:
-        if not any(part in layer.name and layer.weights for layer in model.layers):
-            raise ValueError(f"trainable: {model.name} has no layer with weights named like {part!r}")
+        if not any(part in layer.name and layer.trainable_weights for layer in model.layers):
+            raise ValueError(f"trainable: {model.name} has no layer to train that is named like {part!r}")
     for layer in model.layers:
         layer.trainable = any(part in layer.name for part in trainable)
 

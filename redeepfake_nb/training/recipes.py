@@ -169,6 +169,10 @@ class Recipe:
     trainable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.trainable, str) or not all(
+            isinstance(part, str) and part for part in self.trainable
+        ):
+            raise ValueError(f"trainable must be a list of parts of layer names, not {self.trainable!r}")
         object.__setattr__(self, "trainable", tuple(self.trainable))
         for share in (self.self_blend, *(s.self_blend for s in self.stages if s.self_blend is not None)):
             if not 0 <= share <= 1:
@@ -183,6 +187,8 @@ class Recipe:
                 raise ValueError(f"linear_probe must be above 0, not {self.linear_probe!r}")
             if len(self.stages) != 1 or (self.head is not None and self.head.units):
                 raise ValueError("linear_probe needs a single stage and a head without dense layers")
+            if self.trainable:
+                raise ValueError("linear_probe trains the head alone, so trainable has no use beside it")
         names = [source.name for source in self.sources]
         if len(set(names)) < len(names):
             raise ValueError(f"a source is listed twice: {', '.join(names)}")

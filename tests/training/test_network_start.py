@@ -55,7 +55,11 @@ def test_without_names_all_layers_are_trained() -> None:
 
 
 def test_a_part_that_names_no_layer_is_an_error() -> None:
-    with pytest.raises(ValueError, match="trainable: small has no layer with weights named like 'head'"):
+    model = three_layers()
+    model.get_layer("norm_0").trainable = False
+    with pytest.raises(ValueError, match="no layer to train that is named like 'norm'"):
+        freeze(model, ("norm",))
+    with pytest.raises(ValueError, match="trainable: small has no layer to train that is named like 'head'"):
         freeze(three_layers(), ("logit", "head"))
 
 

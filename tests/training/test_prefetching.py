@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from redeepfake_nb.training.prefetching import prefetched
 from redeepfake_nb.training.recipes import Recipe
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_batches_come_in_order_whoever_makes_them(faces: LabelledFaces, smoke: Recipe, workers: int) -> None:
     pairs = PairBatches(faces.part("train"), smoke)
     found = list(prefetched(pairs, 2, 9, 67, workers))
@@ -27,6 +30,7 @@ def test_batches_come_in_order_whoever_makes_them(faces: LabelledFaces, smoke: R
         np.testing.assert_array_equal(y, expected[1])
 
 
+@pytest.mark.slow
 def test_what_processes_find_out_is_kept(faces: LabelledFaces, smoke: Recipe, tmp_path: Path) -> None:
     part = faces.part("train")
     lost = str(part.table["file"].iloc[0])
@@ -43,6 +47,64 @@ def test_what_processes_find_out_is_kept(faces: LabelledFaces, smoke: Recipe, tm
     assert pairs.landmarks.take_new().keys() == found.keys()
     pairs.landmarks.save()
     assert (tmp_path / "landmarks.npz").is_file()
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from redeepfake_nb.datasets.labelled_faces import read_faces
+from redeepfake_nb.training.batches import PairBatches
+from redeepfake_nb.training.prefetching import prefetched
+from redeepfake_nb.training.recipes import Recipe
+def main():
+    pairs = PairBatches(read_faces(sys.argv[1]).part("train"), Recipe.read(sys.argv[2]))
+    ahead = prefetched(pairs, 0, 10000, 67, 2)
+    next(ahead)
+    import multiprocessing
+    print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+    sys.stdin.read()
+if __name__ == "__main__" or sys.argv[3] == "without guard":
+    main()
+"""
+
+
+@pytest.fixture
+def script(faces: LabelledFaces, root: Path, tmp_path: Path) -> list[str]:
+    """A command line that trains by two processes, but for its last argument."""
+    table = tmp_path / "faces.csv"
+    names = [str(faces.root / name) for name in faces.table["file"]]
+    faces.table.assign(file=names).to_csv(table, index=False)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    recipe = root / "models" / "recipes" / "smoke.toml"
+    return [sys.executable, "-W", "ignore", str(tmp_path / "script.py"), str(table), str(recipe)]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks processes up in /proc")
+def test_processes_end_with_a_run_that_is_killed(script: list[str]) -> None:
+    with subprocess.Popen([*script, "guarded"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        workers = [int(pid) for pid in run.stdout.readline().split()]
+        run.kill()
+    assert len(workers) == 2
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and any(_runs(pid) for pid in workers):
+        time.sleep(0.1)
+    assert not any(_runs(pid) for pid in workers)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_is_told_so(script: list[str]) -> None:
+    done = subprocess.run([*script, "without guard"], capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert "RedeepfakeError: 2 workers: a process that makes batches could not start, or ended" in done.stderr
 
 
 def test_a_run_that_ends_early_does_not_wait_for_batches(faces: LabelledFaces, smoke: Recipe) -> None:
@@ -63,4 +125,4 @@ def test_a_run_that_ends_early_does_not_wait_for_batches(faces: LabelledFaces, s
 
 def test_a_negative_number_of_processes_is_an_error(faces: LabelledFaces, smoke: Recipe) -> None:
     with pytest.raises(ValueError, match="workers must be 0 or more, not -1"):
-        next(prefetched(PairBatches(faces.part("train"), smoke), 0, 1, 67, -1))
+        prefetched(PairBatches(faces.part("train"), smoke), 0, 1, 67, -1)

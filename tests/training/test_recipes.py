@@ -60,6 +60,13 @@ def test_layers_to_train_are_read(file: Path) -> None:
     assert recipe.digest() != digest
 
 
+@pytest.mark.parametrize("value", ['"norm"', '[""]', "[1]"])
+def test_layers_to_train_are_a_list_of_names(file: Path, value: str) -> None:
+    file.write_text(f"trainable = {value}\n" + file.read_text())
+    with pytest.raises(ValueError, match="trainable must be a list of parts of layer names"):
+        Recipe.read(file)
+
+
 def test_a_stage_may_have_its_own_augmentation(file: Path) -> None:
     recipe = Recipe.read(file)
     assert recipe.augmentation_at(3) == Augmentation(crop=(0.5, 1.0))
