@@ -100,19 +100,21 @@ class LabelledFaces:
             The file does not exist or cannot be read. ``subject`` is its name in the table, without the
             folder.
         """
-        listed = self._files[row]
+        listed = self.files[row]
         if self.collections:
-            return self.collections[self._collection_names[row]]._read(listed)
+            return self.collections[self.collection_names[row]]._read(listed)
         return self._read(listed)
 
-    # Of every row, since pandas takes longer to look up one value than OpenCV to decode a face.
+    # Of every row at once: to look a face up in the table took longer than to decode it.
 
     @cached_property
-    def _files(self) -> list[str]:
+    def files(self) -> list[str]:
+        """File name of each face as listed."""
         return [str(name) for name in self.table["file"]]
 
     @cached_property
-    def _collection_names(self) -> list[str]:
+    def collection_names(self) -> list[str]:
+        """Name of each face's collection, where several were joined."""
         return self.table["collection"].tolist()
 
     @cached_property
@@ -167,7 +169,7 @@ class LabelledFaces:
             is its ``file``.
         """
         data = self.read(row)
-        listed, box = self._files[row], self.boxes[row]
+        listed, box = self.files[row], self.boxes[row]
         try:
             picture = decode_image(data)[0]
         except RedeepfakeError as error:

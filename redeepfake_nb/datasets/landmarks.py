@@ -47,9 +47,6 @@ class LandmarkStore:
         self.faces = faces
         self.path = path
         self._set = "|".join(f"{root.resolve()}|{prefix}" for root, prefix in faces.places)
-        # Looking up single values in the table would take longer than reading the landmarks.
-        self._files = faces.table["file"].tolist()
-        self._collections = faces.table["collection"].tolist() if faces.collections else None
         self._lock, self._writing = threading.Lock(), threading.Lock()
         self._points: dict[str, np.ndarray | None] = {}
         self._new: dict[str, np.ndarray | None] = {}
@@ -102,10 +99,10 @@ class LandmarkStore:
         return new
 
     def _key(self, row: int) -> str:
-        name, box = str(self._files[row]), self.faces.boxes[row]
+        name, box = self.faces.files[row], self.faces.boxes[row]
         if not np.isnan(box[0]):
             name += "#" + ",".join(f"{side:g}" for side in box)
-        return name if self._collections is None else f"{self._collections[row]}:{name}"
+        return f"{self.faces.collection_names[row]}:{name}" if self.faces.collections else name
 
     def save(self) -> None:
         """Replace the file atomically if there are new landmarks. Does nothing without a path."""
