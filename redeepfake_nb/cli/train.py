@@ -38,7 +38,8 @@ def add(commands: Any) -> None:
         "models",
         nargs="+",
         metavar="MODEL.keras",
-        help="EfficientNet-Lite models before FaceResNet models, CLIPViTB16 last",
+        help="EfficientNet-Lite models before FaceResNet models, CLIPViTB16 last; "
+        "models that differ in nothing but their heads become one network",
     )
     join.add_argument(
         "--weights", nargs="+", type=float, metavar="WEIGHT", help="one per model; default: all alike"

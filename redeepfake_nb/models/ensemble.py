@@ -76,9 +76,10 @@ def ensemble(
     Parameters
     ----------
     classifiers
-        Different networks of this package with linear heads and the same preprocessing except for the size.
-        The first gives the grid of the joint evidence map, which must be the finest: EfficientNet-Lite before
-        FaceResNet. CLIPViTB16, which has no map, comes last.
+        Networks of this package with linear heads and the same preprocessing except for the size. They are
+        different ones, or the same one with nothing but another head (a frozen encoder's, say): such heads
+        become one, at no cost. The first gives the grid of the joint evidence map, which must be the finest:
+        EfficientNet-Lite before FaceResNet. CLIPViTB16, which has no map, comes last.
     input_size
         Side of the model's input in pixels; each network runs at this size.
     weights
@@ -94,8 +95,8 @@ def ensemble(
     Raises
     ------
     ValueError
-        Fewer than two, the same network twice, another head, another order, different preprocessing, or
-        weights that are not one positive number for each.
+        Fewer than two, the same network twice with other weights below its head, another head, another order,
+        different preprocessing, or weights that are not one positive number for each.
     """
     if len(classifiers) < 2:
         raise ValueError("an ensemble needs at least two classifiers")
@@ -112,28 +113,47 @@ def ensemble(
         )
         for c in classifiers
     }
-    if len(inputs) > 1 or len(set(parts)) < len(parts):
-        raise ValueError("an ensemble needs different networks with the same preprocessing")
-    if CLIP in parts[:-1]:
+    if len(inputs) > 1:
+        raise ValueError("an ensemble needs networks with the same preprocessing")
+    networks: dict[str, keras.Model] = {}
+    for part, classifier in zip(parts, classifiers, strict=True):
+        if not _same_below_head(networks.setdefault(part, classifier.keras_model), classifier.keras_model):
+            raise ValueError(f"an ensemble holds {part} once, or several times with nothing but other heads")
+    if CLIP in list(networks)[:-1]:
         raise ValueError(f"{CLIP} comes last in an ensemble")
-    backbone = "+".join(parts)
+    backbone = "+".join(networks)
     joint = build_model(backbone, input_size=input_size)
-    sources = [c.keras_model for c in classifiers]
+    sources = list(networks.values())
     for layer in joint.layers:
         if layer.weights and layer.name != LOGIT_LAYER:
             (source,) = (s for s in sources if layer.name in {other.name for other in s.layers})
             layer.set_weights(source.get_layer(layer.name).get_weights())
-    kernels, bias = [], np.zeros(1, np.float32)
-    grid = joint.get_layer(EVIDENCE_LAYER).output.shape[1]
-    for part, source, classifier, share in zip(parts, sources, classifiers, shares, strict=True):
-        kernel, own_bias = source.get_layer(LOGIT_LAYER).get_weights()
+    kernels: dict[str, np.ndarray] = {}
+    bias = np.zeros(1, np.float32)
+    for part, classifier, share in zip(parts, classifiers, shares, strict=True):
+        kernel, own_bias = classifier.keras_model.get_layer(LOGIT_LAYER).get_weights()
         weight = share / (classifier.temperature or 1.0)
-        padding = 1.0
-        if part != CLIP:
-            cells = build_model(part, input_size=input_size).get_layer(EVIDENCE_LAYER).output.shape[1]
-            # Cells that a network lacks count as zeros in the mean over the grid.
-            padding = (grid / cells) ** 2
-        kernels.append(kernel * weight * padding)
+        kernels[part] = kernels.get(part, 0) + kernel * weight
         bias += (own_bias + np.float32(classifier.card.shift)) * weight
-    joint.get_layer(LOGIT_LAYER).set_weights([np.concatenate(kernels), bias])
+    for part in kernels:
+        if part != CLIP:
+            grid, cells = (
+                model.get_layer(EVIDENCE_LAYER).output.shape[1]
+                for model in (joint, build_model(part, input_size=input_size))
+            )
+            # Cells that a network lacks count as zeros in the mean over the grid.
+            kernels[part] *= (grid / cells) ** 2
+    joint.get_layer(LOGIT_LAYER).set_weights([np.concatenate(list(kernels.values())), bias])
     return joint, backbone
+
+
+def _same_below_head(a: keras.Model, b: keras.Model) -> bool:
+    """Return whether two models of the same network differ in nothing but the weights of their logit."""
+    if a is b:
+        return True
+    return all(
+        np.array_equal(x, y)
+        for layer in a.layers
+        if layer.name != LOGIT_LAYER
+        for x, y in zip(layer.get_weights(), b.get_layer(layer.name).get_weights(), strict=True)
+    )

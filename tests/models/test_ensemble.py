@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -60,6 +62,38 @@ def test_clip_adds_beside_the_map(rng: np.random.Generator, monkeypatch: pytest.
     assert evidence_map(model, head).shape == maps.shape[1:3]
 
 
+def with_other_head(classifier: Classifier, temperature: float, rng: np.random.Generator) -> Classifier:
+    """The same CLIPViTB16 below another head."""
+    model = build_model("CLIPViTB16", input_size=SIZE)
+    model.set_weights(classifier.keras_model.get_weights())
+    logit = model.get_layer("logit")
+    logit.set_weights([rng.normal(0, 0.1, w.shape).astype(np.float32) for w in logit.get_weights()])
+    return Classifier(model, replace(classifier.card, temperature=temperature))
+
+
+@pytest.mark.slow
+def test_heads_of_one_network_become_one(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network with two heads costs what it costs with one, also beside another network."""
+    monkeypatch.setattr(clip_vit, "LAYERS", 1)
+    x = rng.uniform(0, 255, (3, SIZE, SIZE, 3)).astype(np.float32)
+    clip = make("CLIPViTB16", 2.0, rng)
+    heads = [clip, with_other_head(clip, 0.5, rng)]
+    of_heads = [part.logits(x) / part.temperature for part in heads]
+    model, backbone = ensemble(heads, SIZE, weights=(3, 1))
+    assert backbone == "CLIPViTB16"
+    assert model.count_params() == clip.keras_model.count_params()
+    expected = 0.75 * of_heads[0] + 0.25 * of_heads[1]
+    np.testing.assert_allclose(model.predict_on_batch(x)[:, 0], expected, rtol=1e-4, atol=1e-4)
+
+    lite = make("EfficientNetLite0", 2.0, rng)
+    model, backbone = ensemble([lite, *heads], SIZE, weights=(2, 1, 1))
+    assert backbone == "EfficientNetLite0+CLIPViTB16"
+    expected = 0.5 * lite.logits(x) / 2.0 + 0.25 * of_heads[0] + 0.25 * of_heads[1]
+    np.testing.assert_allclose(model.predict_on_batch(x)[:, 0], expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="CLIPViTB16 comes last"):
+        ensemble([heads[0], lite, heads[1]], SIZE)
+
+
 @pytest.mark.slow
 def test_resized_keeps_the_weights(rng: np.random.Generator) -> None:
     small = make("FaceResNet", 2.0, rng)
@@ -75,8 +109,11 @@ def test_networks_that_cannot_form_an_ensemble(rng: np.random.Generator, classif
     lite = make("EfficientNetLite0", 1.0, rng)
     with pytest.raises(ValueError, match="at least two"):
         ensemble([lite], SIZE)
-    with pytest.raises(ValueError, match="different networks"):
-        ensemble([lite, lite], SIZE)
+    with pytest.raises(ValueError, match="holds EfficientNetLite0 once, or several times"):
+        ensemble([lite, make("EfficientNetLite0", 1.0, rng, weights=None)], SIZE)
+    other = Classifier(lite.keras_model, Card(preprocessing=Preprocessing(input_size=SIZE, margin=0.1)))
+    with pytest.raises(ValueError, match="the same preprocessing"):
+        ensemble([lite, other], SIZE)
     for weights in ((1,), (1, 0), (1, float("nan"))):
         with pytest.raises(ValueError, match="a positive weight for each"):
             ensemble([lite, lite], SIZE, weights)
