@@ -83,7 +83,8 @@ def fit_linear_probe(
     pairs
         Makes the batches.
     checkpoint
-        Where features are kept every ``recipe.checkpoint_every`` batches.
+        Where features are kept every ``recipe.checkpoint_every`` batches. The landmarks of ``pairs`` are
+        saved as often.
     resume
         Go on after the batches of the checkpoint.
     progress
@@ -120,6 +121,7 @@ def fit_linear_probe(
         done = step + 1
         if done % recipe.checkpoint_every == 0 or done == stage.steps:
             checkpoint.save(features, labels)
+            pairs.landmarks.save()
         if progress is not None:
             progress(done, stage.steps, float("nan"))
     x, y = np.concatenate(features), np.concatenate(labels)

@@ -414,7 +414,6 @@ def _train_probe(
     model, start, loss = fit_linear_probe(
         recipe, pairs, checkpoint, resume=resume, progress=progress, workers=workers
     )
-    landmarks.save()
     logits = score_faces(model.predict_on_batch, val, Preprocessing(input_size=recipe.final_size))
     line = {
         "step": recipe.steps,

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
+from redeepfake_nb.datasets.landmarks import LandmarkStore
 from redeepfake_nb.training import linear_probe
 from redeepfake_nb.training.linear_probe import fit_logistic
 from redeepfake_nb.training.network_start import build
@@ -65,7 +66,11 @@ def test_an_interrupted_probe_goes_on(
     faces: LabelledFaces, probe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = faces.part("train"), faces.part("val")
+    probe = replace(probe, self_blend=0.5)
+    saved: list[int] = []
+    monkeypatch.setattr(LandmarkStore, "save", lambda store: saved.append(0))
     whole = train(probe, *parts, tmp_path / "whole")
+    assert len(saved) == 3  # with the features of every second of six batches
 
     def kill(step: int, steps: int, loss: float) -> None:
         if step == 5:
