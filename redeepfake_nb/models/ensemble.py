@@ -118,7 +118,7 @@ def ensemble(
     networks: dict[str, keras.Model] = {}
     for part, classifier in zip(parts, classifiers, strict=True):
         if not _same_below_head(networks.setdefault(part, classifier.keras_model), classifier.keras_model):
-            raise ValueError(f"an ensemble holds {part} once, or several times with nothing but other heads")
+            raise ValueError(f"two {part} differ below their heads, and only heads can be joined to one")
     if CLIP in list(networks)[:-1]:
         raise ValueError(f"{CLIP} comes last in an ensemble")
     backbone = "+".join(networks)
@@ -154,6 +154,6 @@ def _same_below_head(a: keras.Model, b: keras.Model) -> bool:
     return all(
         np.array_equal(x, y)
         for layer in a.layers
-        if layer.name != LOGIT_LAYER
+        if layer.weights and layer.name != LOGIT_LAYER
         for x, y in zip(layer.get_weights(), b.get_layer(layer.name).get_weights(), strict=True)
     )

@@ -10,7 +10,7 @@ import pytest
 
 from redeepfake_nb import Card, Classifier, Head, Preprocessing, build_model
 from redeepfake_nb.models.architectures import clip_vit
-from redeepfake_nb.models.ensemble import ensemble, resized
+from redeepfake_nb.models.ensemble import backbone_of, ensemble, resized
 from redeepfake_nb.models.graph import spatial_cut_layer
 from redeepfake_nb.models.linear_head import evidence_map, linear_head
 
@@ -63,12 +63,12 @@ def test_clip_adds_beside_the_map(rng: np.random.Generator, monkeypatch: pytest.
 
 
 def with_other_head(classifier: Classifier, temperature: float, rng: np.random.Generator) -> Classifier:
-    """The same CLIPViTB16 below another head."""
-    model = build_model("CLIPViTB16", input_size=SIZE)
+    """The same network below another head, with a shift."""
+    model = build_model(backbone_of(classifier.keras_model), input_size=SIZE)
     model.set_weights(classifier.keras_model.get_weights())
     logit = model.get_layer("logit")
     logit.set_weights([rng.normal(0, 0.1, w.shape).astype(np.float32) for w in logit.get_weights()])
-    return Classifier(model, replace(classifier.card, temperature=temperature))
+    return Classifier(model, replace(classifier.card, temperature=temperature, shift=0.3))
 
 
 @pytest.mark.slow
@@ -92,6 +92,16 @@ def test_heads_of_one_network_become_one(rng: np.random.Generator, monkeypatch: 
     np.testing.assert_allclose(model.predict_on_batch(x)[:, 0], expected, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="CLIPViTB16 comes last"):
         ensemble([heads[0], lite, heads[1]], SIZE)
+    with pytest.raises(ValueError, match="two CLIPViTB16 differ below their heads"):
+        ensemble([lite, clip, make("CLIPViTB16", 1.0, rng)], SIZE)
+
+    # FaceResNet's map has fewer cells than the joint one; the sum of its heads is padded, not each.
+    face = make("FaceResNet", 2.0, rng)
+    parts = [lite, face, with_other_head(face, 0.5, rng)]
+    model, backbone = ensemble(parts, SIZE)
+    assert backbone == "EfficientNetLite0+FaceResNet"
+    expected = sum(part.logits(x) / part.temperature for part in parts) / 3
+    np.testing.assert_allclose(model.predict_on_batch(x)[:, 0], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -109,8 +119,8 @@ def test_networks_that_cannot_form_an_ensemble(rng: np.random.Generator, classif
     lite = make("EfficientNetLite0", 1.0, rng)
     with pytest.raises(ValueError, match="at least two"):
         ensemble([lite], SIZE)
-    with pytest.raises(ValueError, match="holds EfficientNetLite0 once, or several times"):
-        ensemble([lite, make("EfficientNetLite0", 1.0, rng, weights=None)], SIZE)
+    with pytest.raises(ValueError, match="two EfficientNetLite0 differ below their heads"):
+        ensemble([lite, make("EfficientNetLite0", 1.0, rng)], SIZE)
     other = Classifier(lite.keras_model, Card(preprocessing=Preprocessing(input_size=SIZE, margin=0.1)))
     with pytest.raises(ValueError, match="the same preprocessing"):
         ensemble([lite, other], SIZE)
