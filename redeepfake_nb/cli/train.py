@@ -42,7 +42,36 @@ def add(commands: Any) -> None:
         "models that differ in nothing but their heads become one network",
     )
     join.add_argument(
-        "--weights", nargs="+", type=float, metavar="WEIGHT", help="one per model; default: all alike"
+        "--weights",
+        nargs="+",
+        type=float,
+        action="append",
+        metavar="WEIGHT",
+        help="one per model; default: all alike. With --gate once for each expert, 0 for models that take no "
+        "part in it",
+    )
+    join.add_argument(
+        "--gate",
+        nargs="+",
+        default=(),
+        metavar="CHECKPOINT.npz",
+        help="weigh several experts for each face by whose training faces it looks like: per expert the "
+        "checkpoint of a linear probe on CLIPViTB16",
+    )
+    join.add_argument(
+        "--prior",
+        nargs="+",
+        type=float,
+        metavar="SHARE",
+        help="of the gate: per expert its weight for faces that are like none of them; default: all alike",
+    )
+    join.add_argument(
+        "--confidence",
+        nargs="+",
+        type=float,
+        metavar="FACTOR",
+        help="with --gate: per expert a factor on its logit, below 1 for one that errs more on what is new "
+        "than on val; default: 1",
     )
     join.add_argument(
         "--no-mirror",
@@ -102,10 +131,15 @@ def _run_join(options: argparse.Namespace) -> int:
     """Make one model of several; return the exit status."""
     from ..datasets.joining import read_collections
     from ..models.loading import load_model
-    from ..training.exporter import join_and_export
+    from ..training.joining import join_and_export
     from ..training.recipes import Recipe
 
     recipe = Recipe.read(options.recipe) if options.recipe else None
+    weights = options.weights
+    if weights is not None and not options.gate:
+        if len(weights) > 1:
+            raise ValueError("--weights given more than once needs --gate, which weighs the experts")
+        (weights,) = weights
     classifiers = [load_model(path) for path in options.models]
     faces = read_collections(options.data, options.images)
     path = join_and_export(
@@ -113,7 +147,10 @@ def _run_join(options: argparse.Namespace) -> int:
         options.size,
         faces,
         options.out,
-        weights=options.weights,
+        weights=weights,
+        gate=options.gate,
+        prior=options.prior,
+        confidence=options.confidence,
         mirror=False if options.no_mirror else None,
         recipe=recipe,
         log=print,

@@ -39,8 +39,9 @@ CLIP_SIZE = (480, 300)  # width, height in px
 MANIPULATED_SECONDS = (2.0, 4.0)
 
 _PORTRAIT_HEIGHT = 320
-# self_blend's strength for the picture.
+# self_blend's strength for the picture, and a seed whose blend the model that ships misses.
 _STRENGTH = 1.5
+_BLEND_SEED = 58
 # Mean change over the blended area in grey levels: visible side by side, without looking painted over.
 _MEAN_CHANGE = (7.0, 16.0)
 # From this weight on the blended copy replaces the face, including its outline, rather than tinting it.
@@ -63,11 +64,12 @@ def sample_image() -> Frame:
     return read_image(Upload(PORTRAIT_NAME, _portrait_file()))
 
 
-def sample_manipulated(seed: int = 0) -> Frame:
+def sample_manipulated(seed: int = _BLEND_SEED) -> Frame:
     """Return the portrait with its face self-blended, named ``sample-manipulated.png``.
 
     Blends are drawn from ``seed`` until one replaces the face and changes it visibly without looking painted
-    over. The same seed gives the same picture.
+    over. The same seed gives the same picture. The default was chosen among those that the model that ships
+    misses; of 150 blends drawn at random it finds 81 %.
 
     Raises
     ------
@@ -80,7 +82,7 @@ def sample_manipulated(seed: int = 0) -> Frame:
 def sample_edited() -> Frame:
     """Return the portrait with another expression of the mouth, named ``sample-edited.png``.
 
-    It was chosen among a few because the model that ships finds this edit; the self-blended copy it misses.
+    It was chosen among a few because the model that ships finds this edit.
 
     Raises
     ------
@@ -106,7 +108,7 @@ def write_samples(folder: str | os.PathLike) -> list[Path]:
         The folder or a file cannot be written.
     """
     folder = Path(folder)
-    files = {PORTRAIT_NAME: _portrait_file(), MANIPULATED_NAME: _manipulated_file(0)}
+    files = {PORTRAIT_NAME: _portrait_file(), MANIPULATED_NAME: _manipulated_file(_BLEND_SEED)}
     for name, data in files.items():
         with atomic_file(folder / name) as part:
             part.write_bytes(data)

@@ -68,7 +68,7 @@ def threshold_at(
     return OperatingPoint(float(threshold), float(rates[0]), float(rates[1]))
 
 
-def fit_temperature(y_true: np.ndarray, logits: np.ndarray) -> float:
+def fit_temperature(y_true: np.ndarray, logits: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Fit the temperature that minimises the log loss of ``sigmoid(logits / temperature)``.
 
     Guo et al. 2017, "On Calibration of Modern Neural Networks". It does not change any ranking.
@@ -79,6 +79,8 @@ def fit_temperature(y_true: np.ndarray, logits: np.ndarray) -> float:
         (N,) 0 or 1, 1 is fake; of faces that were not trained on.
     logits
         (N,) uncalibrated.
+    weights
+        (N,) 0 or more, not all 0: how much each face counts. Default: all alike.
 
     Returns
     -------
@@ -91,7 +93,7 @@ def fit_temperature(y_true: np.ndarray, logits: np.ndarray) -> float:
 
     def loss(log_temperature: float) -> float:
         scaled = z / np.exp(log_temperature)
-        return float(np.mean(np.logaddexp(0, scaled) - y * scaled))
+        return float(np.average(np.logaddexp(0, scaled) - y * scaled, weights=weights))
 
     best = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
     return float(np.exp(best.x))

@@ -459,7 +459,8 @@ def _outputs(model: keras.Model, head: LinearHead | None) -> Callable[[Any], tf.
     import keras
     import tensorflow as tf
 
-    every = model.outputs if head is None else [*model.outputs, head.features]
+    added = [] if head is None else [one for one in (head.gate, head.features) if one is not None]
+    every = [*model.outputs, *added]
     both = keras.Model(model.inputs[0], every)
 
     def outputs(images: Any) -> tf.Tensor:
@@ -467,6 +468,8 @@ def _outputs(model: keras.Model, head: LinearHead | None) -> Callable[[Any], tf.
         made = keras.tree.flatten(both(images, training=False))
         if head is not None:
             cells = tf.tensordot(made.pop(), tf.constant(head.weights), 1)
+            gate = 1.0 if head.gate is None else made.pop()[:, None, None, :]
+            cells = tf.reduce_sum(cells * gate, axis=3)
             made.append(tf.reshape(cells, (-1, cells.shape[1] * cells.shape[2])))
         return tf.concat(made, axis=1)
 

@@ -1,5 +1,8 @@
 """Merge several trained networks of this package into one model whose logit is a mean of theirs.
 
+Their weights in the mean are the same for all faces (:func:`ensemble`), or differ from face to face
+(:func:`mixture_of_experts`).
+
 Networks that start from different pretrained weights make different mistakes, and the mean of their logits is
 better than either. As each network is linear after its evidence map, the mean is such a network again:
 Grad-CAM at the joint map accounts for the whole score, and one forward pass runs all of them. What CLIP's
@@ -10,17 +13,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .architectures.builder import LOGIT_LAYER, OWN, build_model
+from .architectures.builder import LOGIT_LAYER, OWN, Head, build_model
 from .architectures.clip_vit import CLIP, FEATURES_LAYER
 from .architectures.evidence_map import EVIDENCE_LAYER
+from .architectures.mixture import EXPERTS_LAYER, GATE_LAYER
 from .classifier import Classifier
 
 if TYPE_CHECKING:
     import keras
+
+
+class Gate(NamedTuple):
+    """How much each of K experts is weighted for a face: ``softmax(features @ kernel + bias)``.
+
+    ``kernel``: (D, K) float32 for CLIP's D features; ``bias``: (K,) float32.
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
 
 
 def backbone_of(model: keras.Model) -> str:
@@ -54,17 +68,19 @@ def resized(classifier: Classifier, input_size: int) -> Classifier:
     return Classifier(model, replace(classifier.card, preprocessing=preprocessing, temperature=None))
 
 
-def normalized_weights(weights: Sequence[float] | None, count: int) -> list[float]:
+def normalized_weights(weights: Sequence[float] | None, count: int, *, zeros: bool = False) -> list[float]:
     """Return ``count`` weights that add up to 1, all alike where none are given.
 
     Raises
     ------
     ValueError
-        They are not ``count`` positive numbers.
+        They are not ``count`` positive numbers; with ``zeros``, some but not all may be 0.
     """
     shares = np.ones(count) if weights is None else np.array(weights, np.float64)
-    if shares.shape != (count,) or not (np.isfinite(shares) & (shares > 0)).all():
-        raise ValueError(f"an ensemble needs a positive weight for each classifier, not {weights}")
+    lowest = (shares >= 0) if zeros else (shares > 0)
+    if shares.shape != (count,) or not (np.isfinite(shares) & lowest).all() or (zeros and not shares.any()):
+        wanted = "weights of 0 or more, not all 0," if zeros else "a positive weight"
+        raise ValueError(f"an ensemble needs {wanted} for each classifier, not {weights}")
     return [float(share) for share in shares / shares.sum()]
 
 
@@ -101,7 +117,75 @@ def ensemble(
     if len(classifiers) < 2:
         raise ValueError("an ensemble needs at least two classifiers")
     shares = normalized_weights(weights, len(classifiers))
-    parts = [backbone_of(c.keras_model) for c in classifiers]
+    networks = _distinct_networks(classifiers)
+    joint = _joint_network(networks, input_size, None)
+    kernel, bias = _joint_head(classifiers, shares, joint)
+    joint.get_layer(LOGIT_LAYER).set_weights([kernel[:, None], np.array([bias], np.float32)])
+    return joint, "+".join(networks)
+
+
+def mixture_of_experts(
+    classifiers: Sequence[Classifier],
+    input_size: int,
+    weights: Sequence[Sequence[float]],
+    gate: Gate,
+    confidence: Sequence[float] | None = None,
+) -> tuple[keras.Model, str]:
+    """Build one flat model of several weighted means of classifiers, which a gate weighs for each face.
+
+    Each expert is a mean of the classifiers' calibrated logits as :func:`ensemble` makes it; all share the
+    networks, so that a second expert costs no time. See
+    :mod:`redeepfake_nb.models.architectures.mixture`.
+
+    Parameters
+    ----------
+    classifiers, input_size
+        As for :func:`ensemble`, with CLIPViTB16 among them.
+    weights
+        Per expert one weight for each classifier, 0 or more; they are divided by their sum.
+    gate
+        As many experts.
+    confidence
+        Per expert a factor above 0 on its logit, such as 0.75 for one that errs more on sources of fakes that
+        it has not seen than its calibration on val says. Default: 1 for each.
+
+    Returns
+    -------
+    model : keras.Model
+        (N, input_size, input_size, 3) float32 RGB 0..255 -> (N, 1) float32 logit.
+    backbone : str
+        Its name for :func:`redeepfake_nb.build_model`.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`ensemble`, or no CLIPViTB16, fewer than two experts, or a gate for another number of
+        them or for other features, or a confidence that is not one positive number for each.
+    """
+    shares = [normalized_weights(row, len(classifiers), zeros=True) for row in weights]
+    networks = _distinct_networks(classifiers)
+    if CLIP not in networks:
+        raise ValueError(f"a gate reads the features of {CLIP}, and none of the networks is one")
+    if len(shares) < 2:
+        raise ValueError("a gate needs at least two experts")
+    features = networks[CLIP].get_layer(FEATURES_LAYER).output.shape[-1]
+    if gate.kernel.shape != (features, len(shares)) or gate.bias.shape != (len(shares),):
+        raise ValueError(
+            f"{len(shares)} experts need a gate of shape {(features, len(shares))}, not {gate.kernel.shape}"
+        )
+    factors = np.ones(len(shares)) if confidence is None else np.array(confidence, np.float64)
+    if factors.shape != (len(shares),) or not (np.isfinite(factors) & (factors > 0)).all():
+        raise ValueError(f"{len(shares)} experts need a positive confidence each, not {confidence}")
+    joint = _joint_network(networks, input_size, Head(units=(), dropout=0.2, experts=len(shares)))
+    heads = [_joint_head(classifiers, row, joint) for row in shares]
+    kernels, biases = zip(*heads, strict=True)
+    joint.get_layer(EXPERTS_LAYER).set_weights([np.stack(kernels, axis=1) * factors, biases * factors])
+    joint.get_layer(GATE_LAYER).set_weights([gate.kernel, gate.bias])
+    return joint, "+".join(networks)
+
+
+def _distinct_networks(classifiers: Sequence[Classifier]) -> dict[str, keras.Model]:
+    """Return each network once, by its name and in order, after checking that they can be joined."""
     inputs = {
         (
             c.preprocessing.color_order,
@@ -113,6 +197,7 @@ def ensemble(
         )
         for c in classifiers
     }
+    parts = [backbone_of(c.keras_model) for c in classifiers]
     if len(inputs) > 1:
         raise ValueError("an ensemble needs networks with the same preprocessing")
     networks: dict[str, keras.Model] = {}
@@ -121,20 +206,33 @@ def ensemble(
             raise ValueError(f"two {part} differ below their heads, and only heads can be joined to one")
     if CLIP in list(networks)[:-1]:
         raise ValueError(f"{CLIP} comes last in an ensemble")
-    backbone = "+".join(networks)
-    joint = build_model(backbone, input_size=input_size)
+    return networks
+
+
+def _joint_network(networks: dict[str, keras.Model], input_size: int, head: Head | None) -> keras.Model:
+    """Return the networks side by side with their weights; those of the head are still random."""
+    joint = build_model("+".join(networks), head=head, input_size=input_size)
     sources = list(networks.values())
     for layer in joint.layers:
-        if layer.weights and layer.name != LOGIT_LAYER:
+        if layer.weights and layer.name not in (LOGIT_LAYER, EXPERTS_LAYER, GATE_LAYER):
             (source,) = (s for s in sources if layer.name in {other.name for other in s.layers})
             layer.set_weights(source.get_layer(layer.name).get_weights())
+    return joint
+
+
+def _joint_head(
+    classifiers: Sequence[Classifier], shares: Sequence[float], joint: keras.Model
+) -> tuple[np.ndarray, float]:
+    """Return kernel (D,) and bias of the weighted mean of the classifiers' calibrated logits."""
     kernels: dict[str, np.ndarray] = {}
-    bias = np.zeros(1, np.float32)
-    for part, classifier, share in zip(parts, classifiers, shares, strict=True):
+    bias = 0.0
+    for classifier, share in zip(classifiers, shares, strict=True):
+        part = backbone_of(classifier.keras_model)
         kernel, own_bias = classifier.keras_model.get_layer(LOGIT_LAYER).get_weights()
         weight = share / (classifier.temperature or 1.0)
-        kernels[part] = kernels.get(part, 0) + kernel * weight
-        bias += (own_bias + np.float32(classifier.card.shift)) * weight
+        kernels[part] = kernels.get(part, 0) + kernel[:, 0] * np.float32(weight)
+        bias += (float(own_bias[0]) + classifier.card.shift) * weight
+    input_size = joint.input_shape[1]
     for part in kernels:
         if part != CLIP:
             grid, cells = (
@@ -143,8 +241,7 @@ def ensemble(
             )
             # Cells that a network lacks count as zeros in the mean over the grid.
             kernels[part] *= (grid / cells) ** 2
-    joint.get_layer(LOGIT_LAYER).set_weights([np.concatenate(list(kernels.values())), bias])
-    return joint, backbone
+    return np.concatenate(list(kernels.values())), bias
 
 
 def _same_below_head(a: keras.Model, b: keras.Model) -> bool:

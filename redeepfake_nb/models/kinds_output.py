@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..errors import UnsuitableModel
-from .architectures.builder import LOGIT_LAYER
+from .architectures.builder import LOGIT_LAYER, head_features
 
 if TYPE_CHECKING:
     import keras
@@ -95,4 +95,4 @@ def _features(model: keras.Model) -> keras.KerasTensor:
             subject=model.name,
             next_step="Use a card without kinds.",
         )
-    return model.get_layer(LOGIT_LAYER).input
+    return head_features(model)

@@ -3,7 +3,8 @@
 Where average pooling and linear layers alone follow a feature map, the logit is a sum over its cells, and
 each cell's part is its class activation (Zhou et al. 2016, "Learning Deep Features for Discriminative
 Localization"), which Grad-CAM equals there. So a compiled network can return those parts beside the score,
-and a heatmap takes one forward pass and no TensorFlow.
+and a heatmap takes one forward pass and no TensorFlow. Where a gate weighs several such heads for each face
+(:mod:`redeepfake_nb.models.architectures.mixture`), so it weighs the cells' parts.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .architectures.clip_vit import FEATURES_LAYER
+from .architectures.mixture import EXPERTS_LAYER, GATE_LAYER
 from .geometry import Layout, layout_of
 
 if TYPE_CHECKING:
@@ -29,14 +31,17 @@ _SAME_GRADIENT = 1e-5
 class LinearHead(NamedTuple):
     """A feature map and how its cells make the logit.
 
-    ``features``: symbolic output (N, h, w, C) of ``layer``. ``weights``: (C,) float32; the logit is the mean
-    over the map of ``features @ weights``, plus a constant, and plus what CLIP's features add, which have
-    no place in the face, if the network has them (:mod:`redeepfake_nb.models.architectures.clip_vit`).
+    ``features``: symbolic output (N, h, w, C) of ``layer``. ``weights``: (C, K) float32 for K experts, one
+    for most networks. ``gate``: symbolic weights (N, K) of the experts, or None where there is one. The logit
+    is the mean over the map of ``features @ weights``, weighted by the gate, plus a constant, and plus what
+    CLIP's features add, which have no place in the face, if the network has them
+    (:mod:`redeepfake_nb.models.architectures.clip_vit`).
     """
 
     layer: str
     features: Any
     weights: np.ndarray
+    gate: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +96,8 @@ def linear_head(model: keras.Model) -> LinearHead | None:
     """
     import keras
 
-    tensor = model.outputs[0]
+    tensor, gate, scale = _behind_gate(model.outputs[0])
+    first = tensor
     others: list[Any] = []
     while not isinstance(operation := tensor._keras_history.operation, keras.layers.GlobalAveragePooling2D):
         try:
@@ -111,10 +117,29 @@ def linear_head(model: keras.Model) -> LinearHead | None:
     features = operation.input
     if operation.data_format != "channels_last" or None in features.shape[1:] or 1 in features.shape[1:-1]:
         return None
-    weights = _gradient_if_constant(keras.Model([operation.output, *others], model.outputs[0]))
+    weights = _gradient_if_constant(keras.Model([operation.output, *others], first))
     if weights is None:
         return None
-    return LinearHead(features._keras_history.operation.name, features, weights)
+    return LinearHead(features._keras_history.operation.name, features, weights * scale, gate)
+
+
+def _behind_gate(logit: Any) -> tuple[Any, Any, float]:
+    """Return the experts' logits, the gate's weights, and the scale after them; else (logit, None, 1)."""
+    plain = logit, None, 1.0
+    last = logit._keras_history.operation
+    mixed = getattr(last, "input", None) if hasattr(last, "kernel") else None
+    operation: Any = getattr(getattr(mixed, "_keras_history", None), "operation", None)
+    if type(operation).__name__ != "Dot":
+        return plain
+    found = {one._keras_history.operation.name: one for one in operation.input}
+    if set(found) != {EXPERTS_LAYER, GATE_LAYER}:
+        return plain
+    gate = found[GATE_LAYER]
+    read = gate._keras_history.operation.input
+    # A gate that reads the map itself would make the logit more than linear in it.
+    if read._keras_history.operation.name != FEATURES_LAYER:
+        return plain
+    return found[EXPERTS_LAYER], gate, float(np.asarray(last.kernel)[0, 0])
 
 
 def evidence_map(model: keras.Model, head: LinearHead) -> EvidenceMap | None:
@@ -132,9 +157,9 @@ def evidence_map(model: keras.Model, head: LinearHead) -> EvidenceMap | None:
 
 
 def _gradient_if_constant(rest: keras.Model) -> np.ndarray | None:
-    """Return the logit's gradient (C,) with respect to the first input of ``rest``, if it is always the same.
+    """Return the gradients (C, K) of the K outputs' columns with respect to the first input of ``rest``.
 
-    That is, for inputs of noise of either sign and of any size.
+    None unless they are always the same, that is, for inputs of noise of either sign and of any size.
 
     Two inputs are not enough: both may lie on the same side of every rectifier. Of an input and its negative,
     both large, one lies on either side whatever the bias.
@@ -147,12 +172,18 @@ def _gradient_if_constant(rest: keras.Model) -> np.ndarray | None:
         noise = rng.standard_normal((8, *tensor.shape[1:]))
         trials = [sign * scale * noise for scale in (1, 1e2, 1e4) for sign in (1, -1)]
         values.append(tf.constant(np.concatenate(trials).astype(np.float32)))
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(persistent=True) as tape:
         tape.watch(values[0])
-        logit = rest(values, training=False)
-    gradient = tape.gradient(logit, values[0])
-    if gradient is None:
-        return None
-    one, *others = np.asarray(gradient).reshape(len(values[0]), -1)
-    same = np.abs(others - one).max() <= _SAME_GRADIENT * np.abs(one).max()
-    return one if same and one.any() and np.isfinite(one).all() else None
+        made = rest(values, training=False)
+        columns = [made[:, k] for k in range(made.shape[-1])]
+    found = []
+    for column in columns:
+        gradient = tape.gradient(column, values[0])
+        if gradient is None:
+            return None
+        one, *others = np.asarray(gradient).reshape(len(values[0]), -1)
+        same = np.abs(others - one).max() <= _SAME_GRADIENT * np.abs(one).max()
+        if not (same and one.any() and np.isfinite(one).all()):
+            return None
+        found.append(one)
+    return np.stack(found, axis=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from ..datasets.labelled_faces import LabelledFaces
 from ..datasets.landmarks import LandmarkStore
 from ..errors import InputError
 from ..evaluation.assessment import Assessment, assess
-from ..evaluation.calibration import fit_calibration, fit_temperature
+from ..evaluation.calibration import fit_calibration
 from ..evaluation.kinds import MIN_RESAMPLES, measure_kinds
 from ..evaluation.metrics import CALIBRATION_METRICS, METRIC_WORDS, Metric, evaluate
 from ..evaluation.robustness_sweep import robustness
@@ -26,7 +26,6 @@ from ..faces.preprocessing import Preprocessing
 from ..models.architectures.evidence_map import EVIDENCE_LAYER
 from ..models.card import Card
 from ..models.classifier import Classifier
-from ..models.ensemble import ensemble, normalized_weights, resized
 from ..models.kinds_output import KindsLayer, with_kinds
 from ..models.likely_kind import KIND_GROUPS, NAMED_FROM
 from ..models.loading import save_model
@@ -98,7 +97,7 @@ def train_and_export(
     OutputError
         ``out`` cannot be written.
     """
-    train_faces, val_faces = readable_faces(*_both_splits(faces))
+    train_faces, val_faces = readable_faces(*both_splits(faces))
     result = train(recipe, train_faces, val_faces, out, progress=progress, workers=workers)
     path = Path(out) / f"{recipe.name}.keras"
     return export(result, recipe, train_faces, val_faces, path, log=log, **options)
@@ -148,89 +147,6 @@ def export(
         kinds=kinds,
         resamples=resamples,
         log=say,
-    )
-
-
-def join_and_export(
-    classifiers: Sequence[Classifier],
-    input_size: int,
-    faces: LabelledFaces,
-    path: str | Path,
-    *,
-    weights: Sequence[float] | None = None,
-    mirror: bool | None = None,
-    recipe: Recipe | None = None,
-    about: About | None = None,
-    resamples: int = 1000,
-    log: Callable[[str], None] | None = None,
-) -> Path:
-    """Join several models to one, calibrate it on ``val``, and write it.
-
-    Each model is first brought to the common input size and calibrated there, so that their logits are alike;
-    see :func:`redeepfake_nb.models.ensemble.ensemble`.
-
-    Parameters
-    ----------
-    classifiers, input_size, weights
-        As for ``ensemble``.
-    faces
-        With the splits ``train`` and ``val``.
-    path
-        Of the ``.keras`` file.
-    mirror
-        Whether the joint model also scores a face's mirror image. Default: if one of the classifiers does.
-    recipe
-        Whose augmentation and pseudo-fakes kinds of fakes are told apart with, if the faces have a column
-        ``kind``; see :func:`redeepfake_nb.training.kinds.fit_kinds`. Without one the joint model names none.
-    about, resamples, log
-        As for :func:`export`.
-
-    Raises
-    ------
-    ValueError
-        The table lacks the split ``train`` or ``val``, or the classifiers cannot be joined, or not with these
-        weights.
-    """
-    if mirror is None:
-        mirror = any(c.card.mirror for c in classifiers)
-    shares = normalized_weights(weights, len(classifiers))  # before the long part
-    train_faces, val_faces = _both_splits(faces)
-    say = log or _say_nothing
-    sized = []
-    for classifier in classifiers:
-        say(f"Calibrating {classifier.card.name} at {input_size} px")
-        part = resized(classifier, input_size)
-        part = part.with_card(replace(part.card, mirror=mirror))
-        scores = score_all([part], val_faces)
-        temperature = fit_temperature(scores.faces.y, scores.logits[0])
-        sized.append(part.with_card(replace(part.card, temperature=temperature)))
-    model, backbone = ensemble(sized, input_size, shares)
-    first = sized[0]
-    card = Card(
-        architecture=backbone,
-        preprocessing=first.preprocessing,
-        mirror=mirror,
-    )
-    parts = [dict(c.card.metrics.get("training", {"recipe": c.name})) for c in classifiers]
-    training = {"recipe": " and ".join(str(p["recipe"]) for p in parts), "parts": parts}
-    about = about or About(" + ".join(c.card.name for c in classifiers))
-    round_to_half(model)
-    kinds = None
-    if recipe is not None and "kind" in train_faces.table:
-        say("Telling kinds of fakes apart")
-        landmarks = LandmarkStore(train_faces, Path(path).parent / "landmarks.npz")
-        kinds = fit_kinds(model, replace(recipe, score_size=input_size), train_faces, landmarks=landmarks)
-    return calibrate_and_save(
-        model,
-        card,
-        path,
-        about,
-        training,
-        train_faces,
-        val_faces,
-        kinds=kinds,
-        resamples=resamples,
-        log=log,
     )
 
 
@@ -410,7 +326,14 @@ def _tested_kinds(found: Assessment, train_faces: LabelledFaces, resamples: int)
     )
 
 
-def _both_splits(faces: LabelledFaces) -> tuple[LabelledFaces, LabelledFaces]:
+def both_splits(faces: LabelledFaces) -> tuple[LabelledFaces, LabelledFaces]:
+    """Return the splits ``train`` and ``val``.
+
+    Raises
+    ------
+    ValueError
+        One of them is empty.
+    """
     train_faces, val_faces = faces.part("train"), faces.part("val")
     if not len(train_faces) or not len(val_faces):
         raise ValueError("the table needs faces in both splits, train and val")
@@ -438,7 +361,7 @@ def _half(weights: np.ndarray) -> np.ndarray:
 
 
 def _shift_logit(model: keras.Model, shift: float) -> None:
-    """Add a constant to the logit through the bias of the last layer."""
+    """Add a constant to the logit through the bias of the last layer, which a mixture has, too."""
     last = model.layers[-1]
     kernel, bias = last.get_weights()
     last.set_weights([kernel, bias + np.float32(shift)])

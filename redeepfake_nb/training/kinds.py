@@ -17,7 +17,7 @@ from ..datasets.augmentation import apply, draw
 from ..datasets.labelled_faces import LabelledFaces, batches
 from ..datasets.landmarks import LandmarkStore
 from ..errors import InputError
-from ..models.architectures.builder import LOGIT_LAYER
+from ..models.architectures.builder import head_features
 from ..models.kinds_output import KindsLayer
 from ..models.likely_kind import GROUP_OF, KIND_GROUPS, NAMED_FROM, KindGroup
 from ..utils.numeric import softmax
@@ -244,7 +244,7 @@ def _features(model: keras.Model, images: Sequence[np.ndarray], batch: int = 32)
     """Compute what the layer of the logit is given, (N, D) float64."""
     import keras
 
-    features = keras.Model(model.input, model.get_layer(LOGIT_LAYER).input)
+    features = keras.Model(model.input, head_features(model))
     found = [
         np.asarray(features.predict_on_batch(np.stack(images[part]).astype(np.float32)))
         for part in batches(len(images), batch)

@@ -8,6 +8,7 @@ training: pairs of the recipe's sources, augmented, with its pseudo-fakes.
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import one_line_message
 from ..models.architectures.builder import LOGIT_LAYER
 from ..utils.numeric import sigmoid
 from ..utils.writing import atomic_file
@@ -131,6 +133,25 @@ def fit_linear_probe(
     set_weights(final, model.get_weights())
     final.get_layer(LOGIT_LAYER).set_weights([kernel[:, None], np.array([bias], np.float32)])
     return final, start, float(log_loss(y, sigmoid(x @ kernel + bias)))
+
+
+def probe_features(path: str | Path) -> np.ndarray:
+    """Read the features (N, D) float32 that a linear probe was fitted to from its ``checkpoint.npz``.
+
+    Raises
+    ------
+    ValueError
+        The file cannot be read, or is no such checkpoint.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            features = np.asarray(saved["features"], np.float32)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path}: holds no features of a linear probe ({one_line_message(error)}); "
+            "a recipe with linear_probe writes them to checkpoint.npz"
+        ) from error
+    return features.reshape(-1, features.shape[-1])
 
 
 def fit_logistic(x: np.ndarray, y: np.ndarray, strength: float) -> tuple[np.ndarray, float]:

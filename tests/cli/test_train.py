@@ -51,3 +51,31 @@ def test_train_joins_collections_and_leaves_sources_out(
     assert (name, where, workers, more_workers) == ("smoke", out, 0, 3)
     assert set(both.table["collection"]) == {"one", "two"}
     assert len(both) == 2 * len(alone)
+
+
+def test_join_hands_experts_and_gate_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Joining itself is replaced: one list of weights alone, and one for each expert with a gate."""
+    given: list[dict] = []
+
+    def join(classifiers, size, faces, out, **options):
+        given.append(options)
+        return Path(out)
+
+    monkeypatch.setattr("redeepfake_nb.training.joining.join_and_export", join)
+    monkeypatch.setattr("redeepfake_nb.models.loading.load_model", lambda path: path)
+    grey_faces(tmp_path).table.to_csv(tmp_path / "faces.csv", index=False)
+    command = ["join", "a.keras", "b.keras", "--size", "64", "--data", str(tmp_path / "faces.csv")]
+    command += ["--out", str(tmp_path / "m.keras")]
+    assert main([*command, "--weights", "2", "1"]) == 0
+    experts = ["--weights", "2", "0", "--weights", "1", "3", "--gate", "a.npz", "b.npz", "--prior", "3", "1"]
+    experts += ["--confidence", "1", "0.75"]
+    assert main([*command, *experts]) == 0
+    found = [(o["weights"], list(o["gate"]), o["prior"], o["confidence"]) for o in given]
+    alone, mixed = ([2, 1], [], None, None), ([[2, 0], [1, 3]], ["a.npz", "b.npz"], [3, 1], [1, 0.75])
+    assert found == [alone, mixed]
+    capsys.readouterr()
+    assert main([*command, "--weights", "2", "1", "--weights", "1", "3"]) != 0
+    assert "more than once needs --gate" in capsys.readouterr().err
+    assert len(given) == 2

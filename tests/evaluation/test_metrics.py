@@ -145,6 +145,18 @@ def test_temperature_is_recovered(temperature: float) -> None:
     assert fit_temperature(y, temperature * z) == pytest.approx(temperature, rel=0.05)
 
 
+def test_temperature_of_faces_that_count() -> None:
+    """Faces with weight 0 take no part, and a weight of 2 counts a face twice."""
+    rng = np.random.default_rng(0)
+    z = 2 * rng.standard_normal(400)
+    y = (rng.random(400) < expit(z)).astype(int)
+    half = np.arange(400) < 200
+    found = fit_temperature(y, np.where(half, 3 * z, -z), half.astype(float))
+    assert found == pytest.approx(fit_temperature(y[half], 3 * z[half]))
+    twice = fit_temperature(np.r_[y, y[half]], np.r_[z, z[half]])
+    assert fit_temperature(y, z, 1.0 + half) == pytest.approx(twice)
+
+
 # ------------------------------------------------------------------ threshold at a false positive rate
 
 REALS, FAKES = [0.1, 0.2, 0.3, 0.4], [0.25, 0.35, 0.5]

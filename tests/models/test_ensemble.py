@@ -10,7 +10,7 @@ import pytest
 
 from redeepfake_nb import Card, Classifier, Head, Preprocessing, build_model
 from redeepfake_nb.models.architectures import clip_vit
-from redeepfake_nb.models.ensemble import backbone_of, ensemble, resized
+from redeepfake_nb.models.ensemble import Gate, backbone_of, ensemble, mixture_of_experts, resized
 from redeepfake_nb.models.graph import spatial_cut_layer
 from redeepfake_nb.models.linear_head import evidence_map, linear_head
 
@@ -55,8 +55,8 @@ def test_clip_adds_beside_the_map(rng: np.random.Generator, monkeypatch: pytest.
     head = linear_head(model)
     assert head.layer == "evidence"
     maps = keras.Model(model.input, head.features).predict_on_batch(x)
-    assert maps.shape[-1] == len(head.weights)
-    of_the_map = (maps @ head.weights).mean((1, 2))
+    assert head.weights.shape == (maps.shape[-1], 1)
+    of_the_map = (maps @ head.weights[:, 0]).mean((1, 2))
     bias = 0.75 * parts[0].keras_model.get_layer("logit").get_weights()[1] / 2.0
     np.testing.assert_allclose(of_the_map, lite - bias, rtol=1e-3, atol=1e-3)
     assert evidence_map(model, head).shape == maps.shape[1:3]
@@ -102,6 +102,67 @@ def test_heads_of_one_network_become_one(rng: np.random.Generator, monkeypatch: 
     assert backbone == "EfficientNetLite0+FaceResNet"
     expected = sum(part.logits(x) / part.temperature for part in parts) / 3
     np.testing.assert_allclose(model.predict_on_batch(x)[:, 0], expected, rtol=1e-4, atol=1e-4)
+
+
+def mixed(rng: np.random.Generator) -> tuple[list[Classifier], list[list[float]], Gate]:
+    """A network and two heads on CLIP's features, two experts, and a gate whose weights differ by face."""
+    clip = make("CLIPViTB16", 2.0, rng)
+    parts = [make("EfficientNetLite0", 2.0, rng), clip, with_other_head(clip, 0.5, rng)]
+    kernel = rng.normal(0, 0.3, (2304, 2)).astype(np.float32)
+    return parts, [[3, 1, 0], [1, 0, 1]], Gate(kernel, np.array([0.1, -0.1], np.float32))
+
+
+@pytest.mark.slow
+def test_a_gate_weighs_experts_by_face(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clip_vit, "LAYERS", 1)
+    parts, weights, gate = mixed(rng)
+    model, backbone = mixture_of_experts(parts, SIZE, weights, gate)
+    assert backbone == "EfficientNetLite0+CLIPViTB16"
+    light = np.array([1, 0.5, 0.2, 0.05])[:, None, None, None]
+    x = (rng.uniform(0, 255, (4, SIZE, SIZE, 3)) * light).astype(np.float32)
+    of_parts = np.stack([part.logits(x) / part.temperature for part in parts])
+    experts = np.stack([0.75 * of_parts[0] + 0.25 * of_parts[1], 0.5 * of_parts[0] + 0.5 * of_parts[2]], 1)
+    features = keras.Model(model.input, model.get_layer("clip_features").output).predict_on_batch(x)
+    odds = np.exp(features @ gate.kernel + gate.bias)
+    given = odds / odds.sum(1, keepdims=True)
+    assert np.ptp(given[:, 0]) > 0.1
+    expected = (given * experts).sum(1)
+    np.testing.assert_allclose(model.predict_on_batch(x)[:, 0], expected, rtol=1e-3, atol=1e-3)
+    less_sure, _ = mixture_of_experts(parts, SIZE, weights, gate, confidence=[1, 0.5])
+    expected = (given * experts * [1, 0.5]).sum(1)
+    np.testing.assert_allclose(less_sure.predict_on_batch(x)[:, 0], expected, rtol=1e-3, atol=1e-3)
+
+    # The cells of the map make the map's part of the logit, for each face with the weights of its gate.
+    head = linear_head(model)
+    assert head.layer == "evidence"
+    maps, weighed = keras.Model(model.input, [head.features, head.gate]).predict_on_batch(x)
+    np.testing.assert_allclose(weighed, given, atol=1e-5)
+    of_the_map = ((maps @ head.weights).mean((1, 2)) * weighed).sum(1)
+    own_bias = parts[0].keras_model.get_layer("logit").get_weights()[1]
+    lite = of_parts[0] - own_bias / parts[0].temperature
+    np.testing.assert_allclose(of_the_map, (given * [0.75, 0.5]).sum(1) * lite, rtol=1e-3, atol=1e-3)
+
+    heads, _ = mixture_of_experts(parts[1:], SIZE, [[1, 0], [0, 1]], gate)
+    with pytest.raises(ValueError, match="the head of 'clipvitb16' is not linear"):
+        ensemble([parts[1], Classifier(heads, parts[1].card)], SIZE)
+
+
+@pytest.mark.slow
+def test_experts_and_gates_that_do_not_fit(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clip_vit, "LAYERS", 1)
+    parts, weights, gate = mixed(rng)
+    with pytest.raises(ValueError, match="none of the networks is one"):
+        mixture_of_experts(parts[:1], SIZE, [[1], [1]], gate)
+    with pytest.raises(ValueError, match="at least two experts"):
+        mixture_of_experts(parts, SIZE, weights[:1], gate)
+    with pytest.raises(ValueError, match=r"need a gate of shape \(2304, 3\)"):
+        mixture_of_experts(parts, SIZE, [*weights, [1, 1, 1]], gate)
+    for confidence in ([1], [1, 0], [1, float("inf")]):
+        with pytest.raises(ValueError, match="need a positive confidence each"):
+            mixture_of_experts(parts, SIZE, weights, gate, confidence)
+    for row in ([0, 0, 0], [1, 1], [1, -1, 1], [1, float("nan"), 1]):
+        with pytest.raises(ValueError, match="weights of 0 or more, not all 0"):
+            mixture_of_experts(parts, SIZE, [weights[0], row], gate)
 
 
 @pytest.mark.slow

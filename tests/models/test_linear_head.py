@@ -53,7 +53,8 @@ def test_weights_by_hand() -> None:
     model.layers[-1].set_weights([np.arange(5, dtype=np.float32)[:, None]])
     head = linear_head(model)
     assert head.layer == "map"
-    np.testing.assert_allclose(head.weights, np.arange(5))
+    np.testing.assert_allclose(head.weights[:, 0], np.arange(5))
+    assert head.gate is None
     assert tuple(head.features.shape) == (None, 8, 8, 5)
 
 
@@ -72,7 +73,7 @@ def test_whatever_is_linear_counts(tail: tuple, card: dict, weight: float) -> No
         if layer.weights and layer.name != "fake_minus_real":
             kernel, bias = layer.get_weights()
             layer.set_weights([np.ones_like(kernel) * np.arange(1, kernel.shape[1] + 1), bias])
-    np.testing.assert_allclose(linear_head(model).weights, [weight] * 5)
+    np.testing.assert_allclose(linear_head(model).weights[:, 0], [weight] * 5)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +104,37 @@ def test_a_head_of_two_maps_has_none() -> None:
     image = keras.Input((SIZE, SIZE, 3))
     pools = [layers.GlobalAveragePooling2D()(layers.Conv2D(2, 3)(image)) for _ in range(2)]
     assert linear_head(keras.Model(image, layers.Dense(1)(layers.Concatenate()(pools)))) is None
+
+
+def gated(read: str) -> keras.Model:
+    """Two experts on a map and two values beside it, and a gate that reads these or the map."""
+    image = keras.Input((SIZE, SIZE, 3))
+    maps = layers.Conv2D(2, 3, 2, "same", name="map", use_bias=False)(image)
+    pooled = layers.GlobalAveragePooling2D(name="pooled")(maps)
+    beside = layers.Flatten(name="clip_features")(layers.AveragePooling2D(SIZE)(image))
+    both = layers.Concatenate()([pooled, beside])
+    experts = layers.Dense(2, name="expert_logits")(both)
+    gate = layers.Dense(2, "softmax", name="gate")({"pooled": pooled, "clip_features": beside}[read])
+    model = keras.Model(image, layers.Dense(1, name="logit")(layers.Dot(axes=1)([experts, gate])))
+    model.get_layer("expert_logits").set_weights([np.arange(10.0).reshape(5, 2), np.zeros(2)])
+    model.get_layer("logit").set_weights([np.array([[0.5]]), np.array([7.0])])
+    return model
+
+
+def test_experts_are_weighed_by_a_gate() -> None:
+    """Weights by hand: of the map's two channels for each expert, times the scale after them."""
+    model = gated("clip_features")
+    head = linear_head(model)
+    np.testing.assert_allclose(head.weights, [[0, 0.5], [1, 1.5]])
+    x = np.random.default_rng(0).uniform(0, 1, (3, SIZE, SIZE, 3)).astype(np.float32)
+    maps, gate = keras.Model(model.input, [head.features, head.gate]).predict_on_batch(x)
+    beside = x.mean((1, 2)) @ np.arange(4.0, 10.0).reshape(3, 2) * 0.5
+    parts = (maps @ head.weights).mean((1, 2)) + beside
+    np.testing.assert_allclose(model.predict_on_batch(x)[:, 0], (parts * gate).sum(1) + 7, rtol=1e-4)
+
+
+def test_a_gate_that_reads_the_map_has_none() -> None:
+    assert linear_head(gated("pooled")) is None
 
 
 def test_a_map_whose_places_are_unknown_has_none() -> None:
@@ -205,3 +237,38 @@ class TestCompiled:
             classifier.evidence(np.zeros((1, 8, 8, 3)))
         with pytest.raises(ValueError, match="not finite"):
             classifier.evidence(np.full((1, SIZE, SIZE, 3), np.nan))
+
+    def test_a_gate_weighs_the_cells(
+        self,
+        scored_by_tensorflow: None,
+        face: Face,
+        rng: np.random.Generator,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Of two experts each face's cells count as its gate says, in either runtime."""
+        monkeypatch.setenv(RUNTIME_VARIABLE, "auto")
+        monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+        image = keras.Input((SIZE, SIZE, 3))
+        scaled = layers.Rescaling(1 / 255, name="scaled")(image)
+        inner = gated("clip_features")
+        card = Card(preprocessing=Preprocessing(input_size=SIZE), temperature=1.0, explain_layer="map")
+        model = Classifier(keras.Model(image, inner(scaled)), card)
+        gate = model.keras_model.get_layer("gate")
+        gate.set_weights([rng.normal(0, 3, weight.shape) for weight in gate.get_weights()])
+        path = save_model(model, tmp_path / "gated.keras")
+        one, other = load_model(path), load_model(path, runtime="tensorflow")
+        assert one.uses_litert
+        assert has_compiled_heatmap(one, "gradcam")
+        for target in ("fake", "real"):
+            made, expected = (explain(c, predict(c, [face])[0], target=target) for c in (one, other))
+            # Keras weighs each place by itself where paths bypass the map, which is the same here.
+            assert (made.method, expected.method, made.layer) == ("gradcam", "hirescam", expected.layer)
+            np.testing.assert_allclose(made.heatmap, expected.heatmap, atol=1e-4)
+            assert made.evidence == pytest.approx(expected.evidence, abs=1e-4)
+        batch = rng.integers(0, 256, (4, SIZE, SIZE, 3)).astype(np.float32)
+        head = linear_head(one.keras_model)
+        maps, given = keras.Model(one.keras_model.input, [head.features, head.gate]).predict_on_batch(batch)
+        assert np.ptp(given[:, 0]) > 1e-3
+        cells = np.einsum("nhwc,ck,nk->nhw", maps, head.weights, given) / maps[0, ..., 0].size
+        np.testing.assert_allclose(one.evidence(batch), cells, atol=1e-4)

@@ -1,4 +1,4 @@
-"""Exported models: metrics of the written weights, slices and robustness, model card, ensembles."""
+"""Exported models: metrics of the written weights, slices and robustness, model card."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from redeepfake_nb import Card, Classifier, Preprocessing, build_model, evaluate, load_model
+from redeepfake_nb import Classifier, evaluate, load_model
 from redeepfake_nb.datasets.joining import join_faces
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 from redeepfake_nb.evaluation.assessment import assess
-from redeepfake_nb.evaluation.calibration import fit_calibration, fit_temperature
+from redeepfake_nb.evaluation.calibration import fit_calibration
 from redeepfake_nb.evaluation.metrics import METRIC_WORDS
 from redeepfake_nb.evaluation.scoring import score_all
 from redeepfake_nb.report.html_content import describe_model
@@ -24,9 +24,7 @@ from redeepfake_nb.training.exporter import (
     About,
     _trained_limits,
     calibrate_and_save,
-    join_and_export,
 )
-from redeepfake_nb.training.recipes import Recipe, Stage
 
 
 @pytest.fixture(scope="module")
@@ -204,63 +202,3 @@ def test_card_shows_each_collection_and_source(
     assert "| studio, real | 2 | " in text
     assert "None" not in text
     assert "nan" not in text
-
-
-def test_joined_networks_are_written_as_one_model(faces: LabelledFaces, tmp_path: Path) -> None:
-    parts = []
-    for seed, backbone in enumerate(("EfficientNetLite0", "FaceResNet")):
-        model = build_model(backbone, input_size=96)
-        rng = np.random.default_rng(seed)
-        model.layers[-1].set_weights([rng.normal(0, 0.05, w.shape) for w in model.layers[-1].get_weights()])
-        card = Card(
-            name=backbone,
-            preprocessing=Preprocessing(input_size=96),
-            temperature=1.0 + seed,
-            mirror=True,
-            metrics={"training": {"recipe": f"r{seed}", "recipe_digest": "abc", "steps": 7}},
-        )
-        parts.append(Classifier(model, card))
-    written = load_model(join_and_export(parts, 96, faces, tmp_path / "both.keras", resamples=20))
-    assert written.card.mirror
-    assert written.card.name == "EfficientNetLite0 + FaceResNet"
-    assert written.card.architecture.startswith("EfficientNetLite0+FaceResNet, ")
-    assert written.explain_layer == "evidence"
-    assert [p["recipe"] for p in written.card.metrics["training"]["parts"]] == ["r0", "r1"]
-    text = (tmp_path / "both.md").read_text()
-    assert "* recipe `r0` (settings `abc`), 7 steps\n* recipe `r1`" in text
-    # Written weights are rounded, so the mean is only approximate; each part is first calibrated on val.
-    val = faces.part("val")
-    shares = []
-    for part in parts:
-        logits = score_all([part], val).logits[0]
-        shares.append(logits / fit_temperature(val.y, logits))
-    expected = (shares[0] + shares[1]) / 2
-    found = score_all([written], val).logits[0]
-    assert np.corrcoef(found, expected)[0, 1] > 0.99  # but for the shift of the calibration
-
-
-def test_joined_networks_name_kinds_with_a_recipe(faces: LabelledFaces, tmp_path: Path) -> None:
-    kinds = faces.table["original"].map(lambda name: ("generated", "edited")[int(name[1:]) % 2])
-    table = faces.table.assign(kind=kinds.where(faces.y == 1, None))
-    twice = table[table["split"] == "train"]  # six fakes of each kind, of which five are needed
-    named = faces.with_table(pd.concat([table, twice], ignore_index=True))
-    backbones = ("EfficientNetLite0", "EfficientNetLite1")
-    card = Card(preprocessing=Preprocessing(input_size=64), mirror=True)
-    parts = [Classifier(build_model(backbone, input_size=64), card) for backbone in backbones]
-    recipe = Recipe("r", backbones[0], (Stage(96, 1, 1e-3),))
-    steps: list[str] = []
-    options = {"weights": (2, 1), "mirror": False, "recipe": recipe, "resamples": 20, "log": steps.append}
-    written = load_model(join_and_export(parts, 64, named, tmp_path / "both.keras", **options))
-    assert not written.card.mirror
-    assert written.card.kinds == ("generated", "edited")
-    assert "Telling kinds of fakes apart" in steps
-    assert set(written.card.metrics["kinds"]["confusion"]) == set(written.card.kinds)
-    score = written.score(np.stack([named.image(0)]).astype(np.float32))[0]
-    assert sum(score.kinds.values()) == pytest.approx(1, abs=1e-5)
-    for weights in written.saved_model.get_layer("kinds").get_weights():
-        np.testing.assert_array_equal(weights, weights.astype(np.float16))
-
-
-def test_both_splits_are_needed(faces: LabelledFaces, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="both splits"):
-        join_and_export([], 96, faces.part("train"), tmp_path / "m.keras")

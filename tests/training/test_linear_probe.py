@@ -11,7 +11,7 @@ import pytest
 
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 from redeepfake_nb.training import linear_probe
-from redeepfake_nb.training.linear_probe import fit_logistic
+from redeepfake_nb.training.linear_probe import fit_logistic, probe_features
 from redeepfake_nb.training.network_start import build
 from redeepfake_nb.training.recipes import Recipe, Stage
 from redeepfake_nb.training.trainer import train
@@ -83,3 +83,14 @@ def test_an_interrupted_probe_goes_on(faces: LabelledFaces, probe: Recipe, tmp_p
     with pytest.raises(ValueError, match="other faces"):
         train(probe, faces.part("train").take(np.arange(8)), parts[1], tmp_path / "parts")
     assert linear_probe.Checkpoint(tmp_path / "none.npz", "", "").restore() == ([], [])
+
+
+def test_features_are_read_from_a_checkpoint(tmp_path: Path) -> None:
+    batches = np.arange(24).reshape(2, 3, 4)
+    np.savez(tmp_path / "checkpoint.npz", features=batches, labels=np.zeros((2, 3)))
+    np.testing.assert_array_equal(probe_features(tmp_path / "checkpoint.npz"), batches.reshape(6, 4))
+    np.savez(tmp_path / "network.npz", average_0=np.zeros(2))
+    (tmp_path / "torn.npz").write_bytes(b"PK")
+    for name in ("network.npz", "torn.npz", "missing.npz"):
+        with pytest.raises(ValueError, match=f"{name}: holds no features of a linear probe"):
+            probe_features(tmp_path / name)

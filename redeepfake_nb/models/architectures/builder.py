@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ...utils.keras_backend import import_keras
 from . import clip_vit, efficientnet_lite, face_resnet
 from .evidence_map import pad_to_grid, pool
+from .mixture import EXPERTS_LAYER, mixture
 
 if TYPE_CHECKING:
     import keras
@@ -47,16 +48,22 @@ BACKBONES: dict[str, tuple[float, float] | None] = {
 class Head:
     """Layers after the pooled features: dense layers with batch normalisation and dropout, then one logit.
 
+    Or no dense layers and several linear logits, which a gate weighs for each face.
+
     Parameters
     ----------
     units
         Widths of the dense layers; empty for a linear head.
     dropout
         Share of features dropped before each dense layer and before the logit, 0 <= dropout < 1.
+    experts
+        Number of linear logits; see :mod:`redeepfake_nb.models.architectures.mixture`. More than one need a
+        head without dense layers, and CLIPViTB16 among the networks, whose features the gate reads.
     """
 
     units: tuple[int, ...] = (256,)
     dropout: float = 0.4
+    experts: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", tuple(int(u) for u in self.units))
@@ -64,6 +71,8 @@ class Head:
             raise ValueError(f"head widths must be positive, not {self.units}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), not {self.dropout}")
+        if self.experts < 1 or (self.experts > 1 and self.units):
+            raise ValueError("experts must be 1 or more, and more than 1 need a head without dense layers")
 
 
 def build_model(
@@ -114,6 +123,8 @@ def build_model(
     _check_size(backbone, input_size)
     inputs = keras.Input((input_size, input_size, 3), name="face")
     parts = backbone.split("+")
+    if head is not None and head.experts > 1 and clip_vit.CLIP not in parts:
+        raise ValueError(f"a gate between experts reads the features of {clip_vit.CLIP}, not of {backbone}")
     if all(part in OWN for part in parts):
         features = _own_features(inputs, parts, weights)
         head = head or Head(units=(), dropout=0.2)
@@ -196,5 +207,23 @@ def _apply_head(features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
         x = layers.Activation("relu", name=f"head_relu_{i}")(x)
     if head.dropout:
         x = layers.Dropout(head.dropout, name="head_dropout")(x)
+    if head.experts > 1:
+        return mixture(x, clip_features(features), head.experts, LOGIT_LAYER)
     # float32 also in mixed precision: a logit rounded to eight bits cannot be calibrated.
     return layers.Dense(1, dtype="float32", name=LOGIT_LAYER)(x)
+
+
+def clip_features(features: keras.KerasTensor) -> keras.KerasTensor:
+    """Return CLIP's part of the features of a network that has it, alone or beside others."""
+    operation = features._keras_history.operation
+    if operation.name == clip_vit.FEATURES_LAYER:
+        return features
+    return next(
+        one for one in operation.input if one._keras_history.operation.name == clip_vit.FEATURES_LAYER
+    )
+
+
+def head_features(model: keras.Model) -> keras.KerasTensor:
+    """Return the features (N, D) that a network's logit, or its experts' logits, are a linear layer of."""
+    names = {layer.name for layer in model.layers}
+    return model.get_layer(EXPERTS_LAYER if EXPERTS_LAYER in names else LOGIT_LAYER).input

@@ -1,0 +1,167 @@
+"""Join several trained models to one, calibrate it, and write it with its card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+
+from ..datasets.labelled_faces import LabelledFaces
+from ..datasets.landmarks import LandmarkStore
+from ..evaluation.calibration import fit_temperature
+from ..evaluation.scoring import score_all
+from ..models.architectures.builder import LOGIT_LAYER
+from ..models.architectures.clip_vit import CLIP
+from ..models.card import Card
+from ..models.classifier import Classifier
+from ..models.ensemble import Gate, backbone_of, ensemble, mixture_of_experts, normalized_weights, resized
+from .exporter import About, both_splits, calibrate_and_save, round_to_half
+from .gate import fit_gate
+from .kinds import fit_kinds
+from .linear_probe import probe_features
+from .recipes import Recipe
+
+
+def join_and_export(
+    classifiers: Sequence[Classifier],
+    input_size: int,
+    faces: LabelledFaces,
+    path: str | Path,
+    *,
+    weights: Sequence[float] | Sequence[Sequence[float]] | None = None,
+    gate: Sequence[str | Path] = (),
+    prior: Sequence[float] | None = None,
+    confidence: Sequence[float] | None = None,
+    mirror: bool | None = None,
+    recipe: Recipe | None = None,
+    about: About | None = None,
+    resamples: int = 1000,
+    log: Callable[[str], None] | None = None,
+) -> Path:
+    """Join several models to one, calibrate it on ``val``, and write it.
+
+    Each model is first brought to the common input size and calibrated there, so that their logits are alike;
+    see :func:`redeepfake_nb.models.ensemble.ensemble`. With a gate, a model is calibrated on the faces of the
+    experts that it takes part in, each as far as the gate gives it to them.
+
+    Parameters
+    ----------
+    classifiers, input_size
+        As for ``ensemble``.
+    weights
+        As for ``ensemble``; with ``gate`` one such list for each expert, see
+        :func:`redeepfake_nb.models.ensemble.mixture_of_experts`.
+    gate
+        Per expert the ``checkpoint.npz`` of a linear probe on CLIPViTB16, with the features of its training
+        faces: a gate that tells these apart weighs the experts for each face.
+    prior, confidence
+        Of the gate and of its experts, see :func:`redeepfake_nb.training.gate.fit_gate` and
+        :func:`redeepfake_nb.models.ensemble.mixture_of_experts`.
+    faces
+        With the splits ``train`` and ``val``.
+    path
+        Of the ``.keras`` file.
+    mirror
+        Whether the joint model also scores a face's mirror image. Default: if one of the classifiers does.
+    recipe
+        Whose augmentation and pseudo-fakes kinds of fakes are told apart with, if the faces have a column
+        ``kind``; see :func:`redeepfake_nb.training.kinds.fit_kinds`. Without one the joint model names none.
+    about, resamples, log
+        As for :func:`export`.
+
+    Raises
+    ------
+    ValueError
+        The table lacks the split ``train`` or ``val``, or the classifiers cannot be joined, or not with these
+        weights or this gate.
+    """
+    if mirror is None:
+        mirror = any(c.card.mirror for c in classifiers)
+    rows = _weights_per_expert(weights, len(classifiers), len(gate))  # before the long part
+    train_faces, val_faces = both_splits(faces)
+    say = log or (lambda sentence: None)
+    parts_at_size = [resized(c, input_size) for c in classifiers]
+    parts_at_size = [part.with_card(replace(part.card, mirror=mirror)) for part in parts_at_size]
+    fitted, given = None, None
+    if gate:
+        say("Fitting the gate")
+        fitted = fit_gate([probe_features(path) for path in gate], prior)
+        given = _gate_weights(fitted, parts_at_size, val_faces)
+    sized = []
+    for part, shares in zip(parts_at_size, np.transpose(rows), strict=True):
+        say(f"Calibrating {part.card.name} at {input_size} px")
+        scores = score_all([part], val_faces)
+        counted = None if given is None else given @ (shares > 0)
+        temperature = fit_temperature(scores.faces.y, scores.logits[0], counted)
+        sized.append(part.with_card(replace(part.card, temperature=temperature)))
+    if fitted is None:
+        model, backbone = ensemble(sized, input_size, rows[0])
+    else:
+        model, backbone = mixture_of_experts(sized, input_size, rows, fitted, confidence)
+    first = sized[0]
+    card = Card(
+        architecture=backbone,
+        preprocessing=first.preprocessing,
+        mirror=mirror,
+    )
+    parts = [dict(c.card.metrics.get("training", {"recipe": c.name})) for c in classifiers]
+    training: dict[str, Any] = {"recipe": " and ".join(str(p["recipe"]) for p in parts), "parts": parts}
+    if gate:
+        training["experts"] = [[round(share, 4) for share in row] for row in rows]
+        training["prior"] = normalized_weights(prior, len(gate))
+        training["confidence"] = [1.0] * len(gate) if confidence is None else [float(c) for c in confidence]
+    about = about or About(" + ".join(c.card.name for c in classifiers))
+    round_to_half(model)
+    kinds = None
+    if recipe is not None and "kind" in train_faces.table:
+        say("Telling kinds of fakes apart")
+        landmarks = LandmarkStore(train_faces, Path(path).parent / "landmarks.npz")
+        kinds = fit_kinds(model, replace(recipe, score_size=input_size), train_faces, landmarks=landmarks)
+    return calibrate_and_save(
+        model,
+        card,
+        path,
+        about,
+        training,
+        train_faces,
+        val_faces,
+        kinds=kinds,
+        resamples=resamples,
+        log=log,
+    )
+
+
+def _weights_per_expert(
+    weights: Sequence[float] | Sequence[Sequence[float]] | None, count: int, experts: int
+) -> list[list[float]]:
+    """Return normalised weights, one row for each expert, or a single row without a gate."""
+    rows: list[Any] = [] if weights is None else list(weights)
+    nested = bool(rows) and all(np.ndim(row) == 1 for row in rows)
+    if not experts:
+        if nested:
+            raise ValueError("weights for several experts need a gate between them")
+        return [normalized_weights(rows or None, count)]
+    if not nested or len(rows) != experts:
+        raise ValueError(f"a gate between {experts} experts needs as many lists of weights")
+    return [normalized_weights(row, count, zeros=True) for row in rows]
+
+
+def _gate_weights(gate: Gate, classifiers: Sequence[Classifier], faces: LabelledFaces) -> np.ndarray:
+    """Return how much of each face a gate gives to each expert, (N, K), each row with the sum 1."""
+    reader = next((c for c in classifiers if backbone_of(c.keras_model) == CLIP), None)
+    if reader is None:
+        raise ValueError(f"a gate reads the features of {CLIP}, and none of the networks is one")
+    # The gate's log-odds of each expert against the first are linear in CLIP's features, as a logit is.
+    against_first = []
+    for column in range(1, gate.kernel.shape[1]):
+        odds = resized(reader, reader.preprocessing.input_size)
+        odds.keras_model.get_layer(LOGIT_LAYER).set_weights(
+            [(gate.kernel[:, [column]] - gate.kernel[:, [0]]), gate.bias[[column]] - gate.bias[[0]]]
+        )
+        against_first.append(odds)
+    logits = score_all(against_first, faces).logits
+    return np.asarray(softmax(np.stack([np.zeros(len(logits[0])), *logits], axis=1), axis=1))
