@@ -84,6 +84,35 @@ def normalized_weights(weights: Sequence[float] | None, count: int, *, zeros: bo
     return [float(share) for share in shares / shares.sum()]
 
 
+def weights_per_expert(weights: Sequence[Sequence[float]], count: int) -> list[list[float]]:
+    """Return normalised weights of ``count`` classifiers for each expert of a mixture.
+
+    Raises
+    ------
+    ValueError
+        A list does not have ``count`` numbers of 0 or more, not all 0, or a classifier is in no expert.
+    """
+    rows = [normalized_weights(row, count, zeros=True) for row in weights]
+    unused = [i + 1 for i, shares in enumerate(zip(*rows, strict=True)) if not any(shares)]
+    if unused:
+        raise ValueError(f"classifier {unused[0]} has no weight in any expert")
+    return rows
+
+
+def checked_confidence(confidence: Sequence[float] | None, experts: int) -> list[float]:
+    """Return a factor for each expert's logit, 1 where none is given.
+
+    Raises
+    ------
+    ValueError
+        They are not ``experts`` positive numbers.
+    """
+    factors = np.ones(experts) if confidence is None else np.array(confidence, np.float64)
+    if factors.shape != (experts,) or not (np.isfinite(factors) & (factors > 0)).all():
+        raise ValueError(f"{experts} experts need a positive confidence each, not {confidence}")
+    return [float(factor) for factor in factors]
+
+
 def ensemble(
     classifiers: Sequence[Classifier], input_size: int, weights: Sequence[float] | None = None
 ) -> tuple[keras.Model, str]:
@@ -142,7 +171,8 @@ def mixture_of_experts(
     classifiers, input_size
         As for :func:`ensemble`, with CLIPViTB16 among them.
     weights
-        Per expert one weight for each classifier, 0 or more; they are divided by their sum.
+        Per expert one weight for each classifier, 0 or more; they are divided by their sum. Each classifier
+        has some weight in one expert at least.
     gate
         As many experts.
     confidence
@@ -162,20 +192,18 @@ def mixture_of_experts(
         As for :func:`ensemble`, or no CLIPViTB16, fewer than two experts, or a gate for another number of
         them or for other features, or a confidence that is not one positive number for each.
     """
-    shares = [normalized_weights(row, len(classifiers), zeros=True) for row in weights]
+    if len(weights) < 2:
+        raise ValueError("a gate needs at least two experts")
+    shares = weights_per_expert(weights, len(classifiers))
     networks = _distinct_networks(classifiers)
     if CLIP not in networks:
         raise ValueError(f"a gate reads the features of {CLIP}, and none of the networks is one")
-    if len(shares) < 2:
-        raise ValueError("a gate needs at least two experts")
     features = networks[CLIP].get_layer(FEATURES_LAYER).output.shape[-1]
     if gate.kernel.shape != (features, len(shares)) or gate.bias.shape != (len(shares),):
         raise ValueError(
             f"{len(shares)} experts need a gate of shape {(features, len(shares))}, not {gate.kernel.shape}"
         )
-    factors = np.ones(len(shares)) if confidence is None else np.array(confidence, np.float64)
-    if factors.shape != (len(shares),) or not (np.isfinite(factors) & (factors > 0)).all():
-        raise ValueError(f"{len(shares)} experts need a positive confidence each, not {confidence}")
+    factors = np.array(checked_confidence(confidence, len(shares)))
     joint = _joint_network(networks, input_size, Head(units=(), dropout=0.2, experts=len(shares)))
     heads = [_joint_head(classifiers, row, joint) for row in shares]
     kernels, biases = zip(*heads, strict=True)

@@ -18,7 +18,16 @@ from ..models.architectures.builder import LOGIT_LAYER
 from ..models.architectures.clip_vit import CLIP
 from ..models.card import Card
 from ..models.classifier import Classifier
-from ..models.ensemble import Gate, backbone_of, ensemble, mixture_of_experts, normalized_weights, resized
+from ..models.ensemble import (
+    Gate,
+    backbone_of,
+    checked_confidence,
+    ensemble,
+    mixture_of_experts,
+    normalized_weights,
+    resized,
+    weights_per_expert,
+)
 from .exporter import About, both_splits, calibrate_and_save, round_to_half
 from .gate import fit_gate
 from .kinds import fit_kinds
@@ -81,7 +90,9 @@ def join_and_export(
     """
     if mirror is None:
         mirror = any(c.card.mirror for c in classifiers)
-    rows = _weights_per_expert(weights, len(classifiers), len(gate))  # before the long part
+    # All that can be wrong is checked before the long part.
+    rows = _checked_weights(weights, len(classifiers), len(gate))
+    factors = checked_confidence(confidence, len(gate)) if gate else []
     train_faces, val_faces = both_splits(faces)
     say = log or (lambda sentence: None)
     parts_at_size = [resized(c, input_size) for c in classifiers]
@@ -101,7 +112,7 @@ def join_and_export(
     if fitted is None:
         model, backbone = ensemble(sized, input_size, rows[0])
     else:
-        model, backbone = mixture_of_experts(sized, input_size, rows, fitted, confidence)
+        model, backbone = mixture_of_experts(sized, input_size, rows, fitted, factors)
     first = sized[0]
     card = Card(
         architecture=backbone,
@@ -113,7 +124,7 @@ def join_and_export(
     if gate:
         training["experts"] = [[round(share, 4) for share in row] for row in rows]
         training["prior"] = normalized_weights(prior, len(gate))
-        training["confidence"] = [1.0] * len(gate) if confidence is None else [float(c) for c in confidence]
+        training["confidence"] = factors
     about = about or About(" + ".join(c.card.name for c in classifiers))
     round_to_half(model)
     kinds = None
@@ -135,7 +146,7 @@ def join_and_export(
     )
 
 
-def _weights_per_expert(
+def _checked_weights(
     weights: Sequence[float] | Sequence[Sequence[float]] | None, count: int, experts: int
 ) -> list[list[float]]:
     """Return normalised weights, one row for each expert, or a single row without a gate."""
@@ -147,7 +158,7 @@ def _weights_per_expert(
         return [normalized_weights(rows or None, count)]
     if not nested or len(rows) != experts:
         raise ValueError(f"a gate between {experts} experts needs as many lists of weights")
-    return [normalized_weights(row, count, zeros=True) for row in rows]
+    return weights_per_expert(rows, count)
 
 
 def _gate_weights(gate: Gate, classifiers: Sequence[Classifier], faces: LabelledFaces) -> np.ndarray:
@@ -155,10 +166,14 @@ def _gate_weights(gate: Gate, classifiers: Sequence[Classifier], faces: Labelled
     reader = next((c for c in classifiers if backbone_of(c.keras_model) == CLIP), None)
     if reader is None:
         raise ValueError(f"a gate reads the features of {CLIP}, and none of the networks is one")
+    width = reader.keras_model.get_layer(LOGIT_LAYER).kernel.shape[0]
+    if len(gate.kernel) != width:
+        raise ValueError(f"the gate's probes have {len(gate.kernel)} features, and {CLIP} has {width}")
     # The gate's log-odds of each expert against the first are linear in CLIP's features, as a logit is.
     against_first = []
     for column in range(1, gate.kernel.shape[1]):
         odds = resized(reader, reader.preprocessing.input_size)
+        odds = odds.with_card(replace(odds.card, shift=0.0))
         odds.keras_model.get_layer(LOGIT_LAYER).set_weights(
             [(gate.kernel[:, [column]] - gate.kernel[:, [0]]), gate.bias[[column]] - gate.bias[[0]]]
         )

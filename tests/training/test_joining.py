@@ -113,7 +113,8 @@ def test_a_gate_weighs_the_experts_of_each_face(
 ) -> None:
     """The gate tells dark faces from light ones, and each head is calibrated on the faces it is given."""
     monkeypatch.setattr(clip_vit, "LAYERS", 1)
-    first = of_size("CLIPViTB16", 64, 0)
+    first = of_size("CLIPViTB16", 64, 0, shift=0.7)
+    # A shift of a part's logit is no shift of the gate.
     parts = [of_size("EfficientNetLite0", 64, 2), first, of_size("CLIPViTB16", 64, 1, like=first)]
     body = keras.Model(first.keras_model.input, first.keras_model.get_layer("clip_features").output)
     val = faces.part("val")
@@ -150,6 +151,10 @@ def test_a_gate_weighs_the_experts_of_each_face(
     np.testing.assert_allclose(found, slope * expected + shift, atol=0.02 * np.ptp(found))
     assert slope == pytest.approx(1, abs=0.02)
     assert names[-1] == "logit"
+
+    np.savez(tmp_path / "narrow.npz", features=np.random.default_rng(0).normal(size=(2, 4, 8)))
+    with pytest.raises(ValueError, match="probes have 8 features, and CLIPViTB16 has 2304"):
+        join_and_export(parts, 64, faces, path, **{**options, "gate": [tmp_path / "narrow.npz"] * 2})
     assert (expit(found) != 0.5).all()
 
 
@@ -163,6 +168,11 @@ def test_weights_and_gate_belong_together(faces: LabelledFaces, tmp_path: Path) 
             join_and_export(parts, 64, faces, path, weights=weights, gate=["a.npz", "b.npz"])
     with pytest.raises(ValueError, match="holds no features of a linear probe"):
         join_and_export(parts, 64, faces, path, weights=[[1, 2], [1, 0]], gate=["a.npz", "b.npz"])
+    with pytest.raises(ValueError, match="classifier 2 has no weight in any expert"):
+        join_and_export(parts, 64, faces, path, weights=[[1, 0], [1, 0]], gate=["a.npz", "b.npz"])
+    options = {"weights": [[1, 2], [1, 0]], "gate": ["a.npz", "b.npz"]}
+    with pytest.raises(ValueError, match="need a positive confidence each"):
+        join_and_export(parts, 64, faces, path, confidence=[1], **options)
     for name in "ab":
         np.savez(tmp_path / f"{name}.npz", features=np.random.default_rng(0).normal(size=(2, 4, 8)))
     gate = [tmp_path / "a.npz", tmp_path / "b.npz"]
