@@ -186,6 +186,8 @@ def test_by_keys_alone(visit) -> None:
     panel(page).get_by_text("2 pictures analysed").wait_for(timeout=RUNNING)
     until("Next")
     page.keyboard.press("Enter")
+    # It can be reached once the second picture is shown.
+    panel(page).locator("button:not([disabled])", has_text="Previous").wait_for(timeout=ANSWER)
     until("Previous")
 
 
