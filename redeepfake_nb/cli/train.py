@@ -55,7 +55,7 @@ def add(commands: Any) -> None:
         nargs="+",
         default=(),
         metavar="CHECKPOINT.npz",
-        help="weigh several experts for each face by whose training faces it looks like: per expert the "
+        help="weight several experts for each face by whose training faces it looks like: per expert the "
         "checkpoint of a linear probe on CLIPViTB16",
     )
     join.add_argument(
@@ -63,10 +63,10 @@ def add(commands: Any) -> None:
         nargs="+",
         type=float,
         metavar="SHARE",
-        help="of the gate: per expert its weight for faces that are like none of them; default: all alike",
+        help="of the gate: per expert how likely its kind of face is beforehand; default: all alike",
     )
     join.add_argument(
-        "--confidence",
+        "--logit-scale",
         nargs="+",
         type=float,
         metavar="FACTOR",
@@ -150,7 +150,7 @@ def _run_join(options: argparse.Namespace) -> int:
         weights=weights,
         gate=options.gate,
         prior=options.prior,
-        confidence=options.confidence,
+        logit_scale=options.logit_scale,
         mirror=False if options.no_mirror else None,
         recipe=recipe,
         log=print,

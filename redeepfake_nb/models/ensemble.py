@@ -99,7 +99,7 @@ def weights_per_expert(weights: Sequence[Sequence[float]], count: int) -> list[l
     return rows
 
 
-def checked_confidence(confidence: Sequence[float] | None, experts: int) -> list[float]:
+def checked_scales(logit_scale: Sequence[float] | None, experts: int) -> list[float]:
     """Return a factor for each expert's logit, 1 where none is given.
 
     Raises
@@ -107,9 +107,9 @@ def checked_confidence(confidence: Sequence[float] | None, experts: int) -> list
     ValueError
         They are not ``experts`` positive numbers.
     """
-    factors = np.ones(experts) if confidence is None else np.array(confidence, np.float64)
+    factors = np.ones(experts) if logit_scale is None else np.array(logit_scale, np.float64)
     if factors.shape != (experts,) or not (np.isfinite(factors) & (factors > 0)).all():
-        raise ValueError(f"{experts} experts need a positive confidence each, not {confidence}")
+        raise ValueError(f"{experts} experts need a positive scale each, not {logit_scale}")
     return [float(factor) for factor in factors]
 
 
@@ -146,7 +146,7 @@ def ensemble(
     if len(classifiers) < 2:
         raise ValueError("an ensemble needs at least two classifiers")
     shares = normalized_weights(weights, len(classifiers))
-    networks = _distinct_networks(classifiers)
+    networks = distinct_networks(classifiers)
     joint = _joint_network(networks, input_size, None)
     kernel, bias = _joint_head(classifiers, shares, joint)
     joint.get_layer(LOGIT_LAYER).set_weights([kernel[:, None], np.array([bias], np.float32)])
@@ -158,9 +158,9 @@ def mixture_of_experts(
     input_size: int,
     weights: Sequence[Sequence[float]],
     gate: Gate,
-    confidence: Sequence[float] | None = None,
+    logit_scale: Sequence[float] | None = None,
 ) -> tuple[keras.Model, str]:
-    """Build one flat model of several weighted means of classifiers, which a gate weighs for each face.
+    """Build one flat model of several weighted means of classifiers, which a gate weights for each face.
 
     Each expert is a mean of the classifiers' calibrated logits as :func:`ensemble` makes it; all share the
     networks, so that a second expert costs no time. See
@@ -175,7 +175,7 @@ def mixture_of_experts(
         has some weight in one expert at least.
     gate
         As many experts.
-    confidence
+    logit_scale
         Per expert a factor above 0 on its logit, such as 0.75 for one that errs more on sources of fakes that
         it has not seen than its calibration on val says. Default: 1 for each.
 
@@ -190,12 +190,12 @@ def mixture_of_experts(
     ------
     ValueError
         As for :func:`ensemble`, or no CLIPViTB16, fewer than two experts, or a gate for another number of
-        them or for other features, or a confidence that is not one positive number for each.
+        them or for other features, or a logit_scale that is not one positive number for each.
     """
     if len(weights) < 2:
         raise ValueError("a gate needs at least two experts")
     shares = weights_per_expert(weights, len(classifiers))
-    networks = _distinct_networks(classifiers)
+    networks = distinct_networks(classifiers)
     if CLIP not in networks:
         raise ValueError(f"a gate reads the features of {CLIP}, and none of the networks is one")
     features = networks[CLIP].get_layer(FEATURES_LAYER).output.shape[-1]
@@ -203,7 +203,7 @@ def mixture_of_experts(
         raise ValueError(
             f"{len(shares)} experts need a gate of shape {(features, len(shares))}, not {gate.kernel.shape}"
         )
-    factors = np.array(checked_confidence(confidence, len(shares)))
+    factors = np.array(checked_scales(logit_scale, len(shares)))
     joint = _joint_network(networks, input_size, Head(units=(), dropout=0.2, experts=len(shares)))
     heads = [_joint_head(classifiers, row, joint) for row in shares]
     kernels, biases = zip(*heads, strict=True)
@@ -212,7 +212,7 @@ def mixture_of_experts(
     return joint, "+".join(networks)
 
 
-def _distinct_networks(classifiers: Sequence[Classifier]) -> dict[str, keras.Model]:
+def distinct_networks(classifiers: Sequence[Classifier]) -> dict[str, keras.Model]:
     """Return each network once, by its name and in order, after checking that they can be joined."""
     inputs = {
         (

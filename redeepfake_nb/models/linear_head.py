@@ -3,8 +3,8 @@
 Where average pooling and linear layers alone follow a feature map, the logit is a sum over its cells, and
 each cell's part is its class activation (Zhou et al. 2016, "Learning Deep Features for Discriminative
 Localization"), which Grad-CAM equals there. So a compiled network can return those parts beside the score,
-and a heatmap takes one forward pass and no TensorFlow. Where a gate weighs several such heads for each face
-(:mod:`redeepfake_nb.models.architectures.mixture`), so it weighs the cells' parts.
+and a heatmap takes one forward pass and no TensorFlow. Where a gate weights several such heads for each face
+(:mod:`redeepfake_nb.models.architectures.mixture`), so it weights the cells' parts.
 """
 
 from __future__ import annotations
@@ -183,7 +183,9 @@ def _gradient_if_constant(rest: keras.Model) -> np.ndarray | None:
             return None
         one, *others = np.asarray(gradient).reshape(len(values[0]), -1)
         same = np.abs(others - one).max() <= _SAME_GRADIENT * np.abs(one).max()
-        if not (same and one.any() and np.isfinite(one).all()):
+        if not (same and np.isfinite(one).all()):
             return None
         found.append(one)
-    return np.stack(found, axis=1)
+    gradients = np.stack(found, axis=1)
+    # One of several experts may leave the map out.
+    return gradients if gradients.any() else None

@@ -8,8 +8,7 @@ import numpy as np
 
 from ..models.ensemble import Gate
 
-# Scikit-learn's C on features that were divided by their deviation. So weak that faces of sources that no
-# expert was fitted to are seldom given to one expert alone.
+# Scikit-learn's C on features that were divided by their deviation, see docs/experiments.md.
 _STRENGTH = 1e-4
 
 
@@ -27,8 +26,8 @@ def fit_gate(
         Per expert (N, D), of CLIP's encoder, for two experts or more; see
         :func:`redeepfake_nb.training.linear_probe.probe_features`.
     prior
-        Per expert how likely its kind of face is before the face is looked at, relative to the others, above
-        0. It decides for faces that are like no expert's. Default: all alike.
+        Per expert how likely its kind of face is before the face is looked at (Bayes' rule), relative to the
+        others, above 0. It decides where the features do not. Default: all alike.
     strength
         Smaller is more regularised.
 

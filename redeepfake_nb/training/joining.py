@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import softmax
@@ -21,7 +21,8 @@ from ..models.classifier import Classifier
 from ..models.ensemble import (
     Gate,
     backbone_of,
-    checked_confidence,
+    checked_scales,
+    distinct_networks,
     ensemble,
     mixture_of_experts,
     normalized_weights,
@@ -34,6 +35,9 @@ from .kinds import fit_kinds
 from .linear_probe import probe_features
 from .recipes import Recipe
 
+if TYPE_CHECKING:
+    import keras
+
 
 def join_and_export(
     classifiers: Sequence[Classifier],
@@ -44,7 +48,7 @@ def join_and_export(
     weights: Sequence[float] | Sequence[Sequence[float]] | None = None,
     gate: Sequence[str | Path] = (),
     prior: Sequence[float] | None = None,
-    confidence: Sequence[float] | None = None,
+    logit_scale: Sequence[float] | None = None,
     mirror: bool | None = None,
     recipe: Recipe | None = None,
     about: About | None = None,
@@ -54,8 +58,8 @@ def join_and_export(
     """Join several models to one, calibrate it on ``val``, and write it.
 
     Each model is first brought to the common input size and calibrated there, so that their logits are alike;
-    see :func:`redeepfake_nb.models.ensemble.ensemble`. With a gate, a model is calibrated on the faces of the
-    experts that it takes part in, each as far as the gate gives it to them.
+    see :func:`redeepfake_nb.models.ensemble.ensemble`. With a gate, a face counts in a model's calibration by
+    the gate's weight of the experts that the model takes part in.
 
     Parameters
     ----------
@@ -66,8 +70,8 @@ def join_and_export(
         :func:`redeepfake_nb.models.ensemble.mixture_of_experts`.
     gate
         Per expert the ``checkpoint.npz`` of a linear probe on CLIPViTB16, with the features of its training
-        faces: a gate that tells these apart weighs the experts for each face.
-    prior, confidence
+        faces: a gate that tells these apart weights the experts for each face.
+    prior, logit_scale
         Of the gate and of its experts, see :func:`redeepfake_nb.training.gate.fit_gate` and
         :func:`redeepfake_nb.models.ensemble.mixture_of_experts`.
     faces
@@ -90,17 +94,22 @@ def join_and_export(
     """
     if mirror is None:
         mirror = any(c.card.mirror for c in classifiers)
-    # All that can be wrong is checked before the long part.
+    # What was asked for is checked before the long part.
     rows = _checked_weights(weights, len(classifiers), len(gate))
-    factors = checked_confidence(confidence, len(gate)) if gate else []
+    if not gate and (prior is not None or logit_scale is not None):
+        raise ValueError("prior and logit_scale are a gate's and its experts', and there is no gate")
+    factors = checked_scales(logit_scale, len(gate)) if gate else []
     train_faces, val_faces = both_splits(faces)
     say = log or (lambda sentence: None)
+    probes = [probe_features(path) for path in gate]
+    if len(classifiers) > 1:
+        _check_networks(distinct_networks(classifiers), probes)
     parts_at_size = [resized(c, input_size) for c in classifiers]
     parts_at_size = [part.with_card(replace(part.card, mirror=mirror)) for part in parts_at_size]
     fitted, given = None, None
     if gate:
         say("Fitting the gate")
-        fitted = fit_gate([probe_features(path) for path in gate], prior)
+        fitted = fit_gate(probes, prior)
         given = _gate_weights(fitted, parts_at_size, val_faces)
     sized = []
     for part, shares in zip(parts_at_size, np.transpose(rows), strict=True):
@@ -124,7 +133,7 @@ def join_and_export(
     if gate:
         training["experts"] = [[round(share, 4) for share in row] for row in rows]
         training["prior"] = normalized_weights(prior, len(gate))
-        training["confidence"] = factors
+        training["logit_scale"] = factors
     about = about or About(" + ".join(c.card.name for c in classifiers))
     round_to_half(model)
     kinds = None
@@ -161,14 +170,21 @@ def _checked_weights(
     return weights_per_expert(rows, count)
 
 
-def _gate_weights(gate: Gate, classifiers: Sequence[Classifier], faces: LabelledFaces) -> np.ndarray:
-    """Return how much of each face a gate gives to each expert, (N, K), each row with the sum 1."""
-    reader = next((c for c in classifiers if backbone_of(c.keras_model) == CLIP), None)
-    if reader is None:
+def _check_networks(networks: Mapping[str, keras.Model], probes: Sequence[np.ndarray]) -> None:
+    """Check that a gate can read what its probes were fitted to."""
+    if not probes:
+        return
+    if CLIP not in networks:
         raise ValueError(f"a gate reads the features of {CLIP}, and none of the networks is one")
-    width = reader.keras_model.get_layer(LOGIT_LAYER).kernel.shape[0]
-    if len(gate.kernel) != width:
-        raise ValueError(f"the gate's probes have {len(gate.kernel)} features, and {CLIP} has {width}")
+    width = networks[CLIP].get_layer(LOGIT_LAYER).kernel.shape[0]
+    for probe in probes:
+        if probe.shape[1] != width:
+            raise ValueError(f"a probe of the gate has {probe.shape[1]} features, and {CLIP} has {width}")
+
+
+def _gate_weights(gate: Gate, classifiers: Sequence[Classifier], faces: LabelledFaces) -> np.ndarray:
+    """Return the gate's weight of each expert for each face, (N, K); rows add up to 1."""
+    reader = next(c for c in classifiers if backbone_of(c.keras_model) == CLIP)
     # The gate's log-odds of each expert against the first are linear in CLIP's features, as a logit is.
     against_first = []
     for column in range(1, gate.kernel.shape[1]):

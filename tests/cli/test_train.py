@@ -70,9 +70,9 @@ def test_join_hands_experts_and_gate_on(
     command += ["--out", str(tmp_path / "m.keras")]
     assert main([*command, "--weights", "2", "1"]) == 0
     experts = ["--weights", "2", "0", "--weights", "1", "3", "--gate", "a.npz", "b.npz", "--prior", "3", "1"]
-    experts += ["--confidence", "1", "0.75"]
+    experts += ["--logit-scale", "1", "0.75"]
     assert main([*command, *experts]) == 0
-    found = [(o["weights"], list(o["gate"]), o["prior"], o["confidence"]) for o in given]
+    found = [(o["weights"], list(o["gate"]), o["prior"], o["logit_scale"]) for o in given]
     alone, mixed = ([2, 1], [], None, None), ([[2, 0], [1, 3]], ["a.npz", "b.npz"], [3, 1], [1, 0.75])
     assert found == [alone, mixed]
     capsys.readouterr()

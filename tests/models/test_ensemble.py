@@ -113,7 +113,7 @@ def mixed(rng: np.random.Generator) -> tuple[list[Classifier], list[list[float]]
 
 
 @pytest.mark.slow
-def test_a_gate_weighs_experts_by_face(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gate_weights_experts_by_face(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clip_vit, "LAYERS", 1)
     parts, weights, gate = mixed(rng)
     model, backbone = mixture_of_experts(parts, SIZE, weights, gate)
@@ -128,7 +128,7 @@ def test_a_gate_weighs_experts_by_face(rng: np.random.Generator, monkeypatch: py
     assert np.ptp(given[:, 0]) > 0.1
     expected = (given * experts).sum(1)
     np.testing.assert_allclose(model.predict_on_batch(x)[:, 0], expected, rtol=1e-3, atol=1e-3)
-    less_sure, _ = mixture_of_experts(parts, SIZE, weights, gate, confidence=[1, 0.5])
+    less_sure, _ = mixture_of_experts(parts, SIZE, weights, gate, logit_scale=[1, 0.5])
     expected = (given * experts * [1, 0.5]).sum(1)
     np.testing.assert_allclose(less_sure.predict_on_batch(x)[:, 0], expected, rtol=1e-3, atol=1e-3)
 
@@ -157,9 +157,9 @@ def test_experts_and_gates_that_do_not_fit(rng: np.random.Generator, monkeypatch
         mixture_of_experts(parts, SIZE, weights[:1], gate)
     with pytest.raises(ValueError, match=r"need a gate of shape \(2304, 3\)"):
         mixture_of_experts(parts, SIZE, [*weights, [1, 1, 1]], gate)
-    for confidence in ([1], [1, 0], [1, float("inf")]):
-        with pytest.raises(ValueError, match="need a positive confidence each"):
-            mixture_of_experts(parts, SIZE, weights, gate, confidence)
+    for scales in ([1], [1, 0], [1, float("inf")]):
+        with pytest.raises(ValueError, match="need a positive scale each"):
+            mixture_of_experts(parts, SIZE, weights, gate, scales)
     for row in ([0, 0, 0], [1, 1], [1, -1, 1], [1, float("nan"), 1]):
         with pytest.raises(ValueError, match="weights of 0 or more, not all 0"):
             mixture_of_experts(parts, SIZE, [weights[0], row], gate)

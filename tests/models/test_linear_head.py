@@ -121,7 +121,7 @@ def gated(read: str) -> keras.Model:
     return model
 
 
-def test_experts_are_weighed_by_a_gate() -> None:
+def test_experts_are_weighted_by_a_gate() -> None:
     """Weights by hand: of the map's two channels for each expert, times the scale after them."""
     model = gated("clip_features")
     head = linear_head(model)
@@ -131,6 +131,17 @@ def test_experts_are_weighed_by_a_gate() -> None:
     beside = x.mean((1, 2)) @ np.arange(4.0, 10.0).reshape(3, 2) * 0.5
     parts = (maps @ head.weights).mean((1, 2)) + beside
     np.testing.assert_allclose(model.predict_on_batch(x)[:, 0], (parts * gate).sum(1) + 7, rtol=1e-4)
+
+
+def test_one_of_two_experts_may_leave_the_map_out() -> None:
+    model = gated("clip_features")
+    kernel, bias = model.get_layer("expert_logits").get_weights()
+    kernel[:2, 1] = 0
+    model.get_layer("expert_logits").set_weights([kernel, bias])
+    np.testing.assert_allclose(linear_head(model).weights, [[0, 0], [1, 0]])
+    kernel[:2] = 0
+    model.get_layer("expert_logits").set_weights([kernel, bias])
+    assert linear_head(model) is None
 
 
 def test_a_gate_that_reads_the_map_has_none() -> None:
@@ -238,7 +249,7 @@ class TestCompiled:
         with pytest.raises(ValueError, match="not finite"):
             classifier.evidence(np.full((1, SIZE, SIZE, 3), np.nan))
 
-    def test_a_gate_weighs_the_cells(
+    def test_a_gate_weights_the_cells(
         self,
         scored_by_tensorflow: None,
         face: Face,

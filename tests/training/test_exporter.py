@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from helpers.light_and_dark import light_and_dark_faces
 
 from redeepfake_nb import Classifier, evaluate, load_model
 from redeepfake_nb.datasets.joining import join_faces
@@ -29,19 +29,7 @@ from redeepfake_nb.training.exporter import (
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> LabelledFaces:
-    """Six people for training and six for val: light noise is mostly fake, dark noise mostly real."""
-    folder, rows = tmp_path_factory.mktemp("faces"), []
-    for i in range(24):
-        rng = np.random.default_rng(i)
-        fake = i % 2 == 1
-        light = (not fake if i % 12 == 5 else fake) * 60 + 60
-        pixels = (rng.integers(0, 60, (64, 64, 3)) + light).astype(np.uint8)
-        name = f"{i}.png"
-        Image.fromarray(pixels).save(folder / name)
-        split = "train" if i < 12 else "val"
-        rows.append((name, "FAKE" if fake else "REAL", f"v{i // 2}", i // 2, split, 100 + 8 * i))
-    columns = ["file", "label", "original", "identity", "split", "original_width"]
-    return LabelledFaces(pd.DataFrame(rows, columns=columns), folder)
+    return light_and_dark_faces(tmp_path_factory.mktemp("faces"))
 
 
 def published(model: Classifier, faces: LabelledFaces, path: Path, **about) -> Classifier:

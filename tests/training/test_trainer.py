@@ -427,7 +427,7 @@ def test_rounding_to_half_precision_excludes_normalisation(
     assert model.get_layer(normalisation).get_weights()[3][0] == pytest.approx(1e-9)
 
 
-def test_export_needsboth_splits(faces: LabelledFaces, smoke: Recipe, tmp_path: Path) -> None:
+def test_export_needs_both_splits(faces: LabelledFaces, smoke: Recipe, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="both splits"):
         train_and_export(smoke, faces.part("train"), tmp_path)
 

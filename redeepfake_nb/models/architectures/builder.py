@@ -48,7 +48,7 @@ BACKBONES: dict[str, tuple[float, float] | None] = {
 class Head:
     """Layers after the pooled features: dense layers with batch normalisation and dropout, then one logit.
 
-    Or no dense layers and several linear logits, which a gate weighs for each face.
+    Or no dense layers and several linear logits, which a gate weights for each face.
 
     Parameters
     ----------

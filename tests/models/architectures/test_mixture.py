@@ -1,4 +1,4 @@
-"""Several linear logits weighed by a gate for each face: by hand, and as a head of our networks."""
+"""Several linear logits weighted by a gate for each face: by hand, and as a head of our networks."""
 
 from __future__ import annotations
 
