@@ -138,7 +138,7 @@ def _run_join(options: argparse.Namespace) -> int:
     weights = options.weights
     if weights is not None and not options.gate:
         if len(weights) > 1:
-            raise ValueError("--weights given more than once needs --gate, which weighs the experts")
+            raise ValueError("--weights given more than once needs --gate, which weights the experts")
         (weights,) = weights
     classifiers = [load_model(path) for path in options.models]
     faces = read_collections(options.data, options.images)

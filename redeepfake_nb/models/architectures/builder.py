@@ -208,12 +208,12 @@ def _apply_head(features: keras.KerasTensor, head: Head) -> keras.KerasTensor:
     if head.dropout:
         x = layers.Dropout(head.dropout, name="head_dropout")(x)
     if head.experts > 1:
-        return mixture(x, clip_features(features), head.experts, LOGIT_LAYER)
+        return mixture(x, _clip_features(features), head.experts, LOGIT_LAYER)
     # float32 also in mixed precision: a logit rounded to eight bits cannot be calibrated.
     return layers.Dense(1, dtype="float32", name=LOGIT_LAYER)(x)
 
 
-def clip_features(features: keras.KerasTensor) -> keras.KerasTensor:
+def _clip_features(features: keras.KerasTensor) -> keras.KerasTensor:
     """Return CLIP's part of the features of a network that has it, alone or beside others."""
     operation = features._keras_history.operation
     if operation.name == clip_vit.FEATURES_LAYER:

@@ -24,7 +24,7 @@ GATE_LAYER = "gate"
 def mixture(
     features: keras.KerasTensor, gate_features: keras.KerasTensor, experts: int, name: str
 ) -> keras.KerasTensor:
-    """Return one logit (N, 1): the weighted mean of K experts' logits, weighted for each face by the gate.
+    """Return one logit (N, 1): the mean of K experts' logits with the weights that the gate gives a face.
 
     A scale and a shift follow, which are 1 and 0 at first: a calibration's shift has its place there.
     """
