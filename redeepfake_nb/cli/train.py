@@ -74,6 +74,14 @@ def add(commands: Any) -> None:
         "than on val; default: 1",
     )
     join.add_argument(
+        "--handling-faces",
+        type=int,
+        default=0,
+        metavar="N",
+        help="let CLIPViTB16's features undo what recompression, rescaling, blur and sharpening do to the "
+        "score, fitted to N training faces; default: 0, leave it",
+    )
+    join.add_argument(
         "--no-mirror",
         action="store_true",
         help="do not score the mirror image as well, even if one of the models does",
@@ -151,6 +159,7 @@ def _run_join(options: argparse.Namespace) -> int:
         gate=options.gate,
         prior=options.prior,
         logit_scale=options.logit_scale,
+        handling_faces=options.handling_faces,
         mirror=False if options.no_mirror else None,
         recipe=recipe,
         log=print,

@@ -1,4 +1,4 @@
-"""Random training augmentation of face crops: framing, light, blur, scaling, noise, JPEG and erasing.
+"""Random training augmentation of face crops: framing, light, optics, scaling, noise, compression, erasing.
 
 A change is drawn once (:func:`draw`) and can then be applied to several faces (:func:`apply`): a fake and its
 own original get exactly the same change, so that the manipulation remains the only difference in the pair.
@@ -6,12 +6,12 @@ own original get exactly the same change, so that the manipulation remains the o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
-from .image_operations import add_noise, compress_jpeg, gaussian_blur, rescale
+from .image_operations import add_noise, compress_h264, compress_jpeg, gaussian_blur, resize, unsharp_mask
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,17 @@ class Augmentation:
     ----------
     crop
         Side of the random crop as a share of the face's side.
-    flip, rotate, colour, blur, rescale, noise, jpeg, erase
-        Probability of each change.
+    flip, rotate, colour, blur, rescale, noise, jpeg, erase, sharpen, video
+        Probability of each change. ``sharpen``, an unsharp mask, is what cameras and picture desks do;
+        ``video`` makes the face a frame of an H.264 stream, at the size it is downscaled to.
     max_angle
         Largest rotation in degrees, to either side.
     jpeg_quality
         libjpeg quality, 1 to 100.
     rescale_to
         Side to which a face is downscaled before it is enlarged again, as a share of its size.
+    video_crf
+        x264's constant rate factor, 0 to 51; higher is stronger. 23 is its default.
     """
 
     crop: tuple[float, float] = (0.7, 1.0)
@@ -44,6 +47,9 @@ class Augmentation:
     jpeg: float = 0.6
     jpeg_quality: tuple[int, int] = (40, 95)
     erase: float = 0.2
+    sharpen: float = 0.0
+    video: float = 0.0
+    video_crf: tuple[int, int] = (20, 34)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +70,9 @@ class Change:
     jpeg: int
     erase: tuple[float, float, float, float] | None  # left, top, width, height
     erase_value: int
+    sharpen: float = 0.0  # amount of the unsharp mask
+    crf: int = 0
+    drift: tuple[int, int] = (0, 0)  # x, y in pixels per frame
 
 
 def draw(rng: np.random.Generator, strength: Augmentation) -> Change:
@@ -80,7 +89,7 @@ def draw(rng: np.random.Generator, strength: Augmentation) -> Change:
     if happens(s.erase):
         width, height = rng.uniform(0.1, 0.4, 2)
         erase = (rng.uniform(0, 1 - width), rng.uniform(0, 1 - height), width, height)
-    return Change(
+    change = Change(
         crop=(left, top, side),
         flip=happens(s.flip),
         angle=float(rng.uniform(-s.max_angle, s.max_angle)) if happens(s.rotate) else 0.0,
@@ -96,6 +105,14 @@ def draw(rng: np.random.Generator, strength: Augmentation) -> Change:
         erase=erase,
         erase_value=int(rng.integers(256)),
     )
+    # Drawn only where asked for, so that recipes without them see the same batches as before these existed.
+    if s.sharpen and happens(s.sharpen):
+        change = replace(change, sharpen=float(rng.uniform(0.3, 1.5)))
+    if s.video and happens(s.video):
+        crf = int(rng.integers(s.video_crf[0], s.video_crf[1] + 1))
+        x, y = rng.integers(-2, 3, 2).tolist()
+        change = replace(change, crf=crf, drift=(x, y))
+    return change
 
 
 def _resize_square(image: np.ndarray, size: int) -> np.ndarray:
@@ -148,9 +165,14 @@ def apply(image: np.ndarray, change: Change, size: int) -> np.ndarray:
         image = cv2.addWeighted(image, change.saturation, grey, 1 - change.saturation, 0)
     if change.blur:
         image = gaussian_blur(image, change.blur)
-    if change.rescale:
-        small = max(24, round(size * change.rescale))
-        image = rescale(image, small, small)
+    if change.sharpen:
+        image = unsharp_mask(image, change.sharpen)
+    if change.rescale or change.crf:
+        small = max(24, round(size * change.rescale)) if change.rescale else size
+        image = resize(image, small, small)
+        if change.crf:
+            image = compress_h264(image, change.crf, change.drift)
+        image = resize(image, size, size)
     if change.noise:
         image = add_noise(image, change.noise, np.random.default_rng(change.noise_seed), truncate=True)
     if change.jpeg:

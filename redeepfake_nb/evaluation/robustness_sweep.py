@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..datasets.image_operations import add_noise, compress_jpeg, gaussian_blur, rescale
+from ..datasets.image_operations import add_noise, compress_h264, compress_jpeg, gaussian_blur, rescale
 from ..datasets.labelled_faces import LabelledFaces, batches
 from ..faces.preprocessing import prepare_crop
 from ..models.classifier import Classifier
@@ -44,6 +44,10 @@ def _jpeg(image: np.ndarray, quality: float, _: np.random.Generator) -> np.ndarr
     return compress_jpeg(image, int(quality))
 
 
+def _h264(image: np.ndarray, crf: float, _: np.random.Generator) -> np.ndarray:
+    return compress_h264(image, int(crf), drift=(1, 1))
+
+
 def _scale(image: np.ndarray, share: float, _: np.random.Generator) -> np.ndarray:
     height, width = image.shape[:2]
     return rescale(image, max(1, round(width * share)), max(1, round(height * share)))
@@ -75,6 +79,7 @@ def _swap(image: np.ndarray, _: float, __: np.random.Generator) -> np.ndarray:
 # They apply to stored crops: lengths are pixels of the crop, and a margin can only shrink.
 SWEEPS: dict[str, Sweep] = {
     "JPEG quality": Sweep("libjpeg quality, 1 to 100", (90, 70, 50, 30, 15), None, _jpeg),
+    "H.264": Sweep("x264's constant rate factor, 0 to 51", (18, 23, 28, 33, 38), None, _h264),
     "scale": Sweep("share of the side, then enlarged again", (0.75, 0.5, 0.35, 0.25), 1, _scale),
     "blur": Sweep("sigma in px of the stored crop", (0.5, 1, 2, 3), 0, _blur),
     "noise": Sweep("standard deviation in grey levels", (2, 5, 10, 20), 0, add_noise),

@@ -59,7 +59,17 @@ def test_erasing_changes_only_its_rectangle(face: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"blur": 1.0}, {"rescale": 0.5}, {"jpeg": 30}, {"noise": 5.0}, {"angle": 10.0}]
+    "change",
+    [
+        {"blur": 1.0},
+        {"rescale": 0.5},
+        {"jpeg": 30},
+        {"noise": 5.0},
+        {"angle": 10.0},
+        {"sharpen": 1.0},
+        {"crf": 36},
+        {"crf": 30, "drift": (2, -1), "rescale": 0.6},
+    ],
 )
 def test_degradations_change_the_face_a_little(face: np.ndarray, change: dict) -> None:
     smooth = np.full((64, 64, 3), 128, np.uint8)
@@ -90,3 +100,27 @@ def test_probabilities_switch_steps_off() -> None:
     for seed in range(20):
         change = draw(np.random.default_rng(seed), off)
         assert asdict(replace(change, noise_seed=0, erase_value=0)) == asdict(IDENTITY)
+
+
+def test_video_and_sharpening_take_no_random_numbers_where_they_are_off() -> None:
+    # Recipes from before they existed see the same batches as then.
+    without, with_both = np.random.default_rng(3), np.random.default_rng(3)
+    old = draw(without, Augmentation())
+    new = draw(with_both, Augmentation(sharpen=1.0, video=1.0, video_crf=(30, 30)))
+    assert (new.crf, old.crf, old.sharpen) == (30, 0, 0.0)
+    assert 0.3 <= new.sharpen <= 1.5
+    assert max(map(abs, new.drift)) <= 2
+    assert without.random() != with_both.random()
+    first, second = np.random.default_rng(3), np.random.default_rng(3)
+    draw(first, Augmentation())
+    draw(second, Augmentation(video_crf=(10, 12)))
+    assert first.random() == second.random()
+
+
+def test_a_video_frame_is_compressed_at_the_size_it_is_downscaled_to() -> None:
+    smooth = np.full((64, 64, 3), 128, np.uint8)
+    smooth[20:40, 20:40] = 90
+    # Halved, compressed so weakly that nothing is lost, and enlarged: as if it were only rescaled.
+    rescaled = apply(smooth, replace(IDENTITY, rescale=0.5), 64)
+    frame = apply(smooth, replace(IDENTITY, rescale=0.5, crf=1), 64)
+    assert np.abs(frame.astype(int) - rescaled).max() <= 6

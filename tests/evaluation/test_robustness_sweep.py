@@ -64,7 +64,7 @@ def test_noise_has_its_standard_deviation() -> None:
     assert noisy.mean() == pytest.approx(128, abs=0.3)
 
 
-@pytest.mark.parametrize("name", ["JPEG quality", "scale", "blur", "noise"])
+@pytest.mark.parametrize("name", ["JPEG quality", "H.264", "scale", "blur", "noise"])
 def test_later_levels_are_stronger(name: str, picture: np.ndarray) -> None:
     errors = [
         np.abs(changed(name, picture, level).astype(int) - picture).mean() for level in SWEEPS[name].levels

@@ -15,6 +15,7 @@ from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 from redeepfake_nb.evaluation.calibration import fit_temperature
 from redeepfake_nb.evaluation.scoring import score_all
 from redeepfake_nb.models.architectures import clip_vit
+from redeepfake_nb.training.invariance import clip_columns
 from redeepfake_nb.training.joining import join_and_export
 from redeepfake_nb.training.recipes import Recipe, Stage
 
@@ -142,6 +143,30 @@ def test_a_gate_weights_the_experts_of_each_face(
     np.savez(tmp_path / "narrow.npz", features=np.random.default_rng(0).normal(size=(2, 4, 8)))
     with pytest.raises(ValueError, match="has 8 features, and CLIPViTB16 has 2304"):
         join_and_export(parts, 64, faces, path, **{**options, "gate": [tmp_path / "narrow.npz"] * 2})
+
+
+def test_handling_is_undone_before_calibration(
+    faces: LabelledFaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clip_vit, "LAYERS", 1)
+    parts = [of_size("EfficientNetLite0", 64, 2), of_size("CLIPViTB16", 64, 0)]
+    files = [
+        join_and_export(parts, 64, faces, tmp_path / f"{n}.keras", resamples=20, handling_faces=n)
+        for n in (0, 8)
+    ]
+    plain, steadied = (load_model(path) for path in files)
+    assert "handling_faces" not in plain.card.metrics["training"]
+    count = steadied.card.metrics["training"]["handling_faces"]
+    assert 2 <= count <= 8
+    assert f"fitted to {count} training faces" in files[1].with_suffix(".md").read_text()
+    kernels = [model.keras_model.get_layer("logit").kernel.numpy() for model in (plain, steadied)]
+    clip = clip_columns(steadied.keras_model)
+    assert not np.array_equal(kernels[0][clip], kernels[1][clip])
+    np.testing.assert_array_equal(kernels[0][: clip.start], kernels[1][: clip.start])
+
+    networks = [of_size("EfficientNetLite0", 64, 0), of_size("EfficientNetLite1", 64, 1)]
+    with pytest.raises(ValueError, match="only the weights of CLIPViTB16's features can undo handling"):
+        join_and_export(networks, 64, faces, tmp_path / "m.keras", handling_faces=8)
 
 
 def test_weights_and_gate_belong_together(faces: LabelledFaces, tmp_path: Path) -> None:
