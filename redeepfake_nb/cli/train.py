@@ -74,12 +74,12 @@ def add(commands: Any) -> None:
         "than on val; default: 1",
     )
     join.add_argument(
-        "--handling-faces",
+        "--degraded-faces",
         type=int,
         default=0,
         metavar="N",
         help="let CLIPViTB16's features undo what recompression, rescaling, blur and sharpening do to the "
-        "score, fitted to N training faces; default: 0, leave it",
+        "score, fitted to about N training faces; default: 0, leave it",
     )
     join.add_argument(
         "--no-mirror",
@@ -159,7 +159,7 @@ def _run_join(options: argparse.Namespace) -> int:
         gate=options.gate,
         prior=options.prior,
         logit_scale=options.logit_scale,
-        handling_faces=options.handling_faces,
+        degraded_faces=options.degraded_faces,
         mirror=False if options.no_mirror else None,
         recipe=recipe,
         log=print,

@@ -23,7 +23,7 @@ class Augmentation:
     crop
         Side of the random crop as a share of the face's side.
     flip, rotate, colour, blur, rescale, noise, jpeg, erase, sharpen, video
-        Probability of each change. ``sharpen``, an unsharp mask, is what cameras and picture desks do;
+        Probability of each change. ``sharpen``, an unsharp mask, is what cameras and photo editors do;
         ``video`` makes the face a frame of an H.264 stream, at the size it is downscaled to.
     max_angle
         Largest rotation in degrees, to either side.
@@ -32,7 +32,7 @@ class Augmentation:
     rescale_to
         Side to which a face is downscaled before it is enlarged again, as a share of its size.
     video_crf
-        x264's constant rate factor, 0 to 51; higher is stronger. 23 is its default.
+        x264's constant rate factor, 1 to 51; higher is stronger. 23 is its default.
     """
 
     crop: tuple[float, float] = (0.7, 1.0)
@@ -50,6 +50,11 @@ class Augmentation:
     sharpen: float = 0.0
     video: float = 0.0
     video_crf: tuple[int, int] = (20, 34)
+
+    def __post_init__(self) -> None:
+        low, high = self.video_crf
+        if not 1 <= low <= high <= 51:
+            raise ValueError(f"video_crf must be two rate factors from 1 to 51, not {self.video_crf}")
 
 
 @dataclass(frozen=True, eq=False)

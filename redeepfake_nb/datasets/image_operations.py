@@ -32,14 +32,14 @@ def compress_h264(image: np.ndarray, crf: int, drift: tuple[int, int] = (0, 0)) 
     Parameters
     ----------
     image
-        At least 16 x 16 px. An odd last row or column is stretched from the one before.
+        Of any size; odd sides are padded by one pixel and cropped again.
     crf
         x264's constant rate factor, 0 to 51; higher is stronger.
     drift
         Motion of the picture in x and y, in pixels per frame.
     """
     height, width = image.shape[:2]
-    even = image[: height // 2 * 2, : width // 2 * 2]
+    even = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
     encoder = av.CodecContext.create("libx264", "w")
     encoder.height, encoder.width = even.shape[:2]
     encoder.pix_fmt, encoder.time_base = "yuv420p", Fraction(1, 25)
@@ -48,8 +48,8 @@ def compress_h264(image: np.ndarray, crf: int, drift: tuple[int, int] = (0, 0)) 
     encoder.thread_count = 1
     packets = []
     for number in range(_H264_FRAMES):
-        left = _H264_FRAMES - 1 - number
-        shift = np.array([[1, 0, left * drift[0]], [0, 1, left * drift[1]]], np.float32)
+        to_come = _H264_FRAMES - 1 - number
+        shift = np.array([[1, 0, -to_come * drift[0]], [0, 1, -to_come * drift[1]]], np.float32)
         moved = cv2.warpAffine(even, shift, even.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
         frame = av.VideoFrame.from_ndarray(moved.astype(np.uint8, copy=False), format="rgb24")
         frame = frame.reformat(format="yuv420p")
@@ -59,7 +59,7 @@ def compress_h264(image: np.ndarray, crf: int, drift: tuple[int, int] = (0, 0)) 
     decoder = av.CodecContext.create("h264", "r")
     decoder.thread_count = 1
     frames = [frame for packet in [*packets, None] for frame in decoder.decode(packet)]
-    return resize(frames[-1].to_ndarray(format="rgb24"), width, height)
+    return np.ascontiguousarray(frames[-1].to_ndarray(format="rgb24")[:height, :width])
 
 
 def unsharp_mask(image: np.ndarray, amount: float, sigma: float = 1.0) -> np.ndarray:

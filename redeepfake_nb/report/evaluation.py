@@ -58,7 +58,7 @@ def save_evaluation(
     limit, false_positive_rate, resamples, seed
         As for :func:`redeepfake_nb.evaluation.assessment.assess`.
     sweep
-        At most this many faces for the robustness sweep, which scores each about thirty times; 0: no sweep.
+        At most this many faces for the robustness sweep, which scores each about 36 times; 0: no sweep.
     progress
         Called as ``progress(done, faces)`` while faces are scored, and then as ``progress(done, levels)``.
 

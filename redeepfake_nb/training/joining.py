@@ -31,7 +31,7 @@ from ..models.ensemble import (
 )
 from .exporter import About, both_splits, calibrate_and_save, round_to_half
 from .gate import fit_gate
-from .invariance import steady
+from .invariance import check_degraded_faces, reduce_degradation_shift
 from .kinds import fit_kinds
 from .linear_probe import probe_features
 from .recipes import Recipe
@@ -50,7 +50,7 @@ def join_and_export(
     gate: Sequence[str | Path] = (),
     prior: Sequence[float] | None = None,
     logit_scale: Sequence[float] | None = None,
-    handling_faces: int = 0,
+    degraded_faces: int = 0,
     mirror: bool | None = None,
     recipe: Recipe | None = None,
     about: About | None = None,
@@ -76,9 +76,10 @@ def join_and_export(
     prior, logit_scale
         Of the gate and of its experts, see :func:`redeepfake_nb.training.gate.fit_gate` and
         :func:`redeepfake_nb.models.ensemble.mixture_of_experts`.
-    handling_faces
+    degraded_faces
         Keep the joint logit where it is when a face is recompressed, rescaled, blurred or sharpened, fitted
-        to as many training faces; see :mod:`redeepfake_nb.training.invariance`. 0: leave it.
+        to about as many training faces, which needs CLIPViTB16 among the networks; see
+        :mod:`redeepfake_nb.training.invariance`. 0: leave it.
     faces
         With the splits ``train`` and ``val``.
     path
@@ -105,13 +106,15 @@ def join_and_export(
         raise ValueError("prior and logit_scale are a gate's and its experts', and there is no gate")
     factors = checked_scales(logit_scale, len(gate)) if gate else []
     train_faces, val_faces = both_splits(faces)
+    if degraded_faces:
+        check_degraded_faces(degraded_faces, train_faces)
     say = log or (lambda sentence: None)
     probes = [probe_features(path) for path in gate]
     if len(classifiers) > 1:
         networks = distinct_networks(classifiers)
         _check_networks(networks, probes)
-        if handling_faces and CLIP not in networks:
-            raise ValueError(f"only the weights of {CLIP}'s features can undo handling, and it takes no part")
+        if degraded_faces and CLIP not in networks:
+            raise ValueError(f"only weights of {CLIP}'s features can undo degradation, and it takes no part")
     parts_at_size = [resized(c, input_size) for c in classifiers]
     parts_at_size = [part.with_card(replace(part.card, mirror=mirror)) for part in parts_at_size]
     fitted, given = None, None
@@ -142,9 +145,11 @@ def join_and_export(
         training["experts"] = [[round(share, 4) for share in row] for row in rows]
         training["prior"] = normalized_weights(prior, len(gate))
         training["logit_scale"] = factors
-    if handling_faces:
-        say("Undoing what handling does to the logit")
-        training["handling_faces"] = steady(model, train_faces, first.preprocessing, handling_faces)
+    if degraded_faces:
+        say("Undoing what degradation does to the logit")
+        training["degraded_faces"] = reduce_degradation_shift(
+            model, train_faces, first.preprocessing, degraded_faces
+        )
     about = about or About(" + ".join(c.card.name for c in classifiers))
     round_to_half(model)
     kinds = None

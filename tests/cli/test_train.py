@@ -70,10 +70,13 @@ def test_join_hands_experts_and_gate_on(
     command += ["--out", str(tmp_path / "m.keras")]
     assert main([*command, "--weights", "2", "1"]) == 0
     experts = ["--weights", "2", "0", "--weights", "1", "3", "--gate", "a.npz", "b.npz", "--prior", "3", "1"]
-    experts += ["--logit-scale", "1", "0.75"]
+    experts += ["--logit-scale", "1", "0.75", "--degraded-faces", "9"]
     assert main([*command, *experts]) == 0
-    found = [(o["weights"], list(o["gate"]), o["prior"], o["logit_scale"]) for o in given]
-    alone, mixed = ([2, 1], [], None, None), ([[2, 0], [1, 3]], ["a.npz", "b.npz"], [3, 1], [1, 0.75])
+    found = [
+        (o["weights"], list(o["gate"]), o["prior"], o["logit_scale"], o["degraded_faces"]) for o in given
+    ]
+    alone = ([2, 1], [], None, None, 0)
+    mixed = ([[2, 0], [1, 3]], ["a.npz", "b.npz"], [3, 1], [1, 0.75], 9)
     assert found == [alone, mixed]
     capsys.readouterr()
     assert main([*command, "--weights", "2", "1", "--weights", "1", "3"]) != 0

@@ -106,15 +106,20 @@ def test_video_and_sharpening_take_no_random_numbers_where_they_are_off() -> Non
     # Recipes from before they existed see the same batches as then.
     without, with_both = np.random.default_rng(3), np.random.default_rng(3)
     old = draw(without, Augmentation())
+    assert without.random() == pytest.approx(0.5851629398909081, abs=1e-12)
     new = draw(with_both, Augmentation(sharpen=1.0, video=1.0, video_crf=(30, 30)))
+    for name, value in asdict(old).items():
+        if name not in ("sharpen", "crf", "drift"):
+            np.testing.assert_array_equal(getattr(new, name), value)
     assert (new.crf, old.crf, old.sharpen) == (30, 0, 0.0)
     assert 0.3 <= new.sharpen <= 1.5
     assert max(map(abs, new.drift)) <= 2
-    assert without.random() != with_both.random()
-    first, second = np.random.default_rng(3), np.random.default_rng(3)
-    draw(first, Augmentation())
-    draw(second, Augmentation(video_crf=(10, 12)))
-    assert first.random() == second.random()
+
+
+@pytest.mark.parametrize("video_crf", [(0, 20), (36, 20), (20, 52), (-3, 5)])
+def test_rate_factors_that_x264_does_not_take(video_crf: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="two rate factors from 1 to 51"):
+        Augmentation(video_crf=video_crf)
 
 
 def test_a_video_frame_is_compressed_at_the_size_it_is_downscaled_to() -> None:

@@ -1,4 +1,4 @@
-"""Handling of a face moves the logit less: the ridge regression by hand, and small networks end to end."""
+"""Degradation of a face moves the logit less: the ridge regression by hand, and small networks end to end."""
 
 from __future__ import annotations
 
@@ -16,15 +16,22 @@ from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 from redeepfake_nb.models.architectures import clip_vit
 from redeepfake_nb.models.architectures.builder import Head
 from redeepfake_nb.training import invariance
-from redeepfake_nb.training.invariance import clip_columns, drawn_evenly, steadied, steady
+from redeepfake_nb.training.invariance import (
+    clip_columns,
+    drawn_evenly,
+    fit_invariance,
+    reduce_degradation_shift,
+)
 
 
-def test_one_feature_undoes_what_handling_does_to_another() -> None:
-    # Two faces; the second feature has mean 1 and deviation 1. Handling moves the features by 1 and 2, and
+def test_one_feature_undoes_what_degradation_does_to_another() -> None:
+    # Two faces; the second feature has mean 1 and deviation 1. Degradation moves the features by 1 and 2, and
     # the logit 3 x by 3. So (2 c - 3)^2 + c^2 + c^2 is least at c = 6 / (4 + 1 + 1) = 1.
     plain = np.array([[5.0, 0.0], [7.0, 2.0]], np.float32)
     kernel, bias = np.array([[3.0], [0.0]], np.float32), np.array([0.5], np.float32)
-    found = steadied(kernel, bias, plain, [plain + np.array([1, 2])], slice(1, None), keep=1.0, ridge=1.0)
+    found = fit_invariance(
+        kernel, bias, plain, [plain + np.array([1, 2])], slice(1, None), keep=1.0, ridge=1.0
+    )
     np.testing.assert_allclose(found[0], [[3.0], [-1.0]], atol=1e-4)
     np.testing.assert_allclose(found[1], [1.5], atol=1e-4)  # the mean of both faces' logits stays
     np.testing.assert_array_equal(kernel, [[3.0], [0.0]])
@@ -37,18 +44,24 @@ def test_each_logit_is_fitted_to_its_own_faces() -> None:
     moved = plain + np.array([[1, 2], [1, 2], [0, 2], [0, 2]])
     weights = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], float)
     kernel = np.array([[3.0, 3.0], [0.0, 0.0]], np.float32)
-    found, _ = steadied(
+    found, _ = fit_invariance(
         kernel, np.zeros(2, np.float32), plain, [moved], slice(1, None), weights, keep=1.0, ridge=1.0
     )
     np.testing.assert_allclose(found, [[3.0, 3.0], [-1.0, 0.0]], atol=1e-4)
 
 
-def test_several_ways_of_handling_count_alike() -> None:
+def test_several_ways_of_degradation_count_alike() -> None:
     plain = np.array([[5.0, 0.0], [7.0, 2.0]], np.float32)
     kernel, bias = np.array([[3.0], [0.0]], np.float32), np.zeros(1, np.float32)
-    one = steadied(kernel, bias, plain, [plain + np.array([1, 2])], slice(1, None))
-    three = steadied(kernel, bias, plain, [plain + np.array([1, 2])] * 3, slice(1, None))
+    one = fit_invariance(kernel, bias, plain, [plain + np.array([1, 2])], slice(1, None))
+    three = fit_invariance(kernel, bias, plain, [plain + np.array([1, 2])] * 3, slice(1, None))
     np.testing.assert_allclose(three[0], one[0], rtol=1e-5)
+
+
+def test_every_logit_needs_a_face() -> None:
+    plain, weights = np.ones((2, 2), np.float32), np.array([[1.0, 0.0], [1.0, 0.0]])
+    with pytest.raises(ValueError, match="some logit has no face"):
+        fit_invariance(np.ones((2, 2)), np.zeros(2), plain, [plain], slice(1, None), weights)
 
 
 def test_faces_are_drawn_evenly() -> None:
@@ -74,41 +87,41 @@ def test_faces_are_drawn_evenly() -> None:
     assert plain.iloc[rows]["label"].value_counts().to_dict() == {"REAL": 10, "FAKE": 10}
 
 
-def test_only_clip_can_undo_handling(faces: LabelledFaces) -> None:
+def test_only_clip_can_undo_degradation(faces: LabelledFaces) -> None:
     model = build_model("EfficientNetLite0", input_size=64)
-    with pytest.raises(ValueError, match="only the weights of CLIPViTB16's features can undo handling"):
-        steady(model, faces.part("train"), Preprocessing(input_size=64), 8)
+    with pytest.raises(ValueError, match="only weights of CLIPViTB16's features can undo degradation"):
+        reduce_degradation_shift(model, faces.part("train"), Preprocessing(input_size=64), 8)
 
 
 @pytest.mark.parametrize("experts", [1, 2])
-def test_a_network_is_moved_less_by_handling(
+def test_a_network_is_moved_less_by_degradation(
     experts: int, faces: LabelledFaces, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clip_vit, "LAYERS", 1)
-    # One kind of handling, always as strong: sixteen faces of noise are few for all of them.
+    # One kind of degradation, always as strong: sixteen faces of noise are few for all of them.
     off = dict.fromkeys(("colour", "blur", "noise", "jpeg", "sharpen", "video"), 0.0)
-    halved = replace(invariance.HANDLING, **off, rescale=1.0, rescale_to=(0.5, 0.5))
-    monkeypatch.setattr(invariance, "HANDLING", halved)
-    monkeypatch.setattr(invariance, "steadied", partial(steadied, ridge=1.0))
+    halved = replace(invariance.DEGRADATION, **off, rescale=1.0, rescale_to=(0.5, 0.5))
+    monkeypatch.setattr(invariance, "DEGRADATION", halved)
+    monkeypatch.setattr(invariance, "fit_invariance", partial(fit_invariance, ridge=1.0))
     head = Head(units=(), dropout=0, experts=experts)
     model = build_model("EfficientNetLite0+CLIPViTB16", head=head, input_size=64)
     assert clip_columns(model).indices(10**6)[0] == model.get_layer("evidence").output.shape[-1]
     train = faces.part("train")
     images = [train.image(i) for i in range(len(train))]
     rng = np.random.default_rng(9)
-    # The logits that are linear in the features; the gate's weights may move with handling.
+    # The logits that are linear in the features; the gate's weights may move with degradation.
     head_layer = "expert_logits" if experts > 1 else "logit"
     logits_of = keras.Model(model.input, model.get_layer(head_layer).output)
     plain = np.stack(images).astype(np.float32)
-    handled = np.stack([apply(image, draw(rng, halved), 64) for image in images]).astype(np.float32)
+    degraded = np.stack([apply(image, draw(rng, halved), 64) for image in images]).astype(np.float32)
 
     def moved() -> tuple[float, np.ndarray]:
-        before, after = (np.asarray(logits_of.predict_on_batch(x)) for x in (plain, handled))
+        before, after = (np.asarray(logits_of.predict_on_batch(x)) for x in (plain, degraded))
         return float(np.abs(after - before).mean()), before
 
     first, logits = moved()
     weights = {layer.name: layer.get_weights() for layer in model.layers}
-    assert steady(model, train, Preprocessing(input_size=64), 16) == 16
+    assert reduce_degradation_shift(model, train, Preprocessing(input_size=64), 16) == 16
     second, steadier = moved()
     assert second < 0.75 * first
     for k in range(experts):
@@ -129,7 +142,6 @@ def test_a_face_that_cannot_be_read_is_left_out(
     table = faces.part("train").table.reset_index(drop=True)
     table.loc[0, "file"] = "gone.png"
     broken = faces.with_table(table)
-    assert steady(model, broken, Preprocessing(input_size=64), 16) == 15
+    assert reduce_degradation_shift(model, broken, Preprocessing(input_size=64), 16) == 15
     with pytest.raises(ValueError, match="2 training faces or more, not 1"):
-        steady(model, broken, Preprocessing(input_size=64), 1)
-    assert isinstance(model, keras.Model)
+        reduce_degradation_shift(model, broken, Preprocessing(input_size=64), 1)

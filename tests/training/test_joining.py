@@ -145,28 +145,31 @@ def test_a_gate_weights_the_experts_of_each_face(
         join_and_export(parts, 64, faces, path, **{**options, "gate": [tmp_path / "narrow.npz"] * 2})
 
 
-def test_handling_is_undone_before_calibration(
+def test_degradation_is_undone_by_clip_alone(
     faces: LabelledFaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clip_vit, "LAYERS", 1)
     parts = [of_size("EfficientNetLite0", 64, 2), of_size("CLIPViTB16", 64, 0)]
     files = [
-        join_and_export(parts, 64, faces, tmp_path / f"{n}.keras", resamples=20, handling_faces=n)
+        join_and_export(parts, 64, faces, tmp_path / f"{n}.keras", resamples=20, degraded_faces=n)
         for n in (0, 8)
     ]
-    plain, steadied = (load_model(path) for path in files)
-    assert "handling_faces" not in plain.card.metrics["training"]
-    count = steadied.card.metrics["training"]["handling_faces"]
+    plain, corrected = (load_model(path) for path in files)
+    assert "degraded_faces" not in plain.card.metrics["training"]
+    count = corrected.card.metrics["training"]["degraded_faces"]
     assert 2 <= count <= 8
-    assert f"fitted to {count} training faces" in files[1].with_suffix(".md").read_text()
-    kernels = [model.keras_model.get_layer("logit").kernel.numpy() for model in (plain, steadied)]
-    clip = clip_columns(steadied.keras_model)
+    assert f"on {count} training faces" in files[1].with_suffix(".md").read_text()
+    kernels = [model.keras_model.get_layer("logit").kernel.numpy() for model in (plain, corrected)]
+    clip = clip_columns(corrected.keras_model)
     assert not np.array_equal(kernels[0][clip], kernels[1][clip])
     np.testing.assert_array_equal(kernels[0][: clip.start], kernels[1][: clip.start])
 
     networks = [of_size("EfficientNetLite0", 64, 0), of_size("EfficientNetLite1", 64, 1)]
-    with pytest.raises(ValueError, match="only the weights of CLIPViTB16's features can undo handling"):
-        join_and_export(networks, 64, faces, tmp_path / "m.keras", handling_faces=8)
+    with pytest.raises(ValueError, match="only weights of CLIPViTB16's features can undo degradation"):
+        join_and_export(networks, 64, faces, tmp_path / "m.keras", degraded_faces=8)
+    for count in (1, -3):
+        with pytest.raises(ValueError, match="degradation needs 2 training faces or more"):
+            join_and_export(parts, 64, faces, tmp_path / "m.keras", degraded_faces=count)
 
 
 def test_weights_and_gate_belong_together(faces: LabelledFaces, tmp_path: Path) -> None:
