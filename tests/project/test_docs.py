@@ -167,6 +167,10 @@ def test_recompression_figures_are_those_of_the_card(root: Path) -> None:
         ("JPEG quality 50", r"JPEG quality \| 50 "),
         ("JPEG quality 30", r"JPEG quality \| 30 "),
         ("JPEG quality 15", r"JPEG quality \| 15 "),
+        ("H.264, crf 23", r"H\.264 \| 23 "),
+        ("H.264, crf 28", r"H\.264 \| 28 "),
+        ("H.264, crf 33", r"H\.264 \| 33 "),
+        ("H.264, crf 38", r"H\.264 \| 38 "),
         ("half the size", r"scale \| 0\.5 "),
         ("a quarter of the size", r"scale \| 0\.25 "),
     ):
