@@ -145,6 +145,7 @@ def test_a_gate_weights_the_experts_of_each_face(
         join_and_export(parts, 64, faces, path, **{**options, "gate": [tmp_path / "narrow.npz"] * 2})
 
 
+@pytest.mark.slow
 def test_degradation_is_undone_by_clip_alone(
     faces: LabelledFaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
