@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .architectures.builder import LOGIT_LAYER, OWN, Head, build_model
-from .architectures.clip_vit import CLIP, FEATURES_LAYER
+from .architectures.clip_vit import CLIP, FEATURES_LAYER, HIDDEN_LAYER
 from .architectures.evidence_map import EVIDENCE_LAYER
 from .architectures.mixture import EXPERTS_LAYER, GATE_LAYER
 from .classifier import Classifier
 
 if TYPE_CHECKING:
     import keras
+
+# What may differ between two heads on the same network.
+_HEAD_LAYERS = (LOGIT_LAYER, EXPERTS_LAYER, GATE_LAYER, HIDDEN_LAYER)
 
 
 class Gate(NamedTuple):
@@ -49,9 +52,16 @@ def backbone_of(model: keras.Model) -> str:
     if model.name not in names:
         raise ValueError(f"{model.name!r} is not one of {', '.join(OWN)}")
     layer = FEATURES_LAYER if names[model.name] == CLIP else EVIDENCE_LAYER
-    if model.get_layer(LOGIT_LAYER).kernel.shape[0] != model.get_layer(layer).output.shape[-1]:
+    width = model.get_layer(layer).output.shape[-1] + clip_units(model)
+    if model.get_layer(LOGIT_LAYER).kernel.shape[0] != width:
         raise ValueError(f"the head of {model.name!r} is not linear")
     return names[model.name]
+
+
+def clip_units(model: keras.Model) -> int:
+    """Return the width of a network's hidden layer over CLIP's features; 0 without one."""
+    layers = {layer.name: layer for layer in model.layers}
+    return int(layers[HIDDEN_LAYER].units) if HIDDEN_LAYER in layers else 0
 
 
 def resized(classifier: Classifier, input_size: int) -> Classifier:
@@ -62,7 +72,8 @@ def resized(classifier: Classifier, input_size: int) -> Classifier:
     ValueError
         Another network; see :func:`backbone_of`.
     """
-    model = build_model(backbone_of(classifier.keras_model), input_size=input_size)
+    head = Head(units=(), dropout=0.2, clip_units=clip_units(classifier.keras_model))
+    model = build_model(backbone_of(classifier.keras_model), head=head, input_size=input_size)
     model.set_weights(classifier.keras_model.get_weights())
     preprocessing = replace(classifier.preprocessing, input_size=input_size)
     return Classifier(model, replace(classifier.card, preprocessing=preprocessing, temperature=None))
@@ -123,8 +134,9 @@ def ensemble(
     classifiers
         Networks of this package with linear heads and the same preprocessing except for the size. They are
         different ones, or the same one with nothing but another head (a frozen encoder's, say): such heads
-        become one, at no cost. The first gives the grid of the joint evidence map, which must be the finest:
-        EfficientNet-Lite before FaceResNet. CLIPViTB16, which has no map, comes last.
+        become one, at no cost, and their hidden layers over CLIP's features one wider layer. The first gives
+        the grid of the joint evidence map, which must be the finest: EfficientNet-Lite before FaceResNet.
+        CLIPViTB16, which has no map, comes last.
     input_size
         Side of the model's input in pixels; each network runs at this size.
     weights
@@ -147,7 +159,7 @@ def ensemble(
         raise ValueError("an ensemble needs at least two classifiers")
     shares = normalized_weights(weights, len(classifiers))
     networks = distinct_networks(classifiers)
-    joint = _joint_network(networks, input_size, None)
+    joint = _joint_network(classifiers, networks, input_size, 1)
     kernel, bias = _joint_head(classifiers, shares, joint)
     joint.get_layer(LOGIT_LAYER).set_weights([kernel[:, None], np.array([bias], np.float32)])
     return joint, "+".join(networks)
@@ -204,7 +216,7 @@ def mixture_of_experts(
             f"{len(shares)} experts need a gate of shape {(features, len(shares))}, not {gate.kernel.shape}"
         )
     factors = np.array(checked_scales(logit_scale, len(shares)))
-    joint = _joint_network(networks, input_size, Head(units=(), dropout=0.2, experts=len(shares)))
+    joint = _joint_network(classifiers, networks, input_size, len(shares))
     heads = [_joint_head(classifiers, row, joint) for row in shares]
     kernels, biases = zip(*heads, strict=True)
     joint.get_layer(EXPERTS_LAYER).set_weights([np.stack(kernels, axis=1) * factors, biases * factors])
@@ -237,14 +249,24 @@ def distinct_networks(classifiers: Sequence[Classifier]) -> dict[str, keras.Mode
     return networks
 
 
-def _joint_network(networks: dict[str, keras.Model], input_size: int, head: Head | None) -> keras.Model:
-    """Return the networks side by side with their weights; those of the head are still random."""
+def _joint_network(
+    classifiers: Sequence[Classifier], networks: dict[str, keras.Model], input_size: int, experts: int
+) -> keras.Model:
+    """Return the networks side by side with their weights; logit, experts and gate are still random."""
+    hidden = [
+        c.keras_model.get_layer(HIDDEN_LAYER).get_weights() for c in classifiers if clip_units(c.keras_model)
+    ]
+    units = sum(kernel.shape[1] for kernel, _ in hidden)
+    head = Head(units=(), dropout=0.2, experts=experts, clip_units=units)
     joint = build_model("+".join(networks), head=head, input_size=input_size)
     sources = list(networks.values())
     for layer in joint.layers:
-        if layer.weights and layer.name not in (LOGIT_LAYER, EXPERTS_LAYER, GATE_LAYER):
+        if layer.weights and layer.name not in _HEAD_LAYERS:
             (source,) = (s for s in sources if layer.name in {other.name for other in s.layers})
             layer.set_weights(source.get_layer(layer.name).get_weights())
+    if hidden:
+        kernels, biases = zip(*hidden, strict=True)
+        joint.get_layer(HIDDEN_LAYER).set_weights([np.concatenate(kernels, axis=1), np.concatenate(biases)])
     return joint
 
 
@@ -253,12 +275,16 @@ def _joint_head(
 ) -> tuple[np.ndarray, float]:
     """Return kernel (D,) and bias of the weighted mean of the classifiers' calibrated logits."""
     kernels: dict[str, np.ndarray] = {}
+    hidden = [np.zeros(0, np.float32)]
     bias = 0.0
     for classifier, share in zip(classifiers, shares, strict=True):
         part = backbone_of(classifier.keras_model)
         kernel, own_bias = classifier.keras_model.get_layer(LOGIT_LAYER).get_weights()
         weight = share / (classifier.temperature or 1.0)
-        kernels[part] = kernels.get(part, 0) + kernel[:, 0] * np.float32(weight)
+        scaled = kernel[:, 0] * np.float32(weight)
+        own = len(scaled) - clip_units(classifier.keras_model)
+        kernels[part] = kernels.get(part, 0) + scaled[:own]
+        hidden.append(scaled[own:])
         bias += (float(own_bias[0]) + classifier.card.shift) * weight
     input_size = joint.input_shape[1]
     for part in kernels:
@@ -269,16 +295,16 @@ def _joint_head(
             )
             # Cells that a network lacks count as zeros in the mean over the grid.
             kernels[part] *= (grid / cells) ** 2
-    return np.concatenate(list(kernels.values())), bias
+    return np.concatenate([*kernels.values(), *hidden]), bias
 
 
 def _same_below_head(a: keras.Model, b: keras.Model) -> bool:
-    """Return whether two models of the same network differ in nothing but the weights of their logit."""
+    """Return whether two models of the same network differ in nothing but their heads."""
     if a is b:
         return True
     return all(
         np.array_equal(x, y)
         for layer in a.layers
-        if layer.weights and layer.name != LOGIT_LAYER
+        if layer.weights and layer.name not in _HEAD_LAYERS
         for x, y in zip(layer.get_weights(), b.get_layer(layer.name).get_weights(), strict=True)
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .architectures.clip_vit import FEATURES_LAYER
+from .architectures.clip_vit import FEATURES_LAYER, HIDDEN_LAYER
 from .architectures.mixture import EXPERTS_LAYER, GATE_LAYER
 from .geometry import Layout, layout_of
 
@@ -105,8 +105,8 @@ def linear_head(model: keras.Model) -> LinearHead | None:
         except (AttributeError, ValueError):  # an input layer, or one that is called several times
             return None
         if isinstance(operation, keras.layers.Concatenate) and not others:
-            others = [one for one in source if one._keras_history.operation.name == FEATURES_LAYER]
-            placed = [one for one in source if one._keras_history.operation.name != FEATURES_LAYER]
+            others = [one for one in source if _is_clips(one)]
+            placed = [one for one in source if not _is_clips(one)]
             # Features of another map would have places that a heatmap of this one leaves out.
             if not others or len(placed) != 1:
                 return None
@@ -135,11 +135,22 @@ def _behind_gate(logit: Any) -> tuple[Any, Any, float]:
     if set(found) != {EXPERTS_LAYER, GATE_LAYER}:
         return plain
     gate = found[GATE_LAYER]
-    read = gate._keras_history.operation.input
     # A gate that reads the map itself would make the logit more than linear in it.
-    if read._keras_history.operation.name != FEATURES_LAYER:
+    if not _reads_clip(gate):
         return plain
     return found[EXPERTS_LAYER], gate, float(np.asarray(last.kernel)[0, 0])
+
+
+def _is_clips(tensor: Any) -> bool:
+    """Whether these are CLIP's features, or units of a hidden layer that reads nothing else."""
+    name = tensor._keras_history.operation.name
+    return name == FEATURES_LAYER or (name == HIDDEN_LAYER and _reads_clip(tensor))
+
+
+def _reads_clip(tensor: Any) -> bool:
+    """Whether the layer of a tensor reads CLIP's features and nothing else."""
+    read = tensor._keras_history.operation.input
+    return hasattr(read, "_keras_history") and read._keras_history.operation.name == FEATURES_LAYER
 
 
 def evidence_map(model: keras.Model, head: LinearHead) -> EvidenceMap | None:

@@ -24,7 +24,7 @@ def fit_gate(
     ----------
     features
         Per expert (N, D), of CLIP's encoder, for two experts or more; see
-        :func:`redeepfake_nb.training.linear_probe.probe_features`.
+        :func:`redeepfake_nb.training.probe.probe_features`.
     prior
         Per expert how likely its kind of face is before the face is looked at (Bayes' rule), relative to the
         others, above 0. It decides where the features do not. Default: all alike.

@@ -26,7 +26,7 @@ from ..datasets.labelled_faces import LabelledFaces, batches
 from ..errors import InputError
 from ..faces.preprocessing import Preprocessing, prepare_crop, resize_to_square
 from ..models.architectures.builder import LOGIT_LAYER, head_features
-from ..models.architectures.clip_vit import CLIP, FEATURES_LAYER
+from ..models.architectures.clip_vit import CLIP, FEATURES_LAYER, HIDDEN_LAYER
 from ..models.architectures.mixture import EXPERTS_LAYER, GATE_LAYER
 from .source_mixture import source_names
 
@@ -180,17 +180,21 @@ def check_degraded_faces(count: int, faces: LabelledFaces) -> None:
 
 
 def clip_columns(model: keras.Model) -> slice:
-    """Return which of a model's :func:`head_features` are CLIP's, the last ones.
+    """Return which of a model's :func:`head_features` are CLIP's: the last but those of a hidden layer.
 
     Raises
     ------
     ValueError
         There is no CLIPViTB16 in it.
     """
-    if FEATURES_LAYER not in {layer.name for layer in model.layers}:
+    names = {layer.name for layer in model.layers}
+    if FEATURES_LAYER not in names:
         raise ValueError(f"only weights of {CLIP}'s features can undo degradation, and the model has none")
     width = model.get_layer(FEATURES_LAYER).output.shape[-1]
-    return slice(head_features(model).shape[-1] - width, None)
+    end = head_features(model).shape[-1]
+    if HIDDEN_LAYER in names:
+        end -= model.get_layer(HIDDEN_LAYER).output.shape[-1]
+    return slice(end - width, end)
 
 
 def drawn_evenly(table: pd.DataFrame, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -15,7 +15,7 @@ from ..datasets.landmarks import LandmarkStore
 from ..evaluation.calibration import fit_temperature
 from ..evaluation.scoring import score_all
 from ..models.architectures.builder import LOGIT_LAYER
-from ..models.architectures.clip_vit import CLIP
+from ..models.architectures.clip_vit import CLIP, FEATURES_LAYER
 from ..models.card import Card
 from ..models.classifier import Classifier
 from ..models.ensemble import (
@@ -33,7 +33,7 @@ from .exporter import About, both_splits, calibrate_and_save, round_to_half
 from .gate import fit_gate
 from .invariance import check_degraded_faces, reduce_degradation_shift
 from .kinds import fit_kinds
-from .linear_probe import probe_features
+from .probe import probe_features
 from .recipes import Recipe
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def join_and_export(
         As for ``ensemble``; with ``gate`` one such list for each expert, see
         :func:`redeepfake_nb.models.ensemble.mixture_of_experts`.
     gate
-        Per expert the ``checkpoint.npz`` of a linear probe on CLIPViTB16, with the features of its training
+        Per expert the ``checkpoint.npz`` of a probe on CLIPViTB16, with the features of its training
         faces: a gate that tells these apart weights the experts for each face.
     prior, logit_scale
         Of the gate and of its experts, see :func:`redeepfake_nb.training.gate.fit_gate` and
@@ -192,7 +192,7 @@ def _check_networks(networks: Mapping[str, keras.Model], probes: Sequence[np.nda
         return
     if CLIP not in networks:
         raise ValueError(f"a gate reads the features of {CLIP}, and none of the networks is one")
-    width = networks[CLIP].get_layer(LOGIT_LAYER).kernel.shape[0]
+    width = networks[CLIP].get_layer(FEATURES_LAYER).output.shape[-1]
     for probe in probes:
         if probe.shape[1] != width:
             raise ValueError(f"a probe of the gate has {probe.shape[1]} features, and {CLIP} has {width}")
@@ -206,9 +206,10 @@ def _gate_weights(gate: Gate, classifiers: Sequence[Classifier], faces: Labelled
     for column in range(1, gate.kernel.shape[1]):
         odds = resized(reader, reader.preprocessing.input_size)
         odds = odds.with_card(replace(odds.card, shift=0.0))
-        odds.keras_model.get_layer(LOGIT_LAYER).set_weights(
-            [(gate.kernel[:, [column]] - gate.kernel[:, [0]]), gate.bias[[column]] - gate.bias[[0]]]
-        )
+        kernel = np.zeros(odds.keras_model.get_layer(LOGIT_LAYER).kernel.shape, np.float32)
+        # The gate reads no hidden units, whose rows come last.
+        kernel[: len(gate.kernel), 0] = gate.kernel[:, column] - gate.kernel[:, 0]
+        odds.keras_model.get_layer(LOGIT_LAYER).set_weights([kernel, gate.bias[[column]] - gate.bias[[0]]])
         against_first.append(odds)
     logits = score_all(against_first, faces).logits
     return np.asarray(softmax(np.stack([np.zeros(len(logits[0])), *logits], axis=1), axis=1))

@@ -16,6 +16,7 @@ from ..datasets.pseudo_fakes import PSEUDO_FAKES
 from ..errors import one_line_message
 from ..models.architectures.builder import Head
 from ..utils.numeric import is_finite_number
+from .hidden_probe import HiddenProbe
 
 _T = TypeVar("_T")
 
@@ -133,7 +134,10 @@ class Recipe:
     linear_probe
         Train the linear head alone, by a logistic regression on features that stay as they are; this is how
         weakly it is regularised, scikit-learn's ``C``. The only stage says how many batches it is fitted to.
-        See :mod:`redeepfake_nb.training.linear_probe`. None: train all weights.
+        See :mod:`redeepfake_nb.training.probe`. None: train all weights, or as ``hidden_probe`` says.
+    hidden_probe
+        Train a hidden layer over CLIP's features (``clip_units`` of the head) and the logit behind it, and
+        leave the features as they are; otherwise as ``linear_probe``.
     trainable
         Parts of the names of the layers that are trained, ``("norm", "logit")``; the others keep their
         initial weights. Empty: all layers.
@@ -166,6 +170,7 @@ class Recipe:
     val_faces: int = 0
     fallback_random: bool = False
     linear_probe: float | None = None
+    hidden_probe: HiddenProbe | None = None
     trainable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -179,22 +184,41 @@ class Recipe:
                 raise ValueError(f"self_blend must be a share from 0 to 1, not {share}")
         for shares in self._stage_shares():
             _check_shares(shares)
-        if self.linear_probe is None:
+        if not self.is_probe:
             if any(stage.rate is None for stage in self.stages):
                 raise ValueError("each stage needs a learning rate (rate)")
         else:
-            if not (is_finite_number(self.linear_probe) and self.linear_probe > 0):
-                raise ValueError(f"linear_probe must be above 0, not {self.linear_probe!r}")
-            if len(self.stages) != 1 or (self.head is not None and self.head.units):
-                raise ValueError("linear_probe needs a single stage and a head without dense layers")
-            if self.trainable:
-                raise ValueError("linear_probe trains the head alone, so trainable has no use beside it")
+            self._check_probe()
         names = [source.name for source in self.sources]
         if len(set(names)) < len(names):
             raise ValueError(f"a source is listed twice: {', '.join(names)}")
         unknown = {name for stage in self.stages for name in stage.leave_out} - set(names)
         if unknown:
             raise ValueError(f"leave_out names unknown sources: {', '.join(sorted(unknown))}")
+
+    def _check_probe(self) -> None:
+        """Check the fields of a recipe that trains the head alone."""
+        name, clip_units = "linear_probe", 0 if self.head is None else self.head.clip_units
+        if self.hidden_probe is not None:
+            name = "hidden_probe"
+            if self.linear_probe is not None:
+                raise ValueError("a recipe has linear_probe or hidden_probe, not both")
+            if not clip_units:
+                raise ValueError("hidden_probe needs a head with clip_units, the width of its hidden layer")
+        else:
+            if not (is_finite_number(self.linear_probe) and self.linear_probe > 0):
+                raise ValueError(f"linear_probe must be above 0, not {self.linear_probe!r}")
+            if clip_units:
+                raise ValueError("a hidden layer (clip_units) is trained by hidden_probe, not linear_probe")
+        if len(self.stages) != 1 or (self.head is not None and self.head.units):
+            raise ValueError(f"{name} needs a single stage and a head without dense layers")
+        if self.trainable:
+            raise ValueError(f"{name} trains the head alone, so trainable has no use beside it")
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether nothing but the head is trained."""
+        return self.linear_probe is not None or self.hidden_probe is not None
 
     @classmethod
     def read(cls, path: str | Path) -> Recipe:
@@ -221,6 +245,8 @@ class Recipe:
             values["sources"] = tuple(_record(Source, source, "[[sources]]") for source in sources)
             if "head" in values:
                 values["head"] = _record(Head, values["head"], "[head]")
+            if "hidden_probe" in values:
+                values["hidden_probe"] = _record(HiddenProbe, values["hidden_probe"], "[hidden_probe]")
             return _record(cls, values, "the recipe")
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error

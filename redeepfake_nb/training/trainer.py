@@ -25,10 +25,10 @@ from ..faces.preprocessing import Preprocessing
 from ..utils.writing import atomic_file
 from .batches import PairBatches, score_faces
 from .checkpoints import check_checkpoint
-from .linear_probe import Checkpoint, fit_linear_probe
 from .logs import ScalarLog, write_history
 from .network_start import build, freeze, initial_network, measure_batchnorm, set_weights
 from .prefetching import prefetched
+from .probe import Checkpoint, fit_probe
 from .recipes import Recipe, Stage
 from .validation import sample_of_each_source, source_aucs, val_metrics
 
@@ -378,7 +378,7 @@ def train(
         raise ValueError(
             f"val has no fakes with real faces to compare them with of any source of the recipe ({names})"
         )
-    if recipe.linear_probe is not None:
+    if recipe.is_probe:
         return _train_probe(recipe, train_faces, val_faces, Path(out), resume, progress, workers)
     run = TrainingRun(recipe, train_faces, val_faces, Path(out), workers)
     if not (resume and run.restore()):
@@ -406,12 +406,12 @@ def _train_probe(
     progress: TrainingProgress | None,
     workers: int,
 ) -> TrainingResult:
-    """Train the linear head alone; the history has one evaluation, of the finished model."""
+    """Train the head alone; the history has one evaluation, of the finished model."""
     val = sample_of_each_source(val_faces, recipe.val_faces)
     landmarks = LandmarkStore(train_faces, out / "landmarks.npz" if recipe.pseudo_share[1] else None)
     pairs = PairBatches(train_faces, recipe, landmarks)
     checkpoint = Checkpoint(out / "checkpoint.npz", recipe.digest(), _digest(train_faces, val_faces))
-    model, start, loss = fit_linear_probe(
+    model, start, loss = fit_probe(
         recipe, pairs, checkpoint, resume=resume, progress=progress, workers=workers
     )
     logits = score_faces(model.predict_on_batch, val, Preprocessing(input_size=recipe.final_size))

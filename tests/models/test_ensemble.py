@@ -10,7 +10,14 @@ import pytest
 
 from redeepfake_nb import Card, Classifier, Head, Preprocessing, build_model
 from redeepfake_nb.models.architectures import clip_vit
-from redeepfake_nb.models.ensemble import Gate, backbone_of, ensemble, mixture_of_experts, resized
+from redeepfake_nb.models.ensemble import (
+    Gate,
+    backbone_of,
+    clip_units,
+    ensemble,
+    mixture_of_experts,
+    resized,
+)
 from redeepfake_nb.models.graph import spatial_cut_layer
 from redeepfake_nb.models.linear_head import evidence_map, linear_head
 
@@ -145,6 +152,47 @@ def test_a_gate_weights_experts_by_face(rng: np.random.Generator, monkeypatch: p
     heads, _ = mixture_of_experts(parts[1:], SIZE, [[1, 0], [0, 1]], gate)
     with pytest.raises(ValueError, match="the head of 'clipvitb16' is not linear"):
         ensemble([parts[1], Classifier(heads, parts[1].card)], SIZE)
+
+
+@pytest.mark.slow
+def test_hidden_layers_become_one_wider_layer(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three heads on CLIP's features one is linear, and two have hidden layers of different widths."""
+    monkeypatch.setattr(clip_vit, "LAYERS", 1)
+    parts, _, gate = mixed(rng)
+    for units in (3, 2):
+        clip = parts[1].keras_model
+        model = build_model("CLIPViTB16", head=Head(units=(), clip_units=units), input_size=SIZE)
+        for layer in model.layers:
+            if layer.name in ("logit", "clip_hidden"):
+                random = [rng.normal(0, 0.1, w.shape) for w in layer.get_weights()]
+                layer.set_weights([w.astype(np.float32) for w in random])
+            elif layer.weights:
+                layer.set_weights(clip.get_layer(layer.name).get_weights())
+        parts.append(Classifier(model, replace(parts[1].card, temperature=float(units))))
+    x = rng.uniform(0, 255, (3, SIZE, SIZE, 3)).astype(np.float32)
+    of_parts = np.stack([part.logits(x) / part.temperature for part in parts])
+    assert np.abs(of_parts[3] - of_parts[4]).max() > 0.1
+
+    model, _ = ensemble(parts, SIZE)
+    assert clip_units(model) == 5
+    np.testing.assert_allclose(model.predict_on_batch(x)[:, 0], of_parts.mean(0), rtol=1e-3, atol=1e-3)
+    weights = [[1, 1, 0, 2, 0], [1, 0, 1, 0, 2]]
+    model, _ = mixture_of_experts(parts, SIZE, weights, gate)
+    features = keras.Model(model.input, model.get_layer("clip_features").output).predict_on_batch(x)
+    odds = np.exp(features @ gate.kernel + gate.bias)
+    expected = (odds / odds.sum(1, keepdims=True) * (np.array(weights) / 4 @ of_parts).T).sum(1)
+    np.testing.assert_allclose(model.predict_on_batch(x)[:, 0], expected, rtol=1e-3, atol=1e-3)
+    # What hidden units add has no place in the face either.
+    assert linear_head(model).layer == "evidence"
+    # Another input size keeps them.
+    larger = resized(parts[3], SIZE + 32)
+    assert clip_units(larger.keras_model) == 3
+    np.testing.assert_array_equal(
+        larger.keras_model.get_layer("clip_hidden").get_weights()[0],
+        parts[3].keras_model.get_layer("clip_hidden").get_weights()[0],
+    )
 
 
 @pytest.mark.slow

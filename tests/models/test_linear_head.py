@@ -106,17 +106,23 @@ def test_a_head_of_two_maps_has_none() -> None:
     assert linear_head(keras.Model(image, layers.Dense(1)(layers.Concatenate()(pools)))) is None
 
 
-def gated(read: str) -> keras.Model:
-    """Two experts on a map and two values beside it, and a gate that reads these or the map."""
+def gated(read: str, hidden: str = "") -> keras.Model:
+    """Two experts on a map and three values beside it, and a gate that reads these or the map.
+
+    With ``hidden`` two units of a hidden layer, which reads the one or the other, as well.
+    """
     image = keras.Input((SIZE, SIZE, 3))
     maps = layers.Conv2D(2, 3, 2, "same", name="map", use_bias=False)(image)
     pooled = layers.GlobalAveragePooling2D(name="pooled")(maps)
     beside = layers.Flatten(name="clip_features")(layers.AveragePooling2D(SIZE)(image))
-    both = layers.Concatenate()([pooled, beside])
+    sources = {"pooled": pooled, "clip_features": beside}
+    units = [layers.Dense(2, "relu", name="clip_hidden")(sources[hidden])] if hidden else []
+    both = layers.Concatenate()([pooled, beside, *units])
     experts = layers.Dense(2, name="expert_logits")(both)
-    gate = layers.Dense(2, "softmax", name="gate")({"pooled": pooled, "clip_features": beside}[read])
+    gate = layers.Dense(2, "softmax", name="gate")(sources[read])
     model = keras.Model(image, layers.Dense(1, name="logit")(layers.Dot(axes=1)([experts, gate])))
-    model.get_layer("expert_logits").set_weights([np.arange(10.0).reshape(5, 2), np.zeros(2)])
+    kernel = np.arange(2.0 * both.shape[-1]).reshape(-1, 2)
+    model.get_layer("expert_logits").set_weights([kernel, np.zeros(2)])
     model.get_layer("logit").set_weights([np.array([[0.5]]), np.array([7.0])])
     return model
 
@@ -146,6 +152,13 @@ def test_one_of_two_experts_may_leave_the_map_out() -> None:
 
 def test_a_gate_that_reads_the_map_has_none() -> None:
     assert linear_head(gated("pooled")) is None
+
+
+def test_a_hidden_layer_may_read_what_has_no_place() -> None:
+    np.testing.assert_allclose(
+        linear_head(gated("clip_features", "clip_features")).weights, [[0, 0.5], [1, 1.5]]
+    )
+    assert linear_head(gated("clip_features", "pooled")) is None
 
 
 def test_a_map_whose_places_are_unknown_has_none() -> None:

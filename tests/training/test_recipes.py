@@ -10,6 +10,7 @@ import pytest
 
 from redeepfake_nb import Head
 from redeepfake_nb.datasets.augmentation import Augmentation
+from redeepfake_nb.training.hidden_probe import HiddenProbe
 from redeepfake_nb.training.recipes import Recipe, Source, Stage, choose_recipe
 
 TEXT = """
@@ -129,6 +130,32 @@ def test_a_probe_has_one_stage_and_a_linear_head() -> None:
         Recipe("a", "FaceResNet", (Stage(67, 2), Stage(67, 2)), linear_probe=0.1)
     with pytest.raises(ValueError, match="a single stage and a head without dense layers"):
         Recipe("a", "FaceResNet", (Stage(67, 2),), linear_probe=0.1, head=Head(units=(8,)))
+
+
+def test_a_hidden_probe_says_how_wide_it_is() -> None:
+    stages, head = (Stage(64, 2),), Head(units=(), clip_units=8)
+    hidden = {"head": head, "hidden_probe": HiddenProbe()}
+    assert Recipe("a", "CLIPViTB16", stages, **hidden).is_probe
+    with pytest.raises(ValueError, match="hidden_probe needs a head with clip_units"):
+        Recipe("a", "CLIPViTB16", stages, hidden_probe=HiddenProbe())
+    with pytest.raises(ValueError, match="linear_probe or hidden_probe, not both"):
+        Recipe("a", "CLIPViTB16", stages, **hidden, linear_probe=0.1)
+    with pytest.raises(ValueError, match="is trained by hidden_probe, not linear_probe"):
+        Recipe("a", "CLIPViTB16", stages, head=head, linear_probe=0.1)
+    with pytest.raises(ValueError, match="hidden_probe needs a single stage"):
+        Recipe("a", "CLIPViTB16", (*stages, *stages), **hidden)
+    with pytest.raises(ValueError, match="hidden_probe trains the head alone"):
+        Recipe("a", "CLIPViTB16", stages, **hidden, trainable=("norm",))
+
+
+def test_a_hidden_probe_is_read_from_its_table(tmp_path: Path) -> None:
+    path = tmp_path / "hidden.toml"
+    text = 'backbone = "CLIPViTB16"\n[head]\nunits = []\nclip_units = 8\n[hidden_probe]\nepochs = 3\n'
+    path.write_text(f"{text}[[stages]]\ninput_size = 64\nsteps = 2\n")
+    assert Recipe.read(path).hidden_probe == HiddenProbe(epochs=3)
+    path.write_text(f"{text}rates = 1\n[[stages]]\ninput_size = 64\nsteps = 2\n")
+    with pytest.raises(ValueError, match=r"\[hidden_probe\] has an unknown key 'rates'; do you mean 'rate'"):
+        Recipe.read(path)
 
 
 def test_training_needs_a_learning_rate() -> None:

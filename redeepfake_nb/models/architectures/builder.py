@@ -48,7 +48,8 @@ BACKBONES: dict[str, tuple[float, float] | None] = {
 class Head:
     """Layers after the pooled features: dense layers with batch normalisation and dropout, then one logit.
 
-    Or no dense layers and several linear logits, which a gate weights for each face.
+    Or no dense layers and several linear logits, which a gate weights for each face. A hidden layer may read
+    CLIP's features; logits then read its units beside all features.
 
     Parameters
     ----------
@@ -59,11 +60,15 @@ class Head:
     experts
         Number of linear logits; see :mod:`redeepfake_nb.models.architectures.mixture`. More than one need a
         head without dense layers, and CLIPViTB16 among the networks, whose features the gate reads.
+    clip_units
+        Width of a hidden layer that reads CLIPViTB16's features alone; 0 for none. It needs that network, and
+        a head without dense layers. See :func:`redeepfake_nb.models.architectures.clip_vit.hidden`.
     """
 
     units: tuple[int, ...] = (256,)
     dropout: float = 0.4
     experts: int = 1
+    clip_units: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", tuple(int(u) for u in self.units))
@@ -73,6 +78,8 @@ class Head:
             raise ValueError(f"dropout must be in [0, 1), not {self.dropout}")
         if self.experts < 1 or (self.experts > 1 and self.units):
             raise ValueError("experts must be 1 or more, and more than 1 need a head without dense layers")
+        if self.clip_units < 0 or (self.clip_units and self.units):
+            raise ValueError("clip_units must be 0 or more, and above 0 need a head without dense layers")
 
 
 def build_model(
@@ -123,11 +130,13 @@ def build_model(
     _check_size(backbone, input_size)
     inputs = keras.Input((input_size, input_size, 3), name="face")
     parts = backbone.split("+")
-    if head is not None and head.experts > 1 and clip_vit.CLIP not in parts:
-        raise ValueError(f"a gate between experts reads the features of {clip_vit.CLIP}, not of {backbone}")
+    if head is not None and clip_vit.CLIP not in parts:
+        for needed, what in ((head.experts > 1, "a gate between experts"), (head.clip_units, "clip_units")):
+            if needed:
+                raise ValueError(f"{what} reads the features of {clip_vit.CLIP}, not of {backbone}")
     if all(part in OWN for part in parts):
-        features = _own_features(inputs, parts, weights)
         head = head or Head(units=(), dropout=0.2)
+        features = _own_features(inputs, parts, weights, head.clip_units)
     elif backbone in BACKBONES:
         if weights not in (None, "imagenet"):
             raise ValueError(f'{backbone} starts from None or "imagenet", not {weights!r}')
@@ -147,10 +156,13 @@ def _check_size(backbone: str, input_size: int) -> None:
         raise ValueError(f"input_size must be a multiple of {step} for {backbone}, not {input_size}")
 
 
-def _own_features(inputs: keras.KerasTensor, parts: list[str], weights: str | None) -> keras.KerasTensor:
+def _own_features(
+    inputs: keras.KerasTensor, parts: list[str], weights: str | None, clip_units: int
+) -> keras.KerasTensor:
     """Return the features of one network of this package, or of several in parallel.
 
-    First the mean of the joint evidence map, then what has no place in it.
+    First the mean of the joint evidence map, then what has no place in it: CLIP's features, and those of a
+    hidden layer over them.
     """
     import keras
 
@@ -162,6 +174,8 @@ def _own_features(inputs: keras.KerasTensor, parts: list[str], weights: str | No
     found = [pool(_evidence_maps(inputs, placed, weights))] if placed else []
     if clip_vit.CLIP in parts:
         found.append(clip_vit.features(inputs, weights))
+    if clip_units:
+        found.append(clip_vit.hidden(found[-1], clip_units))
     return found[0] if len(found) == 1 else keras.layers.Concatenate(name="all_features")(found)
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CLIP = "CLIPViTB16"
 FEATURES_LAYER = "clip_features"
+HIDDEN_LAYER = "clip_hidden"
 # Input side in pixels: 100 patches instead of the 196 that it was trained with, at less than half the time.
 SIZE = 160
 # The first layers alone: on sources that were left out, the sixth and the seventh were best.
@@ -78,6 +79,17 @@ def features(inputs: keras.KerasTensor, weights: str | None) -> keras.KerasTenso
     if weights:
         set_encoder_weights(keras.Model(inputs, found), read_encoder())
     return found
+
+
+def hidden(features: keras.KerasTensor, units: int) -> keras.KerasTensor:
+    """Return the units of a hidden layer with rectifiers over CLIP's features: (N, units).
+
+    What a linear head finds in the features is the same for all faces; a hidden layer also finds what gives a
+    fake away only where some other feature is there.
+    """
+    import keras
+
+    return keras.layers.Dense(units, activation="relu", name=HIDDEN_LAYER)(features)
 
 
 def _embedded(x: keras.KerasTensor) -> keras.KerasTensor:
@@ -207,14 +219,23 @@ def set_encoder_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -
             model.get_layer(layer).set_weights([rounded(weights[f"{at}.W"]), weights[f"{at}.bias"]])
 
 
-def rounded(matrix: np.ndarray) -> np.ndarray:
+def rounded(matrix: np.ndarray, parts: int = 8, *, by_row: bool = False) -> np.ndarray:
     """Round weights to multiples of a power of two near an eighth of their deviation.
 
-    So a file of them, compressed, takes less than a byte per weight. The head is fitted to the rounded
-    encoder.
+    So a file of them, compressed, takes about a byte per weight. The head is fitted to the rounded encoder.
+
+    Parameters
+    ----------
+    matrix
+        Of any shape; not all alike.
+    parts
+        Into how many steps the deviation is divided.
+    by_row
+        Whether each row has a power of its own, since the inputs of a layer differ in scale.
     """
-    step = np.float32(2.0 ** np.round(np.log2(matrix.std() / 8)))
-    return np.round(matrix / step) * step
+    deviation = matrix.std(1, keepdims=True) if by_row else matrix.std()
+    step = np.asarray(2.0 ** np.round(np.log2(deviation / parts)), np.float32)
+    return np.asarray(np.round(matrix / step) * step)
 
 
 def resampled_positions(positions: np.ndarray, grid: int) -> np.ndarray:

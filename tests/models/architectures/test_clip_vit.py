@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
+import keras
 import numpy as np
 import pytest
 
-from redeepfake_nb import build_model
+from redeepfake_nb import Head, build_model
 from redeepfake_nb.errors import HashMismatch, ModelIncomplete
 from redeepfake_nb.models.architectures import clip_vit
 
@@ -112,6 +113,30 @@ def test_rounded_weights_are_few_multiples_of_a_power_of_two(rng: np.random.Gene
     assert np.abs(found - matrix).max() <= step / 2
     assert np.sqrt(((found - matrix) ** 2).mean()) < 0.06 * matrix.std()
     np.testing.assert_array_equal(clip_vit.rounded(found), found)
+
+
+def test_each_row_has_a_step_of_its_own(rng: np.random.Generator) -> None:
+    matrix = rng.normal(0, 1, (3, 400)) * np.array([[1.0], [64.0], [1 / 64]])
+    found = clip_vit.rounded(matrix, 4, by_row=True)
+    for row, original in zip(found, matrix, strict=True):
+        np.testing.assert_array_equal(row, clip_vit.rounded(original, 4))
+
+
+def test_a_hidden_layer_reads_the_features_and_the_logit_both(
+    one_layer: None, rng: np.random.Generator
+) -> None:
+    head = Head(units=(), clip_units=5)
+    model = build_model("EfficientNetLite0+CLIPViTB16", head=head, input_size=96)
+    hidden = model.get_layer(clip_vit.HIDDEN_LAYER)
+    assert hidden.kernel.shape == (3 * WIDTH, 5)
+    evidence = model.get_layer("evidence").output.shape[-1]
+    assert model.get_layer("logit").kernel.shape == (evidence + 3 * WIDTH + 5, 1)
+    read = keras.Model(model.input, [model.get_layer("clip_features").output, hidden.output])
+    x = rng.uniform(0, 255, (2, 96, 96, 3)).astype(np.float32)
+    features, units = read.predict_on_batch(x)
+    np.testing.assert_allclose(
+        units, np.maximum(features @ np.asarray(hidden.kernel), 0), rtol=1e-3, atol=1e-4
+    )
 
 
 def test_positions_resample_to_fewer_cells_in_place() -> None:

@@ -44,6 +44,12 @@ def test_heads_that_cannot_be() -> None:
         Head(units=(8,), experts=2)
     with pytest.raises(ValueError, match="experts must be 1 or more"):
         Head(units=(), experts=0)
+    with pytest.raises(ValueError, match="above 0 need a head without dense layers"):
+        Head(units=(8,), clip_units=2)
+    with pytest.raises(ValueError, match="clip_units must be 0 or more"):
+        Head(units=(), clip_units=-1)
+    with pytest.raises(ValueError, match="clip_units reads the features of CLIPViTB16"):
+        build_model("EfficientNetLite0", head=Head(units=(), clip_units=2), input_size=64)
     for backbone in ("EfficientNetLite0", "EfficientNetB0"):
         with pytest.raises(ValueError, match=f"features of CLIPViTB16, not of {backbone}"):
             build_model(backbone, head=Head(units=(), experts=2), input_size=64)
