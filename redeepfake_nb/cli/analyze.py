@@ -94,6 +94,7 @@ def _unusable(file: str, options: argparse.Namespace) -> RedeepfakeError | None:
     """
     from ..media.file_types import is_video
     from ..media.files import open_file
+    from ..utils.writing import check_not_input
 
     if os.path.isdir(file):
         return InputError(
@@ -107,6 +108,12 @@ def _unusable(file: str, options: argparse.Namespace) -> RedeepfakeError | None:
         return error
     if options.annotate and not is_video(file):
         raise ValueError("--annotate is for videos, and this file is not a video")
+    try:
+        for out, what in ((options.annotate, "the video"), (options.save, "the file")):
+            if out:
+                check_not_input(out, file, what)
+    except RedeepfakeError as error:
+        return error
     return None
 
 

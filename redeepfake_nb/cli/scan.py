@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ..errors import displayable
+from ..errors import OutputError, RedeepfakeError, displayable
 from .arguments import add_analysis, detector_of, load_model_with_notice
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..scanning.result import ScanResult
+
+# At most so many failures are printed.
+_SHOWN_FAILURES = 5
 
 
 def add(commands: Any) -> None:
@@ -47,9 +53,12 @@ def run(options: argparse.Namespace) -> int:
     from ..models.loading import read_card
     from ..models.tested_kinds import blind_spots
     from ..scanning.executors import connect_dask
+    from ..scanning.listing import check_existence
     from ..scanning.result import check_parquet
     from ..scanning.scheduler import TIME_LIMIT, scan
 
+    check_existence(options.inputs)
+    _check_outputs(options)
     if options.parquet:
         check_parquet(options.parquet)
     client = connect_dask(options.scheduler) if options.scheduler else None
@@ -85,9 +94,13 @@ def run(options: argparse.Namespace) -> int:
     finally:
         if client is not None:
             client.close()
-    for line in _table(result):
+    summary = result.summary()
+    for line in _table(result, summary):
         print(line)
-    if limits := blind_spots(read_card(options.model).tested_on):
+    for line in _failures(result):
+        print(line, file=sys.stderr)
+    limits = blind_spots(read_card(options.model).tested_on)
+    if limits and (summary["verdict"] == "real").any():
         print(f"No sign found does not mean genuine: {limits}.")
     for out, write in ((options.csv, result.to_csv), (options.parquet, result.to_parquet)):
         if out:
@@ -95,6 +108,36 @@ def run(options: argparse.Namespace) -> int:
     if options.report:
         _report(options, result)
     return 1 if result.counts["failed"] else 0
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Check before the scan that no output would replace the journal, another output, or an input.
+
+    Raises
+    ------
+    OutputError
+        One would.
+    """
+    from ..scanning.listing import is_listed
+    from ..utils.writing import KEEP_ORIGINAL, check_not_input
+
+    sources = [(path, "the input") for path in options.inputs]
+    if options.model:
+        sources.append((options.model, "the model"))
+    for out, what in (
+        (options.journal, "the journal"),
+        (options.csv, "the CSV table"),
+        (options.parquet, "the Parquet table"),
+        (options.report, "the report"),
+    ):
+        if not out:
+            continue
+        for source, source_words in sources:
+            check_not_input(out, source, source_words)
+        # Files in folders and lists are not listed yet, but what a folder's list would take is no old output.
+        if os.path.isfile(out) and is_listed(out):
+            raise OutputError("it is an image or a video", subject=out, next_step=KEEP_ORIGINAL)
+        sources.append((out, what))
 
 
 def _report(options: argparse.Namespace, result: ScanResult) -> None:
@@ -114,13 +157,28 @@ def _report(options: argparse.Namespace, result: ScanResult) -> None:
     print(f"report: {displayable(made)}")
 
 
-def _table(result: ScanResult) -> list[str]:
+def _failures(result: ScanResult) -> list[str]:
+    """Return the first failures of a scan with path, cause and next step, and how many more there are."""
+    from ..scanning.records import Filter
+
+    rows = result.rows(Filter(statuses=("failed",)), limit=_SHOWN_FAILURES)
+    errors = [
+        RedeepfakeError(row.cause or "it failed", subject=row.path, next_step=row.next_step or "")
+        for row in rows
+    ]
+    lines = [f"failed: {error}" for error in errors]
+    if more := result.counts["failed"] - len(rows):
+        lines.append(f"… and {more:,} more; --csv has all")
+    return lines
+
+
+def _table(result: ScanResult, summary: pd.DataFrame) -> list[str]:
     """Return one line for each kind of outcome of a scan."""
     from ..analysis.verdict import VERDICT_WORDS
     from ..utils.wording import pluralize
 
     lines = [f"{displayable(result.journal)}: {pluralize(sum(result.counts.values()), 'file')}"]
-    for row in result.summary().itertuples():
+    for row in summary.itertuples():
         verdict = VERDICT_WORDS.get(row.verdict)
         kind = row.error if row.status == "failed" else verdict if row.status != "no face" else None
         name = f"{row.status}: {kind}" if isinstance(kind, str) else row.status

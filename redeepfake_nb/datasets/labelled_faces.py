@@ -27,6 +27,7 @@ import pandas as pd
 from ..errors import EmptyFile, InputError, RedeepfakeError, UnsupportedMedia, displayable
 from ..media.image_decoding import decode_image
 from ..models.tested_kinds import KINDS
+from ..utils.text_tables import read_table_text
 from .originals import with_own_originals
 
 COLUMNS = ("file", "label", "original", "identity", "split")
@@ -356,39 +357,11 @@ _KNOWN_COLUMNS = {
     *(*COLUMNS, *BOX, "kind", "generator", "source", "collection", "videoname"),
     *("original_width", "original_height", "native_width"),
 }
-_SEPARATORS = ",;\t|"
-
-
-def _decoded(path: Path) -> str:
-    """Read a text file in UTF-8, UTF-16 or the code page of Windows."""
-    data = path.read_bytes()
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        text = data.decode("utf-16")
-    elif b"\0" in data[:200]:
-        text = data.decode("utf-16-le" if data[1:2] == b"\0" else "utf-16-be")
-    else:
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = data.decode("cp1252")
-    if "\0" in text:
-        raise ValueError("it holds no text")
-    return text
 
 
 def _read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     """Read a table of text with any usual separator, its known columns in lower case and under one name."""
-    lines = _decoded(path).splitlines(keepends=True)
-    while lines and (not lines[0].strip() or lines[0].strip().lower() in (f"sep={s}" for s in _SEPARATORS)):
-        del lines[0]  # Excel names the separator in a line of its own
-    header = lines[0] if lines else ""
-
-    def fit(separator: str) -> tuple[int, int]:
-        names = {name.strip().strip('"').lower() for name in header.split(separator)}
-        return len(names & {*needed, *_FILE_NAMES, *_LABEL_NAMES}), len(names)
-
-    separator = max(_SEPARATORS, key=fit)
-    text = "".join(lines)
+    text, separator = read_table_text(path, {*needed, *_FILE_NAMES, *_LABEL_NAMES})
     columns = pd.read_csv(io.StringIO(text), sep=separator, skipinitialspace=True, nrows=0).columns
     # As text, since 0012 is the name of a picture and no number.
     texts = {*_FILE_NAMES, *_LABEL_NAMES, "videoname", "original"}

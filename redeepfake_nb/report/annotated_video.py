@@ -19,7 +19,7 @@ from ..errors import OutputError
 from ..media.limits import DEMUXERS, TimeBudget, TimeLimitedInput, refuse_external_file
 from ..media.video import TIME_LIMIT, open_input
 from ..utils.jobs import Progress
-from ..utils.writing import atomic_file
+from ..utils.writing import atomic_file, check_not_input
 from ..view.palette import COLORS
 
 # Red, green and blue, 0..255. Fake boxes are also drawn twice as thick, so that colour is not the only sign.
@@ -71,7 +71,7 @@ def annotate_video(
     InputError
         The video can no longer be read, or is not the analysed file.
     OutputError
-        The video cannot be written, or the work was cancelled.
+        The video cannot be written, ``out`` is the video itself, or the work was cancelled.
     """
     out = Path(out)
     source = report.origin if source is None else source
@@ -79,6 +79,7 @@ def annotate_video(
         raise OutputError(
             "the report does not know its video", subject=report.name, next_step="Give source=."
         )
+    check_not_input(out, source, "the video")
     try:
         with atomic_file(out) as part:
             _write(report, source, part, progress, cancel)

@@ -33,7 +33,7 @@ from ..scanning.records import FileResult, Filter
 from ..scanning.result import ScanResult
 from ..utils.jobs import Cancel, Progress, as_cancel_check
 from ..utils.versions import package_versions
-from ..utils.writing import staging_folder
+from ..utils.writing import check_not_input, staging_folder
 from ..view.palette import SIGNS
 from .html_content import Entry, base_rate_table, describe, describe_model, summarize
 from .html_templates import render, stylesheet
@@ -114,10 +114,11 @@ def html(
     InputError
         There is no report, or the classifier is not the model of the scan.
     OutputError
-        The file cannot be written.
+        The file cannot be written, or is the journal of the scan or a video that a report is on.
     """
     values: dict[str, Any] = {"counts": {}, "unjudged": [], "unjudged_left": 0, "scan": None, "verdicts": {}}
     if isinstance(reports, ScanResult):
+        check_not_input(out, reports.journal, "the journal")
         classifier = classifier or default_classifier()
         entries = _scan_entries(
             reports, classifier, detector, top, check_top, progress, as_cancel_check(cancel)
@@ -133,6 +134,9 @@ def html(
         listed: list[Report] = [reports] if isinstance(reports, (ImageReport, VideoReport)) else list(reports)
         if not listed:
             raise InputError("there is no report", next_step="Analyse an image or video first.")
+        for report in listed:
+            if isinstance(report, VideoReport):
+                check_not_input(out, report.origin, "the video")
         found = list(checks)
         entries = [Entry(report.name, report, checks=_checks_of(report, found)) for report in listed]
         cards = [report.card for report in listed]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingExtra
-from ..utils.writing import csv_text, staging_folder
+from ..utils.writing import check_not_input, csv_text, staging_folder
 from .journal import Journal, ScanRecord
 from .records import COLUMNS, STATUSES, FileResult, Filter
 
@@ -153,8 +153,9 @@ class ScanResult:
         Raises
         ------
         OutputError
-            The file cannot be written.
+            The file cannot be written, or is the journal.
         """
+        check_not_input(path, self.journal, "the journal")
         path = Path(path)
         text = csv_text(self._columns, self._records(where, order))
         with staging_folder(path.parent) as staging:
@@ -173,9 +174,10 @@ class ScanResult:
         MissingExtra
             pyarrow is not installed.
         OutputError
-            The file cannot be written.
+            The file cannot be written, or is the journal.
         """
         check_parquet(path)
+        check_not_input(path, self.journal, "the journal")
         path = Path(path)
         frame = self.to_frame(where, order=order)
         with staging_folder(path.parent) as staging:

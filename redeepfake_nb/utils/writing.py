@@ -24,6 +24,8 @@ from typing import Any
 from ..errors import OutputError
 from .numeric import plain
 
+# The next step where an output would replace a file that is to be kept.
+KEEP_ORIGINAL = "Choose another file; the original is left as it is."
 _MAX_NAME = 80
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d|conin\$|conout\$)(\..*)?", re.IGNORECASE)
 # Some spreadsheets read the full-width signs as the ASCII ones.
@@ -132,6 +134,38 @@ def atomic_file(path: Path) -> Iterator[Path]:
     finally:
         if part is not None:
             part.unlink(missing_ok=True)
+
+
+def same_file(first: str | os.PathLike, second: str | os.PathLike) -> bool:
+    """Return whether two paths lead to the same file, also through links; neither file need exist."""
+    try:
+        if os.path.exists(first) and os.path.exists(second):
+            return os.path.samefile(first, second)
+        return os.path.normcase(os.path.realpath(first)) == os.path.normcase(os.path.realpath(second))
+    except (OSError, ValueError):
+        # No file can have such a path; writing to it says so.
+        return False
+
+
+def check_not_input(out: str | os.PathLike, source: object, what: str) -> None:
+    """Check that an output is not a file that it is made from, which it would replace.
+
+    Parameters
+    ----------
+    out
+        Path of the output.
+    source
+        Path of the input. Anything but a path, such as bytes, is no file that could be replaced.
+    what
+        The input in words: "the video".
+
+    Raises
+    ------
+    OutputError
+        Both are the same file.
+    """
+    if isinstance(source, (str, os.PathLike)) and same_file(out, source):
+        raise OutputError(f"it is {what} itself", subject=out, next_step=KEEP_ORIGINAL)
 
 
 def output_error(error: OSError, subject: object) -> OutputError:

@@ -140,6 +140,21 @@ def test_annotate_is_for_one_video(
     assert "one video, not 2 files" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("no_model")
+@pytest.mark.parametrize(("option", "what"), [("--annotate", "the video"), ("--save", "the file")])
+def test_the_original_is_kept(
+    option: str, what: str, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    link = tmp_path / "link.mp4"
+    link.symlink_to(video)
+    before = video.read_bytes()
+    for out in (video, link):
+        assert main(["analyze", str(video), option, str(out)]) == 1
+        error = capsys.readouterr().err
+        assert f"it is {what} itself. Choose another file; the original is left as it is." in error
+    assert video.read_bytes() == before
+
+
 @pytest.mark.parametrize("frames", ["none", "1.5"])
 def test_frames_is_a_number_or_all(model: str, frames: str, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):

@@ -200,6 +200,19 @@ def test_invalid_output_paths(report, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder.mp4"]
 
 
+def test_the_video_itself_is_kept(classifier: Classifier, tmp_path: Path) -> None:
+    video, link = tmp_path / "clip.mp4", tmp_path / "link.mp4"
+    before = three_seconds()
+    video.write_bytes(before)
+    link.symlink_to(video)
+    report = analyze_video(video, classifier, frames=2, detector=detect_squares, explain_top=0)
+    for out, options in ((video, {}), (link, {}), (link, {"source": video})):
+        with pytest.raises(OutputError, match="it is the video itself"):
+            annotate_video(report, out, **options)
+    assert video.read_bytes() == before
+    assert link.is_symlink()
+
+
 def test_another_video_is_refused(report, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not the file that was analysed"):
         annotate_video(report, tmp_path / "out.mp4", source=io.BytesIO(clip([picture(9)] * 3)).getvalue())

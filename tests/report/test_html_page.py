@@ -242,6 +242,15 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     assert "<script>alert(2)</script>" in page.text
 
 
+def test_the_page_does_not_replace_what_it_is_on(tmp_path: Path) -> None:
+    video = tmp_path / "clip.mp4"
+    video.write_bytes(b"evidence")
+    made = replace(video_records.report(video_records.sighting(0, 1)), origin=video)
+    with pytest.raises(OutputError, match="it is the video itself"):
+        report.html([made], video)
+    assert video.read_bytes() == b"evidence"
+
+
 def test_the_page_loads_and_runs_nothing(tmp_path: Path) -> None:
     page = page_of(make_report((2.0,), heat=True), tmp_path)
     [policy] = [a["content"] for a in page.find("meta") if a.get("http-equiv") == "Content-Security-Policy"]

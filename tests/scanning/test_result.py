@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from redeepfake_nb import (
     open_scan,
     scan,
 )
+from redeepfake_nb.report import html
 from redeepfake_nb.scanning.records import Filter
 
 
@@ -100,6 +102,19 @@ def test_parquet_round_trip(result: ScanResult, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
     path = result.to_parquet(tmp_path / "table.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(path, engine="pyarrow"), result.to_frame())
+
+
+def test_the_journal_is_kept(result: ScanResult, tmp_path: Path) -> None:
+    before = result.journal.read_bytes()
+    (tmp_path / "link.csv").symlink_to(result.journal)
+    writers = [result.to_csv, lambda out: html(result, out)]
+    if importlib.util.find_spec("pyarrow"):
+        writers.append(result.to_parquet)
+    for write_to in writers:
+        for out in (result.journal, tmp_path / "link.csv"):
+            with pytest.raises(OutputError, match="it is the journal itself"):
+                write_to(out)
+    assert result.journal.read_bytes() == before
 
 
 def test_without_pyarrow_the_extra_is_named(
