@@ -167,11 +167,12 @@ def _frozen_features(model: keras.Model, recipe: Recipe) -> keras.KerasTensor:
 
 def _other_probes(recipe: Recipe, width: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Read features and labels of the other probes whose faces count as well."""
-    paths = () if recipe.hidden_probe is None else recipe.hidden_probe.features_from
-    found = [_read(path) for path in paths]
-    for path, (features, _) in zip(paths, found, strict=True):
-        if features.shape[1] != width:
-            raise ValueError(f"{path}: {features.shape[1]} features, and {recipe.backbone} has {width}")
+    found = []
+    for path in () if recipe.hidden_probe is None else recipe.hidden_probe.features_from:
+        features, labels = _read(path, "features", "labels")
+        if features.shape[-1] != width:
+            raise ValueError(f"{path}: {features.shape[-1]} features, and {recipe.backbone} has {width}")
+        found.append((features.reshape(-1, width), labels.reshape(-1)))
     return found
 
 
@@ -183,17 +184,17 @@ def probe_features(path: str | Path) -> np.ndarray:
     ValueError
         The file cannot be read, or is no such checkpoint.
     """
-    return _read(path)[0]
+    (features,) = _read(path, "features")
+    return features.reshape(-1, features.shape[-1])
 
 
-def _read(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read features (N, D) and labels (N,), float32."""
+def _read(path: str | Path, *names: str) -> list[np.ndarray]:
+    """Read arrays of a probe's checkpoint as float32, batch by batch."""
     try:
         with np.load(path, allow_pickle=False) as saved:
-            features, labels = (np.asarray(saved[key], np.float32) for key in ("features", "labels"))
+            return [np.asarray(saved[name], np.float32) for name in names]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{path}: holds no features of a probe ({one_line_message(error)}); "
             "a recipe with linear_probe or hidden_probe writes them to checkpoint.npz"
         ) from error
-    return features.reshape(-1, features.shape[-1]), labels.reshape(-1)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from helpers.light_and_dark import light_and_dark_faces
 
-from redeepfake_nb import Card, Classifier, Preprocessing, build_model, load_model
+from redeepfake_nb import Card, Classifier, Head, Preprocessing, build_model, load_model
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 from redeepfake_nb.evaluation.calibration import fit_temperature
 from redeepfake_nb.evaluation.scoring import score_all
@@ -85,23 +85,28 @@ def test_both_splits_are_needed(faces: LabelledFaces, tmp_path: Path) -> None:
         join_and_export([], 96, faces.part("train"), tmp_path / "m.keras")
 
 
-def of_size(backbone: str, size: int, seed: int, like: Classifier | None = None, **card) -> Classifier:
+def of_size(
+    backbone: str, size: int, seed: int, like: Classifier | None = None, clip_units: int = 0, **card
+) -> Classifier:
     """A network with a random head; ``like``: the same one below it."""
-    model = build_model(backbone, input_size=size)
-    if like is not None:
-        model.set_weights(like.keras_model.get_weights())
+    model = build_model(backbone, head=Head(units=(), clip_units=clip_units), input_size=size)
     rng = np.random.default_rng(seed)
-    model.layers[-1].set_weights([rng.normal(0, 0.05, w.shape) for w in model.layers[-1].get_weights()])
+    for layer in model.layers:
+        if layer.name in ("logit", "clip_hidden"):
+            layer.set_weights([rng.normal(0, 0.05, w.shape) for w in layer.get_weights()])
+        elif like is not None and layer.weights:
+            layer.set_weights(like.keras_model.get_layer(layer.name).get_weights())
     return Classifier(model, Card(name=f"part {seed}", preprocessing=Preprocessing(input_size=size), **card))
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("clip_units", [0, 3])
 def test_a_gate_weights_the_experts_of_each_face(
-    faces: LabelledFaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clip_units: int, faces: LabelledFaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The gate tells dark faces from light ones, and each head is calibrated on the faces it is given."""
     monkeypatch.setattr(clip_vit, "LAYERS", 1)
-    first = of_size("CLIPViTB16", 64, 0, shift=0.7)
+    first = of_size("CLIPViTB16", 64, 0, clip_units=clip_units, shift=0.7)
     # A shift of a part's logit is no shift of the gate.
     parts = [of_size("EfficientNetLite0", 64, 2), first, of_size("CLIPViTB16", 64, 1, like=first)]
     body = keras.Model(first.keras_model.input, first.keras_model.get_layer("clip_features").output)
@@ -111,7 +116,7 @@ def test_a_gate_weights_the_experts_of_each_face(
     for name, members in (("dark", dark), ("light", ~dark)):
         pixels = np.stack([val.image(int(i)) for i in np.flatnonzero(members)]).astype(np.float32)
         files.append(tmp_path / f"{name}.npz")
-        # As a linear probe writes them: batches of features.
+        # As a probe writes them: batches of features.
         np.savez(files[-1], features=np.repeat(body.predict_on_batch(pixels)[None], 3, axis=0))
     shares = [[1, 2, 0], [1, 0, 4]]
     options = {"weights": shares, "gate": files, "prior": [3, 1], "logit_scale": [1, 0.5]}
