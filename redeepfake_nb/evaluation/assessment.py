@@ -15,7 +15,7 @@ from ..models.classifier import Classifier
 from ..models.loading import load_model
 from ..utils.jobs import Progress
 from ..utils.numeric import check_threshold, probability
-from .calibration import OperatingPoint, fit_temperature, threshold_at
+from .calibration import OperatingPoint, best_temperature, threshold_at
 from .kinds import origin_table
 from .metrics import Metric, Metrics, bootstrap, evaluate
 from .scored_labels import confusion_table
@@ -270,7 +270,7 @@ def assess(
         brightness=scores.brightness,
         sharpness=scores.sharpness,
         temperature=classifier.temperature,
-        fitted_temperature=fit_temperature(y, logits),
+        fitted_temperature=best_temperature(y, logits),
         threshold=float(threshold),
         operating_point=point,
         target_false_positive_rate=false_positive_rate,

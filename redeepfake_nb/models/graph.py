@@ -237,7 +237,7 @@ def cut_operations(model: keras.Model) -> Iterator[Any]:
 def as_in_inference(operation: Any) -> Callable[..., Any]:
     """Return a layer or plain operation of a graph as a function that calls it as in inference.
 
-    Called alone, Keras's layers for augmentation (``RandomFlip`` and the like) take it that they are in training.
+    Called alone, Keras's layers for augmentation (``RandomFlip`` and the like) act as in training.
     """
     import keras
 

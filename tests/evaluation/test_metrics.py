@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -255,6 +256,40 @@ def test_calibration_recovers_slope_and_shift(rng: np.random.Generator) -> None:
 
 
 def test_calibration_of_separable_scores_stays_finite() -> None:
-    temperature, shift = fit_calibration(np.array([0, 0, 1, 1]), np.array([-2.0, -1, 1, 2]))
+    with pytest.warns(UserWarning, match=r"limit of 0\.05: the logits separate the labels"):
+        temperature, shift = fit_calibration(np.array([0, 0, 1, 1]), np.array([-2.0, -1, 1, 2]))
     assert temperature == pytest.approx(0.05, rel=0.1)
     assert abs(shift) < 2
+
+
+@pytest.mark.parametrize("fit", [fit_temperature, fit_calibration])
+@pytest.mark.parametrize(
+    ("y", "logits", "message"),
+    [
+        ([-2.0, 3.0], [0, 1], "labels must be 0"),  # swapped
+        ([0.2, 0.4, 0.9], [0, 0, 1], "labels must be 0"),  # swapped, and probabilities
+        ([-1, 1], [-2.0, 3.0], "labels must be 0"),
+        ([1, 1], [2.0, 3.0], "both present"),
+        ([0, 1], [np.nan, 1.0], "must be finite"),
+        ([], [], "both present"),
+        ([0, 1, 1], [-2.0, 3.0], "one length"),
+    ],
+)
+def test_bad_input_of_a_fit(fit: Callable, y: list, logits: list, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit(y, logits)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [-1.0, 1.0], [np.nan, 1.0], [0.0, 0.0]])
+def test_bad_weights_of_a_fit(weights: list) -> None:
+    with pytest.raises(ValueError, match="weights must"):
+        fit_temperature([0, 1], [-1.0, 1.0], weights)
+
+
+def test_a_fit_that_ends_at_a_limit_says_so() -> None:
+    with pytest.warns(UserWarning, match="limit of 20: the logits say nothing of the labels"):
+        fit_temperature([0, 1], [1.0, -1.0])
+    y = np.repeat([0, 1], 200)
+    logits = np.random.default_rng(0).normal(2 * y - 12, 2)
+    with pytest.warns(UserWarning, match="best shift lies at its limit of 10"):
+        fit_calibration(y, logits)

@@ -83,7 +83,7 @@ def test_augmentation_in_the_network_moves_nothing(name: str, options: dict) -> 
 
 
 def test_a_random_crop_is_refused() -> None:
-    """Keras crops in training only, so that the map it makes of a whole picture has other cells than stated."""
+    """Keras crops in training only, so that a whole picture's map has other cells than the graph states."""
     image = keras.Input((SIZE, SIZE, 3))
     made = layers.Conv2D(2, 3, 2, "same", name="cells")(layers.RandomCrop(HALF, HALF)(image))
     model = keras.Model(image, layers.Dense(1)(layers.GlobalAveragePooling2D()(made)))
