@@ -131,7 +131,10 @@ class Assessment:
         return confusion_table(self.y, self.predicted_fake)
 
     def classification_report(self) -> pd.DataFrame:
-        """Return precision, recall, F1 and number of faces for each label, as scikit-learn reports them."""
+        """Return precision, recall, F1 and number of faces for each label, as scikit-learn reports them.
+
+        The precision and F1 of a label that no face is predicted to have are NaN.
+        """
         from sklearn.metrics import classification_report
 
         report = classification_report(
@@ -140,10 +143,11 @@ class Assessment:
             labels=[0, 1],
             target_names=["REAL", "FAKE"],
             output_dict=True,
-            zero_division=0.0,
+            zero_division=np.nan,
         )
         accuracy = report.pop("accuracy")
         table = pd.DataFrame(report).T.rename(columns={"support": "faces"})
+        table.loc[table["precision"].isna(), "f1-score"] = np.nan
         table.loc["accuracy"] = [np.nan, np.nan, accuracy, len(self)]
         return table.astype({"faces": int})
 

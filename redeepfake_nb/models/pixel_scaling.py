@@ -61,7 +61,7 @@ def find_pixel_scaling(model: keras.Model) -> PixelScaling:
         return PixelScaling()
 
     def run(*channels: float) -> np.ndarray:
-        picture = np.broadcast_to(np.float32(channels), (1, *first.inputs[0].shape[1:]))
+        picture = np.broadcast_to(np.array(channels, np.float32), (1, *first.inputs[0].shape[1:]))
         return np.asarray(first(picture, training=False), np.float64)[0]
 
     operations = tuple(dict.fromkeys(names))
