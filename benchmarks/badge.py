@@ -39,6 +39,7 @@ from redeepfake_nb import (
     read_image,
 )
 from redeepfake_nb.datasets.samples import sample_image
+from redeepfake_nb.evaluation.metrics import wilson_interval
 from redeepfake_nb.explanation.badge import BADGES, BEATEN, GAIN, GAP, LEARNED, SAME, Badge
 from redeepfake_nb.explanation.sanity_checks import randomize_weights
 from redeepfake_nb.explanation.toy_models import patch_classifier, random_classifier, with_patch
@@ -294,13 +295,6 @@ def make_sure(model: keras.Model, images: np.ndarray) -> None:
     layer.set_weights([kernel * factor, (bias - logits.mean(axis=0)) * factor])
 
 
-def interval(hits: int, of: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson 1927)."""
-    z, p = 1.96, hits / of
-    middle, half = p + z * z / 2 / of, z * np.sqrt(p * (1 - p) / of + z * z / 4 / of / of)
-    return max(0.0, (middle - half) / (1 + z * z / of)), min(1.0, (middle + half) / (1 + z * z / of))
-
-
 def badge_of(row: dict[str, Any]) -> Badge:
     """Return the badge of a check by the limits as they are now; what a new limit means is seen at once."""
     if not np.isfinite(row["gain"]):
@@ -330,7 +324,7 @@ def table(rows: pd.DataFrame) -> list[str]:
         cells = []
         for badge in BADGES:
             hits = int((own.badge == badge).sum())
-            low, high = interval(hits, len(own))
+            low, high = wilson_interval(hits / len(own), len(own))
             cells.append(f"{hits / len(own):.1%} ({low:.1%} to {high:.1%})".replace("%", " %"))
         lines.append(f"| {kind} | {networks} | {len(own)} | {' | '.join(cells)} |")
     return lines

@@ -21,8 +21,8 @@ from redeepfake_nb import Classifier, Face, Frame, InputError, load_model, predi
 from redeepfake_nb.analysis.fragility import MIN_CHANGE, crossing, with_changes
 from redeepfake_nb.analysis.verdict import inconclusive_band
 from redeepfake_nb.datasets import LabelledFaces, read_faces
+from redeepfake_nb.evaluation.metrics import wilson_interval
 
-from .badge import interval
 from .measure import compared, machine
 from .page import replace_between
 
@@ -74,7 +74,7 @@ def share(values: pd.Series) -> str:
     """Return a share with its 95 % interval in words."""
     if not len(values):
         return "none"
-    low, high = interval(int(values.sum()), len(values))
+    low, high = wilson_interval(float(values.mean()), len(values))
     return f"{values.mean():.1%} ({low:.1%} to {high:.1%})".replace("%", " %")
 
 

@@ -15,7 +15,7 @@ from ..models.classifier import Classifier
 from ..models.loading import load_model
 from ..utils.jobs import Progress
 from ..utils.numeric import check_threshold, probability
-from .calibration import OperatingPoint, fit_temperature, threshold_at
+from .calibration import OperatingPoint, best_temperature, threshold_at
 from .kinds import origin_table
 from .metrics import Metric, Metrics, bootstrap, evaluate
 from .scored_labels import confusion_table
@@ -131,7 +131,10 @@ class Assessment:
         return confusion_table(self.y, self.predicted_fake)
 
     def classification_report(self) -> pd.DataFrame:
-        """Return precision, recall, F1 and number of faces for each label, as scikit-learn reports them."""
+        """Return precision, recall, F1 and number of faces for each label, as scikit-learn reports them.
+
+        The precision and F1 of a label that no face is predicted to have are NaN.
+        """
         from sklearn.metrics import classification_report
 
         report = classification_report(
@@ -140,10 +143,11 @@ class Assessment:
             labels=[0, 1],
             target_names=["REAL", "FAKE"],
             output_dict=True,
-            zero_division=0.0,
+            zero_division=np.nan,
         )
         accuracy = report.pop("accuracy")
         table = pd.DataFrame(report).T.rename(columns={"support": "faces"})
+        table.loc[table["precision"].isna(), "f1-score"] = np.nan
         table.loc["accuracy"] = [np.nan, np.nan, accuracy, len(self)]
         return table.astype({"faces": int})
 
@@ -270,7 +274,7 @@ def assess(
         brightness=scores.brightness,
         sharpness=scores.sharpness,
         temperature=classifier.temperature,
-        fitted_temperature=fit_temperature(y, logits),
+        fitted_temperature=best_temperature(y, logits),
         threshold=float(threshold),
         operating_point=point,
         target_false_positive_rate=false_positive_rate,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from .metrics import check_labels
+
+# What fits search: temperatures, and shifts in units of the logit.
+TEMPERATURES = (0.05, 20.0)
+SHIFTS = (-10.0, 10.0)
 
 
 class OperatingPoint(NamedTuple):
@@ -76,26 +81,45 @@ def fit_temperature(y_true: np.ndarray, logits: np.ndarray, weights: np.ndarray 
     Parameters
     ----------
     y_true
-        (N,) 0 or 1, 1 is fake; of faces that were not trained on.
+        (N,) 0 or 1, 1 is fake, both present; of faces that were not trained on.
     logits
-        (N,) uncalibrated.
+        (N,) finite, uncalibrated.
     weights
-        (N,) 0 or more, not all 0: how much each face counts. Default: all alike.
+        (N,) finite, 0 or more, not all 0: how much each face counts. Default: all alike.
 
     Returns
     -------
     float
-        0.05 to 20.
+        Within :data:`TEMPERATURES`.
+
+    Raises
+    ------
+    ValueError
+        Lengths differ, labels other than 0 and 1, one label, or logits or weights that are not as above.
+
+    Warns
+    -----
+    UserWarning
+        The best temperature lies at a limit: the faces are separated without an error, or the logits say
+        nothing of their labels.
     """
+    y, z = np.asarray(y_true, np.float64), np.asarray(logits, np.float64)
+    _check(y, z, weights)
+    check_labels(y)
+    temperature = best_temperature(y, z, weights)
+    _warn_at_limits(temperature)
+    return temperature
+
+
+def best_temperature(y: np.ndarray, logits: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Do what :func:`fit_temperature` does, without its checks and its warning."""
     from scipy.optimize import minimize_scalar
 
-    y, z = np.asarray(y_true, np.float64), np.asarray(logits, np.float64)
-
     def loss(log_temperature: float) -> float:
-        scaled = z / np.exp(log_temperature)
+        scaled = logits / np.exp(log_temperature)
         return float(np.average(np.logaddexp(0, scaled) - y * scaled, weights=weights))
 
-    best = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
+    best = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
     return float(np.exp(best.x))
 
 
@@ -108,24 +132,65 @@ def fit_calibration(y_true: np.ndarray, logits: np.ndarray) -> tuple[float, floa
     Parameters
     ----------
     y_true
-        (N,) 0 or 1, 1 is fake; of faces that were not trained on, with the shares of labels to be expected.
+        (N,) 0 or 1, 1 is fake, both present, or Platt's targets in place of them, one just above 0 and one
+        just below 1; of faces that were not trained on, with the shares of labels to be expected.
     logits
-        (N,) uncalibrated.
+        (N,) finite, uncalibrated.
 
     Returns
     -------
     tuple of float
-        Temperature, above 0, and shift, in units of the logit.
+        Temperature, within :data:`TEMPERATURES`, and shift, within :data:`SHIFTS`, in units of the logit.
+
+    Raises
+    ------
+    ValueError
+        Lengths differ, labels or targets other than these, one label, or logits that are not finite.
+
+    Warns
+    -----
+    UserWarning
+        As for :func:`fit_temperature`, or the best shift lies at a limit.
     """
     from scipy.optimize import minimize
 
     y, z = np.asarray(y_true, np.float64), np.asarray(logits, np.float64)
+    _check(y, z)
+    targets = np.unique(y)
+    if not (len(targets) == 2 and 0 <= targets[0] < 0.5 < targets[1] <= 1):
+        check_labels(y)
 
     def loss(parameters: np.ndarray) -> float:
         scaled = (z + parameters[1]) / np.exp(parameters[0])
         return float(np.mean(np.logaddexp(0, scaled) - y * scaled))
 
-    start = [np.log(fit_temperature(y, z)), 0.0]
-    bounds = [(np.log(0.05), np.log(20.0)), (-10.0, 10.0)]
-    best = minimize(loss, start, method="L-BFGS-B", bounds=bounds)
-    return float(np.exp(best.x[0])), float(best.x[1])
+    start = [np.log(best_temperature(y, z)), 0.0]
+    best = minimize(loss, start, method="L-BFGS-B", bounds=[tuple(np.log(TEMPERATURES)), SHIFTS])
+    temperature, shift = float(np.exp(best.x[0])), float(best.x[1])
+    _warn_at_limits(temperature, shift)
+    return temperature, shift
+
+
+def _check(y: np.ndarray, logits: np.ndarray, weights: np.ndarray | None = None) -> None:
+    if y.shape != logits.shape or y.ndim != 1:
+        raise ValueError(f"labels {y.shape} and logits {logits.shape} must be two vectors of one length")
+    if not np.isfinite(logits).all():
+        raise ValueError("logits must be finite")
+    if weights is not None:
+        counted = np.asarray(weights, np.float64)
+        if counted.shape != y.shape or not np.isfinite(counted).all() or (counted < 0).any():
+            raise ValueError(f"weights must be {len(y)} finite numbers of 0 or more")
+        if not counted.any():
+            raise ValueError("weights must not all be 0")
+
+
+def _warn_at_limits(temperature: float, shift: float = 0.0) -> None:
+    low, high = TEMPERATURES
+    # The search ends a little before the end of its range.
+    if temperature < 1.01 * low or temperature > high / 1.01:
+        why = "the logits separate the labels" if temperature < 1 else "the logits say nothing of the labels"
+        limit = low if temperature < 1 else high
+        warnings.warn(f"the best temperature lies at its limit of {limit:g}: {why}", stacklevel=3)
+    if abs(shift) > 0.99 * SHIFTS[1]:
+        limit = float(np.copysign(SHIFTS[1], shift))
+        warnings.warn(f"the best shift lies at its limit of {limit:g}", stacklevel=3)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..models.tested_kinds import KindResult
-from .metrics import Metric, bootstrap, check_labels, enough_groups
+from .metrics import Metric, bootstrap, check_labels, enough_groups, wilson_interval, with_share_interval
 from .slices import auc_of, interval_columns
 
 # Columns of a labelled set that say what a fake is and where a face comes from.
@@ -67,7 +67,9 @@ def measure_kinds(
     -------
     list of KindResult
         In the order in which the pairs of kind and generator first occur. The interval is 0 to 1 where the
-        fakes, or the real faces, are of fewer than :data:`~.metrics.MIN_GROUPS` groups.
+        fakes, or the real faces, are of fewer than :data:`~.metrics.MIN_GROUPS` groups. Where all bootstrap
+        samples are alike, as for an AUC of 1, it is that of :func:`~.metrics.wilson_interval` for the number
+        of groups of the label that has fewer.
 
     Raises
     ------
@@ -102,6 +104,11 @@ def measure_kinds(
         )["auc"]
         if not enough_groups(own, y[rows] == 0, y[rows] == 1):
             auc = Metric(auc.value, 0.0, 1.0)  # of so few people, anything may be true of others
+        elif np.isnan(auc.low):
+            # All samples are alike. The AUC is the share of pairs that are in order.
+            people = np.arange(len(rows)) if own is None else own
+            fewest = min(len(np.unique(people[y[rows] == label])) for label in (0, 1))
+            auc = Metric(auc.value, *wilson_interval(auc.value, fewest))
         results.append(
             KindResult(
                 kind=pair[0],
@@ -154,6 +161,7 @@ def origin_table(
     rows: list[dict[str, Any]] = []
     functions: dict[str, Callable[[np.ndarray], float]] = {}
     enough: list[tuple[bool, bool]] = []
+    members_of: list[np.ndarray] = []
     for origin in [name for name in ORIGINS if name in table]:
         known = table[table[origin].notna()]
         for (value, label), members in known.groupby([origin, "label"]).indices.items():
@@ -164,12 +172,15 @@ def origin_table(
             if label == "FAKE":
                 functions[f"{len(rows)} auc"] = auc_among(y, p, member | (y == 0))
             rows.append(row)
+            members_of.append(member)
             enough.append((enough_groups(groups, member), enough_groups(groups, member, y == 0)))
     measured = bootstrap(functions, y, groups=groups, resamples=resamples, seed=seed)
     missing = Metric(np.nan, np.nan, np.nan)
     for i, (row, kept) in enumerate(zip(rows, enough, strict=True)):
         for name, of_enough in zip(("predicted_fake", "auc"), kept, strict=True):
             metric = measured.get(f"{i} {name}", missing)
+            if name == "predicted_fake" and resamples:
+                metric = with_share_interval(metric, groups, members_of[i])
             row |= interval_columns(name, metric if of_enough else metric.without_interval())
     return pd.DataFrame(rows, columns=_COLUMNS)
 

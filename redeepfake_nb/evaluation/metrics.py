@@ -28,13 +28,19 @@ METRIC_WORDS = {
 CALIBRATION_METRICS = ("log_loss", "brier", "ece")
 # Those that a short table shows.
 MAIN_METRICS = ("auc", "accuracy", "precision", "recall", "log_loss", "ece")
+# Why a metric has no interval although there are bootstrap samples.
+NO_INTERVAL = "no interval: the samples are alike, or it is undefined in some"
 # With fewer groups, bootstrap samples are so alike that the interval would be too narrow.
 MIN_GROUPS = 5
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A value and its 95 % bootstrap interval; ``low`` and ``high`` are NaN where none was asked for."""
+    """A value and its 95 % interval.
+
+    ``low`` and ``high`` are NaN where there is no interval, and ``value`` where the metric is not defined,
+    such as the precision where no face is predicted fake.
+    """
 
     value: float
     low: float
@@ -45,6 +51,8 @@ class Metric:
         return Metric(self.value, np.nan, np.nan)
 
     def __str__(self) -> str:
+        if np.isnan(self.value):
+            return "n/a"
         if np.isnan(self.low):
             return f"{self.value:.4f}"
         return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
@@ -56,7 +64,7 @@ class Metrics:
 
     ``accuracy``, ``balanced_accuracy``, ``precision``, ``recall`` and ``f1`` depend on ``threshold``;
     ``auc``, ``average_precision`` and ``eer`` on the ranking alone; ``log_loss``, ``brier`` and ``ece``
-    measure the probabilities.
+    measure the probabilities. Where no face is predicted fake, ``precision`` and ``f1`` are NaN.
 
     Parameters
     ----------
@@ -171,7 +179,9 @@ def bootstrap(
 ) -> dict[str, Metric]:
     """Compute metrics with 95 % percentile intervals, all from the same bootstrap samples of whole groups.
 
-    With fewer than :data:`MIN_GROUPS` groups there is no interval: ``low`` and ``high`` are NaN.
+    There is no interval, and ``low`` and ``high`` are NaN, with fewer than :data:`MIN_GROUPS` groups; where
+    all samples have the same value, such as an AUC of 1, since that does not make it certain; and where it is
+    NaN in one of them.
 
     Parameters
     ----------
@@ -196,9 +206,50 @@ def bootstrap(
             samples[name].append(function(rows))
     values = {}
     for name, function in functions.items():
-        low, high = np.percentile(samples[name], [2.5, 97.5]) if samples[name] else (np.nan, np.nan)
+        low, high = _percentiles(samples[name])
         values[name] = Metric(float(function(np.arange(len(y)))), float(low), float(high))
     return values
+
+
+def _percentiles(samples: Sequence[float]) -> tuple[float, float]:
+    """Return the 2.5th and the 97.5th percentile; NaN where all samples are alike, or some are NaN."""
+    if not samples or not np.ptp(samples) > 0:
+        return np.nan, np.nan
+    low, high = np.percentile(samples, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share, 0..1, of ``count`` independent cases, 1 or more.
+
+    Wilson 1927, "Probable Inference, the Law of Succession, and Statistical Inference". Unlike the
+    bootstrap's, it has a width for shares of 0 and 1.
+    """
+    squared = 1.96**2 / count
+    middle, half = share + squared / 2, np.sqrt(squared * (share * (1 - share) + squared / 4))
+    low, high = (middle - half) / (1 + squared), (middle + half) / (1 + squared)
+    return max(0.0, float(low)), min(1.0, float(high))
+
+
+def with_share_interval(
+    metric: Metric, groups: Sequence[Any] | np.ndarray | None, rows: np.ndarray
+) -> Metric:
+    """Give a share of 0 or 1, whose bootstrap samples are alike, the Wilson interval for its groups.
+
+    Parameters
+    ----------
+    metric
+        The share of ``rows`` of something.
+    groups
+        (N,) as for :func:`evaluate`.
+    rows
+        (M,) int64 or (N,) bool: the faces among which the share was taken.
+    """
+    if metric.value not in (0, 1):
+        return metric
+    own = np.flatnonzero(rows) if rows.dtype == bool else rows
+    count = len(own) if groups is None else len(np.unique(np.asarray(groups)[own]))
+    return Metric(metric.value, *wilson_interval(metric.value, count))
 
 
 def resampled_rows(
@@ -229,7 +280,10 @@ def share_with_interval(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Metric:
-    """Compute the share of faces that are chosen, with its 95 % percentile interval as :func:`bootstrap`'s.
+    """Compute the share of faces that are chosen, with its 95 % interval.
+
+    It is a percentile interval as :func:`bootstrap`'s; for a share of 0 or 1 it is that of
+    :func:`wilson_interval` for the number of groups.
 
     Parameters
     ----------
@@ -241,8 +295,8 @@ def share_with_interval(
     if len(_members(len(chosen), groups)) < MIN_GROUPS:
         resamples = 0
     samples = [chosen[rows].mean() for rows in _resampled_groups(len(chosen), groups, resamples, seed)]
-    low, high = np.percentile(samples, [2.5, 97.5]) if samples else (np.nan, np.nan)
-    return Metric(float(chosen.mean()), float(low), float(high))
+    found = Metric(float(chosen.mean()), *_percentiles(samples))
+    return with_share_interval(found, groups, np.arange(len(chosen))) if samples else found
 
 
 def enough_groups(groups: Sequence[Any] | np.ndarray | None, *members: np.ndarray) -> bool:
@@ -265,15 +319,18 @@ def _members(count: int, groups: Sequence[Any] | np.ndarray | None) -> list[np.n
 def _functions(threshold: float) -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:
     from sklearn import metrics as sk
 
-    def at_threshold(function: Callable, **options: Any) -> Callable[[np.ndarray, np.ndarray], float]:
-        return lambda y, p: function(y, p >= threshold, **options)
+    def at_threshold(function: Callable) -> Callable[[np.ndarray, np.ndarray], float]:
+        return lambda y, p: function(y, p >= threshold)
+
+    def if_predicted(function: Callable) -> Callable[[np.ndarray, np.ndarray], float]:
+        return lambda y, p: function(y, p >= threshold) if (p >= threshold).any() else np.nan
 
     return {
         "accuracy": at_threshold(sk.accuracy_score),
         "balanced_accuracy": at_threshold(sk.balanced_accuracy_score),
-        "precision": at_threshold(sk.precision_score, zero_division=0.0),
+        "precision": if_predicted(sk.precision_score),
         "recall": at_threshold(sk.recall_score),
-        "f1": at_threshold(sk.f1_score),
+        "f1": if_predicted(sk.f1_score),
         "auc": sk.roc_auc_score,
         "average_precision": sk.average_precision_score,
         "eer": equal_error_rate,

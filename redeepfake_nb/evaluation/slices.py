@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..utils.numeric import plain
-from .metrics import MIN_GROUPS, Metric, bootstrap, share_with_interval
+from .metrics import MIN_GROUPS, NO_INTERVAL, Metric, bootstrap, share_with_interval
 
 # Feature -> unit, and edges of its bins. Widths are the steps of dlib's image pyramid, in which face boxes
 # come; brightness and sharpness divide the DFDC faces into bins of useful sizes; skin tones are the six
@@ -59,8 +59,9 @@ def slice_table(
     pandas.DataFrame
         Columns ``feature, unit, from, below, faces, fakes``, the metrics, ``false_positive_rate`` (NaN
         without real faces), and ``note``: empty; ``n/a: one label`` where a slice lacks one of the labels and
-        so has no other metric; or ``no interval: n groups`` where it has fewer than
-        :data:`~.metrics.MIN_GROUPS`. Slices without any face have no row.
+        so has no other metric; ``no interval: n groups`` where it has fewer than
+        :data:`~.metrics.MIN_GROUPS`; or :data:`~.metrics.NO_INTERVAL` where its AUC has none. Slices without
+        any face have no row.
     """
     rows: list[dict[str, Any]] = []
     for feature, values in features.items():
@@ -81,6 +82,8 @@ def slice_table(
                 count = len(np.unique(own))
                 note = "" if count >= MIN_GROUPS else f"no interval: {count} group{'s' * (count > 1)}"
                 metrics = bootstrap(functions, y[inside], groups=own, resamples=resamples, seed=seed)
+                if not note and resamples and np.isnan(metrics["auc"].low):
+                    note = NO_INTERVAL
             metrics[FALSE_POSITIVES] = _false_positives(
                 inside[y[inside] == 0], p >= threshold, groups, resamples, seed
             )

@@ -13,7 +13,7 @@ from ..models.classifier import Classifier
 from ..utils.jobs import Progress
 from ..utils.numeric import probability
 from .kinds import ORIGINS, auc_among, mean_of
-from .metrics import Metric, bootstrap, enough_groups
+from .metrics import Metric, bootstrap, enough_groups, with_share_interval
 from .scoring import group_column, score_all
 from .slices import interval_columns
 
@@ -75,6 +75,7 @@ def compare_sources(
     functions: dict[str, Callable[[np.ndarray], float]] = {}
     # Whether the faces of a row, and these and those they are compared with, are of enough people.
     enough: list[tuple[bool, bool]] = []
+    members_of: list[np.ndarray] = []
     for (value, label), members in table.groupby([by, "label"], sort=False).indices.items():
         own = np.zeros(len(y), bool)
         own[members] = True
@@ -92,12 +93,15 @@ def compare_sources(
                 else:
                     functions[f"{key} auc_difference"] = _difference(auc, first)
             rows.append({"value": value, "label": label, "model": name, "faces": int(own.sum())})
+            members_of.append(own)
             enough.append((enough_groups(groups, own), enough_groups(groups, own, compared & (y == 0))))
     measured = bootstrap(functions, y, groups=groups, resamples=resamples, seed=seed)
     for key, (row, (of_own, of_both)) in enumerate(zip(rows, enough, strict=True)):
         for name in ("predicted_fake", "auc", "auc_difference"):
             metric = measured.get(f"{key} {name}", Metric(np.nan, np.nan, np.nan))
             kept = of_own if name == "predicted_fake" else of_both
+            if name == "predicted_fake" and resamples:
+                metric = with_share_interval(metric, groups, members_of[key])
             row |= interval_columns(name, metric if kept else metric.without_interval())
     return pd.DataFrame(rows)
 

@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import UnsuitableModel
 from ..faces.preprocessing import prepare_crop
 from ..models.geometry import Layout, layout_of
+from ..models.graph import as_in_inference
 from ..utils.keras_backend import compile_function
 
 if TYPE_CHECKING:
@@ -72,7 +73,10 @@ class AttentionNetwork:
             with tf.GradientTape() as tape:
                 tape.watch(images)
                 logit = model._run_through_graph(
-                    images, operation_fn=lambda op: _recording(op, attentions) if op.name in names else op
+                    images,
+                    operation_fn=lambda op: (
+                        _recording(op, attentions) if op.name in names else as_in_inference(op)
+                    ),
                 )
                 score = sign * tf.reduce_sum(tf.cast(_single(logit), tf.float32))
             gradients = tape.gradient(score, attentions, unconnected_gradients="zero")
@@ -191,17 +195,18 @@ def _is_softmax(operation: Any) -> bool:
 
 def _recording(operation: Any, attentions: list[Any]) -> Any:
     """Return the operation as a function that also appends its attention to a list."""
+    called = as_in_inference(operation)
     if _is_softmax(operation):
 
         def softmax(*args: Any, **kwargs: Any) -> Any:
-            attentions.append(operation(*args, **kwargs))
+            attentions.append(called(*args, **kwargs))
             return attentions[-1]
 
         return softmax
 
     def attend(*args: Any, **kwargs: Any) -> Any:
         wanted = kwargs.pop("return_attention_scores", False)
-        output, scores = operation(*args, return_attention_scores=True, **kwargs)
+        output, scores = called(*args, return_attention_scores=True, **kwargs)
         attentions.append(scores)
         return (output, scores) if wanted else output
 

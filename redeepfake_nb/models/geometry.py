@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from .graph import as_in_inference
+
 if TYPE_CHECKING:
     import keras
 
@@ -416,12 +418,12 @@ def _merged(
 
 
 def _called(node: Any, values: Sequence[Any]) -> list[np.ndarray]:
-    """Run a node's operation on values in place of its input tensors."""
+    """Run a node's operation, as in inference, on values in place of its input tensors."""
     import keras
 
     by_id = {id(tensor): value for tensor, value in zip(node.input_tensors, values, strict=True)}
     args, kwargs = node.arguments.fill_in(by_id)
-    return keras.tree.flatten(node.operation(*args, **kwargs))
+    return keras.tree.flatten(as_in_inference(node.operation)(*args, **kwargs))
 
 
 def _moved(node: Any, known: Sequence[np.ndarray | None]) -> list[np.ndarray | None] | None:

@@ -7,7 +7,7 @@ private ones that the package uses.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UnsuitableModel, displayable
@@ -232,6 +232,18 @@ def cut_operations(model: keras.Model) -> Iterator[Any]:
             continue
         if _is_learnt(operation, model, parents) and not _reaches_input(model, parents, without=operation):
             yield operation
+
+
+def as_in_inference(operation: Any) -> Callable[..., Any]:
+    """Return a layer or plain operation of a graph as a function that calls it as in inference.
+
+    Called alone, Keras's layers for augmentation (``RandomFlip`` and the like) act as in training.
+    """
+    import keras
+
+    if isinstance(operation, keras.layers.Layer):
+        return lambda *args, **kwargs: operation(*args, **{**kwargs, "training": False})
+    return operation
 
 
 def operation_named(model: keras.Model, name: str) -> Any:

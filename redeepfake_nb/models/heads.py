@@ -209,13 +209,14 @@ def _last_operation(tensor: Any) -> Any:
         operation = history.operation
         if isinstance(operation, keras.Model):
             tensor = operation.outputs[history.tensor_index]
-        elif _passes_on(operation):
+        elif passes_on(operation):
             tensor = operation.input
         else:
             return operation
 
 
-def _passes_on(operation: Any) -> bool:
+def passes_on(operation: Any) -> bool:
+    """Tell whether a layer or operation passes values on as they are, perhaps in another shape."""
     name = type(operation).__name__
     return name in _PASSING_ON or (name == "Activation" and _activation_name(operation) == "linear")
 

@@ -1,20 +1,26 @@
 """Infer the likely preprocessing of a model without a sidecar, to suggest it in an error message.
 
-A model file states its input size, whether it rescales pixels, and its last activation. It states neither the
-colour order nor which class a high output means, so nothing inferred here is ever used for a score.
+A model shows its input size, whether it rescales pixels, and its last activation. It shows neither the colour
+order nor which class a high output means, so nothing inferred here is ever used for a score.
 """
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelIncomplete
-from .card import Output
+from ..faces.preprocessing import Preprocessing
+from .card import Output, PositiveClass
 from .class_names import question
 from .named_architectures import PUBLISHED_CONVENTIONS
-from .serialization.allowlist import serialized_objects
+from .pixel_scaling import PixelScaling, find_pixel_scaling
+
+if TYPE_CHECKING:
+    import keras
 
 _OUTPUTS: dict[str, Output] = {"sigmoid": "probability", "softmax": "softmax"}
 # Networks of Keras Applications that do not scale pixels themselves, by a part of their names -> preset.
@@ -24,7 +30,6 @@ _KERAS_PRESETS = {
     **dict.fromkeys(("xception", "inception", "mobilenetv2", "mobilenet_1", "nasnet"), "tf"),
     "densenet": "imagenet",
 }
-_SCALING_FUNCTIONS = ("math.truediv", "math.divide", "nn.bias_add")
 
 
 @dataclass(frozen=True)
@@ -36,45 +41,68 @@ class InferredConvention:
     size
         Side of the input in pixels; ``None`` where it is not fixed.
     value_range
-        Pixel values of black and white.
+        Pixel values of black and white; ``None`` where nothing suggests any.
     output
         Kind of output.
-    reasons
-        One clause for each.
+    input_reasons, output_reasons
+        One clause for each reason, of the preprocessing and of the kind of output.
     frames
         How many frames of a video it takes at once; ``None`` where that is not fixed, 1 for single pictures.
+    scaling_known
+        Whether ``value_range`` is more than a habit.
     """
 
     size: int | None
-    value_range: tuple[float, float]
+    value_range: tuple[float, float] | None
     output: Output
-    reasons: tuple[str, ...]
+    input_reasons: tuple[str, ...]
+    output_reasons: tuple[str, ...] = ()
     frames: int | None = 1
+    scaling_known: bool = True
 
 
-def infer_convention(config: dict[str, Any]) -> InferredConvention:
-    """Infer the likely preprocessing and output from a Keras 2 or 3 configuration."""
-    size, frames = _input_size(config)
+def infer_convention(config: dict[str, Any], model: keras.Model) -> InferredConvention:
+    """Infer the likely preprocessing and output of a model.
+
+    Parameters
+    ----------
+    config
+        Its Keras 2 or 3 configuration.
+    model
+        The flat model (:func:`.graph.flatten`).
+    """
+    size, frames = input_size_of(config)
     several = "" if frames == 1 else f"{frames or 'a number of'} frames of "
     shape = f"{several}{size} x {size} px" if size else "no square of fixed size"
-    reasons = [f"its input is {shape}"]
-    scaling = _find_scaling(config)
-    if scaling:
-        reasons.append(f"it has {scaling} for pixels from 0 to 255")
-    else:
-        reasons.append(_scaled_beforehand(config))
+    found = find_pixel_scaling(model)
+    value_range = found.value_range if found.operations else (0, 1)
+    reasons = [f"its input is {shape}", _scaling_in_words(found, config)]
+    if found.swaps_channels:
+        reasons.append("it swaps the first and the last channel itself, which makes BGR of RGB")
     activation = _last_activation(config)
-    output = _OUTPUTS.get(str(activation), "logit")
-    reasons.append(f"it ends in {activation}" if activation else "it ends without an activation")
-    return InferredConvention(size, (0, 255) if scaling else (0, 1), output, tuple(reasons), frames)
+    return InferredConvention(
+        size,
+        value_range,
+        _OUTPUTS.get(str(activation), "logit"),
+        tuple(reasons),
+        (f"it ends in {activation}" if activation else "it ends without an activation",),
+        frames,
+        scaling_known=found.value_range is not None,
+    )
 
 
-def _scaled_beforehand(config: dict[str, Any]) -> str:
-    """Say how pixels may have been scaled for a network that does not do it itself."""
+def _scaling_in_words(found: PixelScaling, config: dict[str, Any]) -> str:
+    """Say what a network does with pixels, or how they may have been scaled for it."""
+    names = ", ".join(found.operations[:6])
+    if found.value_range is not None:
+        low, high = found.value_range
+        return f"it scales or shifts pixels of {low:g} to {high:g} itself ({names})"
+    if found.operations:
+        return f"it computes something with the pixels first ({names}), which does not show their range"
     settings = [node["config"] for node in _objects_in_order(config) if isinstance(node.get("config"), dict)]
-    names = {str(inner.get("name", "")).lower() for inner in settings}
+    layers = {str(inner.get("name", "")).lower() for inner in settings}
     for part, preset in _KERAS_PRESETS.items():
-        if any(part in name for name in names):
+        if any(part in name for name in layers):
             return (
                 f"it does not rescale pixels and holds {part}, whose weights Keras publishes for "
                 f'Preprocessing.preset("{preset}")'
@@ -86,51 +114,122 @@ def _scaled_beforehand(config: dict[str, Any]) -> str:
     )
 
 
+def missing_architecture_error(subject: object) -> ModelIncomplete:
+    """Make the error for weights whose architecture is not known."""
+    return ModelIncomplete(
+        "it holds weights without an architecture, and no sidecar names one",
+        subject=subject,
+        next_step='Name it: load_model(path, architecture="EfficientNetB4", preprocessing=..., '
+        'positive_class=...), with a name that build_model knows or "Meso4", or with a Keras model; '
+        "in a shell: redeepfake-nb convert ... --backbone EfficientNetB4.",
+    )
+
+
 def missing_convention_error(
-    path: Path, config: dict[str, Any] | None, architecture: object
+    path: Path,
+    config: dict[str, Any] | None,
+    architecture: object,
+    *,
+    model: keras.Model | None = None,
+    preprocessing: Preprocessing | None = None,
+    positive_class: PositiveClass | None = None,
+    output: Output | None = None,
 ) -> ModelIncomplete:
-    """Make the error for a model whose preprocessing or architecture is not known, with the likely answer.
+    """Make the error for a model without a sidecar, which names what is missing and the likely answer.
 
     Parameters
     ----------
-    config
-        The model's configuration; ``None`` for a weights-only file.
+    config, model
+        The model's configuration, and the flat model; ``None`` for a weights-only file.
     architecture
-        What the caller or the sidecar gave.
+        What the caller gave.
+    preprocessing, positive_class, output
+        What the caller gave; one of the first two is missing.
     """
-    given = "" if architecture is None else f', architecture="{architecture}"'
     if config is None and (architecture is None or architecture == "unknown"):
-        return ModelIncomplete(
-            "it holds weights without an architecture, and no sidecar names one",
-            subject=path,
-            next_step='Name it: load_model(path, architecture="EfficientNetB4", preprocessing=..., '
-            'positive_class=...), with a name that build_model knows or "Meso4", or with a Keras model.',
-        )
+        return missing_architecture_error(path)
     published = PUBLISHED_CONVENTIONS.get(str(architecture))
-    if config is not None:
-        likely = infer_convention(config)
+    if config is not None and model is not None:
+        likely = infer_convention(config, model)
     elif published:
         likely = InferredConvention(*published, ("this network was published with these values",))
     else:
         likely = InferredConvention(None, (0, 255), "logit", ("networks of build_model take these values",))
-    low, high = likely.value_range
-    frames = "" if likely.frames == 1 else f"frames={likely.frames or '...'}, "
-    scaled = (low, high) == (0, 255) or published
-    unknown, scaling = ("Two things", "") if scaled else ("Three things", ", and how pixels were scaled")
+    unknown, asked = [], []
+    if preprocessing is None:
+        unknown += ["its colour order", "its value range"]
+        asked.append('the colour order ("BGR" is usual where OpenCV read the images)')
+        if not likely.scaling_known:
+            asked.append("how pixels were scaled")
+    if positive_class is None:
+        unknown.append("the meaning of its output")
+        asked.append(question(path))
+    reasons = (*(likely.input_reasons if preprocessing is None else ()), *likely.output_reasons)
+    count = ("One thing is", "Two things are", "Three things are")[len(asked) - 1]
+    call, command = _suggested(path, likely, architecture, preprocessing, positive_class, output)
     return ModelIncomplete(
-        "it has no sidecar, so its colour order, value range and the meaning of its output are unknown",
+        f"it has no sidecar, so {_listed(unknown)} {'is' if len(unknown) == 1 else 'are'} unknown",
         subject=path,
         next_step=(
-            f"Give them; probably: load_model(path{given}, preprocessing=Preprocessing({frames}"
-            f'input_size={likely.size or "..."}, color_order="RGB", value_range=({low:g}, {high:g})), '
-            f'output="{likely.output}", positive_class="fake" or "real"), since {"; ".join(likely.reasons)}. '
-            f"{unknown} are not in the file, so ask its author: "
-            f'the colour order ("BGR" is usual where OpenCV read the images){scaling}, and {question(path)}'
+            f"Give {'it' if len(unknown) == 1 else 'them'}; probably: {call}"
+            f"{', since ' + '; '.join(reasons) if reasons else ''}. "
+            f"{command}{count} not in the file, so ask its author: {_listed(asked).rstrip('.')}."
         ),
     )
 
 
-def _input_size(config: Any) -> tuple[int | None, int | None]:
+def _suggested(
+    path: Path,
+    likely: InferredConvention,
+    architecture: object,
+    preprocessing: Preprocessing | None,
+    positive_class: PositiveClass | None,
+    output: Output | None,
+) -> tuple[str, str]:
+    """Write the likely call of ``load_model``, and a sentence with the command that does the same.
+
+    What was given stands in both as ``...``, where it takes more than a word.
+    """
+    size, frames = likely.size or "...", likely.frames or "..."
+    low, high = ("...", "...") if likely.value_range is None else (f"{v:g}" for v in likely.value_range)
+    call, words = ["path"], []
+    if isinstance(architecture, str):
+        call.append(f'architecture="{architecture}"')
+        words.append(f"--backbone {shlex.quote(architecture)}")
+    elif architecture is not None:
+        call.append("architecture=...")
+    if preprocessing is None:
+        several = "" if frames == 1 else f"frames={frames}, "
+        call.append(
+            f'preprocessing=Preprocessing({several}input_size={size}, color_order="RGB", '
+            f"value_range=({low}, {high}))"
+        )
+        words.append(f"--input-size {size} --color-order RGB --value-range {low} {high}")
+        words += [f"--input-frames {frames}"] if frames != 1 else []
+    else:
+        call.append("preprocessing=...")
+        words.append("...")
+    call.append(f'output="{output or likely.output}"')
+    call.append(f'positive_class="{positive_class}"' if positive_class else 'positive_class="fake" or "real"')
+    words.append(f"--positive-class {positive_class or 'FAKE_OR_REAL'}")
+    new = (
+        path.with_name(f"{path.stem}-converted.keras")
+        if path.suffix == ".keras"
+        else path.with_suffix(".keras")
+    )
+    names = f"{shlex.quote(str(path))} {shlex.quote(str(new))}"
+    command = f"In a shell: `redeepfake-nb convert {names} {' '.join(words)}`. "
+    # A Keras model cannot be given to a command.
+    known = architecture is None or isinstance(architecture, str)
+    return f"load_model({', '.join(call)})", command if known else ""
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """Join clauses with commas, and with "and" before the last."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def input_size_of(config: Any) -> tuple[int | None, int | None]:
     """Return the side in pixels and the number of frames of the first input that a configuration states."""
     for node in _objects_in_order(config):
         inner = node.get("config")
@@ -144,19 +243,6 @@ def _input_size(config: Any) -> tuple[int | None, int | None]:
             square = isinstance(height, int) and width in (None, height)
             return height if square else None, frames if isinstance(frames, int) else None
     return None, 1
-
-
-def _find_scaling(config: Any) -> str | None:
-    """Describe the layer that maps pixels of 0 to 255 into the network's range; ``None`` if there is none."""
-    for node in serialized_objects(config):
-        inner = node.get("config")
-        if node["class_name"] in ("Rescaling", "Normalization"):
-            scale = inner.get("scale", 0) if isinstance(inner, dict) else 0
-            if isinstance(scale, (int, float)) and abs(scale) < 0.1:
-                return f"a {node['class_name']} layer"
-        elif isinstance(inner, dict) and inner.get("function") in _SCALING_FUNCTIONS:
-            return f"the operation {inner['function']}"
-    return None
 
 
 def _last_activation(config: Any) -> str | None:

@@ -25,10 +25,10 @@ from .classifier import Classifier
 from .compiled import Compiled, Identity, compile_for_cache, find
 from .heads import infer_output
 from .hub import HUB_MODELS, cached_model
-from .input_convention import missing_convention_error
+from .input_convention import input_size_of, missing_architecture_error, missing_convention_error
 from .named_architectures import build_for_weights
 from .runtimes import Runtime, chosen_runtime, has_gpu
-from .serialization.archive import compress, describe, replace_both
+from .serialization.archive import Description, compress, describe, replace_both
 from .serialization.build import LoadedModel, fill_weights, read_model
 
 if TYPE_CHECKING:
@@ -104,7 +104,8 @@ def load_model(
     Raises
     ------
     ModelIncomplete
-        No such file, or preprocessing or architecture are not known; the message says what to give.
+        No such file, or preprocessing or architecture are not known; the message says what to give. It comes
+        last: a model that no preprocessing would make usable is refused for that.
     NotAModel
         Another kind of file, or a damaged one.
     UnsafeModel
@@ -147,7 +148,9 @@ def load_model(
     output_known = output is not None or card is not None
     if card is None:
         if preprocessing is None or positive_class is None:
-            raise missing_convention_error(path, description.config, architecture)
+            raise _missing_convention(
+                path, description, architecture, trust, preprocessing, positive_class, output
+            )
         card = Card(name=path.stem)
     given: dict[str, Any] = {
         "preprocessing": preprocessing,
@@ -214,10 +217,46 @@ def load_model(
     return classifier
 
 
+def _missing_convention(
+    path: Path,
+    description: Description,
+    architecture: object = None,
+    trust: bool = False,
+    preprocessing: Preprocessing | None = None,
+    positive_class: PositiveClass | None = None,
+    output: Output | None = None,
+) -> ModelIncomplete:
+    """Make the error for a model without a sidecar.
+
+    Raises
+    ------
+    NotAModel, UnsafeModel, UnsuitableModel
+        No convention would help: the model cannot be loaded, or is no binary face classifier.
+    """
+    model = None
+    if description.config is not None:
+        loaded = read_model(path, description, trust).model
+        size, frames = input_size_of(description.config)
+        # What the model leaves open has no bearing on these checks; a number of frames is read from it.
+        size = size if size is not None and 8 <= size <= 4096 else 224
+        stand_in = preprocessing or Preprocessing(size, frames=8 if frames is None else 1)
+        card = Card(path.stem, preprocessing=stand_in, output=output or infer_output(loaded))
+        model = Classifier(loaded, card).keras_model
+    return missing_convention_error(
+        path,
+        description.config,
+        architecture,
+        model=model,
+        preprocessing=preprocessing,
+        positive_class=positive_class,
+        output=output,
+    )
+
+
 def _load_weights(path: Path, architecture: str | keras.Model | None, input_size: int) -> LoadedModel:
     """Fill the network of that name, or the given one, with the weights of a file."""
     if architecture is None or architecture == "unknown":
-        raise missing_convention_error(path, None, None)
+        raise missing_architecture_error(path)
     model = architecture
     if isinstance(architecture, str):
         model = build_for_weights(architecture, path, input_size)
@@ -241,7 +280,7 @@ def _convert(original: Path, card: Card, destination: Path) -> None:
 
 
 def read_card(name_or_path: str | Path | None = None) -> Card:
-    """Read a model's card and add its file's SHA-256, without loading the model.
+    """Read a model's card and add its file's SHA-256; the model is not loaded unless it has no card.
 
     Parameters
     ----------
@@ -258,7 +297,7 @@ def read_card(name_or_path: str | Path | None = None) -> Card:
     digest = sha256_of(path)
     card = read_sidecar(path)
     if card is None:
-        raise missing_convention_error(path, description.config, None)
+        raise _missing_convention(path, description)
     _check_hash(digest, card.sha256, path, "its sidecar")
     return replace(card, sha256=digest)
 

@@ -15,7 +15,7 @@ import pandas as pd
 from ..datasets.labelled_faces import LabelledFaces
 from ..errors import displayable
 from ..evaluation.assessment import Assessment, assess
-from ..evaluation.metrics import CALIBRATION_METRICS, METRIC_WORDS, Metrics
+from ..evaluation.metrics import CALIBRATION_METRICS, METRIC_WORDS, NO_INTERVAL, Metrics
 from ..evaluation.robustness_sweep import robustness
 from ..evaluation.scored_labels import Unit, describe_intervals
 from ..evaluation.slices import FALSE_POSITIVES, format_range
@@ -139,9 +139,8 @@ def summary(assessment: Assessment, table: pd.DataFrame | None = None) -> str:
         "|---|---|---|---|",
     ]
     for name in CALIBRATION_METRICS:
-        metric, before = a.metrics[name], a.uncalibrated[name].value
-        interval = format_interval(metric.low, metric.high)
-        lines.append(f"| {METRIC_WORDS[name]} | {before:.4f} | {metric.value:.4f} | {interval} |")
+        cells = (f"{a.uncalibrated[name].value:.4f}", *_cells(a.metrics, name))
+        lines.append(f"| {METRIC_WORDS[name]} | {' | '.join(cells)} |")
     lines += ["", "## By face properties", ""]
     lines += [
         "| slice | faces | fakes | AUC | 95 % interval | real faces predicted fake | 95 % interval |",
@@ -217,8 +216,17 @@ def _robustness_lines(table: pd.DataFrame) -> list[str]:
 
 def metric_rows(metrics: Metrics, names: Iterable[str]) -> list[str]:
     """Format metrics as rows of a Markdown table: name in words, value, interval."""
-    chosen = [(METRIC_WORDS[name], metrics[name]) for name in names]
-    return [f"| {words} | {m.value:.4f} | {format_interval(m.low, m.high)} |" for words, m in chosen]
+    return [f"| {METRIC_WORDS[name]} | {' | '.join(_cells(metrics, name))} |" for name in names]
+
+
+def _cells(metrics: Metrics, name: str) -> tuple[str, str]:
+    """Format a metric and its interval, or why it has none."""
+    metric = metrics[name]
+    if pd.isna(metric.value):
+        return "n/a", "no face is predicted fake"
+    if metrics.resamples and pd.isna(metric.low):
+        return f"{metric.value:.4f}", NO_INTERVAL
+    return f"{metric.value:.4f}", format_interval(metric.low, metric.high)
 
 
 def format_rates(low: float, high: float) -> str:

@@ -188,7 +188,7 @@ def metric_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
         found = metrics.get(name)
         if isinstance(found, Metric):
             found = {"value": found.value, "low": found.low, "high": found.high}
-        if not isinstance(found, Mapping) or not isinstance(found.get("value"), (int, float)):
+        if not isinstance(found, Mapping) or _number(found.get("value")) is None:
             continue
         low, high = (_number(found.get(end)) for end in ("low", "high"))
         known = low is not None and high is not None

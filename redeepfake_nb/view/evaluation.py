@@ -341,6 +341,8 @@ def _samples(assessment: ScoredLabels) -> Iterator[np.ndarray]:
 
 def _format_metric(assessment: ScoredLabels, name: str) -> str:
     metric = assessment.metrics[name]
+    if np.isnan(metric.value):
+        return "n/a"
     if np.isnan(metric.low):
         return f"{metric.value:.3f}"
     return f"{metric.value:.3f} ({metric.low:.3f} to {metric.high:.3f})"

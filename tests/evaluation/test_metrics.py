@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from redeepfake_nb.evaluation.metrics import (
     equal_error_rate,
     expected_calibration_error,
     resampled_rows,
+    share_with_interval,
+    wilson_interval,
 )
 
 
@@ -231,7 +234,8 @@ def test_a_constant_has_no_width_and_samples_are_whole_groups() -> None:
         counts = np.bincount(rows, minlength=10)
         np.testing.assert_array_equal(counts[0::2], counts[1::2])  # both rows of a group, or neither
     found = bootstrap({"seven": lambda rows: 7.0}, y, groups=groups, resamples=5)["seven"]
-    assert found == Metric(7.0, 7.0, 7.0)
+    assert found.value == 7
+    assert np.isnan((found.low, found.high)).all()
 
 
 def test_samples_with_one_label_are_skipped() -> None:
@@ -255,6 +259,61 @@ def test_calibration_recovers_slope_and_shift(rng: np.random.Generator) -> None:
 
 
 def test_calibration_of_separable_scores_stays_finite() -> None:
-    temperature, shift = fit_calibration(np.array([0, 0, 1, 1]), np.array([-2.0, -1, 1, 2]))
+    with pytest.warns(UserWarning, match=r"limit of 0\.05: the logits separate the labels"):
+        temperature, shift = fit_calibration(np.array([0, 0, 1, 1]), np.array([-2.0, -1, 1, 2]))
     assert temperature == pytest.approx(0.05, rel=0.1)
     assert abs(shift) < 2
+
+
+@pytest.mark.parametrize("fit", [fit_temperature, fit_calibration])
+@pytest.mark.parametrize(
+    ("y", "logits", "message"),
+    [
+        ([-2.0, 3.0], [0, 1], "labels must be 0"),  # swapped
+        ([0.2, 0.4, 0.9], [0, 0, 1], "labels must be 0"),  # swapped, and probabilities
+        ([-1, 1], [-2.0, 3.0], "labels must be 0"),
+        ([1, 1], [2.0, 3.0], "both present"),
+        ([0, 1], [np.nan, 1.0], "must be finite"),
+        ([], [], "both present"),
+        ([0, 1, 1], [-2.0, 3.0], "one length"),
+    ],
+)
+def test_bad_input_of_a_fit(fit: Callable, y: list, logits: list, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit(y, logits)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [-1.0, 1.0], [np.nan, 1.0], [0.0, 0.0]])
+def test_bad_weights_of_a_fit(weights: list) -> None:
+    with pytest.raises(ValueError, match="weights must"):
+        fit_temperature([0, 1], [-1.0, 1.0], weights)
+
+
+def test_a_fit_that_ends_at_a_limit_says_so() -> None:
+    with pytest.warns(UserWarning, match="limit of 20: the logits say nothing of the labels"):
+        fit_temperature([0, 1], [1.0, -1.0])
+    y = np.repeat([0, 1], 200)
+    logits = np.random.default_rng(0).normal(2 * y - 12, 2)
+    with pytest.warns(UserWarning, match="best shift lies at its limit of 10"):
+        fit_calibration(y, logits)
+
+
+def test_shares_of_none_and_all_are_not_certain() -> None:
+    """Of 5 of 5, Wilson's interval begins at 5 / (5 + 1.96^2); without any it ends as far from 0."""
+    assert wilson_interval(1, 5) == pytest.approx((5 / (5 + 1.96**2), 1))
+    assert wilson_interval(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
+    none = share_with_interval(np.zeros(10, bool), groups=np.repeat(range(5), 2))
+    assert (none.value, none.low) == (0, 0)
+    assert none.high == pytest.approx(1 - 5 / (5 + 1.96**2))
+
+
+def test_metrics_whose_samples_are_alike_have_no_interval() -> None:
+    found = evaluate([0] * 5 + [1] * 5, [0.1] * 5 + [0.9] * 5)
+    assert str(found["auc"]) == "1.0000"
+
+
+def test_precision_without_a_predicted_fake_is_undefined() -> None:
+    found = evaluate([0, 1] * 5, [0.1, 0.2] * 5)
+    assert (str(found["precision"]), str(found["f1"])) == ("n/a", "n/a")
+    assert found.to_dict()["precision"] == {"value": None, "low": None, "high": None}
+    assert found["recall"].value == 0

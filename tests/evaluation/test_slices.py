@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
-from redeepfake_nb.evaluation.metrics import evaluate
+from redeepfake_nb.evaluation.metrics import NO_INTERVAL, evaluate
 from redeepfake_nb.evaluation.slices import (
     auc_of,
     format_range,
@@ -62,6 +62,16 @@ def test_few_people_make_no_interval() -> None:
         assert row["note"] == note
         assert np.isnan(row["auc_low"]) == bool(note)
         assert row["auc"] == pytest.approx(sk.roc_auc_score(y, p))
+
+
+def test_what_all_samples_agree_on_is_not_certain() -> None:
+    """Five real people and five faked ones, all told apart."""
+    y = np.repeat([0, 1], 5)
+    (row,) = slice_table(y, y.astype(float), {"brightness": np.full(10, 100.0)}).to_dict("records")
+    assert (row["auc"], row["note"]) == (1, NO_INTERVAL)
+    assert np.isnan((row["auc_low"], row["auc_high"])).all()
+    assert row["false_positive_rate_low"] == 0
+    assert row["false_positive_rate_high"] == pytest.approx(1 - 5 / (5 + 1.96**2))
 
 
 def test_a_slice_has_the_metrics_and_intervals_of_its_faces_alone() -> None:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.moved_evidence import (
+    HALF,
     OPERATIONS,
     SIZE,
     bright_face,
@@ -19,7 +20,8 @@ from helpers.moved_evidence import (
 from redeepfake_nb import Classifier, Face, Frame, UnsuitableModel, explain, predict
 from redeepfake_nb.explanation.method_choice import default_layer, network_for
 from redeepfake_nb.explanation.methods import METHODS
-from redeepfake_nb.models.geometry import layout_of
+from redeepfake_nb.models.geometry import Layout, layout_of
+from redeepfake_nb.models.graph import flatten
 
 layers = keras.layers
 
@@ -46,6 +48,58 @@ def test_every_method_nested_and_flat(operation: str) -> None:
         one, other = (explain(c, predict(c, [face])[0], method) for c in (flat, nested))
         assert share_in_quarter(one.heatmap) >= 0.85, method
         np.testing.assert_allclose(one.heatmap, other.heatmap, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("RandomFlip", {}),
+        ("RandomRotation", {"factor": 0.5}),
+        ("RandomTranslation", {"height_factor": 0.5, "width_factor": 0.5}),
+        ("RandomZoom", {"height_factor": (-0.5, 0.5)}),
+        ("RandomShear", {"x_factor": (0.1, 0.5), "y_factor": (0.1, 0.5)}),
+        ("RandomPerspective", {}),
+        ("RandomElasticTransform", {}),
+        ("RandomErasing", {}),
+        ("RandomGaussianBlur", {}),
+        ("RandomBrightness", {"factor": 0.5}),
+        ("RandomContrast", {"factor": 0.5}),
+        ("RandomInvert", {}),
+        ("RandomCrop", {"height": SIZE, "width": SIZE}),
+        ("AugMix", {}),
+        ("RandAugment", {}),
+    ],
+)
+def test_augmentation_in_the_network_moves_nothing(name: str, options: dict) -> None:
+    """Layers that change pictures in training only leave the places of all cells where they are."""
+    for _ in range(4):
+        image = keras.Input((SIZE, SIZE, 3))
+        augmentation = keras.Sequential([getattr(layers, name)(**options)])
+        made = layers.Conv2D(2, 3, 2, "same", name="cells")(augmentation(image))
+        flat = flatten(keras.Model(image, layers.Dense(1)(layers.GlobalAveragePooling2D()(made))))
+        found = layout_of(flat, "cells")
+        assert isinstance(found, Layout), found
+        np.testing.assert_allclose((found.rows, found.columns), [1 + 2 * np.arange(SIZE // 2)] * 2)
+
+
+def test_a_random_crop_is_refused() -> None:
+    """Keras crops in training only, so that a whole picture's map has other cells than the graph states."""
+    image = keras.Input((SIZE, SIZE, 3))
+    made = layers.Conv2D(2, 3, 2, "same", name="cells")(layers.RandomCrop(HALF, HALF)(image))
+    model = keras.Model(image, layers.Dense(1)(layers.GlobalAveragePooling2D()(made)))
+    for _ in range(4):
+        assert "cannot be followed" in layout_of(keras.models.clone_model(model), "cells")
+
+
+def test_augmentation_leaves_attention_alone() -> None:
+    plain = transformer(class_token=False)
+    image = keras.Input((SIZE, SIZE, 3))
+    augmented = keras.Model(image, plain(layers.RandomFlip()(image)))
+    one, other = (
+        explain(c, predict(c, [bright_face()])[0], "attention").heatmap
+        for c in (classifier_of(plain), classifier_of(augmented))
+    )
+    np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_a_mirrored_score_has_evidence_on_both_sides() -> None:

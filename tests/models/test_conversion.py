@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import keras
@@ -65,16 +66,97 @@ def test_error_suggests_the_likely_preprocessing(make, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("layer", "value_range"),
-    [(keras2_layer("Rescaling", scale=1 / 127.5, offset=-1.0), "(0, 255)"), (keras2_layer("ReLU"), "(0, 1)")],
+    ("compute", "words"),
+    [
+        (
+            lambda x: x / 127.5 - 1,
+            "value_range=(0, 255)), it scales or shifts pixels of 0 to 255 itself (TrueDivide, Subtract)",
+        ),
+        (
+            lambda x: (x + 1) / 2,
+            "value_range=(-1, 1)), it scales or shifts pixels of -1 to 1 itself (Add, TrueDivide)",
+        ),
+        (
+            lambda x: keras.ops.power(x, 2.2),
+            "value_range=(..., ...)), it computes something with the pixels first (Power)",
+        ),
+        (lambda x: x, "value_range=(0, 1)), it does not rescale pixels"),
+        (
+            lambda x: x[..., ::-1],
+            "it does not rescale pixels, it swaps the first and the last channel itself",
+        ),
+    ],
 )
-def test_value_range_is_inferred_from_rescaling(layer: dict, value_range: str, tmp_path: Path) -> None:
-    config = keras2_config(
-        layer, keras2_layer("Flatten"), keras2_layer("Dense", units=2, activation="softmax")
-    )
-    with pytest.raises(ModelIncomplete, match=re.escape(f"value_range={value_range}")) as caught:
-        load_model(keras2_file(tmp_path, "m", config))
-    assert 'output="softmax"' in caught.value.next_step
+def test_value_range_is_inferred_from_what_the_model_computes(compute, words: str, tmp_path: Path) -> None:
+    image = keras.Input((8, 8, 3))
+    head = keras.layers.Dense(2, activation="softmax")
+    path = tmp_path / "m.keras"
+    keras.Model(image, head(keras.layers.Flatten()(compute(image)))).save(path)
+    with pytest.raises(ModelIncomplete, match="no sidecar") as caught:
+        load_model(path)
+    step = caught.value.next_step
+    assert all(part in step for part in ('output="softmax"', *words.split(", it ")))
+    known = "scales or shifts" in words
+    assert ("Two things are not" in step, "how pixels were scaled" in step) == (known, not known)
+    assert ("does not rescale" in step) == ("does not rescale" in words)
+
+
+@pytest.mark.parametrize(
+    ("given", "cause", "asked", "not_asked"),
+    [
+        (
+            {"preprocessing": INPUT["preprocessing"]},
+            "so the meaning of its output is unknown",
+            "which class",
+            "colour order",
+        ),
+        (
+            {"positive_class": "real"},
+            "so its colour order and its value range are unknown",
+            "colour order",
+            "which class",
+        ),
+    ],
+)
+def test_what_was_given_is_not_asked_for(
+    given: dict, cause: str, asked: str, not_asked: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelIncomplete, match=cause) as caught:
+        load_model(good_archive(tmp_path), **given)
+    step = caught.value.next_step
+    assert asked in step
+    assert not_asked not in step
+    assert 'positive_class="fake" or "real"' in step or 'positive_class="real"' in step
+
+
+def test_suggested_command_converts_the_model(tmp_path: Path) -> None:
+    path = good_hdf5(tmp_path)
+    with pytest.raises(ModelIncomplete) as caught:
+        load_model(path)
+    command = re.search("`redeepfake-nb (.*?)`", caught.value.next_step)[1].replace("FAKE_OR_REAL", "real")
+    assert main(shlex.split(command)) == 0
+    assert load_model(path.with_suffix(".keras")).preprocessing == Preprocessing(8, "RGB", (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs", "message"),
+    [
+        ((8, 8, 3), [("sigmoid", 1), ("sigmoid", 1)], "it has 2 outputs"),
+        ((8, 8, 3), [("softmax", 3)], "its output has 3 values"),
+        ((8, 8, 3), [("tanh", 1)], "it ends in tanh"),
+        ((8, 8, 1), [("sigmoid", 1)], "it takes grey images"),
+        ((8, 12, 3), [("sigmoid", 1)], "it takes images of 8 x 12 px"),
+    ],
+)
+def test_what_no_preprocessing_would_make_usable_is_refused_at_once(
+    shape: tuple, outputs: list, message: str, tmp_path: Path
+) -> None:
+    image = keras.Input(shape)
+    flat = keras.layers.Flatten()(image)
+    path = tmp_path / "m.keras"
+    keras.Model(image, [keras.layers.Dense(n, activation=name)(flat) for name, n in outputs]).save(path)
+    with pytest.raises(UnsuitableModel, match=message):
+        load_model(path)
 
 
 def test_without_rescaling_the_usual_ways_are_named(tmp_path: Path) -> None:
@@ -84,11 +166,12 @@ def test_without_rescaling_the_usual_ways_are_named(tmp_path: Path) -> None:
     assert "probably divided by 255" not in step
     for part in ('"imagenet"', '"caffe"', '"tf"', "Three things", "how pixels were scaled"):
         assert part in step
-    dense, head = keras2_layer("Flatten"), keras2_layer("Dense", units=1, activation="sigmoid")
     for name, preset in (("resnet50", "caffe"), ("resnet50v2", "tf"), ("densenet121", "imagenet")):
-        config = keras2_config(keras2_layer("ReLU", name=f"{name}_block"), dense, head)
+        block, dense = keras.layers.ReLU(name=f"{name}_block"), keras.layers.Dense(1, activation="sigmoid")
+        path = tmp_path / f"{name}.keras"
+        keras.Sequential([keras.Input((8, 8, 3)), block, keras.layers.Flatten(), dense]).save(path)
         with pytest.raises(ModelIncomplete, match=re.escape(f'Preprocessing.preset("{preset}")')):
-            load_model(keras2_file(tmp_path, name, config))
+            load_model(path)
 
 
 def test_suggested_call_loads_the_model(tmp_path: Path) -> None:

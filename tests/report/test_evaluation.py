@@ -73,6 +73,14 @@ def test_summary_in_words(faces: LabelledFaces, classifier: Classifier) -> None:
     assert "perturbed" not in text
 
 
+def test_what_is_not_known_is_not_shown_as_a_number(faces: LabelledFaces, classifier: Classifier) -> None:
+    found = assess(classifier, faces, threshold=1 - 1e-12, resamples=20)
+    assert not found.predicted_fake.any()
+    text = summary(found)
+    assert "predicted fakes | n/a | no face is predicted fake |" in text
+    assert "0.0000 to 0.0000" not in text
+
+
 def test_a_threshold_above_every_score_is_reported(
     faces: LabelledFaces, classifier: Classifier, tmp_path: Path
 ) -> None:
