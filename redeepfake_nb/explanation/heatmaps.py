@@ -142,6 +142,20 @@ class Explanation:
     @property
     def title(self) -> str:
         """Method, target, layer and what the heatmap carries of the score, as the title of a figure."""
+        return f"{self._method_words} at {self.layer}, {self._carried}"
+
+    @property
+    def plain_title(self) -> str:
+        """The title without the layer, whose name says nothing to people who did not build the model."""
+        return f"{self._method_words}, {self._carried}"
+
+    @property
+    def _method_words(self) -> str:
+        return f"{METHODS[self.method]} for {self.target}"
+
+    @property
+    def _carried(self) -> str:
+        """What the heatmap carries of the score, and what the score would be without it."""
         amount = self.amount
         if self.missed:
             amount = (
@@ -153,7 +167,7 @@ class Explanation:
                 f"; without the marked places P(fake) would be about {self.without:.2f} "
                 f"instead of {self.prediction.probability:.2f}"
             )
-        return f"{METHODS[self.method]} for {self.target} at {self.layer}, {amount}"
+        return amount
 
 
 @overload

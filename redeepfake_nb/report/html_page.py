@@ -20,7 +20,7 @@ from markupsafe import Markup
 from ..analysis.image import ImageReport
 from ..analysis.report import Report
 from ..analysis.video_report import VideoReport
-from ..errors import InputError, RedeepfakeError
+from ..errors import InputError, RedeepfakeError, displayable
 from ..explanation.badge import Faithfulness
 from ..explanation.fidelity import faithfulness
 from ..faces.detection import Detector
@@ -58,6 +58,7 @@ def html(
     out: str | os.PathLike,
     *,
     checks: Iterable[Faithfulness] = (),
+    not_analysed: Iterable[tuple[str, str]] = (),
     title: str = "Were these faces manipulated?",
     date: datetime | None = None,
     classifier: Classifier | None = None,
@@ -83,6 +84,8 @@ def html(
         The file, such as ``report.html``; an existing one is replaced.
     checks
         From :func:`redeepfake_nb.faithfulness`, for heatmaps of these very reports; each adds a badge.
+    not_analysed
+        Pairs of a name and a reason: what was given together with the files of the reports and has none.
     title
         Title of the page.
     date
@@ -116,7 +119,10 @@ def html(
     OutputError
         The file cannot be written, or is the journal of the scan or a video that a report is on.
     """
+    # What a person was given and what was looked at need not be the same, and a report must not hide it.
+    left = [(displayable(name, 200), displayable(reason, 300)) for name, reason in not_analysed]
     values: dict[str, Any] = {"counts": {}, "unjudged": [], "unjudged_left": 0, "scan": None, "verdicts": {}}
+    values["not_analysed"] = left
     if isinstance(reports, ScanResult):
         check_not_input(out, reports.journal, "the journal")
         classifier = classifier or default_classifier()

@@ -27,6 +27,10 @@ def as_cancel_check(cancel: Cancel) -> Callable[[], bool]:
     return cancel.is_set if isinstance(cancel, threading.Event) else cancel
 
 
+class Busy(RedeepfakeError):
+    """Work was asked for while other work is going on."""
+
+
 @dataclass
 class Job:
     """A running or finished job.
@@ -72,12 +76,12 @@ class JobRunner:
 
         Raises
         ------
-        RedeepfakeError
+        Busy
             Another job is running.
         """
         with self._lock:
             if self.job is not None:
-                raise RedeepfakeError(
+                raise Busy(
                     "another job is still running",
                     next_step="Wait until it is done, or press Cancel.",
                 )

@@ -53,6 +53,7 @@ def plot_explanation(
     parts: Sequence[str] = PARTS,
     regions: bool = False,
     scale: Scale = "logit",
+    layer: bool = True,
 ) -> Axes | np.ndarray:
     """Draw a face crop, the heatmap laid over it, and the heatmap alone.
 
@@ -74,6 +75,8 @@ def plot_explanation(
     scale
         ``"logit"``: colours mean the same for all faces, full colour from 4 log-odds on, so that weak
         evidence looks weak. ``"peak"``: full colour at the heatmap's own peak.
+    layer
+        Whether the title names the layer.
 
     Returns
     -------
@@ -90,7 +93,8 @@ def plot_explanation(
     if not chosen or not set(chosen) <= set(PARTS):
         raise ValueError(f"parts are some of {', '.join(PARTS)}, not {parts!r}")
     crop = explanation.prediction.face.crop(explanation.margin)
-    title = replace_missing_glyphs(f"P(fake) {explanation.prediction.probability:.2f}; {explanation.title}")
+    words = explanation.title if layer else explanation.plain_title
+    title = replace_missing_glyphs(f"P(fake) {explanation.prediction.probability:.2f}; {words}")
     if regions:
         title += f"\n{explanation.regions.sentence}"
     width = max(figure_width(len(chosen) / 3), 4.5)
@@ -126,7 +130,7 @@ def plot_explanations(explanations: Sequence[Explanation], *, limit: int = 4, st
         plot_explanation(explanation, strength=strength)
 
 
-def plot_regions(explanation: Explanation, ax: Canvas = None) -> Axes:
+def plot_regions(explanation: Explanation, ax: Canvas = None, *, layer: bool = True) -> Axes:
     """Plot each part's share of the evidence and of the area of the face.
 
     The upper bar of each pair is the share of evidence, in its target's colour; the lower one, grey and
@@ -138,6 +142,8 @@ def plot_regions(explanation: Explanation, ax: Canvas = None) -> Axes:
         From :func:`redeepfake_nb.explain`.
     ax
         Axes, Figure or SubFigure to draw on, or None for a new pyplot figure.
+    layer
+        Whether the title names the layer.
 
     Returns
     -------
@@ -147,7 +153,7 @@ def plot_regions(explanation: Explanation, ax: Canvas = None) -> Axes:
     regions = explanation.regions
     size = (figure_width(0.75), 4.2 if regions.reason is None else 1.6)
     ax, own = make_axes(ax, size)
-    title = replace_missing_glyphs(explanation.title)
+    title = replace_missing_glyphs(explanation.title if layer else explanation.plain_title)
     if regions.reason is not None:
         ax.set_axis_off()
         width = size[0] if own else ax.get_window_extent().width / ax.figure.dpi
@@ -217,8 +223,9 @@ def plot_comparison(
     columns = min(count, _MAX_COLUMNS - is_narrow())
     rows, width = -(-count // columns), figure_width()
     rows_of_table = comparison.table.to_dict("records")
+    room = width / columns * 0.9
     captions = [
-        _method_caption(row, explanation, comparison)
+        wrap_text(replace_missing_glyphs(_method_caption(row, explanation, comparison)), room)
         for row, explanation in zip(rows_of_table, comparison.explanations, strict=True)
     ]
     lines = max(caption.count("\n") + 1 for caption in captions)
@@ -234,7 +241,7 @@ def plot_comparison(
     axes[0].set_title("crop", fontsize=font_size(-1))
     for axis, explanation, caption in zip(axes[1:-1], comparison.explanations, captions, strict=False):
         _draw_part(axis, explanation, crop, "overlay", strength, False, "peak")
-        axis.set_title(replace_missing_glyphs(caption), fontsize=font_size(-1), **LITERAL)
+        axis.set_title(caption, fontsize=font_size(-1), **LITERAL)
     _draw_correlations(axes[-1], comparison)
     title = (
         f"P(fake) {comparison.prediction.probability:.2f}; methods for {comparison.target}, strength "
@@ -246,17 +253,12 @@ def plot_comparison(
 
 
 def _method_caption(row: dict, explanation: Explanation, comparison: MethodComparison) -> str:
-    """Name, what the heatmap carries, time, the part with the most evidence, and further scores."""
-    amount = "no evidence" if explanation.empty else explanation.amount
-    lines = [METHODS[row["method"]], f"{amount}, {_format_seconds(row['seconds'])}"]
+    """Name, what the heatmap carries, the part with the most evidence, and further scores."""
+    lines = [METHODS[row["method"]], "no evidence" if explanation.empty else explanation.amount]
     if row["region"]:
         lines.append(row["region"])
     lines += [f"{k} {v:.2g}" for k, v in comparison.scores.get(row["method"], {}).items()]
     return "\n".join(lines)
-
-
-def _format_seconds(value: float) -> str:
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
 
 
 def _draw_part(
@@ -404,7 +406,7 @@ _HEATMAP_COLOR = BLUISH_GREEN
 _PERCENT_TICKS = np.arange(0, 101, 25)
 
 
-def plot_faithfulness(checked: Faithfulness, ax: Canvas = None) -> np.ndarray:
+def plot_faithfulness(checked: Faithfulness, ax: Canvas = None, *, layer: bool = True) -> np.ndarray:
     """Plot the deletion, insertion and weight randomisation tests, with the badge in the title.
 
     The curve of a faithful heatmap falls faster than the band of random maps in the first panel, and rises
@@ -416,6 +418,8 @@ def plot_faithfulness(checked: Faithfulness, ax: Canvas = None) -> np.ndarray:
         From :func:`redeepfake_nb.faithfulness`.
     ax
         A Figure or SubFigure to fill, or None for a new pyplot figure.
+    layer
+        Whether the title names the layer that the heatmap was taken from.
 
     Returns
     -------
@@ -466,7 +470,8 @@ def plot_faithfulness(checked: Faithfulness, ax: Canvas = None) -> np.ndarray:
         axes[0].figure.legend(
             handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=font_size(-1)
         )
-    what = replace_missing_glyphs(displayable(checked.explanation.title, 220))
+    explanation = checked.explanation
+    what = replace_missing_glyphs(displayable(explanation.title if layer else explanation.plain_title, 220))
     removed = f"removed pixels are replaced by {checked.neutral}" if checked.neutral else ""
     title = f"{checked.headline}\n{'; '.join(filter(None, (what, removed)))}"
     axes[0].figure.suptitle(wrap_text(title, width * 0.95), fontsize=FONT + 1, **LITERAL)

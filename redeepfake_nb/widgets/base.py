@@ -171,6 +171,7 @@ class Inspector:
         self._callbacks = Callbacks(controls, self.error_sections)
         self._background = JobRunner(self._finished)
         self._model = ModelChoice(controls, self._callbacks, classifier, follow_threshold)
+        self._expected = ""  # what is being analysed and not shown yet
 
     @property
     def widget(self) -> ipw.Widget:
@@ -191,6 +192,17 @@ class Inspector:
     def _welcome(self) -> str:
         """What to do where nothing is shown."""
         raise NotImplementedError
+
+    @property
+    def _shown_name(self) -> str:
+        """What the shown result is of; empty where nothing is shown."""
+        return ""
+
+    @property
+    def _still_shown(self) -> str:
+        """That an earlier result is shown, where what is being analysed has none yet; otherwise empty."""
+        shown = self._shown_name
+        return f"The result of {shown} is still shown." if self._expected and shown else ""
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until no work is running, at most ``timeout`` seconds; return whether that is so."""
@@ -215,11 +227,40 @@ class Inspector:
         with self._callbacks.lock:
             self.controls.show_progress(1, 1)
             self.controls.show_running(False)
+            self._callbacks.work_ended()
+            still_shown = "" if job.discarded else self._say_still_shown()
             if job.error is not None and not job.discarded:
                 self._callbacks.record(job.error, job.section)
-                self.controls.show_status(FAILED)
+                self.controls.show_status(f"{FAILED} {still_shown}".strip())
             elif job.discarded:  # it may have said what it was doing after all was cleared
                 self.controls.show_status(f"Cleared. {self._welcome}")
+
+    def _expect(self, job: Job, name: str) -> None:
+        """Say, until :meth:`_arrived`, that the shown result is not that of what is being analysed."""
+        with self._callbacks.lock:
+            if job.discarded:
+                return
+            self._expected = name
+            if shown := self._shown_name:
+                again = shown == name
+                words = f"{name} is being analysed again." if again else f"{name} is being analysed."
+                self.controls.show_outdated(f"This is the result of {shown}. {words}", fading=True)
+
+    def _arrived(self) -> None:
+        """The shown result is that of what was asked for."""
+        self._expected = ""
+        self.controls.show_outdated("")
+
+    def _say_still_shown(self) -> str:
+        """Mark the shown result where what was asked for last has none; return what the status says of it."""
+        expected, shown, sentence = self._expected, self._shown_name, self._still_shown
+        if expected:
+            self._arrived()
+        if sentence and shown == expected:
+            self.controls.show_outdated(f"This is the earlier result of {shown}; it was not analysed again.")
+        elif sentence:
+            self.controls.show_outdated(f"This is still the result of {shown}; {expected} was not analysed.")
+        return sentence
 
     def _ipython_display_(self) -> None:
         display_panel(self, self.widget)
@@ -316,7 +357,7 @@ class Inspector:
         raise NotImplementedError
 
     def _mark_stale(self) -> None:
-        """Say whether what is shown was made with the current settings."""
+        """Say whether what is shown was made with the current settings, and what can be analysed again."""
         raise NotImplementedError
 
 
@@ -336,6 +377,15 @@ def model_name(classifier: Classifier | str | os.PathLike | None) -> str:
     if isinstance(classifier, (str, os.PathLike)):
         return os.fspath(classifier) or DEFAULT
     return displayable(classifier.name)
+
+
+def source_name(source: object, otherwise: str) -> str:
+    """Return what to call a source before it is read; ``otherwise`` where it has no name."""
+    if isinstance(source, Frame):
+        return displayable(source.source.name) if source.source else otherwise
+    if isinstance(source, (str, os.PathLike)):
+        return displayable(os.path.basename(os.fsdecode(os.fspath(source))))
+    return displayable(getattr(source, "name", None) or otherwise)
 
 
 def expand_paths(lines: str) -> list[str]:

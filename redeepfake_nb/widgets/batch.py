@@ -30,6 +30,7 @@ from ..utils.jobs import Job, ThrottledProgress
 from ..utils.wording import pluralize
 from .base import Inspector, expand_paths, model_name
 from .batch_controls import BatchControls, BatchSettings
+from .callbacks import FAILED
 from .scan_table import ScanTable
 from .upload_area import MAX_UPLOAD
 from .uploaded_files import UploadedFiles
@@ -44,7 +45,8 @@ class BatchInspector(Inspector):
     Buttons start the scan in the background; :meth:`wait` waits for it. Files are scored by worker processes
     as in :func:`redeepfake_nb.scan`, and every result is in the journal: a scan that was stopped, on purpose
     or by a crash, is resumed with the same files and journal. Labels belong to a file's content and are in
-    the journal as well.
+    the journal as well. Files that are sent by the browser are copied into a private folder, which
+    :meth:`clear` deletes.
 
     Parameters
     ----------
@@ -66,7 +68,7 @@ class BatchInspector(Inspector):
     folder
         Where tables, reports and calibrated models are written.
     max_upload_mb
-        Most megabytes of one upload, where files are sent.
+        Most megabytes of one upload.
     local_files
         Whether files on the kernel's machine may be named, opened and written. Default: yes, unless Voilà
         serves the notebook. If not, files are sent by the browser and results downloaded; files and journal
@@ -98,7 +100,8 @@ class BatchInspector(Inspector):
         max_upload_mb: int = MAX_UPLOAD // 1_000_000,
         local_files: bool | None = None,
     ) -> None:
-        self._uploaded = None if may_name_files(local_files) else UploadedFiles()
+        self._local = may_name_files(local_files)
+        self._uploaded: UploadedFiles | None = None  # made when it is needed
         self._workers, self._executor = workers, executor
         self._custom_detector = None if isinstance(detector, str) else detector
         self.review: review.Review | None = None
@@ -111,11 +114,9 @@ class BatchInspector(Inspector):
             frames=frames,
             folder=os.fspath(folder),
             max_upload=max_upload_mb * 1_000_000,
-            local_files=self._uploaded is None,
+            local_files=self._local,
         )
         controls = BatchControls(settings)
-        if self._uploaded is not None:
-            controls.shown_path = self._uploaded.shown
         super().__init__(controls, classifier, follow_threshold=threshold is None)
         self._table = ScanTable(
             controls,
@@ -135,9 +136,8 @@ class BatchInspector(Inspector):
 
     @property
     def _welcome(self) -> str:
-        if self._uploaded is not None:
-            return "Choose files or a folder, or use the sample folder."
-        return "Name a folder, a CSV file or files, or use the sample folder."
+        named = "name them," if self._local else ""
+        return " ".join(f"Choose files or a folder, {named} or use the sample folder.".split())
 
     @property
     def result(self) -> ScanResult | None:
@@ -196,6 +196,7 @@ class BatchInspector(Inspector):
         c = self.controls
         with self._callbacks.lock:
             self._callbacks.forget()
+            c.forget_downloads(drop=True)
             self.review = None
             c.show_saved("")
             c.show_review(None)
@@ -203,17 +204,17 @@ class BatchInspector(Inspector):
                 c.upload.forget()
                 c.paths.value = c.text.value = ""
             self._table.clear()
-            if self._uploaded is not None:
-                # A scan that is still ending has the old folder, which is removed after it.
-                self._uploaded = UploadedFiles()
-                c.shown_path = self._uploaded.shown
+            # A scan that is still ending has the old folder, which is removed after it.
+            self._uploaded, c.shown_path = None, str
             c.show_status(f"Cleared. {self._welcome}")
 
     def _start(self, get_paths: Callable[[], Any]) -> Job:
         """Start a scan. ``get_paths`` is called in the background, as it may take a while."""
-        self._callbacks.forget()
         c = self.controls
-        c.show_saved("")
+        if not self.running:
+            self._callbacks.forget()
+            c.forget_downloads()
+            c.show_saved("")
         options = {
             "detector": self._custom_detector or c.detector.value,
             "margin": None if c.use_model_margin.value else c.margin.value,
@@ -285,6 +286,8 @@ class BatchInspector(Inspector):
             if isinstance(job.value, Path):
                 self.controls.show_saved(f"Saved {job.value}.", job.value)
             self.controls.show_status(self._summary())
+        elif not job.discarded and job.section == "files" and self.result is not None:
+            self.controls.show_status(f"{FAILED} The scan before is still shown.")
 
     def _show_result(self, result: ScanResult, rows: bool = True) -> None:
         with self._callbacks.lock:
@@ -491,7 +494,8 @@ class BatchInspector(Inspector):
     def _open_upload(self) -> None:
         with self._callbacks.paused():
             found = self.controls.upload.take()
-        if found and (uploaded := self._uploaded) is not None:
+        if found:
+            uploaded = self._private_folder()
             self._start(lambda: uploaded.replace(found))
 
     def _start_named(self) -> None:
@@ -500,6 +504,7 @@ class BatchInspector(Inspector):
             raise InputError(
                 "no file is named", next_step="Enter a folder, a CSV file or files, one per line."
             )
+        self.controls.upload.forget_message()
         self.start(paths)
 
     def _open_named(self) -> None:
@@ -509,7 +514,8 @@ class BatchInspector(Inspector):
     def _start_sample(self) -> None:
         from ..datasets.synthetic import make_sample_folder
 
-        beside = Path() if self._uploaded is None else self._uploaded.folder
+        self.controls.upload.forget_message()
+        beside = Path() if self._local else self._private_folder().folder
         folder = (beside / "sample-files").absolute()
         with self._callbacks.paused():
             self.controls.paths.value = str(folder)
@@ -538,9 +544,16 @@ class BatchInspector(Inspector):
                 "The new settings apply to the next scan. The results shown were made with the old ones."
             )
 
+    def _private_folder(self) -> UploadedFiles:
+        """The folder of files that were sent; their names are shown without it."""
+        if self._uploaded is None:
+            self._uploaded = UploadedFiles()
+            self.controls.shown_path = self._uploaded.shown
+        return self._uploaded
+
     def _journal(self) -> Path:
-        if self._uploaded is not None:
-            return self._uploaded.folder / "results.sqlite"
+        if not self._local:
+            return self._private_folder().folder / "results.sqlite"
         return Path(self.controls.journal.value.strip() or "results.sqlite").expanduser()
 
     def _folder(self, given: str | os.PathLike | None = None) -> Path:
@@ -555,9 +568,9 @@ class BatchInspector(Inspector):
         if result is None:
             return self._welcome
         if result.cancelled:
-            if self._uploaded is not None:
+            if not self._local:
                 return "Stopped. Send the same files to resume; those that are scored are not scored again."
-            return "Stopped. Scan the same files with the same journal to resume."
+            return "Stopped. Scan or send the same files with the same journal to resume."
         seconds = f" in {result.seconds:.0f} s" if result.seconds else ""
         total = sum(result.counts.values())
         return f"{pluralize(total, 'file')}{seconds}. Click a row to see its faces and heatmaps."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import ipywidgets as ipw
@@ -18,7 +19,19 @@ from ..scanning.records import FileResult, Filter
 from ..scanning.result import ScanResult
 from ..scanning.review import Review
 from . import html as markup
-from .controls import MAX_HEATMAPS, STYLE, WIDE, Controls, Group, InspectorSettings, button, hint, show_png
+from .controls import (
+    ANY_NUMBER,
+    MAX_HEATMAPS,
+    STYLE,
+    WIDE,
+    Controls,
+    Group,
+    InspectorSettings,
+    button,
+    hint,
+    show_png,
+    stream_box,
+)
 from .file_table import FileTable
 from .image_controls import ACCEPTED as PICTURES
 from .keyboard import KeyPad
@@ -108,15 +121,14 @@ class BatchControls(Controls):
             "The largest picture or frame that is read; 0 for the usual limits, 64 and 35. "
             "Larger ones need much memory",
         )
-        self.stream = hint(
-            ipw.BoundedIntText(value=0, min=0, max=99, description="Stream", layout=WIDE, style=STYLE),
-            "Which video stream of files with several, from 1; 0 for the one that is chosen by itself",
-        )
+        self.stream = stream_box()
         self._add_metrics()
         self._add_saving(settings.folder, "what is shown")
         hint(self.save, "Write the table as CSV, and as Parquet if pyarrow is installed, into the folder")
         kept = (
-            "The journal is not changed" if self.local_files else "Your files and their results are deleted"
+            "The journal is not changed; copies of files that were sent are deleted"
+            if self.local_files
+            else "Your files and their results are deleted"
         )
         hint(self.clear, f"Remove what is shown from the kernel and the browser. {kept}")
         del self.downloads["picture"]
@@ -157,6 +169,7 @@ class BatchControls(Controls):
             ),
             "On the notebook's machine. A CSV file has a column path and may have labels in a column label",
         )
+        self.paths.add_class("rdf-path")
         self.journal = hint(
             ipw.Text(value=journal, description="Journal", continuous_update=False, layout=WIDE, style=STYLE),
             "The SQLite file that stores results and labels. A scan into an existing journal is resumed",
@@ -278,9 +291,8 @@ class BatchControls(Controls):
             *self.local(self.calibrated_name, self.save_calibrated),
         ]
         model = [self.reset_threshold, *self.local(self.model)]
-        named = self.local(self.paths, self.start)
-        # Files that are there already are named; where none may be named, they are sent.
-        files = [*(named or [self.upload]), self.sample]
+        named = self.local(ipw.HTML(markup.note(ANY_NUMBER)), self.paths, self.start)
+        files = [self.upload, *named, self.sample]
         faces = [self.detector, self.use_model_margin, self.margin]
         faces += [*self.local(self.megapixels), self.stream]
         groups = [
@@ -363,8 +375,9 @@ class BatchControls(Controls):
             return [("", draw(view.plot_timeline, report)), *(strongest if report.evidence else ())]
         if not isinstance(report, ImageReport):
             return [("", b"")]
+        heatmap = partial(draw, view.plot_explanation, strength=strength, layer=False)
         heatmaps = [
-            (f"Face {i + 1}", draw(view.plot_explanation, report.explanations[i], strength=strength))
+            (f"Face {i + 1}", heatmap(report.explanations[i]))
             for i in report.most_suspicious[: MAX_HEATMAPS if report.explanations else 0]
         ]
         return [("", draw(view.plot_faces, report, titled=False)), *heatmaps]

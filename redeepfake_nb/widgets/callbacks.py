@@ -11,6 +11,7 @@ from typing import Any
 import ipywidgets as ipw
 
 from ..errors import RedeepfakeError, displayable
+from ..utils.jobs import Busy
 from .controls import Controls, capitalized
 from .wording import in_panel
 
@@ -39,6 +40,7 @@ class Callbacks:
         self._controls = controls
         self._sections = tuple(sections)
         self._recorded: list[tuple[str, str, BaseException]] = []  # section, message, error
+        self._waiting: list[tuple[str, str]] = []  # section and message of what was asked for during work
         # Per thread: one thread that pauses its callbacks must not swallow another's.
         self._local = threading.local()
 
@@ -53,14 +55,22 @@ class Callbacks:
         return [section for section, _, _ in self._recorded]
 
     def connect(self, control: ipw.Widget, work: Callable[[], Any], section: str) -> None:
-        """Call ``work`` when a button is pressed or a value changes; show its errors at ``section``."""
+        """Call ``work`` when a button is pressed or a value changes; show its errors at ``section``.
+
+        A press of a disabled button does nothing: it was on its way when the button was disabled, as the
+        second half of a double click is.
+        """
 
         def changed(_: Any) -> None:
             if not getattr(self._local, "paused", False):
                 self.run(work, section)
 
+        def pressed(button: ipw.Button) -> None:
+            if not button.disabled:
+                changed(button)
+
         if isinstance(control, ipw.Button):
-            control.on_click(changed)
+            control.on_click(pressed)
         else:
             control.observe(changed, "value")
 
@@ -71,6 +81,9 @@ class Callbacks:
                 work()
             except KeyboardInterrupt:
                 self._controls.show_status("Interrupted. What was finished before is shown.")
+            except Busy as error:  # the status says what is going on, and that has not failed
+                self._waiting.append((section, error_message(error)))
+                self._show_errors()
             except Exception as error:
                 self.record(error, section)
                 self._controls.show_status(FAILED)
@@ -103,10 +116,15 @@ class Callbacks:
         self._recorded = [entry for entry in self._recorded if sections and entry[0] not in sections]
         self._show_errors()
 
+    def work_ended(self) -> None:
+        """Remove the requests to wait, which are no errors of what was done."""
+        self._waiting = []
+        self._show_errors()
+
     def _show_errors(self) -> None:
         unexpected = [error for error in self.errors if not isinstance(error, RedeepfakeError)]
         self._controls.show_errors(
-            [(section, message) for section, message, _ in self._recorded],
+            [*((section, message) for section, message, _ in self._recorded), *self._waiting],
             ["".join(traceback.format_exception(error)) for error in unexpected],
         )
 

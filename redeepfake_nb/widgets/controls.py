@@ -54,6 +54,7 @@ class Group:
 
 # What stands above the box for paths.
 ANY_SIZE = "A file of any size on the notebook's machine, by its path:"
+ANY_NUMBER = "Any number of files on the notebook's machine, by their path:"
 # What the model box says for the model that ships.
 DEFAULT = "default"
 NO_METHOD = "none"
@@ -151,6 +152,7 @@ class Controls:
         )
         self.drawings = Drawings()
         self.script = PanelScript()
+        self.outdated = ipw.HTML()  # see :meth:`show_outdated`
         self.page: ipw.VBox  # what belongs to one report; see :meth:`page_hidden`
         self.starters: list[ipw.Widget] = []  # what starts work, and is disabled while other work goes on
         self.explanation_panel = ipw.VBox([])  # the inspector puts its ExplanationPanel here
@@ -324,7 +326,7 @@ class Controls:
         left = _classed(ipw.VBox([boxes[0], self.fold, rest]), "rdf-left")
         status = _classed(ipw.VBox([self.status, self.work]), "rdf-live rdf-status")
         self.heatmap_work.add_class("rdf-live")
-        right = _classed(ipw.VBox([status, *main]), "rdf-right")
+        right = _classed(ipw.VBox([status, self.outdated, *main]), "rdf-right")
         style = ipw.HTML(markup.style(), layout={"display": "none"})
         columns = _classed(ipw.HBox([left, right]), "rdf-columns")
         root = _classed(ipw.VBox([style, self.script, columns]), "rdf")
@@ -342,8 +344,26 @@ class Controls:
         """Show *Cancel* while work goes on, and disable what would start other work."""
         self.cancel.layout.display = "" if running else "none"
         self.cancel.disabled = not running
-        for control in self.starters:
+        for control in (*self.starters, *self.downloads.values()):
             control.disabled = running
+        if running:  # whether there is something to analyse again is known when the work has ended
+            self.analyze_again.disabled = True
+
+    def show_outdated(self, sentence: str, fading: bool = False) -> None:
+        """Say above the page that it is not of what was asked for last; nothing for an empty string.
+
+        ``fading``: the page is about to be replaced, and is dimmed until then.
+        """
+        self.outdated.value = markup.outdated(sentence) if sentence else ""
+        _set_class(self.page, "rdf-fading", fading)
+
+    def forget_downloads(self, drop: bool = False) -> None:
+        """Take the names of downloads off the page; one that is on its way arrives, or is dropped."""
+        for download in self.downloads.values():
+            if drop:
+                download.fail()
+            else:
+                download.forget()
 
     def show_heatmap_progress(self, done: int, total: int, sentence: str = "") -> None:
         """Show how many heatmaps are computed; the bar and *Cancel* are hidden when all are."""
@@ -444,7 +464,11 @@ class Controls:
         from .. import view
 
         return self.drawings.draw(
-            view.plot_explanation, explanation, strength=self.strength.value, scale=self.scale.value
+            view.plot_explanation,
+            explanation,
+            strength=self.strength.value,
+            scale=self.scale.value,
+            layer=False,
         )
 
     def show_heatmaps(self, pictures: Sequence[tuple[str, bytes]]) -> None:
@@ -517,6 +541,14 @@ def show_png(image: ipw.Image | PictureViewer, png: bytes) -> None:
 def button(words: str, tooltip: str, icon: str, width: str = "auto") -> ipw.Button:
     """Create a button with words, an icon and a tooltip."""
     return hint(ipw.Button(description=words, icon=icon, layout={"width": width}), tooltip)
+
+
+def stream_box() -> ipw.BoundedIntText:
+    """Create the control that chooses among the video streams of a file."""
+    return hint(
+        ipw.BoundedIntText(value=0, min=0, max=99, description="Stream", layout=WIDE, style=STYLE),
+        "Which video stream of files with several, from 1; 0 for the one that is chosen by itself",
+    )
 
 
 def capitalized(words: str) -> str:

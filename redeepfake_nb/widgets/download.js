@@ -23,6 +23,7 @@ function render({ model, el }) {
   };
   const received = (message, buffers) => {
     if (message.type === "failed") end("");
+    if (message.type === "forget" && parts === null) said.textContent = "";
     if (message.type === "file") {
       parts = [];
       show();

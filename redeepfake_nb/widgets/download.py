@@ -54,6 +54,10 @@ class Download(anywidget.AnyWidget):
         self._name, self._kind, self._data = name, kind, data
         self.send({"type": "file"})
 
+    def forget(self) -> None:
+        """Take the name of a file that arrived off the page; one that is on its way arrives."""
+        self.send({"type": "forget"})
+
     def fail(self) -> None:
         """Say that there will be no file; the reason is shown elsewhere."""
         self._data = b""
@@ -63,7 +67,8 @@ class Download(anywidget.AnyWidget):
         message = content if isinstance(content, dict) else {}
         offset = message.get("offset")
         if message.get("type") == "press":
-            self._pressed()
+            # A press may have been on its way when the button was disabled.
+            self.fail() if self.disabled else self._pressed()
         elif message.get("type") == "next" and isinstance(offset, int) and offset >= 0:
             part, size = self._data[offset : offset + _PART], len(self._data)
             about = {"type": "part", "name": self._name, "kind": self._kind, "size": size, "pause": _PAUSE}

@@ -10,12 +10,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import ipywidgets as ipw
 
 from ..errors import RedeepfakeError
 from ..evaluation.stress_curves import StressTest, stress_test
-from ..explanation.badge import Faithfulness
+from ..explanation.badge import Badge, Faithfulness
 from ..explanation.fidelity import faithfulness
 from ..explanation.heatmaps import Explanation, MethodComparison, compare_explanations
 from ..models.classifier import Classifier
@@ -34,6 +35,12 @@ QUESTIONS = {
     "trust": ("How far to trust it?", "Test the heatmap against random ones and random weights", "check"),
     "stress": ("How fragile?", "Score the face again under compression, blur, noise and more", "bolt"),
     "methods": ("Other methods?", "Compare heatmaps by all methods", "columns"),
+}
+
+_BADGE_WORDS: dict[Badge, str] = {
+    "supported": "This heatmap is supported. That does not say that the score is right",
+    "weak": "This heatmap is weak. That does not say that the score is wrong",
+    "not supported": "This heatmap is not supported. That does not say that the score is wrong",
 }
 
 
@@ -74,7 +81,7 @@ class ExplanationPanel:
         self._lock = threading.RLock()
         self._background = JobRunner(self._finished)
         for question, asked in self.buttons.items():
-            asked.on_click(lambda _, question=question: self.ask(question))
+            asked.on_click(partial(self._press, question))
         self.cancel.on_click(lambda _: self._background.cancel())
         self.face.observe(lambda _: self._change_face(), "value")
         row = {"flex_flow": "row wrap", "align_items": "center"}
@@ -177,6 +184,10 @@ class ExplanationPanel:
             self._show_status("Working …")
             self._show_running(True)
 
+    def _press(self, question: str, pressed: ipw.Button) -> None:
+        if not pressed.disabled:  # the second half of a double click comes when it is
+            self.ask(question)
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until no answer is being computed, at most ``timeout`` seconds; return whether that is so."""
         return self._background.wait(timeout)
@@ -195,8 +206,9 @@ class ExplanationPanel:
         with self._lock:
             self._show_running(False)
             self.status.value = ""
-            if job.error is not None and not job.discarded:
-                self.error_box.value = markup.errors([error_message(job.error)])
+            error = None if job.discarded else job.error
+            # A request to wait has no meaning any more.
+            self.error_box.value = markup.errors([] if error is None else [error_message(error)])
 
     def _show_status(self, sentence: str) -> None:
         self.status.value = markup.status(sentence)
@@ -257,10 +269,10 @@ def _drawn(drawings: Drawings, answer: Answer, threshold: float) -> tuple[str, b
 
     if isinstance(answer, Explanation):
         judged = answer.at_threshold(threshold)
-        return capitalized(judged.regions.sentence), draw(view.plot_regions, judged)
+        return capitalized(judged.regions.sentence), draw(view.plot_regions, judged, layer=False)
     if isinstance(answer, Faithfulness):
-        sentences = [f"This heatmap is {answer.badge}", *map(capitalized, answer.reasons)]
-        return f"{'. '.join(sentences)}.", draw(view.plot_faithfulness, answer)
+        sentences = [_BADGE_WORDS[answer.badge], *map(capitalized, answer.reasons)]
+        return f"{'. '.join(sentences)}.", draw(view.plot_faithfulness, answer, layer=False)
     if isinstance(answer, StressTest):
         tested = replace(answer, threshold=threshold)
         return capitalized(tested.sentence), draw(view.plot_stress, tested)

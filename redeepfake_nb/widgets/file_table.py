@@ -13,6 +13,7 @@ from ..analysis.verdict import VERDICT_WORDS
 from ..errors import displayable
 from ..scanning.records import DECLARED_WORDS, FileResult
 from ..view.palette import SIGNS
+from .wording import in_panel
 
 # Needed for every update: by itself itables leaves rows out of larger tables. Its own paging, search and
 # sorting would know the rows of one page alone; the panel's know the whole list.
@@ -64,7 +65,7 @@ def _reasons(row: FileResult) -> str:
     reasons = [r for r in row.reasons.split("; ") if not r.startswith(_OF_ALL_FILES)]
     if len(reasons) > 1 and reasons[0].startswith("P(fake) at or over"):
         del reasons[0]
-    words = displayable(row.cause or "; ".join(reasons), _MAX_REASONS)
+    words = displayable(in_panel(row.cause or "; ".join(reasons)), _MAX_REASONS)
     return f"{words[:1].upper()}{words[1:]}"
 
 

@@ -7,13 +7,14 @@ and a sign say the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ..analysis.image import ImageReport
 from ..analysis.video_report import Sighting, VideoReport
 from ..errors import displayable
+from ..media.frames import Source
 from ..models.card import Card
 from ..report import html_content
 from ..report.html_templates import render_macro, stylesheet
@@ -62,6 +63,11 @@ def status(sentence: object) -> str:
     return render_macro(_WIDGET, "status", sentence)
 
 
+def outdated(sentence: str) -> str:
+    """That what is below belongs to something else than what was asked for last."""
+    return render_macro(_WIDGET, "outdated", sentence)
+
+
 def errors(messages: Iterable[str]) -> str:
     """One box per message; empty without messages."""
     return render_macro(_WIDGET, "errors", list(messages))
@@ -77,8 +83,7 @@ def verdict(report: ImageReport) -> str:
     """Verdict and reasons, what was read, and which model judged it."""
     frame = report.frame
     notes = [f"{displayable(report.name, 100)}, {frame.width} x {frame.height} px."]
-    if frame.source and frame.source.warnings:
-        notes.append(f"While reading: {'; '.join(frame.source.warnings)}.")
+    notes += _while_reading(frame.source, report.verdict.reasons)
     return _judged(report, notes)
 
 
@@ -100,11 +105,16 @@ def video_verdict(report: VideoReport) -> str:
     notes = [f"{displayable(report.name, 100)}, {width} x {height} px{length}."]
     frames = f"{pluralize(report.frames, 'frame')} {'was' if report.frames == 1 else 'were'} analysed"
     notes.append(f"{frames}; {report.face_share:.0%} of them show a face.")
-    if report.source.warnings:
-        notes.append(f"While reading: {'; '.join(report.source.warnings)}.")
+    notes += _while_reading(report.source, report.verdict.reasons)
     words = AGGREGATION_WORDS.get(report.aggregation, report.aggregation)
     notes.append(f"The score of a person is the {words[:1].lower()}{words[1:]}.")
     return _judged(report, notes)
+
+
+def _while_reading(source: Source | None, reasons: Sequence[str]) -> list[str]:
+    """What was noted while a file was read, and is no reason of the verdict."""
+    warnings = [] if source is None else [warning for warning in source.warnings if warning not in reasons]
+    return [f"While reading: {in_panel('; '.join(warnings))}."] if warnings else []
 
 
 def _about_model(card: Card) -> list[str]:
@@ -114,7 +124,9 @@ def _about_model(card: Card) -> list[str]:
 
 def file_result(row: FileResult) -> str:
     """What a scan recorded for a file."""
-    return render_macro(_WIDGET, "file_result", row)
+    cause, step = (None if words is None else in_panel(words) for words in (row.cause, row.next_step))
+    shown = replace(row, reasons=in_panel(row.reasons), cause=cause, next_step=step)
+    return render_macro(_WIDGET, "file_result", shown)
 
 
 def review_metrics(review: Review) -> str:
@@ -141,7 +153,8 @@ def review_metrics(review: Review) -> str:
 
 def faces_table(report: ImageReport) -> str:
     """One row per face, with a bar for P(fake), the threshold and the inconclusive band around it."""
-    return _table("faces_table", html_content.face_rows(report))
+    rows = [replace(row, doubts=in_panel(row.doubts)) for row in html_content.face_rows(report)]
+    return _table("faces_table", rows)
 
 
 def persons_table(report: VideoReport) -> str:

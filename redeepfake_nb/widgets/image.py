@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..analysis.image import ImageReport, analyze_image
-from ..errors import InputError, OutputError, displayable
+from ..errors import InputError, OutputError, RedeepfakeError, displayable
 from ..explanation.heatmaps import Explanation
 from ..explanation.methods import Target
 from ..faces.detection import DEFAULT_DETECTOR
@@ -28,13 +28,36 @@ from ..models.classifier import Classifier
 from ..provenance.records import Provenance
 from ..utils.jobs import Job
 from ..utils.wording import pluralize
-from .base import Inspector, expand_paths, model_name
+from .base import Inspector, expand_paths, model_name, source_name
 from .callbacks import error_message
 from .comparison_panel import Asked, comparable
 from .controls import NO_METHOD
 from .heatmap_queue import HeatmapQueue
 from .image_controls import MAX_PICTURES, ImageControls, ImageSettings
 from .upload_area import MAX_UPLOAD
+from .wording import in_panel
+
+# Why a picture has no result that *Cancel* left out, or that no model was there for.
+_NOT_REACHED = "The analysis ended before it."
+
+
+@dataclass(frozen=True, eq=False)
+class NotAnalysed:
+    """A picture without a result.
+
+    Parameters
+    ----------
+    name
+        Of its file.
+    reason
+        Why it has none.
+    source
+        What can be tried again; None where the file cannot be read.
+    """
+
+    name: str
+    reason: str
+    source: Any = None
 
 
 class ImageInspector(Inspector):
@@ -103,8 +126,9 @@ class ImageInspector(Inspector):
         self._used_classifier: Classifier | None = None  # the one that made the result
         self._used_options: tuple | None = None  # see _options
         self._sources: list[Any] = []  # frames, and sources that could be read but not analysed
+        self._left: list[NotAnalysed] = []  # what was given together with the sources and has no result
         self._provenance: dict[Frame, Provenance | None] = {}  # of the files that the frames were read from
-        self._ending = ""  # what the status says of the last analysis beside the number of pictures
+        self._ending = ""  # what the status says of an analysis without a new result
         settings = ImageSettings(
             model=model_name(classifier),
             detector=detector,
@@ -137,6 +161,10 @@ class ImageInspector(Inspector):
     def _welcome(self) -> str:
         paths = ", enter paths," if self.controls.local_files else ""
         return f"Choose pictures{paths} or use the sample."
+
+    @property
+    def _shown_name(self) -> str:
+        return _named([report.name for report in self.result])
 
     # -------------------------------------------------------------- work
 
@@ -178,7 +206,10 @@ class ImageInspector(Inspector):
         self._start(lambda: _as_list(sources))
 
     def analyze_again(self) -> list[ImageReport]:
-        """Analyse the same pictures with the current settings; those that could not be read stay out."""
+        """Analyse the same pictures with the current settings; those that could not be read stay out.
+
+        After *Cancel*, and where no setting has changed, only those without a result are analysed.
+        """
         return self._waited_for(self._start_again())
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -216,9 +247,12 @@ class ImageInspector(Inspector):
             self._ending = ""
             self._heatmaps.discard()
             self._heatmaps.keep(())
-            self.result, self._sources, self._used_classifier, self._used_options = [], [], None, None
+            self.result, self._sources, self._left = [], [], []
+            self._used_classifier, self._used_options = None, None
             self._provenance.clear()
+            self._arrived()
             self._callbacks.forget()
+            self.controls.forget_downloads(drop=True)
             self.controls.show_saved("")
             self.controls.show_progress(1, 1)
             with self._callbacks.paused():
@@ -243,6 +277,7 @@ class ImageInspector(Inspector):
         with self._callbacks.lock:
             if not self.running:
                 self._callbacks.forget()
+                self.controls.forget_downloads()
                 self.controls.show_saved("")
             return self._begin("faces", lambda job: self._analyze(job, get_sources))
 
@@ -250,28 +285,74 @@ class ImageInspector(Inspector):
         with self._callbacks.lock:
             if not self.running:
                 self._callbacks.forget("model", "faces", "heatmap", "save")
-            sources = self._sources
-            return self._begin("faces", lambda job: self._analyze(job, lambda: sources))
+                self.controls.forget_downloads()
+            unreadable = [one for one in self._left if one.source is None]
+            if self._stale:
+                sources, before = self._sources, []
+            else:
+                sources, before = self._rest or self._sources, self._kept_reports if self._rest else []
+            return self._begin("faces", lambda job: self._analyze(job, lambda: sources, before, unreadable))
 
-    def _analyze(self, job: Job, get_sources: Callable[[], list[Any]]) -> list[ImageReport]:
-        """Analyse one source after the other; a failure is recorded and the rest is analysed."""
+    @property
+    def _stale(self) -> bool:
+        """Whether the shown pictures were analysed with other settings than those chosen now."""
+        return bool(self._kept_reports) and self._used_options != self._options()
+
+    @property
+    def _rest(self) -> list[Any]:
+        """The sources without a result."""
+        return [one.source for one in self._left if one.source is not None]
+
+    @property
+    def _kept_reports(self) -> list[ImageReport]:
+        """The shown reports, where they are of the sources that were given last."""
+        kept = {id(source) for source in self._sources}
+        return [report for report in self.result if id(report.frame) in kept]
+
+    def _analyze(
+        self,
+        job: Job,
+        get_sources: Callable[[], list[Any]],
+        before: Sequence[ImageReport] = (),
+        unreadable: Sequence[NotAnalysed] = (),
+    ) -> list[ImageReport]:
+        """Analyse one source after the other; a failure is recorded and the rest is analysed.
+
+        Parameters
+        ----------
+        before
+            Reports that stay, of pictures that were given together with the sources.
+        unreadable
+            What else was given and is not tried again.
+        """
         sources = get_sources()
+        if not before:
+            self._expect(job, _named([source_name(source, "image") for source in sources]))
         if len(sources) > MAX_PICTURES:
             raise InputError(
                 f"{len(sources)} pictures are too many for this view",
                 next_step=f"Give at most {MAX_PICTURES} at once.",
             )
+        earlier = self._sources, self._left
+        with self._callbacks.lock:  # a model that cannot be loaded must not lose what was sent
+            if not job.discarded and not before and sources is not self._sources:
+                self._sources = list(sources)
+                not_yet = [NotAnalysed(source_name(s, "image"), _NOT_REACHED, s) for s in sources]
+                self._left = [*unreadable, *not_yet]
         # Before the model is loaded, which takes a while, in which another may be chosen.
         options, classifier = self._options(), self._model.classifier()
-        done: list[ImageReport] = []
-        kept: list[Any] = []
+        done = list(before)
+        kept: list[Any] = [report.frame for report in before]
+        left = list(unreadable)
         if not sources:
             self._take(job, None, classifier, options, done)
         for i, source in enumerate(sources):
+            name = source_name(source, "image")
             if job.cancel.is_set():
                 kept += sources[i:]
+                left += [NotAnalysed(source_name(s, "image"), _NOT_REACHED, s) for s in sources[i:]]
                 break
-            self._say(job, i, len(sources), f"Analysing {i + 1} of {len(sources)}: {_name_of(source)}")
+            self._say(job, i, len(sources), f"Analysing {i + 1} of {len(sources)}: {name}")
             try:
                 report = analyze_image(
                     source,
@@ -281,11 +362,13 @@ class ImageInspector(Inspector):
                     threshold=self.controls.threshold.value,
                 )
             except Exception as error:
-                if not isinstance(error, InputError):
+                unreadable_file = isinstance(error, InputError)
+                left.append(NotAnalysed(name, _reason(error), None if unreadable_file else source))
+                if not unreadable_file:
                     kept.append(source)
                 with self._callbacks.lock:
                     if not job.discarded:
-                        self._callbacks.record(error, "faces", _name_of(source))
+                        self._callbacks.record(error, "faces", name)
             else:
                 if isinstance(source, Frame):
                     report = report.with_provenance(self._provenance.get(source))
@@ -293,7 +376,11 @@ class ImageInspector(Inspector):
                 self._take(job, report, classifier, options, done)
         with self._callbacks.lock:
             if not job.discarded:
-                self._end(job, done, kept, len(sources))
+                if kept or not sources:
+                    self._sources, self._left = kept, left
+                else:
+                    self._sources, self._left = earlier
+                self._end(job, done, len(sources))
         return done
 
     def _say(self, job: Job, done: int, total: int, sentence: str) -> None:
@@ -324,31 +411,31 @@ class ImageInspector(Inspector):
                 # The threshold may have been moved in the meantime.
                 self.result.append(self._with_known(report.at_threshold(self.controls.threshold.value)))
             if len(done) <= 1:
+                self._arrived()
                 self._show()
             else:
                 with self._callbacks.paused():
                     self.controls.list_pictures(self.result, self.controls.picture.value)
                 self._offer_comparison()
 
-    def _end(self, job: Job, done: list[ImageReport], kept: list[Any], given: int) -> None:
-        """Keep what *Analyse again* analyses, and say how it ended."""
-        self._ending = "Stopped; what was finished is shown." if job.cancel.is_set() else ""
+    def _end(self, job: Job, done: list[ImageReport], given: int) -> None:
+        """Keep what is known of the files, and say how it ended where nothing new is shown."""
+        self._ending = ""
         if done or not given:
-            self._sources = kept
             # Of pictures that were not analysed again, what is known of them stays.
-            still = {id(one) for one in kept}
+            still = {id(one) for one in self._sources}
             self._provenance = {f: known for f, known in self._provenance.items() if id(f) in still}
             self._provenance |= {report.frame: report.provenance for report in done}
+        elif job.cancel.is_set():
+            self._ending = f"Stopped before the first picture. {self._still_shown}".strip()
         elif self.result:
-            self._ending = "Nothing new could be analysed, so the results before are still shown."
-        elif kept:
-            self._sources, self._used_options = kept, None
+            self._ending = f"Nothing new could be analysed. {self._still_shown}".strip()
 
     def _finished(self, job: Job) -> None:
         super()._finished(job)
         with self._callbacks.lock:
-            if job.error is None and not job.discarded:
-                self._mark_stale(ended=True)
+            if not job.discarded:
+                self._mark_stale(ended=True, failed=job.error is not None)
 
     def _start_saving(self, folder: str | os.PathLike | None = None) -> Job:
         with self._callbacks.lock:
@@ -410,7 +497,8 @@ class ImageInspector(Inspector):
     def _report_page(self, job: Job) -> tuple[str, bytes, str]:
         self._check_result()
         self._explain_all(job)
-        return self._page(self.result)
+        left = self._left if self._kept_reports else []
+        return self._page(self.result, not_analysed=[(one.name, one.reason) for one in left])
 
     def _picture_file(self, job: Job) -> tuple[str, bytes, str]:
         from .. import view
@@ -511,11 +599,13 @@ class ImageInspector(Inspector):
         sources = expand_paths(self.controls.paths.value)
         if not sources:
             raise InputError("no path is given", next_step="Write one path per line, then press Open paths.")
+        self.controls.upload.forget_message()
         self.start(sources)
 
     def _open_samples(self) -> None:
         from ..datasets.samples import sample_image, sample_manipulated
 
+        self.controls.upload.forget_message()
         self._start(lambda: [sample_image(), sample_manipulated()])
 
     def _draw_again(self) -> None:
@@ -548,14 +638,20 @@ class ImageInspector(Inspector):
         self._show_explanations()
         self._request_heatmaps()
 
-    def _mark_stale(self, ended: bool = False) -> None:
-        """Say whether what is shown was made with the current settings; ``ended``: the work is done."""
+    def _mark_stale(self, ended: bool = False, failed: bool = False) -> None:
+        """Say whether what is shown was made with the current settings, and what can be analysed again.
+
+        ``ended``: the work is done. ``failed``: the status says so and stays.
+        """
         c = self.controls
         c.margin.disabled = c.use_model_margin.value
-        stale = bool(self._sources) and self._used_options != self._options()
-        c.analyze_again.disabled = not stale
+        working, stale = self.running and not ended, self._stale
+        c.analyze_again.disabled = working or not (stale or self._rest)
         c.analyze_again.button_style = "warning" if stale else ""
-        if self.running and not ended:
+        c.analyze_again.description = (
+            "Analyse the rest" if self._rest and self._kept_reports and not stale else "Analyse again"
+        )
+        if working or failed:
             return
         if stale:
             c.show_status(
@@ -649,21 +745,36 @@ class ImageInspector(Inspector):
     def _summary(self) -> str:
         failed = sum(section in ("pictures", "faces") for section in self._callbacks.sections)
         note = f" {pluralize(failed, 'failure')}; see the message under Pictures." if failed else ""
+        if self._ending:
+            return f"{self._ending}{note}"
+        if self._rest and not self._kept_reports:
+            return f"Press Analyse again to analyse {_named([one.name for one in self._left])}.{note}"
         if self._used_options is None:
             return note.strip() or self._welcome
+        done, rest = len(self.result), len(self._rest)
         seconds = sum(sum(report.timing.values()) for report in self.result)
-        ending = f" {self._ending}" if self._ending else ""
-        return f"{pluralize(len(self.result), 'picture')} analysed in {seconds:.1f} s.{ending}{note}"
+        if not rest:
+            return f"{pluralize(done, 'picture')} analysed in {seconds:.1f} s.{note}"
+        were = "was" if rest == 1 else "were"
+        return (
+            f"{done} of {pluralize(done + len(self._left), 'picture')} analysed in {seconds:.1f} s; "
+            f"{rest} {were} not. Press Analyse the rest.{note}"
+        )
 
 
 def _as_list(sources: Any) -> list[Any]:
     return list(sources) if isinstance(sources, (list, tuple)) else [sources]
 
 
-def _name_of(source: Any) -> str:
-    """Return what to call a source before it is read."""
-    if isinstance(source, Frame):
-        return source.source.name if source.source else "image"
-    if isinstance(source, (str, os.PathLike)):
-        return displayable(os.path.basename(os.fsdecode(os.fspath(source))))
-    return displayable(getattr(source, "name", None) or "image")
+def _named(names: Sequence[str]) -> str:
+    """Name the first of several pictures and count the others; empty for none."""
+    others = len(names) - 1
+    first = displayable(names[0], 60) if names else ""
+    return first if others < 1 else f"{first} and {pluralize(others, 'other')}"
+
+
+def _reason(error: Exception) -> str:
+    """Return why a picture has no result, without its name, which stands beside it."""
+    if isinstance(error, RedeepfakeError):
+        return in_panel(f"{error.cause}. {error.next_step}".strip())
+    return error_message(error)

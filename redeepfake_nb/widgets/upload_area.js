@@ -70,6 +70,8 @@ function render({ model, el }) {
   el.append(area);
 
   let batch = null;
+  // Whether it says that something has to end first.
+  let waits = false;
   const panel = () => el.closest(".rdf") || el;
   // Whether something that happens at an element is this area's, and not that of another one in the panel.
   const mine = (target) => {
@@ -80,6 +82,7 @@ function render({ model, el }) {
   const pathBox = () => panel().querySelector(".rdf-path textarea, .rdf-path input");
 
   function say(sentences, offerPath) {
+    waits = false;
     said.replaceChildren(...sentences.map((sentence) => make("div", "", sentence)));
     const path = pathBox();
     if (offerPath && path) {
@@ -98,6 +101,7 @@ function render({ model, el }) {
   function show() {
     const busy = batch !== null;
     const off = model.get("disabled") || busy;
+    if (waits && !off) say([]);
     choose.disabled = folder.disabled = off;
     bar.hidden = cancel.hidden = !busy;
     area.classList.toggle("rdf-drop-off", off);
@@ -117,6 +121,7 @@ function render({ model, el }) {
   async function take(found, fromFolder) {
     if (model.get("disabled") || batch) {
       say(["Wait until the work that is running is done, or cancel it."]);
+      waits = true;
       return;
     }
     const limit = model.get("max_bytes");
@@ -210,6 +215,7 @@ function render({ model, el }) {
   }
 
   function received(message) {
+    if (message.type === "forget" && !batch) say([]);
     if (!batch || message.batch !== batch.id) return;
     if (message.type === "got") {
       batch.under -= 1;

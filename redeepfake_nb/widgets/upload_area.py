@@ -97,8 +97,13 @@ class UploadArea(anywidget.AnyWidget):
         return found
 
     def forget(self) -> None:
-        """Forget what arrived, also of an upload that is not complete."""
+        """Forget what arrived, also of an upload that is not complete, and what the page says of it."""
         self._batch, self._files, self.value = None, [], ()
+        self.forget_message()
+
+    def forget_message(self) -> None:
+        """Take what was said of the last upload off the page, unless one is on its way."""
+        self.send({"type": "forget"})
 
     def _receive(self, _: object, content: Any, buffers: Any) -> None:
         message = content if isinstance(content, dict) else {}

@@ -17,28 +17,40 @@ from typing import Any, Literal
 from ..analysis.aggregation import DEFAULT as DEFAULT_AGGREGATION
 from ..analysis.video import analyze_video
 from ..analysis.video_report import VideoReport
-from ..errors import InputError, ModelError, OutputError, displayable
+from ..errors import (
+    EmptyFile,
+    InputError,
+    MediaTooLarge,
+    ModelError,
+    NoVideoFrames,
+    OutputError,
+    TruncatedMedia,
+    UnsupportedMedia,
+    displayable,
+)
 from ..explanation.methods import Target
 from ..faces.detection import DEFAULT_DETECTOR
 from ..hosts import may_name_files
 from ..models.classifier import Classifier
 from ..utils.jobs import Job, ThrottledProgress
 from ..utils.wording import pluralize
-from .base import Inspector, model_name
+from .base import Inspector, model_name, source_name
 from .upload_area import MAX_UPLOAD
 from .video_controls import VideoControls, VideoSettings
 from .video_session import VideoSession
 from .video_view import VideoView
 
 ANNOTATED = "annotated.mp4"
+# Errors that no other setting or model helps against.
+_UNREADABLE = (EmptyFile, UnsupportedMedia, TruncatedMedia, MediaTooLarge, NoVideoFrames)
 
 
 class VideoInspector(Inspector):
     """Analyse a video: which person scores high, and in which seconds.
 
     Buttons start the analysis in the background; :meth:`wait` waits for it. Another threshold or aggregation
-    is applied to the known scores. Choosing a time decodes one frame. Another sampling, detector, margin or
-    model makes the shown result stale, which the status says until *Analyse again* is pressed.
+    is applied to the known scores. Choosing a time decodes one frame. Another sampling, stream, detector,
+    margin or model makes the shown result stale, which the status says until *Analyse again* is pressed.
 
     Parameters
     ----------
@@ -109,7 +121,8 @@ class VideoInspector(Inspector):
     ) -> None:
         self.top = top
         self._ending = ""  # what the status says in place of the summary
-        self._source: Any = None
+        self._source: Any = None  # what *Analyse again* analyses
+        self._used_source: Any = None  # the one that the result is of
         self._used_options: tuple | None = None  # those that made the result, see _options
         settings = VideoSettings(
             model=model_name(classifier),
@@ -151,6 +164,10 @@ class VideoInspector(Inspector):
     def result(self) -> VideoReport | None:
         """The latest report, at the chosen threshold and aggregation."""
         return self._view.report
+
+    @property
+    def _shown_name(self) -> str:
+        return "" if self.result is None else displayable(self.result.name, 60)
 
     def analyze(self, source: Any) -> VideoReport | None:
         """Analyse a video in place of the one shown, and wait for it; for scripts.
@@ -231,7 +248,9 @@ class VideoInspector(Inspector):
             self._background.discard()
             self._source, self._ending = None, ""
             self._close_result()
+            self._arrived()
             self._callbacks.forget()
+            self.controls.forget_downloads(drop=True)
             self.controls.show_saved("")
             self.controls.show_progress(1, 1)
             with self._callbacks.paused():
@@ -246,13 +265,14 @@ class VideoInspector(Inspector):
         super()._finished(job)
         with self._callbacks.lock:
             if not job.discarded:
-                self._mark_stale(ended=job.error is None)
+                self._mark_stale(ended=True, failed=job.error is not None)
 
     def _start(self, get_source: Callable[[], Any]) -> Job:
         """Start an analysis. ``get_source`` is called in the background, as it may take a while."""
         with self._callbacks.lock:
             if not self.running:
                 self._callbacks.forget()
+                self.controls.forget_downloads()
                 self.controls.show_saved("")
                 self._ending = ""
             return self._begin("frames", lambda job: self._analyze(job, get_source))
@@ -260,32 +280,41 @@ class VideoInspector(Inspector):
     def _analyze(self, job: Job, get_source: Callable[[], Any]) -> VideoReport | None:
         c = self.controls
         source = get_source()
+        name = source_name(source, "video")
+        self._expect(job, name)
         with self._callbacks.lock:
-            if self.result is None and not job.discarded:
+            before = self._source
+            if not job.discarded:
                 self._source = source
         # Before the model is loaded, which takes a while, in which another may be chosen.
         options, classifier = self._options(), self._model.classifier()
         sampling, detector, margin, _ = options
         if not job.discarded:
-            c.show_status("Opening the video …")
+            c.show_status(f"Opening {name} …")
         if sampling["end"] is not None and sampling["end"] <= sampling["start"]:
             raise InputError(
                 f"the end, {sampling['end']:g} s, is not after the start, {sampling['start']:g} s",
                 subject="part to analyse",
                 next_step="Change From and To under Frames; 0 in To means the end of the video.",
             )
-        report = analyze_video(
-            source,
-            classifier,
-            **sampling,
-            detector=detector,
-            margin=margin,
-            aggregation=c.aggregation.value,
-            threshold=c.threshold.value,
-            explain_top=self.top,
-            progress=self._progress(job, "Frame"),
-            cancel=job.cancel,
-        )
+        try:
+            report = analyze_video(
+                source,
+                classifier,
+                **sampling,
+                detector=detector,
+                margin=margin,
+                aggregation=c.aggregation.value,
+                threshold=c.threshold.value,
+                explain_top=self.top,
+                progress=self._progress(job, f"{name}: frame"),
+                cancel=job.cancel,
+            )
+        except _UNREADABLE:
+            with self._callbacks.lock:
+                if self.result is not None and not job.discarded:
+                    self._source = before
+            raise
         session = VideoSession(report, classifier)
         with contextlib.suppress(InputError):  # it is shown with the frame
             session.load_frame()
@@ -294,16 +323,17 @@ class VideoInspector(Inspector):
                 session.close()
                 return None
             if report.cancelled and not report.frames:
-                self._ending = "Stopped before the first frame."
+                self._ending = f"Stopped before the first frame. {self._still_shown}".strip()
                 return None
             # The controls may have changed in the meantime.
             session.update_verdict(c.threshold.value, c.aggregation.value)
-            self._source, self._used_options = source, options
+            self._used_source, self._used_options = source, options
             self._view.open(session)
+            self._arrived()
             return self.result
 
     def _close_result(self) -> None:
-        self._used_options = None
+        self._used_source = self._used_options = None
         self._view.close()
 
     def _start_saving(self, folder: str | os.PathLike | None = None, annotated: bool | None = None) -> Job:
@@ -402,7 +432,7 @@ class VideoInspector(Inspector):
         sampling: dict[str, Any] = {"frames": "all" if kind == "all" else c.frames.value}
         if kind == "every":
             sampling = {"every": c.every.value}
-        sampling |= {"start": c.start.value, "end": c.end.value or None}
+        sampling |= {"start": c.start.value, "end": c.end.value or None, "stream": c.stream.value or None}
         margin = None if c.use_model_margin.value else c.margin.value
         return sampling, c.detector.value, margin, self._model.name
 
@@ -416,7 +446,9 @@ class VideoInspector(Inspector):
         on(c.sample, self._open_sample, "video")
         on(c.sampling, self._change_sampling, "frames")
         on(c.aggregation, self._update_verdicts, "model")
-        for control in (c.frames, c.every, c.start, c.end, c.detector, c.use_model_margin, c.margin):
+        for control in (c.frames, c.every, c.start, c.end, c.stream):
+            on(control, self._mark_stale, "frames")
+        for control in (c.detector, c.use_model_margin, c.margin):
             on(control, self._mark_stale, "faces")
         on(c.analyze_again, self._analyze_again, "faces")
         on(c.save, self._start_saving, "save")
@@ -433,11 +465,13 @@ class VideoInspector(Inspector):
         path = self.controls.path.value.strip()
         if not path:
             raise InputError("no path is given", next_step="Enter one, then press Open path.")
+        self.controls.upload.forget_message()
         self.start(os.path.expanduser(path))
 
     def _open_sample(self) -> None:
         from ..datasets.samples import sample_video
 
+        self.controls.upload.forget_message()
         self._start(sample_video)
 
     def _analyze_again(self) -> None:
@@ -451,20 +485,26 @@ class VideoInspector(Inspector):
         self._view.show()
 
     def _update_verdicts(self) -> None:
-        if self.result is not None:
-            self._view.update_verdict()
-            self._mark_stale()
+        self._view.update_verdict()
+        self._mark_stale()
 
-    def _mark_stale(self, ended: bool = False) -> None:
-        """Say whether what is shown was made with the current settings; ``ended``: the work is done."""
+    def _mark_stale(self, ended: bool = False, failed: bool = False) -> None:
+        """Say whether what is shown was made with the current settings.
+
+        ``ended``: the work is done. ``failed``: the status says so and stays.
+        """
         c = self.controls
         c.margin.disabled = c.use_model_margin.value
+        working = self.running and not ended
         stale = self.result is not None and self._used_options != self._options()
-        c.analyze_again.disabled = self._source is None or (self.result is not None and not stale)
+        waiting = self._source is not None and self._source is not self._used_source
+        c.analyze_again.disabled = working or not (waiting or (stale and self._source is not None))
         c.analyze_again.button_style = "warning" if stale else ""
-        if self.running and not ended:
+        if working or failed:
             return
-        if stale:
+        if waiting and not self._ending:
+            c.show_status(f"Press Analyse again to analyse {source_name(self._source, 'the video')}.")
+        elif stale:
             c.show_status("Settings changed after this result was made. Press Analyse again.")
         else:
             c.show_status(self._summary())
@@ -474,7 +514,7 @@ class VideoInspector(Inspector):
         if self._ending:
             return self._ending
         if report is None:
-            return self._welcome if self._source is None else "Press Analyse again."
+            return self._welcome
         frames = pluralize(report.frames, "frame")
         if report.cancelled:
             return f"Stopped after {frames}; what was analysed until then is shown."

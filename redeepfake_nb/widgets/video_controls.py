@@ -23,7 +23,18 @@ from ..models.prediction import Prediction
 from ..report.annotated_video import draw_tracks
 from ..view.regions import Region
 from . import html as markup
-from .controls import ANY_SIZE, STYLE, WIDE, Controls, Group, InspectorSettings, button, hint, show_png
+from .controls import (
+    ANY_SIZE,
+    STYLE,
+    WIDE,
+    Controls,
+    Group,
+    InspectorSettings,
+    button,
+    hint,
+    show_png,
+    stream_box,
+)
 from .upload_area import UploadArea
 from .viewer import MAX_HEIGHT, PictureViewer, encode_png
 from .wording import AGGREGATION_WORDS
@@ -168,6 +179,7 @@ class VideoControls(Controls):
             ),
             "Where the analysed part of the video ends; 0 is the end of the video",
         )
+        self.stream = stream_box()
 
     def _add_results(self) -> None:
         self.verdict = ipw.HTML()
@@ -203,7 +215,7 @@ class VideoControls(Controls):
         model = [self.reset_threshold, self.aggregation, *self.local(self.model)]
         groups = [
             Group("Video", [self.upload, self.sample], paths, "Open by path"),
-            Group("Frames", [self.sampling, self.frames, self.every], [self.start, self.end]),
+            Group("Frames", [self.sampling, self.frames, self.every], [self.start, self.end, self.stream]),
             Group("Model", [self.threshold, self.model_facts], model),
             Group("Faces", [self.analyze_again], [self.detector, self.use_model_margin, self.margin]),
             Group("Heatmap", [self.method, self.strength], [self.target, self.scale]),

@@ -138,6 +138,31 @@ def test_two_visitors_are_apart(visit, served: tuple[str, Path], tmp_path: Path)
     gone(lambda: list(served[1].rglob("again.png")))
 
 
+def test_what_is_asked_for_during_work_leaves_nothing_behind(visit, tmp_path: Path) -> None:
+    page = visit()
+    image = panel(page)
+    image.get_by_role("button", name="Use the sample").dblclick()
+    image.get_by_text("2 pictures analysed").wait_for(timeout=RUNNING)
+    assert image.get_by_role("alert").count() == 0
+    assert "failure" not in image.locator(".rdf-status").inner_text()
+    # A file that is dropped meanwhile is told to wait until there is nothing to wait for.
+    drop(page, image, [(f"{i}.png", photo()) for i in range(30)])
+    image.get_by_text(re.compile(r"Analysing \d+ of 30")).wait_for(timeout=ANSWER)
+    drop(page, image, [("late.png", photo())])
+    said = image.locator(".rdf-drop-said").first
+    assert "Wait until the work" in said.inner_text()
+    assert image.locator(".rdf-download button:enabled").count() == 0
+    image.locator(".rdf-status button").click()
+    image.get_by_text("Press Analyse the rest").wait_for(timeout=ANSWER)
+    page.wait_for_function("said => !said.innerText", arg=said.element_handle(), timeout=ANSWER)
+    # The report names what was left out, and the page forgets the names of files.
+    (report,) = downloaded(page, image, tmp_path, "report")
+    assert "29.png" in report.read_text()
+    image.get_by_text("report.html").wait_for(timeout=ANSWER)
+    image.get_by_role("button", name="Clear").click()
+    image.get_by_text("report.html").wait_for(state="detached", timeout=ANSWER)
+
+
 def test_a_video(visit, tmp_path: Path) -> None:
     from redeepfake_nb.datasets.samples import sample_clip
 

@@ -61,7 +61,8 @@ def test_image_inspector(opened, lab, picture: Path) -> None:
     drop(page, inspector, [(HOSTILE, data), ("second.png", data + b" ")])
     inspector.get_by_text("2 pictures analysed").wait_for(timeout=ANSWER)
     paste(page, inspector, [("note.png", b"no picture")])
-    inspector.get_by_text("results before are still shown").wait_for(timeout=ANSWER)
+    inspector.locator(".rdf-status", has_text="is still shown").wait_for(timeout=ANSWER)
+    inspector.locator(".rdf-outdated", has_text="note.png was not analysed").wait_for(timeout=ANSWER)
     inspector.focus()
     page.keyboard.press("j")
     inspector.locator(".rdf-verdict", has_text="second.png").wait_for(timeout=ANSWER)
@@ -173,7 +174,7 @@ def test_video_inspector(opened, lab, tmp_path: Path) -> None:
     # A long analysis is cancelled, and what was analysed until then is shown.
     inspector.get_by_label("Analyse", exact=True).select_option("All frames")
     inspector.get_by_role("button", name="Analyse again").click()
-    inspector.get_by_text(re.compile(r"Frame \d+ of \d+")).wait_for(timeout=ANSWER)
+    inspector.get_by_text(re.compile(r"frame \d+ of \d+")).wait_for(timeout=ANSWER)
     inspector.get_by_role("button", name=re.compile("Cancel$")).click()
     inspector.get_by_role("status").get_by_text(re.compile(r"Stopped after \d+ frames?")).first.wait_for(
         timeout=ANSWER

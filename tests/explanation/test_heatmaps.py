@@ -257,6 +257,7 @@ def test_title_states_method_target_layer_and_what_the_map_carries(red_fake: Cla
         "Grad-CAM for fake at conv, +2.0 log-odds; without the marked places P(fake) would be about 0.50 "
         "instead of 0.88"
     )
+    assert found.plain_title == found.title.replace(" at conv", "")
     # All of the picture carries the whole logit, and any place of it as much.
     assert (found.evidence, found.intensity) == (pytest.approx(2), pytest.approx(2))
     assert found.shaded() == pytest.approx(np.full((SIZE, SIZE), 0.5))

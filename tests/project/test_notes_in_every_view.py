@@ -34,7 +34,8 @@ def video_report():
 
 
 def missing(text: object) -> list[str]:
-    plain = " ".join(html.unescape(str(text)).split())
+    # A reason in a list begins with a capital letter.
+    plain = " ".join(html.unescape(str(text)).split()).lower()
     return [words for words in TEXTS if words not in plain]
 
 

@@ -121,6 +121,15 @@ def test_an_image(tmp_path: Path) -> None:
     assert [attrs["width"] for attrs in page.find("rect") if attrs["class"] == "rdf-fill rdf-real"] == ["4.7"]
 
 
+def test_what_was_not_analysed_is_named(tmp_path: Path) -> None:
+    left = [("a <i>.png", "it is empty (0 bytes)."), ("b.png", "The analysis ended before it.")]
+    page = page_of(make_report((2.0,)), tmp_path, not_analysed=left)
+    assert "Not analysed 2 more files were given. This page says nothing about them." in page.text
+    assert "a <i>.png it is empty (0 bytes). b.png The analysis ended before it." in page.text
+    assert page.text.index("Not analysed") < page.text.index("The model and its accuracy")
+    assert "Not analysed" not in page_of(make_report((2.0,)), tmp_path).text
+
+
 def test_an_array_has_no_file_to_be_described(tmp_path: Path) -> None:
     made = make_report((2.0,))
     frame = replace(made.frame, source=Source("array", None, "array", None))

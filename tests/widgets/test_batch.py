@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from helpers.reports import make_report
 from helpers.scan_helpers import folder, probability, square, write
-from helpers.widget_trees import HOSTILE, all_widgets, html_of
+from helpers.widget_trees import HOSTILE, all_widgets, html_of, put
 
 from redeepfake_nb import (
     Classifier,
@@ -186,6 +186,54 @@ def test_a_scan_can_be_stopped_and_resumed(
     again = inspector.scan(files)
     assert again.counts["done"] == 6
     assert not again.cancelled
+
+
+def test_files_can_be_sent_as_well_as_named(inspector: BatchInspector, files: Path, quick: None) -> None:
+    c = inspector.controls
+    assert {c.upload, c.paths} <= set(all_widgets(inspector.widget))
+    sent = [(path.name, path.read_bytes()) for path in sorted(files.iterdir())]
+    put(c.upload, sent[:2], part=100_000)
+    assert inspector.wait(SECONDS)
+    assert inspector.errors == []
+    assert inspector.result.journal == Path(c.journal.value), "the one in the box"
+    assert shown(inspector) == [name for name, _ in sent[:2]]
+    copies = Path(c.file_table.rows[0].path).parent
+    click(inspector, sent[0][0])
+    assert inspector.wait(SECONDS)
+    assert sent[0][0] in c.file_name.value
+    assert str(copies) not in html_of(inspector.widget)
+    # The same files sent again are not scored again.
+    put(c.upload, sent[:2], part=100_000)
+    assert inspector.wait(SECONDS)
+    assert shown(inspector) == [name for name, _ in sent[:2]]
+    inspector.clear()
+    assert not copies.exists()
+    assert inspector._uploaded is None
+
+
+def test_a_second_press_of_scan_does_nothing(inspector: BatchInspector, files: Path, quick: None) -> None:
+    gate = threading.Event()
+    inspector._begin("files", lambda job: gate.wait(SECONDS))
+    inspector.controls.paths.value = str(files)
+    inspector.controls.start.click()
+    assert inspector.controls.error_boxes["files"].value == ""
+    assert inspector.errors == []
+    gate.set()
+    assert inspector.wait(SECONDS)
+
+
+def test_a_scan_that_fails_says_that_the_one_before_is_shown(
+    inspector: BatchInspector, files: Path, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    def failing(*args: object, **options: object) -> None:
+        raise JournalError("the disk is full", next_step="Make room.")
+
+    inspector.scan(files)
+    monkeypatch.setattr("redeepfake_nb.widgets.batch.scan", failing)
+    inspector.start(files)
+    assert inspector.wait(SECONDS)
+    assert "The disk is full" in inspector.controls.error_boxes["files"].value
+    assert "The scan before is still shown" in inspector.controls.status.value
 
 
 def test_one_scan_at_a_time(inspector: BatchInspector, files: Path) -> None:

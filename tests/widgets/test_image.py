@@ -17,6 +17,7 @@ from redeepfake_nb.analysis.image import ImageReport
 from redeepfake_nb.faces import detection
 from redeepfake_nb.media.frames import Upload
 from redeepfake_nb.models.loading import save_model
+from redeepfake_nb.utils.jobs import Job
 from redeepfake_nb.view.regions import Png, Region
 from redeepfake_nb.widgets import heatmap_queue
 from redeepfake_nb.widgets import html as markup
@@ -508,9 +509,30 @@ def test_a_bad_model_is_reported_beside_its_box_and_nothing_is_analysed(inspecto
     c.model.value = "brightness 1"
     assert inspector.wait(SECONDS)
     assert c.error_boxes["model"].value == ""
+    # What was given last is not lost.
+    put(c.upload, [("b.png", png(0))])
+    assert inspector.wait(SECONDS)
+    assert [report.name for report in inspector.result] == ["b.png"]
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras under NumPy 2
+def test_a_picture_that_was_sent_while_the_model_was_wrong_is_kept(inspector, tmp_path, quick):
+    c = inspector.controls
+    inspector.analyze(read_image(picture(), name="old.png"))
+    with inspector._callbacks.paused():
+        c.model.value = str(tmp_path / "absent.keras")
+    put(c.upload, [("new.png", png(0))])
+    assert inspector.wait(SECONDS)
+    assert [report.name for report in inspector.result] == ["old.png"]
+    assert "did not work" in c.status.value
+    assert "The result of old.png is still shown" in c.status.value
+    assert not c.analyze_again.disabled
+    c.model.value = "brightness 1"
+    assert inspector.wait(SECONDS)
+    assert "Press Analyse again to analyse new.png" in c.status.value
     c.analyze_again.click()
     assert inspector.wait(SECONDS)
-    assert len(inspector.result) == 1
+    assert [report.name for report in inspector.result] == ["new.png"]
 
 
 def test_a_model_that_fails_on_a_picture_is_reported_beside_the_model(inspector, monkeypatch):
@@ -656,9 +678,111 @@ def test_a_cancelled_run_keeps_what_was_finished(inspector, monkeypatch, quick):
     gone_on.set()
     assert inspector.wait(SECONDS)
     assert [r.name for r in inspector.result] == ["a.png", "b.png"]
-    assert "Stopped; what was finished is shown" in c.status.value
+    assert "2 of 3 pictures analysed" in c.status.value
+    assert "1 was not. Press Analyse the rest" in c.status.value
     assert c.progress.layout.display == "none"
     assert (c.cancel.layout.display, c.upload.disabled) == ("none", False)
+    # The rest is analysed when it is asked for, and what was finished stays as it is.
+    assert (c.analyze_again.description, c.analyze_again.disabled) == ("Analyse the rest", False)
+    finished = [report.frame for report in inspector.result]
+    c.analyze_again.click()
+    assert inspector.wait(SECONDS)
+    assert [r.name for r in inspector.result] == ["a.png", "b.png", "c.png"]
+    assert [r.frame for r in inspector.result[:2]] == finished
+    assert "3 pictures analysed" in c.status.value
+    assert (c.analyze_again.description, c.analyze_again.disabled) == ("Analyse again", True)
+
+
+def test_a_report_names_what_was_not_analysed(inspector, monkeypatch, quick):
+    analyze = widgets.analyze_image
+
+    def stopped_after_the_first(*args, **options):
+        inspector._background.job.cancel.set()
+        return analyze(*args, **options)
+
+    monkeypatch.setattr(inspector, "_page", lambda reports, **options: (reports, options))
+    given = [read_image(picture(), name="a.png"), Upload("b.png", b"no picture")]
+    inspector.analyze(given)
+    (_, options) = inspector._report_page(Job("save"))
+    ((name, reason),) = options["not_analysed"]
+    assert name == "b.png"
+    assert "not a supported picture" in reason
+    assert "b.png" not in reason
+    monkeypatch.setattr(widgets, "analyze_image", stopped_after_the_first)
+    inspector.analyze([*given, read_image(picture(), name="c.png")])
+    (_, options) = inspector._report_page(Job("save"))
+    assert [name for name, _ in options["not_analysed"]] == ["b.png", "c.png"]
+    assert all(reason == "The analysis ended before it." for _, reason in options["not_analysed"])
+
+
+def test_an_old_result_says_whose_it_is_until_there_is_a_new_one(inspector, monkeypatch, quick):
+    analyze = widgets.analyze_image
+    begun, gone_on = threading.Event(), threading.Event()
+
+    def slow(*args, **options):
+        begun.set()
+        assert gone_on.wait(SECONDS)
+        return analyze(*args, **options)
+
+    c = inspector.controls
+    inspector.analyze([read_image(picture(), name="old.png"), picture(0)])
+    monkeypatch.setattr(widgets, "analyze_image", slow)
+    put(c.upload, [("new.png", png())])
+    assert begun.wait(SECONDS)
+    assert "This is the result of old.png and 1 other. new.png is being analysed." in c.outdated.value
+    assert "rdf-fading" in c.page._dom_classes
+    gone_on.set()
+    assert inspector.wait(SECONDS)
+    assert c.outdated.value == ""
+    assert "rdf-fading" not in c.page._dom_classes
+    put(c.upload, [("bad.txt", b"no picture")])
+    assert inspector.wait(SECONDS)
+    assert "This is still the result of new.png; bad.txt was not analysed." in c.outdated.value
+    assert "rdf-fading" not in c.page._dom_classes
+    inspector.clear()
+    assert c.outdated.value == ""
+
+
+def test_a_request_during_work_is_no_failure_of_it(inspector, monkeypatch, quick):
+    analyze = widgets.analyze_image
+    begun, gone_on = threading.Event(), threading.Event()
+
+    def slow(*args, **options):
+        begun.set()
+        assert gone_on.wait(SECONDS)
+        return analyze(*args, **options)
+
+    monkeypatch.setattr(widgets, "analyze_image", slow)
+    c = inspector.controls
+    inspector.start(picture())
+    assert begun.wait(SECONDS)
+    c.sample.click()  # the second half of a double click
+    page = c.downloads["page"]
+    sent = []
+    monkeypatch.setattr(page, "send", sent.append)
+    page._handle_custom_msg({"type": "press"}, [])
+    assert c.error_boxes["pictures"].value == c.error_boxes["save"].value == ""
+    assert sent == [{"type": "failed"}]
+    put(c.upload, [("other.png", png())])  # its upload had begun before
+    assert "Another job is still running" in c.error_boxes["pictures"].value
+    assert "Analysing" in c.status.value
+    gone_on.set()
+    assert inspector.wait(SECONDS)
+    assert inspector.errors == []
+    assert c.error_boxes["pictures"].value == ""
+    assert "failure" not in c.status.value
+
+
+def test_what_was_sent_and_downloaded_is_forgotten(inspector, monkeypatch, quick):
+    c, sent = inspector.controls, []
+    for part in (c.upload, *c.downloads.values()):
+        monkeypatch.setattr(part, "send", lambda message, part=part: sent.append((part, message["type"])))
+    inspector.analyze(picture())
+    assert sent == [(download, "forget") for download in c.downloads.values()]
+    sent.clear()
+    inspector.clear()
+    assert (c.upload, "forget") in sent
+    assert {(download, "failed") for download in c.downloads.values()} <= set(sent)
 
 
 def test_nothing_of_one_picture_stands_beside_anything_of_another(inspector, quick):
@@ -736,7 +860,7 @@ def test_files_that_cannot_be_read_leave_the_results_before(inspector, tmp_path,
     assert len(inspector.result) == 1
     assert "Points to" in inspector.controls.verdict.value
     assert "b.txt" in inspector.controls.error_boxes["pictures"].value
-    assert "the results before are still shown" in inspector.controls.status.value
+    assert "The result of array is still shown" in inspector.controls.status.value
 
 
 def test_hostile_names_create_no_html_tag(inspector, tmp_path):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import traitlets
+from helpers.reports import make_report
 from helpers.widget_trees import all_widgets
 from PIL import Image
 
 from redeepfake_nb import view
+from redeepfake_nb.media.notes import Note
 from redeepfake_nb.widgets import download as downloads
+from redeepfake_nb.widgets import html as markup
 from redeepfake_nb.widgets.batch_controls import BatchControls, BatchSettings
 from redeepfake_nb.widgets.controls import Controls
 from redeepfake_nb.widgets.download import Download
@@ -125,3 +129,42 @@ def test_messages_speak_of_panels_and_not_of_functions() -> None:
     )
     assert "(" not in in_panel("the animation has 12 frames; analyze_video() looks at more")
     assert in_panel("The file is empty.") == "The file is empty."
+
+
+@pytest.mark.parametrize(
+    ("words", "own"),
+    [
+        (
+            "only 5 of 90 frames looked at; look at more with frames=, or try another detector",
+            "only 5 of 90 frames looked at; look at more frames (setting Frames), or try another detector",
+        ),
+        ("look at more with frames= or every=", "look at more frames (setting Frames)"),
+        (
+            "only video stream 1 of 2 looked at; choose another with stream=",
+            "only video stream 1 of 2 looked at; choose another with the setting Stream",
+        ),
+        ("allow faces under 40 px with min_size=", "allow faces under 40 px"),
+        ("the limit of 64 million (max_pixels); read at 8 x 8", "the limit of 64 million; read at 8 x 8"),
+        ("Make it smaller first, or raise max_pixels if you trust it.", "Make it smaller first."),
+        ("Cut it into shorter videos, or raise time_limit.", "Cut it into shorter videos."),
+        ("blurred face (sharpness 9 under 9)", "blurred face (sharpness just under 9)"),
+        ("blurred face (sharpness 9 under 90)", "blurred face (sharpness 9 under 90)"),
+    ],
+)
+def test_parameters_are_named_as_the_settings_they_are(words: str, own: str) -> None:
+    assert in_panel(words) == own
+
+
+def test_a_warning_that_is_a_reason_is_said_once() -> None:
+    report = make_report((2.0,))
+    noted = ("only video stream 1 of 2 looked at; choose another with stream=", "odd (max_pixels)")
+    source = replace(report.frame.source, notes=tuple(map(Note, noted)))
+    report = replace(
+        report,
+        frame=replace(report.frame, source=source),
+        verdict=replace(report.verdict, reasons=noted[:1]),
+    )
+    shown = markup.verdict(report)
+    assert shown.count("only video stream 1 of 2") + shown.count("Only video stream 1 of 2") == 1
+    assert "While reading: odd." in shown
+    assert "stream=" not in shown

@@ -98,5 +98,8 @@ def test_a_dropped_upload_is_forgotten(area: UploadArea, monkeypatch) -> None:
     say(area, monkeypatch, ({"type": "drop", "batch": "1"}, None))
     assert area._files == []
     assert say(area, monkeypatch, ({"type": "chunk"}, None), ("nonsense", None)) == []
+    answers: list[dict] = []
+    monkeypatch.setattr(area, "send", answers.append)
     area.forget()
     assert area.value == ()
+    assert answers == [{"type": "forget"}], "what the page says of it, too"

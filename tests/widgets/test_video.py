@@ -216,7 +216,7 @@ def test_controls_work_during_an_analysis_and_cancel_keeps_what_was_finished(ins
     seen.clear()
     seen.append(slow := threading.Event())
     gate.set()
-    until(lambda: "Frame 1 of 15" in c.status.value)
+    until(lambda: "video: frame 1 of 15" in c.status.value)
     assert c.progress.layout.display == ""
     c.cancel.click()
     assert "Stopping" in c.status.value
@@ -258,6 +258,42 @@ def test_a_second_start_is_refused(inspector, video, seen, quick):
     assert inspector.wait(SECONDS)
     assert inspector.result.name == "video bytes"
     assert inspector.result.frames == 15
+    assert inspector.errors == []
+    assert inspector.controls.error_boxes["video"].value == ""
+
+
+def test_an_old_result_says_whose_it_is_until_there_is_a_new_one(inspector, video, seen, quick):
+    c = inspector.controls
+    put(c.upload, [("old.mkv", video)])
+    assert inspector.wait(SECONDS)
+    gate = Gate()
+    seen.append(gate)
+    put(c.upload, [("new.mkv", video)])
+    assert gate.reached.wait(SECONDS)
+    assert "new.mkv" in c.status.value
+    assert "This is the result of old.mkv. new.mkv is being analysed." in c.outdated.value
+    assert "rdf-fading" in c.page._dom_classes
+    gate.set()
+    assert inspector.wait(SECONDS)
+    assert inspector.result.name == "new.mkv"
+    assert c.outdated.value == ""
+    assert "rdf-fading" not in c.page._dom_classes
+
+
+def test_a_video_that_was_sent_with_a_wrong_setting_is_kept(inspector, video, quick):
+    c = inspector.controls
+    put(c.upload, [("old.mkv", video)])
+    assert inspector.wait(SECONDS)
+    c.stream.value = 2
+    put(c.upload, [("new.mkv", video)])
+    assert inspector.wait(SECONDS)
+    assert "there is no video stream 2 in it" in c.error_boxes["video"].value
+    c.stream.value = 0
+    assert "Press Analyse again to analyse new.mkv" in c.status.value
+    c.analyze_again.click()
+    assert inspector.wait(SECONDS)
+    assert inspector.result.name == "new.mkv"
+    assert c.analyze_again.disabled
 
 
 def test_clear_during_an_analysis_discards_its_result(inspector, video, seen, quick):
@@ -320,6 +356,9 @@ def test_a_file_that_is_not_a_video_is_reported_beside_the_control(inspector, vi
     assert "threshold 0.60" in inspector.controls.verdict.value
     assert "note.mp4" in inspector.controls.error_boxes["video"].value
     assert "did not work" in inspector.controls.status.value
+    assert "The result of video bytes is still shown" in inspector.controls.status.value
+    assert "still the result of video bytes; note.mp4 was not" in inspector.controls.outdated.value
+    assert inspector.controls.analyze_again.disabled, "a file that cannot be read is not tried again"
     (error,) = inspector.errors
     assert isinstance(error, errors.UnsupportedMedia)
     with pytest.raises(errors.UnsupportedMedia):
