@@ -517,8 +517,3 @@ def show_png(image: ipw.Image | PictureViewer, png: bytes) -> None:
 def button(words: str, tooltip: str, icon: str, width: str = "auto") -> ipw.Button:
     """Create a button with words, an icon and a tooltip."""
     return hint(ipw.Button(description=words, icon=icon, layout={"width": width}), tooltip)
-
-
-def capitalized(words: str) -> str:
-    """Return the words with a capital first letter; the others stay as they are."""
-    return words[:1].upper() + words[1:]
