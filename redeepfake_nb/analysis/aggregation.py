@@ -65,14 +65,25 @@ STRATEGIES: dict[str, Callable[[np.ndarray], float]] = {
     "confident": confident,
 }
 
-# The same in words, each the end of "the score is the ...".
+# The same in words, short enough for a menu.
 STRATEGY_WORDS = {
-    "mean_logit": "Average of all frames",
-    "mean_probability": "Average of all P(fake)",
-    "median": "Middle one of all frames",
-    "top_k_mean": "Average of the highest quarter",
-    "confident": "Average of the surest frames",
+    "mean_logit": "Mean log-odds of the frames",
+    "mean_probability": "Plain mean of P(fake)",
+    "median": "Median P(fake)",
+    "top_k_mean": "Mean of the highest quarter",
+    "confident": "Mean of the surest frames",
 }
+# The end of "the score of a person is ...", where more has to be said than in a menu.
+_CLAUSES = {
+    "mean_logit": "the mean of the frames' log-odds, in which very sure frames count more",
+    "mean_probability": "the plain mean of the frames' P(fake)",
+}
+
+
+def aggregation_clause(strategy: str) -> str:
+    """Finish the sentence "The score of a person is ..."."""
+    words = STRATEGY_WORDS.get(strategy, strategy)
+    return _CLAUSES.get(strategy, f"the {words[:1].lower()}{words[1:]}")
 
 
 def check_strategy(strategy: object) -> None:

@@ -14,16 +14,20 @@ The rules are few and stated, because people act on them:
 
 A person in a video is judged by the score over all frames. The verdict is inconclusive if few frames were
 looked at or the video has no more, if the face is in few of them, small, blurred, enlarged or covered in
-most, in profile or not certainly a face in most, near the threshold, or if the frames disagree. Where others
-make a verdict inconclusive, its headline names the persons or faces that reach the threshold, and when. Where
-a model scores several frames at once, a window that had to be filled up by repeating a frame counts only
-where the person has no full one, and the verdict is inconclusive then.
+most, in profile or not certainly a face in most, near the threshold, or if the frames disagree. So it is
+where the score is under the threshold and a few frames stand out far over it: a manipulation of some seconds
+drowns in the score of a long video. The headline of an inconclusive verdict names the persons, faces or
+frames that reach the threshold, and when. Where a model scores several frames at once, a window that had to
+be filled up by repeating a frame counts only where the person has no full one, and the verdict is
+inconclusive then.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..faces.detail import Detail
@@ -34,9 +38,11 @@ from ..models.prediction import Prediction
 from ..models.tested_kinds import blind_spots
 from ..provenance.records import Provenance
 from ..utils.numeric import check_threshold
-from ..utils.wording import pluralize
+from ..utils.wording import capitalized, pluralize
+from .coverage import Coverage, every_seconds
+from .false_alarms import false_alarms
 from .fragility import fragility_doubts
-from .intervals import format_segments, join_times, sampling_interval
+from .intervals import MAX_GAP, format_segments, join_times, sampling_interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,6 +65,12 @@ MAX_COVERED = 0.1
 # may contradict the overall score.
 MIN_FRAMES = 5
 MAX_DISAGREEMENT = 0.3
+# Frames stand out if the odds of two neighbours, by their geometric mean, are so many times those of the
+# threshold, or those of one alone: P(fake) 0.90 and 0.99 at a threshold of 0.50. The band is no measure for
+# them, since single frames scatter more than a mean of many: in a genuine clip that scores 0.37, 16 of 151
+# frames reach 0.60, several of them in a row, and two neighbours 0.81 (compressed again 0.86). One frame
+# alone may be blur or a turned head; but where frames are far apart, a short manipulation is in one only.
+PAIR_ODDS, SINGLE_ODDS = 9.0, 99.0
 # How many times of a person a reason names; reports list all.
 _MAX_NAMED_TIMES = 3
 
@@ -144,8 +156,13 @@ class Verdict:
         see :func:`redeepfake_nb.models.tested_kinds.blind_spots`. Empty where every kind of fakes is covered,
         and where no face was found.
     suspects
-        Which of several faces or persons of an inconclusive file reach the threshold, and when, as the end of
-        a sentence that begins with "but".
+        Which faces, persons or frames of an inconclusive file reach the threshold, and when, as the end of a
+        sentence that begins with "but".
+    false_alarms
+        How many genuine faces reach the threshold, too, as the end of such a sentence; see
+        :func:`redeepfake_nb.analysis.false_alarms.false_alarms`. Empty where that is not known.
+    coverage
+        How much of a video was looked at; ``None`` for an image, and for one person of a video.
     declared
         What the file says of itself and a reader of the verdict has to know, as a clause; see
         :func:`with_provenance`. It changes neither label nor score.
@@ -156,19 +173,30 @@ class Verdict:
     threshold: float
     limits: str = ""
     suspects: str = ""
+    false_alarms: str = ""
+    coverage: Coverage | None = None
     declared: str = ""
 
     @property
     def headline(self) -> str:
         """One cautious line.
 
-        For ``"real"`` it names what the model could not have detected, for ``"inconclusive"`` the
-        :attr:`suspects`; for each what the file has :attr:`declared`.
+        It begins with what the file has :attr:`declared`, if anything. For ``"real"`` it names how much of a
+        video was looked at and what the model could not have detected, for ``"inconclusive"`` the
+        :attr:`suspects`, for ``"fake"`` the :attr:`false_alarms`.
         """
         line = f"{HEADLINES[self.label]} (threshold {self.threshold:.2f})"
-        but = {"real": self.limits, "inconclusive": self.suspects}.get(self.label)
+        but = {"inconclusive": self.suspects, "fake": self.false_alarms}.get(self.label, "")
+        if self.label == "real":
+            gaps = ""
+            if self.coverage is not None and not self.coverage.complete:
+                line, gaps = f"{line} in {self.coverage.share}", self.coverage.gaps
+            # The limits hold an "and" of their own, so a comma stands before this one.
+            but = ", and ".join(filter(None, (gaps, self.limits)))
         line = f"{line}, but {but}" if but else line
-        return f"{line}; apart from the score, {self.declared}" if self.declared else line
+        if not self.declared:
+            return line
+        return f"{capitalized(self.declared)}; by the score alone: {line[:1].lower()}{line[1:]}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -179,6 +207,8 @@ class Verdict:
             "reasons": list(self.reasons),
             "limits": self.limits,
             "suspects": self.suspects,
+            "false_alarms": self.false_alarms,
+            "coverage": "" if self.coverage is None else self.coverage.summary,
             "declared": self.declared,
         }
 
@@ -270,8 +300,7 @@ def no_face_in_frames(times: Sequence[float] | np.ndarray, pictures: int) -> str
     """Say in how many frames of a video, and how far apart, no face was found; without a next step."""
     if not len(times):
         return "no face was found: no frame was looked at"
-    interval = sampling_interval(times)
-    every = "" if interval is None else f", one every {interval:.{1 if interval >= 0.95 else 2}f} s"
+    every = every_seconds(sampling_interval(times))
     if len(times) >= pictures:
         if len(times) == 1:
             return "no face was found in the only frame"
@@ -417,8 +446,8 @@ def judge_person(
     over = sum(above)
     when = format_segments(join_times(times, above, interval), _MAX_NAMED_TIMES) if times else ""
     reasons = [
-        f"P(fake) {probability:.2f} over {seen} of {frames} frames, {over} of them at or over {threshold:.2f}"
-        + (f" ({when})" if when and 0 < over < frames else "")
+        f"P(fake) {probability:.2f} over {seen} of {frames} sampled frames, "
+        f"{over} of them at or over {threshold:.2f}" + (f" ({when})" if when and 0 < over < frames else "")
     ]
     if probability >= threshold and (kind := kinds_in_words(kinds)):
         reasons.append(kind)
@@ -454,6 +483,14 @@ def judge_person(
     against = over if probability < threshold else seen - over
     if seen > 1 and against > MAX_DISAGREEMENT * seen:
         found.append(f"frames disagree ({against} of {seen} say the opposite)")
+    outstanding = ""
+    if probability < threshold and (high := standing_out(single, times, interval, threshold)):
+        outstanding = f"reach P(fake) {max(single[i] for i in high):.2f}"
+        if times:
+            chosen = [i in high for i in range(seen)]
+            segments = join_times(times, chosen, interval)
+            outstanding = f"at {format_segments(segments, _MAX_NAMED_TIMES)} {outstanding}"
+        found.append(f"frames {outstanding}, far over the threshold, though the score over all is under it")
     found += fragility_doubts(strongest, threshold)
     if windows is not None:
         reasons.append(windows.summary)
@@ -462,9 +499,51 @@ def judge_person(
     label: VerdictLabel = "fake" if probability >= threshold else "real"
     doubtful = bool(found) or card.unresponsive
     verdict = _verdict("inconclusive" if doubtful else label, [*reasons, *found], card, threshold)
+    if outstanding:
+        return replace(verdict, suspects=f"frames of {name} {outstanding}")
     if probability < threshold + band:
         return verdict
     return replace(verdict, suspects=f"{name} reaches it" + (f" at {when}" if when else ""))
+
+
+def standing_out(
+    single: Sequence[float], times: Sequence[float], interval: float | None, threshold: float
+) -> list[int]:
+    """Find the frames that are far over the threshold and no isolated false alarm.
+
+    Parameters
+    ----------
+    single
+        P(fake) of each frame with a person's face.
+    times
+        Seconds of these frames; where it is empty, each is the neighbour of the next.
+    interval
+        Seconds between sampled frames; frames are neighbours as in
+        :func:`redeepfake_nb.analysis.intervals.join_times`.
+    threshold
+        Threshold on P(fake), above 0 and below 1.
+
+    Returns
+    -------
+    list of int
+        Their indices: neighbours at :data:`PAIR_ODDS`, both over the threshold, and single ones at
+        :data:`SINGLE_ODDS`.
+    """
+    beyond = [_log_odds(p) - _log_odds(threshold) for p in single]
+    when = times or range(len(single))
+    longest = MAX_GAP * (1.0 if interval is None or not times else interval)
+    found = {i for i, far in enumerate(beyond) if far >= math.log(SINGLE_ODDS)}
+    for i, (far, next_far) in enumerate(pairwise(beyond)):
+        mean = (far + next_far) / 2
+        if min(far, next_far) >= 0 and mean >= math.log(PAIR_ODDS) and when[i + 1] - when[i] <= longest:
+            found |= {i, i + 1}
+    return sorted(found)
+
+
+def _log_odds(probability: float) -> float:
+    """Return the log-odds of a probability, of 0 and 1 those next to them."""
+    p = min(max(probability, 1e-9), 1 - 1e-9)
+    return math.log(p / (1 - p))
 
 
 def judge_video(
@@ -474,6 +553,7 @@ def judge_video(
     threshold: float,
     *,
     no_face: str = "no face was found",
+    coverage: Coverage | None = None,
 ) -> Verdict:
     """Derive the verdict on a video from those on its persons.
 
@@ -492,6 +572,8 @@ def judge_video(
         Threshold on P(fake), above 0 and below 1.
     no_face
         The reason where there is none; see :func:`without_face_in_frames`.
+    coverage
+        How much of the video was looked at; a reason where that is not all.
     """
     reasons = _from_notes(notes)
     if not persons:
@@ -506,9 +588,11 @@ def judge_video(
         label = "inconclusive"
     else:
         label = "real"
+    if coverage is not None and not coverage.complete:
+        reasons.append(coverage.summary)
     suspects = [verdict.suspects for _, verdict in persons if verdict.suspects]
-    verdict = _verdict(label, reasons, card, threshold)
-    return replace(verdict, suspects=_joined(suspects)) if len(persons) > 1 else verdict
+    verdict = replace(_verdict(label, reasons, card, threshold), coverage=coverage)
+    return replace(verdict, suspects=_joined(suspects)) if suspects else verdict
 
 
 def _verdict(label: VerdictLabel, reasons: Sequence[str], card: Card, threshold: float) -> Verdict:
@@ -516,7 +600,7 @@ def _verdict(label: VerdictLabel, reasons: Sequence[str], card: Card, threshold:
     limits = blind_spots(card.tested_on)
     if label == "inconclusive" and limits:
         reasons = [*reasons, limits]
-    return Verdict(label, tuple(reasons), threshold, limits)
+    return Verdict(label, tuple(reasons), threshold, limits, false_alarms=false_alarms(card, threshold))
 
 
 def _from_notes(notes: Sequence[Note]) -> list[str]:

@@ -24,6 +24,7 @@ from ..utils.numeric import check_threshold, sigmoid
 from ..utils.versions import package_versions
 from ..utils.wording import pluralize
 from .aggregation import DEFAULT, aggregate, check_strategy
+from .coverage import Coverage
 from .face_columns import FACE_COLUMNS, face_facts, kind_columns, kind_facts
 from .intervals import sampling_interval
 from .verdict import (
@@ -159,6 +160,12 @@ class Person:
     kinds: Mapping[str, float] = field(default_factory=dict)
 
     @property
+    def extent(self) -> tuple[float, float]:
+        """Lowest and highest P(fake) of the single sightings."""
+        probabilities = [s.probability for s in self.sightings]
+        return min(probabilities), max(probabilities)
+
+    @property
     def name(self) -> str:
         """``"person 1"`` and so on."""
         return _person_name(self.number)
@@ -276,6 +283,11 @@ class VideoReport:
         return len(self.frame_times)
 
     @property
+    def coverage(self) -> Coverage:
+        """How many of the file's frames were sampled, and how far apart they are."""
+        return Coverage(self.frames, self.completeness.pictures, sampling_interval(self.frame_times))
+
+    @property
     def face_share(self) -> float:
         """Share of the sampled frames in which a face was found, 0..1."""
         return len({s.frame for s in self.sightings}) / self.frames if self.frames else 0.0
@@ -356,7 +368,9 @@ class VideoReport:
             self.settings.get("min_size"),
         )
         persons = [(p.name, p.verdict) for p in self.persons]
-        verdict = judge_video(persons, notes, self.card, self.threshold, no_face=no_face)
+        verdict = judge_video(
+            persons, notes, self.card, self.threshold, no_face=no_face, coverage=self.coverage
+        )
         return with_provenance(verdict, self.provenance)
 
     def check_same(self, source: Source) -> None:
@@ -495,6 +509,8 @@ class VideoReport:
                 "person": p.number + 1,
                 "probability": p.probability,
                 "spread": list(p.spread),
+                "lowest": p.extent[0],
+                "highest": p.extent[1],
                 "kinds": dict(p.kinds),
                 "frames": len(p.sightings),
                 "first_s": p.sightings[0].timestamp,
@@ -514,6 +530,7 @@ class VideoReport:
             "height": self.frame_size[1],
             "duration_s": self.duration,
             "frames": self.frames,
+            "interval_s": self.coverage.interval,
             "face_share": self.face_share,
             "aggregation": self.aggregation,
             "verdict": self.verdict.to_dict(),

@@ -197,7 +197,7 @@ def _persons(report: VideoReport) -> list[str]:
 
     return [
         f"{person.name}: P(fake) = {person.probability:.2f} at threshold {report.threshold:.2f}, "
-        f"in {len(person.sightings)} of {report.frames} frames; "
+        f"in {len(person.sightings)} of {report.frames} sampled frames; "
         f"frames reach the threshold: {format_segments(fake_segments(report, person))}"
         for person in (report.persons[i] for i in report.most_suspicious)
     ]

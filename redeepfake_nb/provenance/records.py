@@ -339,6 +339,13 @@ class Provenance:
         return ""
 
     @property
+    def warning(self) -> str:
+        """The headline in three words, for a place beside a verdict; empty where that is."""
+        if self.tampered:
+            return "changed after signing"
+        return {"verified": "declares AI", "claimed": "claims AI"}.get(self.declared_ai or "", "")
+
+    @property
     def summary(self) -> str:
         """One clause on what is declared, also where that is nothing."""
         if self.headline or not self.statements:

@@ -13,7 +13,8 @@ from typing import Any
 
 from PIL import Image
 
-from ..analysis.aggregation import STRATEGY_WORDS
+from ..analysis.aggregation import aggregation_clause
+from ..analysis.false_alarms import false_alarms
 from ..analysis.image import ImageReport
 from ..analysis.report import Report, highest_probability
 from ..analysis.segments import fake_segments, format_segments
@@ -68,12 +69,12 @@ class FaceRow:
 
 @dataclass(frozen=True)
 class PersonRow:
-    """One person of a video. ``verdict`` is a label; ``spread`` the 10th and 90th percentile of P(fake)."""
+    """One person of a video. ``verdict`` is a label; ``extent`` the lowest and highest P(fake) of a frame."""
 
     number: int
     bar: Bar
     verdict: str
-    spread: tuple[float, float]
+    extent: tuple[float, float]
     seen: int
     frames: int
     segments: str
@@ -129,7 +130,7 @@ def face_rows(report: ImageReport) -> list[FaceRow]:
             bar=make_bar(report.predictions[i].probability, report.threshold, report.card.temperature),
             size=report.predictions[i].face.size,
             sharpness=report.predictions[i].face.sharpness,
-            doubts="; ".join(report.doubts(i)) or "none",
+            doubts="; ".join(report.doubts(i)) or "none of those checked",
         )
         for i in report.most_suspicious
     ]
@@ -142,7 +143,7 @@ def person_rows(report: VideoReport) -> list[PersonRow]:
             number=person.number + 1,
             bar=make_bar(person.probability, report.threshold, report.card.temperature),
             verdict=person.verdict.label,
-            spread=person.spread,
+            extent=person.extent,
             seen=len(person.sightings),
             frames=report.frames,
             segments=format_segments(fake_segments(report, person)),
@@ -348,6 +349,7 @@ def describe_model(card: Card) -> dict[str, Any]:
         "failures": [str(words) for words in measured.get("known_failures", ())],
         "calibrated": card.temperature is not None,
         "blind_spots": blind_spots(card.tested_on),
+        "false_alarms": false_alarms(card, card.threshold),
     }
 
 
@@ -459,8 +461,8 @@ def _describe_video(entry: Entry, report: VideoReport) -> Section:
         facts=[
             ("size", f"{width} x {height} px"),
             *length,
-            ("frames analysed", f"{report.frames}, a face in {report.face_share:.0%} of them"),
-            ("score of a person", STRATEGY_WORDS.get(report.aggregation, report.aggregation)),
+            ("frames looked at", f"{report.coverage.share}; {report.face_share:.0%} of these show a face"),
+            ("score of a person", aggregation_clause(report.aggregation)),
             ("read", report.completeness.summary),
             *_source_facts(report.source),
         ],

@@ -152,6 +152,8 @@ def html(
         "date": f"{_utc(date):%Y-%m-%d %H:%M} UTC",
         "models": [describe_model(card) for card in _distinct(cards)],
         "entries": [(summarize(entry), describe(entry)) for entry in entries],
+        "flagged": "fake" in values["verdicts"]
+        or any(entry.report is not None and entry.report.verdict.label == "fake" for entry in entries),
         "settings": settings,
         "versions": package_versions(),
         "base_rates": base_rate_table(cards),

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from ..analysis.verdict import VERDICT_WORDS
 from ..errors import displayable
+from ..utils.wording import capitalized
 from ..view.palette import BADGE_SIGNS, HTML_COLORS, SIGNS
 
 # Longest string that a template shows; the filter `short` sets a lower limit.
@@ -38,7 +39,7 @@ def environment() -> Environment:
     made.globals["label_colors"] = {theme: _properties(colors) for theme, colors in HTML_COLORS.items()}
     # For what strangers wrote; a sentence of ours is never cut.
     made.filters["short"] = displayable
-    made.filters["capitalized"] = lambda words: words[:1].upper() + words[1:]
+    made.filters["capitalized"] = capitalized
     # Made by us, and longer than any limit; nothing else may pass unescaped.
     made.filters["own_image"] = Markup
     return made

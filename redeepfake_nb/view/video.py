@@ -218,8 +218,8 @@ def plot_persons(report: VideoReport, ax: Canvas = None, *, columns: int = 4) ->
     captions = [
         [
             f"{p.name}: {VERDICT_WORDS[p.verdict.label]}",
-            f"P(fake) {p.probability:.2f} (frames {p.spread[0]:.2f} to {p.spread[1]:.2f})",
-            f"{len(p.sightings)} of {report.frames} frames",
+            f"P(fake) {p.probability:.2f} (single frames {p.extent[0]:.2f} to {p.extent[1]:.2f})",
+            f"{len(p.sightings)} of {report.frames} sampled frames",
         ]
         for p in people
     ]

@@ -12,7 +12,8 @@ import ipywidgets as ipw
 
 from ..errors import RedeepfakeError, displayable
 from ..utils.jobs import Busy
-from .controls import Controls, capitalized
+from ..utils.wording import capitalized
+from .controls import Controls
 from .wording import in_panel
 
 FAILED = "That did not work; see the message beside the control."

@@ -549,8 +549,3 @@ def stream_box() -> ipw.BoundedIntText:
         ipw.BoundedIntText(value=0, min=0, max=99, description="Stream", layout=WIDE, style=STYLE),
         "Which video stream of files with several, from 1; 0 for the one that is chosen by itself",
     )
-
-
-def capitalized(words: str) -> str:
-    """Return the words with a capital first letter; the others stay as they are."""
-    return words[:1].upper() + words[1:]

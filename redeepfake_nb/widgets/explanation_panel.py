@@ -21,9 +21,10 @@ from ..explanation.fidelity import faithfulness
 from ..explanation.heatmaps import Explanation, MethodComparison, compare_explanations
 from ..models.classifier import Classifier
 from ..utils.jobs import Cancel, Job, JobRunner, Progress, ThrottledProgress
+from ..utils.wording import capitalized
 from . import html as markup
 from .callbacks import error_message
-from .controls import STYLE, button, capitalized, hint
+from .controls import STYLE, button, hint
 from .drawings import Drawings
 from .viewer import PictureViewer
 

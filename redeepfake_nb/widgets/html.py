@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..analysis.aggregation import aggregation_clause
 from ..analysis.image import ImageReport
 from ..analysis.video_report import Sighting, VideoReport
 from ..errors import displayable
@@ -20,8 +21,8 @@ from ..report import html_content
 from ..report.html_templates import render_macro, stylesheet
 from ..scanning.records import FileResult
 from ..scanning.review import Review
-from ..utils.wording import pluralize
-from .wording import AGGREGATION_WORDS, in_panel
+from ..utils.wording import capitalized
+from .wording import in_panel
 
 _PARTS, _WIDGET = "parts.html.j2", "widget.html.j2"
 
@@ -103,11 +104,10 @@ def video_verdict(report: VideoReport) -> str:
     width, height = report.frame_size
     length = "" if report.duration is None else f", {report.duration:.1f} s"
     notes = [f"{displayable(report.name, 100)}, {width} x {height} px{length}."]
-    frames = f"{pluralize(report.frames, 'frame')} {'was' if report.frames == 1 else 'were'} analysed"
-    notes.append(f"{frames}; {report.face_share:.0%} of them show a face.")
+    frames = f"{capitalized(report.coverage.summary)}."
+    notes.append(f"{frames} {report.face_share:.0%} of the frames looked at show a face.")
     notes += _while_reading(report.source, report.verdict.reasons)
-    words = AGGREGATION_WORDS.get(report.aggregation, report.aggregation)
-    notes.append(f"The score of a person is the {words[:1].lower()}{words[1:]}.")
+    notes.append(f"The score of a person is {aggregation_clause(report.aggregation)}.")
     return _judged(report, notes)
 
 

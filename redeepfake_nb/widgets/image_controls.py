@@ -15,6 +15,7 @@ from ..analysis.verdict import VERDICT_WORDS
 from ..errors import displayable
 from ..explanation.heatmaps import Explanation
 from ..explanation.methods import Target
+from ..utils.wording import capitalized
 from ..view.palette import SIGNS
 from . import html as markup
 from .comparison_panel import ComparisonPanel
@@ -26,7 +27,6 @@ from .controls import (
     Group,
     InspectorSettings,
     button,
-    capitalized,
     hint,
 )
 from .strip import Strip, thumbnail
@@ -198,8 +198,11 @@ class ImageControls(Controls):
 
 
 def _verdict(report: ImageReport) -> str:
-    """Sign and words of a verdict."""
-    return f"{SIGNS[report.verdict.label]} {capitalized(VERDICT_WORDS[report.verdict.label])}"
+    """Sign and words of a verdict, and on a second line what the file says against itself."""
+    words = f"{SIGNS[report.verdict.label]} {capitalized(VERDICT_WORDS[report.verdict.label])}"
+    if report.provenance is None:
+        return words
+    return "\n".join(filter(None, (words, report.provenance.warning)))
 
 
 def _face_name(report: ImageReport, index: int) -> str:

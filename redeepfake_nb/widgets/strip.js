@@ -28,7 +28,7 @@ function render({ model, el }) {
       const item = document.createElement("button");
       item.className = "rdf-strip-item";
       item.setAttribute("role", "option");
-      item.title = `${i + 1}: ${name}. ${verdict}`;
+      item.title = `${i + 1}: ${name}. ${verdict.replace("\n", "; ")}`;
       const image = document.createElement("img");
       if (urls[i]) image.src = urls[i];
       image.alt = "";

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from redeepfake_nb.analysis.aggregation import STRATEGIES, aggregate
+from redeepfake_nb.analysis.aggregation import STRATEGIES, STRATEGY_WORDS, aggregate, aggregation_clause
 
 
 def logit(*probabilities: float) -> np.ndarray:
@@ -69,3 +69,15 @@ def test_nothing_to_aggregate(logits: list) -> None:
 def test_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match="median"):
         aggregate([0.0], "mode")
+
+
+def test_very_sure_frames_count_more_in_the_mean_of_the_log_odds() -> None:
+    frames = logit(*[0.999] * 12, *[0.22] * 24)
+    assert aggregate(frames, "mean_logit") == pytest.approx(0.81, abs=0.005)
+    assert aggregate(frames, "mean_probability") == pytest.approx(0.48, abs=0.005)
+
+
+def test_each_strategy_is_named_in_a_menu_and_in_a_sentence() -> None:
+    assert set(STRATEGY_WORDS) == set(STRATEGIES)
+    assert aggregation_clause("mean_logit").startswith("the mean of the frames' log-odds")
+    assert aggregation_clause("median") == "the median P(fake)"

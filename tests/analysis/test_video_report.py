@@ -26,7 +26,9 @@ def test_a_person_is_judged_over_all_frames() -> None:
     (person,) = found.persons
     assert person.probability == pytest.approx(1 / (1 + math.exp(-2)))
     assert person.verdict.label == "fake"
-    assert person.verdict.reasons == ("P(fake) 0.88 over 10 of 10 frames, 10 of them at or over 0.50",)
+    assert person.verdict.reasons == (
+        "P(fake) 0.88 over 10 of 10 sampled frames, 10 of them at or over 0.50",
+    )
     assert found.verdict.label == "fake"
     assert found.face_share == 1.0
 
@@ -112,6 +114,8 @@ def test_a_few_frames_of_a_long_video_are_not_enough(frames: int) -> None:
     assert reason in found.verdict.reasons
     enough = report(*steady(-3.0, count=5), completeness=Read(pictures=750))
     assert enough.verdict.label == "real"
+    assert enough.verdict.coverage.summary == "5 of 750 frames looked at, one every 0.20 s"
+    assert enough.to_dict()["interval_s"] == pytest.approx(0.2)
 
 
 def test_a_second_person_in_one_frame_is_named_with_its_time() -> None:
@@ -131,7 +135,8 @@ def test_a_second_person_in_one_frame_is_named_with_its_time() -> None:
 
 def test_single_frames_over_the_threshold_are_named_with_their_times() -> None:
     found = report(*[sighting(i * 0.2, 3.0 if i in (4, 5) else -3.0) for i in range(10)])
-    assert found.verdict.label == "real"
+    assert found.verdict.label == "inconclusive"
+    assert found.verdict.suspects == "frames of person 1 at 0.8 to 1.0 s reach P(fake) 0.95"
     assert found.verdict.reasons[0].endswith("2 of them at or over 0.50 (0.8 to 1.0 s)")
 
 

@@ -78,7 +78,7 @@ def test_analyze_prints_persons(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"{video}: ")
     (person,) = [line for line in lines if line.startswith("  person ")]
-    assert "at threshold 0.01, in 6 of 6 frames; frames reach the threshold: 0.5 to 5.5 s" in person
+    assert "at threshold 0.01, in 6 of 6 sampled frames; frames reach the threshold: 0.5 to 5.5 s" in person
     assert lines[-1].startswith("  face 1: P(fake) = ")
 
 

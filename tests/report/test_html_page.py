@@ -97,6 +97,20 @@ def test_a_model_that_detects_all_kinds_needs_no_notice(tmp_path: Path) -> None:
     assert "does not mean genuine" not in page.text
 
 
+def test_points_to_manipulation_is_never_shown_without_false_alarms(tmp_path: Path) -> None:
+    metrics = {"threshold": 0.5, "recall": {"value": 0.8}, "balanced_accuracy": {"value": 0.85}}
+    card = Card(name="hand", version="1", temperature=1.0, metrics=metrics)
+    rate = "of 100 genuine faces in this model's test about 10 reach it, too"
+    page = page_of(make_report((3.0,), card=card), tmp_path)
+    assert f"Points to manipulation (threshold 0.50), but {rate}" in page.text
+    assert "Points to manipulation does not mean fake." in page.text
+    assert f"hand 1, at threshold 0.50: {rate}." in page.text
+    assert "None of those checked" in page.text
+    unknown = page_of(make_report((3.0,), card=Card(temperature=1.0)), tmp_path)
+    assert "How many is not known." in unknown.text
+    assert "does not mean fake" not in page_of(make_report((-3.0,), card=card), tmp_path).text
+
+
 def test_an_image(tmp_path: Path) -> None:
     made = make_report((2.0, -3.0), heat=True)
     page = page_of(made, tmp_path)
@@ -216,6 +230,12 @@ def test_a_video(tmp_path: Path) -> None:
     assert made.verdict.headline in page.text
     assert "1 person" in page.text
     assert "12 of 12" in page.text
+    assert made.verdict.label == "inconclusive"
+    assert "but frames of person 1 at 0.4 to 0.7 s reach P(fake) 0.95" in page.text
+    assert "12 of 1,000 frames, one every 0.10 s; 100% of these show a face" in page.text
+    assert "lowest frame highest frame" in page.text
+    assert "0.05 0.95" in page.text
+    assert "the mean of the frames' log-odds, in which very sure frames count more" in page.text
     assert "0.4 to 0.7 s" in page.text
     assert {attrs["alt"] for attrs in page.find("img")} == {"P(fake) over time", "Persons"}
 
@@ -298,7 +318,7 @@ def test_settings_are_in_plain_words() -> None:
     values |= {"target": "fake", "margin": None, "start": None, "mine": HOSTILE}
     assert in_plain_words([values, {"explain": None}]) == {
         "added around a face, as a share of its longer side": "the model's own",
-        "score of a person": "Average of all frames",
+        "score of a person": "Mean log-odds of the frames",
         "heatmaps": "Grad-CAM, none",
         "heatmaps show": "evidence for fake",
         "searches for faces": "2 of whole frames",
@@ -338,7 +358,7 @@ def test_what_the_file_says_of_itself_stands_above_the_verdict(tmp_path: Path) -
     claims = (Claim("generator", HOSTILE, "PNG text", ai=True),)
     found = Provenance(Source("photo.jpg", None, "JPEG", 1), credentials, claims, (), preview)
     page = page_of(make_report().with_provenance(found), tmp_path)
-    assert page.text.index("What the file says of itself") < page.text.index("apart from the score")
+    assert page.text.index("What the file says of itself") < page.text.index("by the score alone")
     assert "TAMPERED: the file was changed after its Content Credentials were signed" in page.text
     assert "claims, unsigned: generator" in page.text
     assert [tag for tag in page.find("div") if "rdf-loud" in tag.get("class", "")]

@@ -57,6 +57,7 @@ def test_persons(people: int) -> None:
     assert len(axes) == people
     caption = " ".join(axes[0].get_title().split())
     assert caption.startswith("person 1: points to manipulation P(fake) 0.88")
+    assert "(single frames 0.88 to 0.88) 6 of 6 sampled frames" in caption
     if people > 1:
         assert [t.get_text() for t in axes[1].texts] == ["no image was kept"]
 

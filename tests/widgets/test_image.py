@@ -436,8 +436,10 @@ def test_what_a_file_says_of_itself_is_shown_and_kept(inspector, quick):
     Image.new("RGB", (200, 180)).save(data, "PNG", pnginfo=texts)
     (report,) = inspector.analyze(data.getvalue())
     assert report.provenance.declared_ai == "claimed"
+    ((_, beside),) = inspector.controls.picture.items
+    assert beside.splitlines()[1:] == ["claims AI"]
     shown = inspector.controls.verdict.value
-    assert shown.index("What the file says of itself") < shown.index("apart from the score")
+    assert shown.index("What the file says of itself") < shown.index("by the score alone")
     assert "Midjourney &lt;b&gt;" in shown
     (again,) = inspector.analyze_again()
     assert again.provenance is report.provenance

@@ -98,7 +98,7 @@ def test_analyze_returns_the_report_and_shows_it(inspector, video):
     assert [p.name for p in report.persons] == ["person 1", "person 2"]
     c = inspector.controls
     assert "threshold 0.60" in c.verdict.value
-    assert "15 frames were analysed" in c.verdict.value
+    assert "15 of 30 frames looked at" in c.verdict.value
     for pane in (c.timeline, c.frame, c.persons, c.strongest, c.heatmap_images[0]):
         assert png_of(pane).size
         assert pane.layout.display == ""
@@ -464,7 +464,7 @@ def test_another_threshold_or_aggregation_changes_the_verdict_and_computes_nothi
     c.aggregation.value = "top_k_mean"
     assert inspector.result.aggregation == "top_k_mean"
     assert inspector.result.persons[0].probability > 0.9
-    assert "average of the highest quarter" in c.verdict.value
+    assert "mean of the highest quarter" in c.verdict.value
     c.reset_threshold.click()
     assert inspector.result.threshold == 0.6
     assert inspector.result.sightings is sightings
