@@ -66,9 +66,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
     from ..faces.preprocessing import Preprocessing
     from ..models.conversion import convert_model
-    from ..utils.writing import check_not_input
 
-    check_not_input(options.out, options.model, "the model")
     described = (options.input_size, options.color_order, options.value_range)
     preprocessing = None
     frames = 1 if options.input_frames is None else options.input_frames

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..utils.hashing import sha256_of
+from ..utils.writing import check_not_input
+from .card import sidecar_of
 from .classifier import probe_images
 from .loading import load_model, save_model
 
@@ -54,8 +56,13 @@ def convert_model(source: str | Path, destination: str | Path, **options: Any) -
     Raises
     ------
     ModelError, OutputError
-        As :func:`redeepfake_nb.load_model` and :func:`redeepfake_nb.save_model`.
+        As :func:`redeepfake_nb.load_model` and :func:`redeepfake_nb.save_model`; or the result, or its
+        sidecar, would replace that of ``source``.
     """
+    check_not_input(destination, source, "the model")
+    sidecar = sidecar_of(Path(source))
+    if sidecar.is_file():
+        check_not_input(sidecar_of(Path(destination)), sidecar, "the sidecar of the model")
     before = load_model(source, **options)
     card = before.card
     before = before.with_card(replace(card, converted_from=card.converted_from or card.sha256))
