@@ -196,7 +196,7 @@ def test_batch_inspector(opened, lab) -> None:
     files = folder / "sample-files"
     hostile = files / f"{HOSTILE}"
     hostile.write_bytes(next(files.glob("*.png")).read_bytes())
-    box = inspector.get_by_label("Files")
+    box = inspector.get_by_label("Files", exact=True)
     box.fill(str(files))
     box.blur()
     inspector.get_by_role("button", name="Scan").click()

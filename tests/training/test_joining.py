@@ -189,7 +189,7 @@ def test_weights_and_gate_belong_together(faces: LabelledFaces, tmp_path: Path) 
     for weights in (None, [1, 2], [[1, 2]]):
         with pytest.raises(ValueError, match="between 2 experts needs as many lists of weights"):
             join_and_export(parts, 64, faces, path, weights=weights, gate=["a.npz", "b.npz"])
-    with pytest.raises(ValueError, match="holds no features of a linear probe"):
+    with pytest.raises(ValueError, match="holds no features of a probe"):
         join_and_export(parts, 64, faces, path, weights=[[1, 2], [1, 0]], gate=["a.npz", "b.npz"])
     with pytest.raises(ValueError, match="classifier 2 has no weight in any expert"):
         join_and_export(parts, 64, faces, path, weights=[[1, 0], [1, 0]], gate=["a.npz", "b.npz"])
