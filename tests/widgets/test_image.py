@@ -717,7 +717,8 @@ def test_a_report_names_what_was_not_analysed(inspector, monkeypatch, quick):
     assert all(reason == "The analysis ended before it." for _, reason in options["not_analysed"])
 
 
-def test_an_old_result_says_whose_it_is_until_there_is_a_new_one(inspector, monkeypatch, quick):
+def held(monkeypatch) -> tuple[threading.Event, threading.Event]:
+    """Hold each analysis: the first event says that one has begun, the second lets it go on."""
     analyze = widgets.analyze_image
     begun, gone_on = threading.Event(), threading.Event()
 
@@ -726,9 +727,14 @@ def test_an_old_result_says_whose_it_is_until_there_is_a_new_one(inspector, monk
         assert gone_on.wait(SECONDS)
         return analyze(*args, **options)
 
+    monkeypatch.setattr(widgets, "analyze_image", slow)
+    return begun, gone_on
+
+
+def test_an_old_result_says_whose_it_is_until_there_is_a_new_one(inspector, monkeypatch, quick):
     c = inspector.controls
     inspector.analyze([read_image(picture(), name="old.png"), picture(0)])
-    monkeypatch.setattr(widgets, "analyze_image", slow)
+    begun, gone_on = held(monkeypatch)
     put(c.upload, [("new.png", png())])
     assert begun.wait(SECONDS)
     assert "This is the result of old.png and 1 other. new.png is being analysed." in c.outdated.value
@@ -746,15 +752,7 @@ def test_an_old_result_says_whose_it_is_until_there_is_a_new_one(inspector, monk
 
 
 def test_a_request_during_work_is_no_failure_of_it(inspector, monkeypatch, quick):
-    analyze = widgets.analyze_image
-    begun, gone_on = threading.Event(), threading.Event()
-
-    def slow(*args, **options):
-        begun.set()
-        assert gone_on.wait(SECONDS)
-        return analyze(*args, **options)
-
-    monkeypatch.setattr(widgets, "analyze_image", slow)
+    begun, gone_on = held(monkeypatch)
     c = inspector.controls
     inspector.start(picture())
     assert begun.wait(SECONDS)
