@@ -67,9 +67,10 @@ MIN_FRAMES = 5
 MAX_DISAGREEMENT = 0.3
 # Frames stand out if the odds of two neighbours, by their geometric mean, are so many times those of the
 # threshold, or those of one alone: P(fake) 0.90 and 0.99 at a threshold of 0.50. The band is no measure for
-# them, since single frames scatter more than a mean of many: of a genuine clip that scores 0.36, 8 of 60 frames
-# reach 0.60, and two neighbours 0.72 (by `mixed 12`; a clip that scored 0.37 by `mixed 11` had 0.81). One frame
-# alone may be blur or a turned head; but where frames are far apart, a short manipulation is in one only.
+# them, since single frames scatter more than a mean of many: of a genuine clip that scores 0.36 by
+# `mixed 12`, 8 of 60 frames reach 0.60, and two neighbours 0.72; one that scored 0.37 by `mixed 11` had two
+# of 0.81. One frame alone may be blur or a turned head; but where frames are far apart, a short manipulation
+# is in one only.
 PAIR_ODDS, SINGLE_ODDS = 9.0, 99.0
 # How many times of a person a reason names; reports list all.
 _MAX_NAMED_TIMES = 3
