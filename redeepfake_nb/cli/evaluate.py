@@ -45,6 +45,14 @@ def add(commands: Any) -> None:
         help="choose the threshold by the largest share of real faces or videos that may be predicted fake",
     )
     parser.add_argument(
+        "--by",
+        nargs="+",
+        default=(),
+        metavar="COLUMN",
+        help="columns of the CSV with groups of faces that you annotated, such as glasses, to report "
+        "error rates of",
+    )
+    parser.add_argument(
         "--sweep", type=int, metavar="N", help="faces for the robustness test; 0: none; default: 200"
     )
     parser.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples for intervals")
@@ -99,6 +107,7 @@ def run(options: argparse.Namespace) -> int:
             options.out,
             limit=options.limit,
             false_positive_rate=options.false_positive_rate,
+            by=options.by,
             sweep=200 if options.sweep is None else options.sweep,
             resamples=options.resamples,
             seed=options.seed,
@@ -155,6 +164,8 @@ def _evaluate_videos(options: argparse.Namespace) -> int:
 
     if options.sweep:
         raise ValueError("--sweep is for faces, and the data are videos")
+    if options.by:
+        raise ValueError("--by is for faces, and the data are videos")
     videos = read_video_collections(options.data, options.images)
     if options.split:
         videos = _part(videos, options.split, "video")

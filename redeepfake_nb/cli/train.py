@@ -10,6 +10,14 @@ from typing import Any
 from ..errors import displayable
 from .arguments import add_data
 
+_BY: dict[str, Any] = {
+    "nargs": "+",
+    "default": (),
+    "metavar": "COLUMN",
+    "help": "columns of the CSV with groups of val faces that you annotated, such as glasses: the card then "
+    "has their error rates",
+}
+
 
 def add(commands: Any) -> None:
     """Add both commands to the parser's."""
@@ -31,6 +39,7 @@ def add(commands: Any) -> None:
         metavar="N",
         help="processes that make batches, for an accelerator that would wait for them; default: a thread",
     )
+    train.add_argument("--by", **_BY)
     train.set_defaults(run=_run_train)
 
     join = commands.add_parser("join", help="combine several trained networks into one model")
@@ -93,6 +102,7 @@ def add(commands: Any) -> None:
         metavar="RECIPE.toml",
         help="whose augmentation and pseudo-fakes kinds of fakes are told apart with; default: name no kinds",
     )
+    join.add_argument("--by", **_BY)
     join.add_argument("--out", required=True, metavar="MODEL.keras")
     join.set_defaults(run=_run_join)
 
@@ -125,7 +135,13 @@ def _run_train(options: argparse.Namespace) -> int:
             )
         else:
             path = train_and_export(
-                recipe, faces, options.out, progress=progress, log=bar.write, workers=options.workers
+                recipe,
+                faces,
+                options.out,
+                progress=progress,
+                log=bar.write,
+                workers=options.workers,
+                by=options.by,
             )
     if options.leave_one_out:
         print(table.to_string(index=False, float_format="{:.3f}".format))
@@ -162,6 +178,7 @@ def _run_join(options: argparse.Namespace) -> int:
         degraded_faces=options.degraded_faces,
         mirror=False if options.no_mirror else None,
         recipe=recipe,
+        by=options.by,
         log=print,
     )
     print(f"model, sidecar and card: {path}")

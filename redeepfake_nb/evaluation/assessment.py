@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from ..models.loading import load_model
 from ..utils.jobs import Progress
 from ..utils.numeric import check_threshold, probability
 from .calibration import OperatingPoint, best_temperature, threshold_at
-from .kinds import origin_table
+from .kinds import check_by, origin_table
 from .metrics import Metric, Metrics, bootstrap, evaluate
 from .scored_labels import confusion_table
 from .scoring import group_column, sample, score_all
@@ -55,7 +55,8 @@ class Assessment:
     slices
         One row per slice of the faces; see :func:`slice_table`.
     origins
-        One row per source and per kind, where the table has such columns; see :func:`origin_table`.
+        One row per source and per kind, where the table has such columns, and per value of the columns it
+        was asked to group by; see :func:`origin_table`.
     unreadable
         Columns ``file, error, cause``: images that could not be read, which no metric includes.
     """
@@ -199,6 +200,7 @@ def assess(
     *,
     threshold: float | None = None,
     false_positive_rate: float | None = None,
+    by: Sequence[str] = (),
     limit: int | None = None,
     resamples: int = 1000,
     seed: int = 0,
@@ -218,6 +220,9 @@ def assess(
         Choose the threshold on these faces instead: the one with the highest true positive rate at which at
         most this share of real faces is predicted fake. Metrics at a threshold chosen on the same faces are
         slightly optimistic.
+    by
+        Columns of ``faces.table`` with groups of faces that somebody annotated, such as glasses or headwear:
+        ``origins`` also has a row for each of their values. Faces without a value belong to no group.
     limit
         Evaluate a sample of at most this many faces; see :func:`sample`. It is balanced, which changes
         accuracy, precision and calibration where the whole set is not.
@@ -232,7 +237,8 @@ def assess(
     Raises
     ------
     ValueError
-        Both ``threshold`` and ``false_positive_rate``, a value out of range, or faces of one label alone.
+        Both ``threshold`` and ``false_positive_rate``, a value out of range, faces of one label alone, or a
+        column in ``by`` that has no groups.
     UnsuitableModel
         A score is not finite.
     """
@@ -240,6 +246,7 @@ def assess(
         raise ValueError("give a threshold or a false positive rate, not both")
     if threshold is not None:
         check_threshold(threshold)
+    check_by(by, faces.table)
     faces = sample(faces, limit, seed)
     scores = score_all([classifier], faces, progress)
     faces, logits = scores.faces, scores.logits[0]
@@ -282,7 +289,9 @@ def assess(
         uncalibrated=raw,
         metrics=metrics,
         slices=slice_table(y, p, features, **options),
-        origins=origin_table(faces.table, p, **options),
+        origins=origin_table(
+            faces.table, p, by=[name for name in by if faces.table[name].notna().any()], **options
+        ),
         unreadable=scores.unreadable,
     )
 

@@ -19,6 +19,8 @@ from .slices import auc_of, interval_columns
 
 # Columns of a labelled set that say what a fake is and where a face comes from.
 ORIGINS = ("kind", "generator", "source")
+# The most groups of one column that a table of them can be read with.
+MOST_VALUES = 30
 # The fewest bootstrap samples whose 2.5th and 97.5th percentiles mean anything.
 MIN_RESAMPLES = 100
 _COLUMNS = [
@@ -131,6 +133,7 @@ def origin_table(
     p: np.ndarray,
     *,
     threshold: float,
+    by: Sequence[str] = (),
     groups: np.ndarray | None = None,
     resamples: int = 1000,
     seed: int = 0,
@@ -143,6 +146,9 @@ def origin_table(
         A labelled set's table, with ``label`` and any of the columns :data:`ORIGINS`.
     p
         (N,) P(fake), 0..1.
+    by
+        Further columns of the table, each value of which is a group of faces; see :func:`check_by`. Faces
+        without a value belong to none.
     threshold, groups, resamples, seed
         As for :func:`redeepfake_nb.evaluate`.
 
@@ -162,7 +168,7 @@ def origin_table(
     functions: dict[str, Callable[[np.ndarray], float]] = {}
     enough: list[tuple[bool, bool]] = []
     members_of: list[np.ndarray] = []
-    for origin in [name for name in ORIGINS if name in table]:
+    for origin in [*(name for name in ORIGINS if name in table), *by]:
         known = table[table[origin].notna()]
         for (value, label), members in known.groupby([origin, "label"]).indices.items():
             member = np.zeros(len(table), bool)
@@ -183,6 +189,28 @@ def origin_table(
                 metric = with_share_interval(metric, groups, members_of[i])
             row |= interval_columns(name, metric if of_enough else metric.without_interval())
     return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def check_by(by: Sequence[str], table: pd.DataFrame) -> None:
+    """Check the columns of groups that somebody annotated, such as glasses or headwear.
+
+    Raises
+    ------
+    ValueError
+        A column is not there, is empty, has more than :data:`MOST_VALUES` values, or is named twice; or is
+        one that every evaluation reports or resamples by.
+    """
+    for name in by:
+        if name in {*ORIGINS, "label", "split", "file", "identity", "original"}:
+            raise ValueError(f"{name} is no column of groups; name others, such as glasses or headwear")
+        if name not in table:
+            others = ", ".join(str(column) for column in table.columns)
+            raise ValueError(f"there is no column {name} to group faces by; the table has {others}")
+        if list(by).count(name) > 1:
+            raise ValueError(f"the column {name} is named twice")
+        values = table[name].nunique()
+        if not 0 < values <= MOST_VALUES:
+            raise ValueError(f"the column {name} has {values} values; groups need 1 to {MOST_VALUES}")
 
 
 def mean_of(values: np.ndarray, member: np.ndarray) -> Callable[[np.ndarray], float]:

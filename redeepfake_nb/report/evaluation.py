@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ def save_evaluation(
     *,
     limit: int | None = None,
     false_positive_rate: float | None = None,
+    by: Sequence[str] = (),
     sweep: int = 200,
     resamples: int = 1000,
     seed: int = 0,
@@ -47,15 +48,15 @@ def save_evaluation(
     """Evaluate a model and its robustness on labelled faces, and write all results into one folder.
 
     The folder holds ``summary.md``, ``metrics.json``, ``scores.csv`` (one row per face), ``slices.csv``,
-    ``robustness.csv``, a PNG of each plot, ``origins.csv`` where the faces' sources or kinds are known, and
-    ``unreadable.csv`` where a file could not be read. The same model, faces, options and machine give the
-    same bytes in the tables.
+    ``robustness.csv``, a PNG of each plot, ``origins.csv`` where the faces' sources, kinds or groups
+    are known, and ``unreadable.csv`` where a file could not be read. The same model, faces, options and
+    machine give the same bytes in the tables.
 
     Parameters
     ----------
     out
         The folder, written completely or not at all. Earlier results of this function are replaced.
-    limit, false_positive_rate, resamples, seed
+    limit, false_positive_rate, by, resamples, seed
         As for :func:`redeepfake_nb.evaluation.assessment.assess`.
     sweep
         At most this many faces for the robustness sweep, which scores each about 36 times; 0: no sweep.
@@ -82,6 +83,7 @@ def save_evaluation(
         faces,
         limit=limit,
         false_positive_rate=false_positive_rate,
+        by=by,
         resamples=resamples,
         seed=seed,
         progress=progress,
@@ -174,7 +176,7 @@ def origin_lines(table: pd.DataFrame, unit: Unit = "faces") -> list[str]:
     """Format a table of :func:`redeepfake_nb.evaluation.kinds.origin_table` as a section of Markdown."""
     lines = [
         "",
-        "## Sources and kinds",
+        "## Sources, kinds and groups",
         "",
         f"The AUC is that of a source's fakes against all real {unit}.",
         "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from ..datasets.landmarks import LandmarkStore
 from ..errors import InputError
 from ..evaluation.assessment import Assessment, assess
 from ..evaluation.calibration import fit_calibration
-from ..evaluation.kinds import MIN_RESAMPLES, measure_kinds
+from ..evaluation.kinds import MIN_RESAMPLES, check_by, measure_kinds
 from ..evaluation.metrics import CALIBRATION_METRICS, METRIC_WORDS, Metric, evaluate
 from ..evaluation.robustness_sweep import robustness
 from ..evaluation.scoring import score_all
@@ -111,13 +111,21 @@ def export(
     path: str | Path,
     *,
     about: About | None = None,
+    by: Sequence[str] = (),
     resamples: int = 1000,
     log: Callable[[str], None] | None = None,
 ) -> Path:
     """Round the weights to half precision, calibrate and evaluate on ``val_faces``, and write the model.
 
-    All metrics are measured with the weights that are written.
+    All metrics are measured with the weights that are written. ``by`` names columns of groups, see
+    :func:`calibrate_and_save`.
+
+    Raises
+    ------
+    ValueError
+        A column in ``by`` has no groups.
     """
+    check_by(by, val_faces.table)
     card = Card(
         architecture=recipe.backbone,
         preprocessing=Preprocessing(input_size=recipe.final_size),
@@ -145,6 +153,7 @@ def export(
         train_faces,
         val_faces,
         kinds=kinds,
+        by=by,
         resamples=resamples,
         log=say,
     )
@@ -160,6 +169,7 @@ def calibrate_and_save(
     val_faces: LabelledFaces,
     *,
     kinds: KindsOutput | None = None,
+    by: Sequence[str] = (),
     resamples: int = 1000,
     log: Callable[[str], None] | None = None,
 ) -> Path:
@@ -185,6 +195,9 @@ def calibrate_and_save(
         For calibration and metrics.
     kinds
         Output that tells kinds of fakes apart, to be saved with the model.
+    by
+        Columns of ``val_faces`` with groups of faces that somebody annotated, whose error rates the card
+        then has; see :func:`redeepfake_nb.evaluation.assessment.assess`.
     resamples
         Bootstrap samples for the intervals.
     log
@@ -214,7 +227,7 @@ def calibrate_and_save(
     )
     calibrated = Classifier(model, card)
     say(f"Measuring on {len(val_faces):,} validation faces")
-    found = assess(calibrated, val_faces, resamples=resamples)
+    found = assess(calibrated, val_faces, by=by, resamples=resamples)
     say(
         f"Measuring on up to {_ROBUSTNESS_FACES} faces that are blurred, compressed and changed in other ways"
     )
@@ -240,6 +253,7 @@ def calibrate_and_save(
             "before_calibration": {k: round(raw[k].value, 5) for k in CALIBRATION_METRICS},
             "collections": _by_collection(found, resamples),
             "sources": plain_rows(found.origins[found.origins["origin"] == "source"]),
+            "annotated": plain_rows(found.origins[found.origins["origin"].isin(list(by))]),
             "slices": plain_rows(found.slices),
             "robustness": plain_rows(changes),
             "kinds": _kinds_told_apart(kinds),
@@ -415,6 +429,7 @@ def card_text(card: Card, *, grouped: bool) -> str:
         reported=_REPORTED,
         collections=card.metrics["collections"],
         sources=card.metrics["sources"],
+        annotated=card.metrics.get("annotated", ()),
         slices=card.metrics["slices"],
         changes=card.metrics["robustness"],
         before=card.metrics["before_calibration"],

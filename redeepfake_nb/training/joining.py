@@ -13,6 +13,7 @@ from scipy.special import softmax
 from ..datasets.labelled_faces import LabelledFaces
 from ..datasets.landmarks import LandmarkStore
 from ..evaluation.calibration import fit_temperature
+from ..evaluation.kinds import check_by
 from ..evaluation.scoring import score_all
 from ..models.architectures.builder import LOGIT_LAYER
 from ..models.architectures.clip_vit import CLIP, FEATURES_LAYER
@@ -54,6 +55,7 @@ def join_and_export(
     mirror: bool | None = None,
     recipe: Recipe | None = None,
     about: About | None = None,
+    by: Sequence[str] = (),
     resamples: int = 1000,
     log: Callable[[str], None] | None = None,
 ) -> Path:
@@ -89,8 +91,8 @@ def join_and_export(
     recipe
         Whose augmentation and pseudo-fakes kinds of fakes are told apart with, if the faces have a column
         ``kind``; see :func:`redeepfake_nb.training.kinds.fit_kinds`. Without one the joint model names none.
-    about, resamples, log
-        As for :func:`export`.
+    about, by, resamples, log
+        As for :func:`redeepfake_nb.training.exporter.export`.
 
     Raises
     ------
@@ -106,6 +108,7 @@ def join_and_export(
         raise ValueError("prior and logit_scale are a gate's and its experts', and there is no gate")
     factors = checked_scales(logit_scale, len(gate)) if gate else []
     train_faces, val_faces = both_splits(faces)
+    check_by(by, val_faces.table)
     if degraded_faces:
         check_degraded_faces(degraded_faces, train_faces)
     say = log or (lambda sentence: None)
@@ -166,6 +169,7 @@ def join_and_export(
         train_faces,
         val_faces,
         kinds=kinds,
+        by=by,
         resamples=resamples,
         log=log,
     )

@@ -32,6 +32,12 @@ def test_evaluate(model: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> 
     assert json.loads((out / "metrics.json").read_text())["threshold"]["target_false_positive_rate"] == 0.25
     assert len((out / "robustness.csv").read_text().splitlines()) > 20
 
+    faces.table.assign(hat=["yes", "no"] * (len(faces) // 2)).to_csv(data / "faces.csv", index=False)
+    assert main([*common, "--by", "hat", "--sweep", "0", "--out", str(out)]) == 0
+    assert {row.split(",")[0] for row in (out / "origins.csv").read_text().splitlines()[1:]} == {'"hat"'}
+    assert main([*common, "--by", "scarf", "--out", str(out)]) == 2
+    assert "no column scarf to group faces by" in capsys.readouterr().err
+
     assert main([*common, "--split", "test", "--out", str(out)]) == 2
     assert "no face is in the split test; there are val" in capsys.readouterr().err
     assert main([*common, "--out", str(data)]) == 1
@@ -61,6 +67,8 @@ def test_evaluate_on_videos(model: str, tmp_path: Path, capsys: pytest.CaptureFi
 
     assert main([*common, "--sweep", "4"]) == 2
     assert "--sweep is for faces" in capsys.readouterr().err
+    assert main([*common, "--by", "hat"]) == 2
+    assert "--by is for faces" in capsys.readouterr().err
     Image.new("RGB", (64, 64)).save(tmp_path / "data" / "real" / "face.png")
     assert main(common) == 1
     assert "--as faces or --as videos" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from redeepfake_nb.evaluation.kinds import measure_kinds, origin_table
+from redeepfake_nb.evaluation.kinds import check_by, measure_kinds, origin_table
 
 # Two real faces at 0.2 and 0.4; a generator above both, one between them, one below both.
 Y = [0, 0, 1, 1, 1]
@@ -119,6 +119,38 @@ def test_its_intervals_hold_the_values() -> None:
     assert len(fakes)
     assert (fakes["auc_low"] <= fakes["auc"]).all()
     assert (fakes["auc"] <= fakes["auc_high"]).all()
+
+
+def test_annotated_groups_have_rows_of_their_own_by_hand() -> None:
+    table = ORIGINS.assign(glasses=["yes", "no", "yes", None, "no", None])
+    found = origin_table(table, P, threshold=0.5, by=["glasses"], resamples=0)
+    assert found.iloc[:5].equals(origin_table(ORIGINS, P, threshold=0.5, resamples=0))
+    rows = found[found["origin"] == "glasses"][["value", "label", "faces", "predicted_fake"]]
+    # Of 0.2 and 0.4 none reaches the threshold, of 0.6 all; the fourth and the sixth face are of no group.
+    assert rows.to_numpy().tolist() == [
+        ["no", "FAKE", 1, 0.0],
+        ["no", "REAL", 1, 1.0],
+        ["yes", "REAL", 2, 0.0],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("by", "message"),
+    [
+        (["beard"], "no column beard .* the table has label, source, kind, glasses, empty, number"),
+        (["glasses", "glasses"], "glasses is named twice"),
+        (["source"], "source is no column of groups"),
+        (["label"], "label is no column of groups"),
+        (["empty"], "empty has 0 values; groups need 1 to 30"),
+        (["number"], "number has 31 values"),
+    ],
+)
+def test_columns_without_groups_are_refused(by: list[str], message: str) -> None:
+    table = pd.concat([ORIGINS] * 6, ignore_index=True).assign(glasses="no", empty=None)
+    table["number"] = np.arange(36) % 31
+    with pytest.raises(ValueError, match=message):
+        check_by(by, table)
+    check_by(["glasses"], table)
 
 
 def test_a_set_without_origins_has_no_table() -> None:

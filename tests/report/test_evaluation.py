@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from helpers.grey_faces import grey_faces
@@ -102,7 +103,19 @@ def test_sources_stand_in_the_summary(faces: LabelledFaces, classifier: Classifi
     assert "| not computed | 0.8125 | not computed |" in text
     assert "| source | street | REAL | 4 |" in text
     assert {row["value"] for row in found.to_dict()["origins"]} == {"A|B", "street"}
-    assert "Sources and kinds" not in summary(assess(classifier, faces, resamples=0))
+    assert "## Sources" not in summary(assess(classifier, faces, resamples=0))
+
+
+def test_annotated_groups_stand_in_the_summary(faces: LabelledFaces, classifier: Classifier) -> None:
+    hats = LabelledFaces(faces.table.assign(hat=["yes", "no"] * 4), faces.root)
+    found = assess(classifier, hats, by=["hat"], resamples=0)
+    reals = found.y == 0
+    for value, start in (("yes", 0), ("no", 1)):
+        mine = reals & (np.arange(8) % 2 == start)
+        share = found.predicted_fake[mine].mean()
+        assert f"| hat | {value} | REAL | {mine.sum()} | {share:.1%} | not computed |" in summary(found)
+    with pytest.raises(ValueError, match="no column scarf to group faces by"):
+        assess(classifier, hats, by=["scarf"], resamples=0)
 
 
 def test_unreadable_images_and_names_that_are_formulas(classifier: Classifier, tmp_path: Path) -> None:

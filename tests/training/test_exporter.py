@@ -24,6 +24,7 @@ from redeepfake_nb.training.exporter import (
     About,
     _trained_limits,
     calibrate_and_save,
+    card_text,
 )
 
 
@@ -32,7 +33,9 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> LabelledFaces:
     return light_and_dark_faces(tmp_path_factory.mktemp("faces"))
 
 
-def published(model: Classifier, faces: LabelledFaces, path: Path, **about) -> Classifier:
+def published(
+    model: Classifier, faces: LabelledFaces, path: Path, by: tuple[str, ...] = (), **about
+) -> Classifier:
     training = {"recipe": "by hand", "recipe_digest": "0" * 16, "steps": 3}
     card = replace(model.card, architecture="brightness", temperature=None)
     about = About(**{"name": "bright", **about})
@@ -40,7 +43,7 @@ def published(model: Classifier, faces: LabelledFaces, path: Path, **about) -> C
     # Publishing rounds the weights in place, and the fixture's are shared.
     copy = keras.models.clone_model(model.keras_model)
     copy.set_weights(model.keras_model.get_weights())
-    return load_model(calibrate_and_save(copy, card, path, about, training, *parts, resamples=30))
+    return load_model(calibrate_and_save(copy, card, path, about, training, *parts, by=by, resamples=30))
 
 
 def test_metrics_are_those_of_the_written_file(
@@ -160,6 +163,28 @@ def test_card_says_which_kinds_were_tested(
     text = (tmp_path / "m.md").read_text()
     assert "| swapped faces | A | yes |" in text
     assert "was not tested on re-enacted faces or faces edited by hand. Lip-sync" in text
+
+
+@pytest.mark.slow
+def test_card_shows_false_positives_of_annotated_groups(
+    classifier: Classifier, faces: LabelledFaces, tmp_path: Path
+) -> None:
+    hats = ["yes" if person % 2 else None for person in faces.table["identity"]]
+    written = published(
+        classifier, faces.with_table(faces.table.assign(hat=hats)), tmp_path / "m.keras", ("hat",)
+    )
+    (real,) = (row for row in written.card.metrics["annotated"] if row["label"] == "REAL")
+    val = assess(written, faces.part("val"), resamples=0)
+    mine = (val.y == 0) & (val.faces.table["identity"] % 2 == 1).to_numpy()
+    assert (real["origin"], real["value"], real["faces"]) == ("hat", "yes", mine.sum())
+    assert real["predicted_fake"] == pytest.approx(val.predicted_fake[mine].mean(), abs=1e-4)
+    text = (tmp_path / "m.md").read_text()
+    assert (
+        f"| hat: yes | {mine.sum()} | {real['predicted_fake']:.3f}" in text.split("### By annotated group")[1]
+    )
+    assert "annotated" not in card_text(
+        replace(written.card, metrics={**written.card.metrics, "annotated": []}), grouped=True
+    )
 
 
 @pytest.mark.slow
