@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .architectures.builder import LOGIT_LAYER, OWN, Head, build_model
-from .architectures.clip_vit import CLIP, FEATURES_LAYER, HIDDEN_LAYER
+from .architectures.clip_vit import CLIP, FEATURES_LAYER, HIDDEN_LAYER, reads_centre
 from .architectures.evidence_map import EVIDENCE_LAYER
 from .architectures.mixture import EXPERTS_LAYER, GATE_LAYER
 from .classifier import Classifier
@@ -72,7 +72,8 @@ def resized(classifier: Classifier, input_size: int) -> Classifier:
     ValueError
         Another network; see :func:`backbone_of`.
     """
-    head = Head(units=(), dropout=0.2, clip_units=clip_units(classifier.keras_model))
+    network = classifier.keras_model
+    head = Head(units=(), dropout=0.2, clip_units=clip_units(network), clip_centre=reads_centre(network))
     model = build_model(backbone_of(classifier.keras_model), head=head, input_size=input_size)
     model.set_weights(classifier.keras_model.get_weights())
     preprocessing = replace(classifier.preprocessing, input_size=input_size)
@@ -257,7 +258,8 @@ def _joint_network(
         c.keras_model.get_layer(HIDDEN_LAYER).get_weights() for c in classifiers if clip_units(c.keras_model)
     ]
     units = sum(kernel.shape[1] for kernel, _ in hidden)
-    head = Head(units=(), dropout=0.2, experts=experts, clip_units=units)
+    centre = any(reads_centre(c.keras_model) for c in classifiers)
+    head = Head(units=(), dropout=0.2, experts=experts, clip_units=units, clip_centre=centre)
     joint = build_model("+".join(networks), head=head, input_size=input_size)
     sources = list(networks.values())
     for layer in joint.layers:
@@ -265,8 +267,11 @@ def _joint_network(
             (source,) = (s for s in sources if layer.name in {other.name for other in s.layers})
             layer.set_weights(source.get_layer(layer.name).get_weights())
     if hidden:
-        kernels, biases = zip(*hidden, strict=True)
-        joint.get_layer(HIDDEN_LAYER).set_weights([np.concatenate(kernels, axis=1), np.concatenate(biases)])
+        layer = joint.get_layer(HIDDEN_LAYER)
+        # The centre's features, which not every hidden layer reads, are the last rows.
+        rows = layer.kernel.shape[0]
+        kernels = [np.pad(kernel, ((0, rows - len(kernel)), (0, 0))) for kernel, _ in hidden]
+        layer.set_weights([np.concatenate(kernels, axis=1), np.concatenate([bias for _, bias in hidden])])
     return joint
 
 

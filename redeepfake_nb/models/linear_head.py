@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .architectures.clip_vit import FEATURES_LAYER, HIDDEN_LAYER
+from .architectures.clip_vit import CENTRE_LAYER, FEATURES_LAYER, HIDDEN_LAYER
 from .architectures.mixture import EXPERTS_LAYER, GATE_LAYER
 from .geometry import Layout, layout_of
 
@@ -148,9 +148,15 @@ def _is_clips(tensor: Any) -> bool:
 
 
 def _reads_clip(tensor: Any) -> bool:
-    """Whether the layer of a tensor reads CLIP's features and nothing else."""
+    """Whether the layer of a tensor reads CLIP's features, or those of the centre too, and nothing else."""
     read = tensor._keras_history.operation.input
-    return hasattr(read, "_keras_history") and read._keras_history.operation.name == FEATURES_LAYER
+    if not hasattr(read, "_keras_history"):
+        return False
+    operation = read._keras_history.operation
+    if operation.name == FEATURES_LAYER:
+        return True
+    joined = operation.input if type(operation).__name__ == "Concatenate" else []
+    return [one._keras_history.operation.name for one in joined] == [FEATURES_LAYER, CENTRE_LAYER]
 
 
 def evidence_map(model: keras.Model, head: LinearHead) -> EvidenceMap | None:

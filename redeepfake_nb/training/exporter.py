@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 _REPORTED = {name: words for name, words in METRIC_WORDS.items() if name not in ("precision", "recall", "f1")}
 # Number of faces for the robustness table.
 _ROBUSTNESS_FACES = 200
+# Significant bits of convolutions' kernels, of which half precision has 11; see docs/experiments.md.
+_CONVOLUTION_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def export(
     }
     about = about or About(recipe.name)
     say = log or _say_nothing
-    round_to_half(result.model)
+    round_weights(result.model)
     if "kind" in train_faces.table:
         say("Telling kinds of fakes apart")
     landmarks = Path(path).parent / "landmarks.npz"  # of the training run, where it needed any
@@ -205,7 +207,7 @@ def calibrate_and_save(
     """
     path = Path(path)
     say = log or _say_nothing
-    round_to_half(model)
+    round_weights(model)
     say(f"Calibrating on {len(val_faces):,} validation faces")
     scores = score_all([Classifier(model, card)], val_faces)
     y, logits = scores.faces.y, scores.logits[0]
@@ -354,24 +356,34 @@ def both_splits(faces: LabelledFaces) -> tuple[LabelledFaces, LabelledFaces]:
     return train_faces, val_faces
 
 
-def round_to_half(model: keras.Model) -> None:
-    """Round all weights to half precision in place; they stay float32.
+def round_weights(model: keras.Model) -> None:
+    """Round all weights to half precision in place, kernels of convolutions further; they stay float32.
 
-    Zeros in the low bits compress, which halves the file. Normalisation layers are left out, because a moving
-    variance rounded to 0 would make its channel explode.
+    Zeros in the low bits compress, which more than halves the file. Normalisation layers are left out,
+    because a moving variance rounded to 0 would make its channel explode.
     """
     import keras
 
     excluded = (keras.layers.BatchNormalization, keras.layers.LayerNormalization, keras.layers.Normalization)
     for layer in model.layers:
         weights = layer.get_weights()
-        if weights and not isinstance(layer, excluded):
-            layer.set_weights([_half(w) for w in weights])
+        if not weights or isinstance(layer, excluded):
+            continue
+        rounded = [_half(w) for w in weights]
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
+            rounded[0] = _half(_to_bits(weights[0], _CONVOLUTION_BITS))
+        layer.set_weights(rounded)
 
 
 def _half(weights: np.ndarray) -> np.ndarray:
     """Round to half precision; the result is float32."""
     return np.asarray(weights, np.float16).astype(np.float32)
+
+
+def _to_bits(weights: np.ndarray, bits: int) -> np.ndarray:
+    """Round to so many significant binary digits."""
+    mantissa, exponent = np.frexp(weights)
+    return np.ldexp(np.round(np.ldexp(mantissa, bits)), exponent - bits)
 
 
 def _shift_logit(model: keras.Model, shift: float) -> None:

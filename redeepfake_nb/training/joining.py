@@ -30,7 +30,7 @@ from ..models.ensemble import (
     resized,
     weights_per_expert,
 )
-from .exporter import About, both_splits, calibrate_and_save, round_to_half
+from .exporter import About, both_splits, calibrate_and_save, round_weights
 from .gate import fit_gate
 from .invariance import check_degraded_faces, reduce_degradation_shift
 from .kinds import fit_kinds
@@ -154,7 +154,7 @@ def join_and_export(
             model, train_faces, first.preprocessing, degraded_faces
         )
     about = about or About(" + ".join(c.card.name for c in classifiers))
-    round_to_half(model)
+    round_weights(model)
     kinds = None
     if recipe is not None and "kind" in train_faces.table:
         say("Telling kinds of fakes apart")

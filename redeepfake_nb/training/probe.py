@@ -153,8 +153,9 @@ def fit_probe(
         )
         final.get_layer(HIDDEN_LAYER).set_weights([fitted.kernel, fitted.bias])
         logits = fitted.logits(x)
-        # The logit may read the features as well; here it reads the units alone.
-        kernel = np.concatenate([np.zeros(x.shape[1], np.float32), fitted.logit_kernel])
+        # The logit may read features as well; here it reads the units alone.
+        kernel = np.zeros(final.get_layer(LOGIT_LAYER).kernel.shape[0], np.float32)
+        kernel[-units:] = fitted.logit_kernel
         bias = fitted.logit_bias
     final.get_layer(LOGIT_LAYER).set_weights([kernel[:, None], np.array([bias], np.float32)])
     return final, start, float(log_loss(y, sigmoid(logits)))

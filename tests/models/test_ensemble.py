@@ -113,6 +113,7 @@ def test_heads_of_one_network_become_one(rng: np.random.Generator, monkeypatch: 
 
 def mixed(rng: np.random.Generator) -> tuple[list[Classifier], list[list[float]], Gate]:
     """A network and two heads on CLIP's features, two experts, and a gate whose weights differ by face."""
+    keras.utils.set_random_seed(0)  # of the networks, whose features decide what the gate says
     clip = make("CLIPViTB16", 2.0, rng)
     parts = [make("EfficientNetLite0", 2.0, rng), clip, with_other_head(clip, 0.5, rng)]
     kernel = rng.normal(0, 0.3, (2304, 2)).astype(np.float32)
@@ -155,15 +156,20 @@ def test_a_gate_weights_experts_by_face(rng: np.random.Generator, monkeypatch: p
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("centres", [(False, False), (True, False), (False, True), (True, True)])
 def test_hidden_layers_become_one_wider_layer(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    centres: tuple[bool, bool], rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of three heads on CLIP's features one is linear, and two have hidden layers of different widths."""
+    """Of three heads on CLIP's features one is linear, and two have hidden layers of different widths.
+
+    ``centres``: which of these two read the centre of the face as well.
+    """
     monkeypatch.setattr(clip_vit, "LAYERS", 1)
     parts, _, gate = mixed(rng)
-    for units in (3, 2):
+    for units, centre in zip((3, 2), centres, strict=True):
         clip = parts[1].keras_model
-        model = build_model("CLIPViTB16", head=Head(units=(), clip_units=units), input_size=SIZE)
+        head = Head(units=(), clip_units=units, clip_centre=centre)
+        model = build_model("CLIPViTB16", head=head, input_size=SIZE)
         for layer in model.layers:
             if layer.name in ("logit", "clip_hidden"):
                 random = [rng.normal(0, 0.1, w.shape) for w in layer.get_weights()]

@@ -115,7 +115,10 @@ def gated(read: str, hidden: str = "") -> keras.Model:
     maps = layers.Conv2D(2, 3, 2, "same", name="map", use_bias=False)(image)
     pooled = layers.GlobalAveragePooling2D(name="pooled")(maps)
     beside = layers.Flatten(name="clip_features")(layers.AveragePooling2D(SIZE)(image))
+    inner = layers.Flatten(name="clip_centre_features")(layers.AveragePooling2D(SIZE // 2)(image))
     sources = {"pooled": pooled, "clip_features": beside}
+    sources["clip_features and centre"] = layers.Concatenate()([beside, inner])
+    sources["clip_features and pooled"] = layers.Concatenate()([beside, pooled])
     units = [layers.Dense(2, "relu", name="clip_hidden")(sources[hidden])] if hidden else []
     both = layers.Concatenate()([pooled, beside, *units])
     experts = layers.Dense(2, name="expert_logits")(both)
@@ -155,10 +158,10 @@ def test_a_gate_that_reads_the_map_has_none() -> None:
 
 
 def test_a_hidden_layer_may_read_what_has_no_place() -> None:
-    np.testing.assert_allclose(
-        linear_head(gated("clip_features", "clip_features")).weights, [[0, 0.5], [1, 1.5]]
-    )
-    assert linear_head(gated("clip_features", "pooled")) is None
+    for read in ("clip_features", "clip_features and centre"):
+        np.testing.assert_allclose(linear_head(gated("clip_features", read)).weights, [[0, 0.5], [1, 1.5]])
+    for read in ("pooled", "clip_features and pooled"):
+        assert linear_head(gated("clip_features", read)) is None
 
 
 def test_a_map_whose_places_are_unknown_has_none() -> None:

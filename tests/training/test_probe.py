@@ -77,15 +77,17 @@ def test_features_are_read_from_a_checkpoint(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("centre", [False, True])
 def test_a_hidden_layer_is_trained_on_the_features_before_it(
-    faces: LabelledFaces, probe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    centre: bool, faces: LabelledFaces, probe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    width = 4608 if centre else 2304
     monkeypatch.setattr(clip_vit, "LAYERS", 1)
     recipe = replace(
         probe,
         backbone="CLIPViTB16",
         weights=None,
-        head=Head(units=(), clip_units=3),
+        head=Head(units=(), clip_units=3, clip_centre=centre),
         stages=(Stage(64, 6),),
         score_size=64,
         linear_probe=None,
@@ -100,7 +102,7 @@ def test_a_hidden_layer_is_trained_on_the_features_before_it(
                 layer.get_weights(), result.model.get_layer(layer.name).get_weights(), strict=True
             ):
                 np.testing.assert_array_equal(one, other)
-    assert result.model.get_layer("clip_hidden").kernel.shape == (2304, 3)
+    assert result.model.get_layer("clip_hidden").kernel.shape == (width, 3)
     # The logit reads the units, and nothing of the features beside them.
     kernel = np.asarray(result.model.get_layer("logit").kernel)
     assert kernel.shape == (2307, 1)
@@ -110,7 +112,7 @@ def test_a_hidden_layer_is_trained_on_the_features_before_it(
     assert line["train_loss"] < 0.6  # blurred noise is easily told apart
     assert line["val_auc"] > 0.9
     first = tmp_path / "checkpoint.npz"
-    assert probe_features(first).shape == (6 * 2 * recipe.batch_pairs, 2304)
+    assert probe_features(first).shape == (6 * 2 * recipe.batch_pairs, width)
 
     # Another run counts these faces as well: with their labels turned around, nothing can be learned.
     with np.load(first) as saved:
@@ -121,5 +123,5 @@ def test_a_hidden_layer_is_trained_on_the_features_before_it(
     assert confused.history[0]["train_loss"] > 0.65
     np.savez(tmp_path / "narrow.npz", features=np.zeros((1, 2, 5)), labels=np.zeros((1, 2)))
     probe = replace(recipe.hidden_probe, features_from=[str(tmp_path / "narrow.npz")])
-    with pytest.raises(ValueError, match=r"narrow.npz: 5 features, and CLIPViTB16 has 2304"):
+    with pytest.raises(ValueError, match=f"narrow.npz: 5 features, and CLIPViTB16 has {width}"):
         train(replace(recipe, hidden_probe=probe), *parts, tmp_path / "narrow")

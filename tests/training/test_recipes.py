@@ -150,9 +150,11 @@ def test_a_hidden_probe_says_how_wide_it_is() -> None:
 
 def test_a_hidden_probe_is_read_from_its_table(tmp_path: Path) -> None:
     path = tmp_path / "hidden.toml"
-    text = 'backbone = "CLIPViTB16"\n[head]\nunits = []\nclip_units = 8\n[hidden_probe]\nepochs = 3\n'
+    head = "[head]\nunits = []\nclip_units = 8\nclip_centre = true\n"
+    text = f'backbone = "CLIPViTB16"\n{head}[hidden_probe]\nepochs = 3\n'
     path.write_text(f"{text}[[stages]]\ninput_size = 64\nsteps = 2\n")
     assert Recipe.read(path).hidden_probe == HiddenProbe(epochs=3)
+    assert Recipe.read(path).head == Head(units=(), clip_units=8, clip_centre=True)
     path.write_text(f"{text}rates = 1\n[[stages]]\ninput_size = 64\nsteps = 2\n")
     with pytest.raises(ValueError, match=r"\[hidden_probe\] has an unknown key 'rates'; do you mean 'rate'"):
         Recipe.read(path)

@@ -19,7 +19,7 @@ from redeepfake_nb import Head, build_model, load_model
 from redeepfake_nb.datasets import landmarks
 from redeepfake_nb.datasets.labelled_faces import LabelledFaces
 from redeepfake_nb.training import network_start, trainer, validation
-from redeepfake_nb.training.exporter import About, export, round_to_half, train_and_export
+from redeepfake_nb.training.exporter import About, export, round_weights, train_and_export
 from redeepfake_nb.training.recipes import Recipe, Source, Stage
 from redeepfake_nb.training.trainer import train
 
@@ -416,14 +416,24 @@ def test_other_backends_train_where_there_is_no_tensorflow(
     ("backbone", "convolution", "normalisation"),
     [("FaceResNet", "conv_0", "norm_0"), ("MobileNetV2", "Conv1", "bn_Conv1")],
 )
-def test_rounding_to_half_precision_excludes_normalisation(
+def test_weights_are_rounded_but_for_normalisation(
     backbone: str, convolution: str, normalisation: str
 ) -> None:
     model = build_model(backbone, input_size=67, head=Head(()))
     model.get_layer(normalisation).set_weights([np.full(32, 1e-9)] * 4)
-    round_to_half(model)
-    kernel = model.get_layer(convolution).get_weights()[0]
-    np.testing.assert_array_equal(kernel, kernel.astype(np.float16).astype(np.float32))
+    kernel, *bias = model.get_layer(convolution).get_weights()
+    # By hand: eight bits from the leading one on count 1 in steps of 1/128.
+    kernel[0, 0, 0, :3] = [1 + 1 / 256 + 1 / 2048, -1 - 3 / 512, 3.0]
+    model.get_layer(convolution).set_weights([kernel, *bias])
+    logit = model.get_layer("logit").get_weights()[0]
+    round_weights(model)
+    rounded = model.get_layer(convolution).get_weights()[0]
+    np.testing.assert_array_equal(rounded[0, 0, 0, :3], [1 + 1 / 128, -1 - 1 / 128, 3])
+    np.testing.assert_array_equal(rounded, rounded.astype(np.float16))
+    assert 0 < np.abs(rounded / kernel - 1).max() <= 2**-8
+    np.testing.assert_array_equal(
+        model.get_layer("logit").get_weights()[0], logit.astype(np.float16).astype(np.float32)
+    )
     assert model.get_layer(normalisation).get_weights()[3][0] == pytest.approx(1e-9)
 
 

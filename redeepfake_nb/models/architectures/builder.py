@@ -63,12 +63,15 @@ class Head:
     clip_units
         Width of a hidden layer that reads CLIPViTB16's features alone; 0 for none. It needs that network, and
         a head without dense layers. See :func:`redeepfake_nb.models.architectures.clip_vit.hidden`.
+    clip_centre
+        Whether that layer reads the means of the central patches as well.
     """
 
     units: tuple[int, ...] = (256,)
     dropout: float = 0.4
     experts: int = 1
     clip_units: int = 0
+    clip_centre: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "units", tuple(int(u) for u in self.units))
@@ -80,6 +83,8 @@ class Head:
             raise ValueError("experts must be 1 or more, and more than 1 need a head without dense layers")
         if self.clip_units < 0 or (self.clip_units and self.units):
             raise ValueError("clip_units must be 0 or more, and above 0 need a head without dense layers")
+        if self.clip_centre and not self.clip_units:
+            raise ValueError("clip_centre is what a hidden layer reads, and clip_units, its width, is 0")
 
 
 def build_model(
@@ -136,7 +141,7 @@ def build_model(
                 raise ValueError(f"{what} reads the features of {clip_vit.CLIP}, not of {backbone}")
     if all(part in OWN for part in parts):
         head = head or Head(units=(), dropout=0.2)
-        features = _own_features(inputs, parts, weights, head.clip_units)
+        features = _own_features(inputs, parts, weights, head)
     elif backbone in BACKBONES:
         if weights not in (None, "imagenet"):
             raise ValueError(f'{backbone} starts from None or "imagenet", not {weights!r}')
@@ -157,7 +162,7 @@ def _check_size(backbone: str, input_size: int) -> None:
 
 
 def _own_features(
-    inputs: keras.KerasTensor, parts: list[str], weights: str | None, clip_units: int
+    inputs: keras.KerasTensor, parts: list[str], weights: str | None, head: Head
 ) -> keras.KerasTensor:
     """Return the features of one network of this package, or of several in parallel.
 
@@ -173,9 +178,10 @@ def _own_features(
     placed = [part for part in parts if part != clip_vit.CLIP]
     found = [pool(_evidence_maps(inputs, placed, weights))] if placed else []
     if clip_vit.CLIP in parts:
-        found.append(clip_vit.features(inputs, weights))
-    if clip_units:
-        found.append(clip_vit.hidden(found[-1], clip_units))
+        encoded = clip_vit.encode(inputs, weights)
+        found.append(encoded.features)
+        if head.clip_units:
+            found.append(clip_vit.hidden(encoded, head.clip_units, centre=head.clip_centre))
     return found[0] if len(found) == 1 else keras.layers.Concatenate(name="all_features")(found)
 
 

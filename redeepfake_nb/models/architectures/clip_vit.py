@@ -4,7 +4,7 @@ Radford et al. 2021, "Learning Transferable Visual Models From Natural Language 
 features were trained on no fakes, and tell generated pictures from photographs also where a generator is not
 in the training data (Ojha et al. 2023, "Towards Universal Fake Image Detectors"; Cozzolino et al. 2024,
 "Raising the Bar of AI-generated Image Detection with CLIP"). A linear head reads the class token, and the
-mean and the deviation of the patches.
+mean and the deviation of the patches; a hidden layer may read the means of the central patches as well.
 
 Every patch attends to all others, so no feature belongs to a place in the face: these features stay outside
 the evidence map (:mod:`redeepfake_nb.models.architectures.evidence_map`), and no heatmap at that map shows
@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,11 +28,15 @@ if TYPE_CHECKING:
 
 CLIP = "CLIPViTB16"
 FEATURES_LAYER = "clip_features"
+CENTRE_LAYER = "clip_centre_features"
 HIDDEN_LAYER = "clip_hidden"
 # Input side in pixels: 100 patches instead of the 196 that it was trained with, at less than half the time.
 SIZE = 160
 # The first layers alone: on sources that were left out, the sixth and the seventh were best.
 LAYERS = 6
+
+# How many patches at each border a mean over the centre of the face leaves out.
+CENTRE_BORDERS = (1, 2, 3)
 
 _PATCH, _WIDTH, _HEADS, _HIDDEN = 16, 768, 12, 3072
 _TRAINED_GRID = 14
@@ -47,12 +51,20 @@ _FILE = "models/clip_encoder.int8.onnx"
 _SHA256 = "2d2da5e254d60501f138004788497e280fd80eb9dd877241aec41761be285d8d"
 
 
-def features(inputs: keras.KerasTensor, weights: str | None) -> keras.KerasTensor:
-    """Return the class token, and mean and deviation of the patches, after the last layer: (N, 2304).
+class Encoded(NamedTuple):
+    """What the encoder makes of faces.
 
-    The deviation is the mean of what exceeds the mean, half the mean absolute deviation, as in the evidence
-    map.
+    ``features``: symbolic (N, 2304), class token, and mean and deviation of the patches, after the last
+    layer. The deviation is the mean of what exceeds the mean, half the mean absolute deviation, as in the
+    evidence map. ``patches``: symbolic (N, 100, 768), row by row.
     """
+
+    features: Any
+    patches: Any
+
+
+def encode(inputs: keras.KerasTensor, weights: str | None) -> Encoded:
+    """Apply the encoder to faces (N, S, S, 3), 0..255."""
     import keras
 
     layers = keras.layers
@@ -66,30 +78,47 @@ def features(inputs: keras.KerasTensor, weights: str | None) -> keras.KerasTenso
     x = layers.LayerNormalization(epsilon=_EPSILON, name="clip_norm")(x)
     for i in range(LAYERS):
         x = _encoder_layer(x, f"clip_{i}")
-    patches = x.shape[1] - 1
-    token = layers.Cropping1D((0, patches), name="clip_token")(x)
+    token = layers.Cropping1D((0, x.shape[1] - 1), name="clip_token")(x)
     token = layers.Flatten(name="clip_token_features")(token)
-    x = layers.Cropping1D((1, 0), name="clip_patches")(x)
-    mean = layers.GlobalAveragePooling1D(keepdims=True, name="clip_mean")(x)
-    above = layers.Subtract(name="clip_centred")([x, mean])
+    patches = layers.Cropping1D((1, 0), name="clip_patches")(x)
+    mean = layers.GlobalAveragePooling1D(keepdims=True, name="clip_mean")(patches)
+    above = layers.Subtract(name="clip_centred")([patches, mean])
     above = layers.Activation("relu", name="clip_above_mean")(above)
     above = layers.GlobalAveragePooling1D(name="clip_deviation")(above)
     mean = layers.Flatten(name="clip_mean_features")(mean)
     found = layers.Concatenate(name=FEATURES_LAYER)([token, mean, above])
     if weights:
         set_encoder_weights(keras.Model(inputs, found), read_encoder())
-    return found
+    return Encoded(found, patches)
 
 
-def hidden(features: keras.KerasTensor, units: int) -> keras.KerasTensor:
+def hidden(encoded: Encoded, units: int, *, centre: bool) -> keras.KerasTensor:
     """Return the units of a hidden layer with rectifiers over CLIP's features: (N, units).
 
     What a linear head finds in the features is the same for all faces; a hidden layer also finds what gives a
-    fake away only where some other feature is there.
+    fake away only where some other feature is there. With ``centre`` it reads the means of the patches around
+    the centre of the face as well, one for each of :data:`CENTRE_BORDERS`: a swap ends within the face, and
+    differs from what surrounds it.
     """
     import keras
 
-    return keras.layers.Dense(units, activation="relu", name=HIDDEN_LAYER)(features)
+    layers = keras.layers
+    read = encoded.features
+    if centre:
+        grid = SIZE // _PATCH
+        cells = layers.Reshape((grid, grid, _WIDTH), name="clip_grid")(encoded.patches)
+        means = []
+        for border in CENTRE_BORDERS:
+            x = layers.Cropping2D(border, name=f"{CENTRE_LAYER}_{border}_cells")(cells)
+            means.append(layers.GlobalAveragePooling2D(name=f"{CENTRE_LAYER}_{border}")(x))
+        found = layers.Concatenate(name=CENTRE_LAYER)(means)
+        read = layers.Concatenate(name="clip_with_centre")([read, found])
+    return layers.Dense(units, activation="relu", name=HIDDEN_LAYER)(read)
+
+
+def reads_centre(model: keras.Model) -> bool:
+    """Whether a network has a hidden layer that reads the centre of the face as well."""
+    return CENTRE_LAYER in {layer.name for layer in model.layers}
 
 
 def _embedded(x: keras.KerasTensor) -> keras.KerasTensor:

@@ -139,6 +139,28 @@ def test_a_hidden_layer_reads_the_features_and_the_logit_both(
     )
 
 
+def test_a_hidden_layer_reads_the_centre_as_well(one_layer: None, rng: np.random.Generator) -> None:
+    """Means over 8 x 8, 6 x 6 and 4 x 4 of the 10 x 10 patches, after all other features."""
+    model = build_model("CLIPViTB16", head=Head(units=(), clip_units=5, clip_centre=True), input_size=160)
+    assert clip_vit.reads_centre(model)
+    hidden = model.get_layer(clip_vit.HIDDEN_LAYER)
+    assert hidden.kernel.shape == (6 * WIDTH, 5)
+    # The logit reads the centre through the hidden layer alone.
+    assert model.get_layer("logit").kernel.shape == (3 * WIDTH + 5, 1)
+    tensors = [model.get_layer(name).output for name in ("clip_patches", "clip_features")]
+    x = rng.uniform(0, 255, (2, 160, 160, 3)).astype(np.float32)
+    patches, features, read, units = keras.Model(
+        model.input, [*tensors, hidden.input, hidden.output]
+    ).predict_on_batch(x)
+    cells = patches.reshape(2, 10, 10, WIDTH)
+    means = [cells[:, border:-border, border:-border].mean((1, 2)) for border in (1, 2, 3)]
+    np.testing.assert_allclose(read, np.concatenate([features, *means], axis=1), rtol=1e-4, atol=1e-4)
+    expected = np.maximum(read @ np.asarray(hidden.kernel), 0)
+    np.testing.assert_allclose(units, expected, rtol=1e-3, atol=1e-4)
+    plain = build_model("CLIPViTB16", head=Head(units=(), clip_units=5), input_size=160)
+    assert not clip_vit.reads_centre(plain)
+
+
 def test_positions_resample_to_fewer_cells_in_place() -> None:
     """Cells that hold their own row and column still do so on a coarser grid, at its cells' centres."""
     row, column = np.mgrid[:14, :14] + 0.5

@@ -48,6 +48,8 @@ def test_heads_that_cannot_be() -> None:
         Head(units=(8,), clip_units=2)
     with pytest.raises(ValueError, match="clip_units must be 0 or more"):
         Head(units=(), clip_units=-1)
+    with pytest.raises(ValueError, match="clip_centre is what a hidden layer reads"):
+        Head(units=(), clip_centre=True)
     with pytest.raises(ValueError, match="clip_units reads the features of CLIPViTB16"):
         build_model("EfficientNetLite0", head=Head(units=(), clip_units=2), input_size=64)
     for backbone in ("EfficientNetLite0", "EfficientNetB0"):
