@@ -117,6 +117,8 @@ def _run_train(options: argparse.Namespace) -> int:
     from ..training.leave_one_out import leave_one_source_out
     from ..training.recipes import Recipe
 
+    if options.leave_one_out and options.by:
+        raise ValueError("--by is for the card, and --leave-one-out writes none")
     recipe = Recipe.read(options.recipe)
     faces = read_collections(options.data, options.images)
     # Telling people apart takes minutes; whole source videos leak nothing but the people in several of them.

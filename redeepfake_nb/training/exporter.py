@@ -66,6 +66,7 @@ def train_and_export(
     progress: Callable[[int, int, float], None] | None = None,
     log: Callable[[str], None] | None = None,
     workers: int = 0,
+    by: Sequence[str] = (),
     **options: Any,
 ) -> Path:
     """Train on the split ``train``, select and calibrate on ``val``, and write ``<out>/<recipe>.keras``.
@@ -84,6 +85,8 @@ def train_and_export(
         Called with a sentence at the start of each step that follows training, which takes minutes too.
     workers
         Processes that make batches; see :func:`redeepfake_nb.training.trainer.train`.
+    by
+        Columns of groups, see :func:`calibrate_and_save`.
     options
         Passed on to :func:`export`.
 
@@ -95,14 +98,16 @@ def train_and_export(
     Raises
     ------
     ValueError
-        The table lacks one of the two splits, or ``val`` has only one label.
+        The table lacks one of the two splits, ``val`` has only one label, or a column in ``by`` has no
+        groups.
     OutputError
         ``out`` cannot be written.
     """
     train_faces, val_faces = readable_faces(*both_splits(faces))
+    check_by(by, val_faces.table)  # before the long part
     result = train(recipe, train_faces, val_faces, out, progress=progress, workers=workers)
     path = Path(out) / f"{recipe.name}.keras"
-    return export(result, recipe, train_faces, val_faces, path, log=log, **options)
+    return export(result, recipe, train_faces, val_faces, path, by=by, log=log, **options)
 
 
 def export(
@@ -121,13 +126,7 @@ def export(
 
     All metrics are measured with the weights that are written. ``by`` names columns of groups, see
     :func:`calibrate_and_save`.
-
-    Raises
-    ------
-    ValueError
-        A column in ``by`` has no groups.
     """
-    check_by(by, val_faces.table)
     card = Card(
         architecture=recipe.backbone,
         preprocessing=Preprocessing(input_size=recipe.final_size),

@@ -25,10 +25,10 @@ def test_train_joins_collections_and_leaves_sources_out(
     given = []
     table = pd.DataFrame({"source": ["a"], "fakes": [4], "auc": [0.75]})
 
-    def train(recipe, faces, out, *, progress, workers, log=print):
+    def train(recipe, faces, out, *, progress, workers, log=print, by=()):
         log("written")
         progress(1, recipe.steps, 0.5)
-        given.append((recipe.name, faces, out, workers))
+        given.append((recipe.name, faces, out, workers, list(by)))
         return Path(out) / "made.keras"
 
     monkeypatch.setattr("redeepfake_nb.training.exporter.train_and_export", train)
@@ -42,13 +42,15 @@ def test_train_joins_collections_and_leaves_sources_out(
         paths.append(str(tmp_path / name / f"{name}.csv"))
         grey_faces(tmp_path / name).table.to_csv(paths[-1], index=False)
     out, recipe = str(tmp_path / "out"), str(root / "models" / "recipes" / "smoke.toml")
-    assert main(["train", recipe, "--data", *paths, "--out", out]) == 0
+    assert main(["train", recipe, "--data", *paths, "--out", out, "--by", "hat", "beard"]) == 0
     assert "made.keras" in capsys.readouterr().out
     leave_out = ["--leave-one-out", "--workers", "3"]
     assert main(["train", recipe, "--data", paths[0], "--out", out, *leave_out]) == 0
     assert re.search(r"a +4 +0\.750", capsys.readouterr().out)
-    (name, both, where, workers), (_, alone, _, more_workers) = given
-    assert (name, where, workers, more_workers) == ("smoke", out, 0, 3)
+    (name, both, where, workers, by), (_, alone, _, more_workers, _) = given
+    assert (name, where, workers, more_workers, by) == ("smoke", out, 0, 3, ["hat", "beard"])
+    assert main(["train", recipe, "--data", paths[0], "--out", out, *leave_out, "--by", "hat"]) == 2
+    assert "--by is for the card" in capsys.readouterr().err
     assert set(both.table["collection"]) == {"one", "two"}
     assert len(both) == 2 * len(alone)
 
@@ -70,13 +72,14 @@ def test_join_hands_experts_and_gate_on(
     command += ["--out", str(tmp_path / "m.keras")]
     assert main([*command, "--weights", "2", "1"]) == 0
     experts = ["--weights", "2", "0", "--weights", "1", "3", "--gate", "a.npz", "b.npz", "--prior", "3", "1"]
-    experts += ["--logit-scale", "1", "0.75", "--degraded-faces", "9"]
+    experts += ["--logit-scale", "1", "0.75", "--degraded-faces", "9", "--by", "hat"]
     assert main([*command, *experts]) == 0
     found = [
-        (o["weights"], list(o["gate"]), o["prior"], o["logit_scale"], o["degraded_faces"]) for o in given
+        (o["weights"], list(o["gate"]), o["prior"], o["logit_scale"], o["degraded_faces"], list(o["by"]))
+        for o in given
     ]
-    alone = ([2, 1], [], None, None, 0)
-    mixed = ([[2, 0], [1, 3]], ["a.npz", "b.npz"], [3, 1], [1, 0.75], 9)
+    alone = ([2, 1], [], None, None, 0, [])
+    mixed = ([[2, 0], [1, 3]], ["a.npz", "b.npz"], [3, 1], [1, 0.75], 9, ["hat"])
     assert found == [alone, mixed]
     capsys.readouterr()
     assert main([*command, "--weights", "2", "1", "--weights", "1", "3"]) != 0
